@@ -1,0 +1,136 @@
+"""Every setting of a run: typed, validated, unknown keys refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A group of settings; immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Component(BaseModel):
+    """A rule, attack, optimiser, … by name with its parameters.
+
+    Written ``krum`` or ``{name: krum, byzantine: 3}`` in YAML.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    name: str
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+def _as_component(value: object) -> object:
+    return {"name": value} if isinstance(value, str) else value
+
+
+Named = Annotated[Component, BeforeValidator(_as_component)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class DataConfig(Section):
+    """Which log; ``path`` reads any file instead of a known name."""
+
+    name: str = "ml-100k"
+    path: str = ""
+    max_devices: Count = Field(0, description="keep only the first devices; 0 keeps all")
+
+
+class ModelConfig(Section):
+    """The sequence model; ``dim`` is also the width of the item table."""
+
+    name: str = "sasrec"
+    dim: Positive = 64
+    max_len: Positive = 50
+    blocks: Positive = 2
+    heads: Positive = 1
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+
+
+class TrainConfig(Section):
+    """The protocol of a round (docs/method.md): who trains what."""
+
+    rounds: Positive = 600
+    devices_per_round: Positive = 128
+    negatives: Literal["full", "slice", "device"] = "slice"
+    slice_size: Positive = 512
+    device_negatives: Positive = Field(64, description="own negatives with `negatives: device`")
+    local_steps: Positive = 1
+    local_lr: Annotated[float, Field(gt=0)] = 1.0
+    loss: Literal["softmax", "bce", "gbce"] = "softmax"
+    window: Literal["last", "random"] = "random"
+
+
+class StrategyConfig(Section):
+    """The server's recipe: admission, aggregation, constraints, server step."""
+
+    aggregator: Named = Component(name="sieve")
+    pre: tuple[Named, ...] = ()
+    byzantine: Annotated[float, Field(ge=0)] = Field(0.2, description="a share below 1 or a number")
+    constraints: tuple[Named, ...] = ()
+    optimizer: Named = Component(name="block_adam")
+    lr: Annotated[float, Field(gt=0)] = 4e-3
+    warmup_rounds: Count = 10
+    halve_at: Share = Field(0.6, description="share of the rounds after which the rate is halved")
+    deadline_s: Annotated[float, Field(gt=0)] = 60.0
+    min_replies: Positive = 1
+    oversample: Annotated[float, Field(ge=1)] = 1.0
+    quota: Positive = Field(1_000_000, description="devices one node may stand for")
+    max_history: Positive = 1000
+    wait_nodes: Positive = 1
+    wait_s: Annotated[float, Field(ge=0)] = 60.0
+
+
+class ClientConfig(Section):
+    """What honest devices add to their loss and take from their update."""
+
+    regularisers: tuple[Named, ...] = ()
+    clip: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 bound of an update; 0 is off")
+    noise: Annotated[float, Field(ge=0)] = Field(0.0, description="Gaussian σ as a multiple of clip")
+
+
+class AttackConfig(Section):
+    """What malicious devices do. Read by the emulation and the nodes, never by the strategy."""
+
+    name: str = "none"
+    share: Share = 0.2
+    targets: tuple[Positive, ...] | Literal["cold", "medium", "random"] = "cold"
+    start_round: Positive = 1
+    params: dict[str, Any] = {}
+
+
+class EvalConfig(Section):
+    """When the devices rank the full catalogue; ``every: 0`` only at the end."""
+
+    every: Count = 50
+    targets: tuple[Positive, ...] = Field((), description="items whose exposure is measured")
+
+
+class WireConfig(Section):
+    """How updates are packed."""
+
+    dtype: Literal["float16", "float32"] = "float16"
+
+
+class RunConfig(Section):
+    """All settings of one run."""
+
+    seed: Count = 0
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    strategy: StrategyConfig = StrategyConfig()
+    client: ClientConfig = ClientConfig()
+    attack: AttackConfig = AttackConfig()
+    eval: EvalConfig = EvalConfig()
+    wire: WireConfig = WireConfig()
+    checkpoint_every: Count = 50

@@ -1,0 +1,67 @@
+"""The exception tree: everything FedSieve raises on purpose.
+
+FedSieveError
+├── ConfigError          a setting is wrong: names the field and the valid values
+│   └── UnknownName      a rule, attack, model or data set that does not exist
+├── DataError            a log is malformed: names file, line, column and what was expected
+├── WireError            a message is malformed: names the field and why (see common.wire)
+├── RunError             a run cannot go on: too few nodes, nothing to resume
+└── CheckpointError      a state folder is damaged or belongs to another run
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class FedSieveError(Exception):
+    """Base class; the command line prints its text and exits with status 2."""
+
+
+class ConfigError(FedSieveError):
+    """A setting is wrong."""
+
+
+class UnknownName(ConfigError):
+    """A name that no registry knows.
+
+    >>> str(UnknownName("aggregator", "krumm", ["krum", "mean"]))
+    "unknown aggregator 'krumm'; valid: krum, mean"
+    """
+
+    def __init__(self, kind: str, name: str, valid: Iterable[str]) -> None:
+        self.kind, self.name, self.valid = kind, name, sorted(valid)
+        super().__init__(f"unknown {kind} {name!r}; valid: {', '.join(self.valid)}")
+
+
+class DataError(FedSieveError):
+    """A log cannot be read.
+
+    ``line`` counts from 1 and ``column`` names or numbers the field; both may be unknown.
+    """
+
+    def __init__(
+        self, file: object, problem: str, line: int | None = None, column: str | None = None
+    ) -> None:
+        self.file, self.line, self.column = str(file), line, column
+        where = f"{file}" + (f", line {line}" if line else "") + (f", column {column}" if column else "")
+        super().__init__(f"{where}: {problem}")
+
+
+class WireError(FedSieveError):
+    """A message that crossed the wire breaks the contract.
+
+    ``field`` says which part, ``reason`` is one word for counting, the text says what was expected.
+    """
+
+    def __init__(self, field: str, reason: str, detail: str) -> None:
+        self.field, self.reason = field, reason
+        super().__init__(f"{field}: {reason}: {detail}")
+
+
+class RunError(FedSieveError):
+    """A run cannot start or go on."""
+
+
+class CheckpointError(FedSieveError):
+    """Saved state is damaged or is not this run's."""

@@ -1,0 +1,131 @@
+"""From YAML, ``--set`` and Flower's flat run config to a :class:`RunConfig`, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from common.config import Component, RunConfig
+from common.errors import ConfigError
+
+Scalar = bool | int | float | str
+
+
+def load(path: Path | None = None, overrides: Iterable[str] = ()) -> RunConfig:
+    """Read a YAML file and apply ``KEY=VALUE`` overrides (dotted keys, YAML values).
+
+    Raises :class:`ConfigError` that names the key and what is valid there.
+    """
+    tree: dict[str, Any] = {}
+    if path is not None:
+        tree = _read_yaml(path)
+    for item in overrides:
+        key, sign, text = item.partition("=")
+        if not sign or not key:
+            raise ConfigError(f"--set {item!r}: expected KEY=VALUE, as in train.rounds=100")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {item!r}: the value is not YAML: {error}") from error
+        _put(tree, key, value)
+    return validate(tree)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: expected a mapping of settings, found {type(tree).__name__}")
+    return tree
+
+
+def _put(tree: dict[str, Any], dotted: str, value: object) -> None:
+    *parents, leaf = dotted.split(".")
+    node = tree
+    for name in parents:
+        child = node.setdefault(name, {})
+        if isinstance(child, str):  # `aggregator: krum` grows into `{name: krum, …}`
+            child = node[name] = {"name": child}
+        if not isinstance(child, dict):
+            raise ConfigError(f"{dotted}: {name} is not a group of settings")
+        node = child
+    old = node.get(leaf)
+    if isinstance(old, dict) and "name" in old and isinstance(value, str):
+        value = {"name": value}
+    node[leaf] = value
+
+
+def validate(tree: Mapping[str, Any]) -> RunConfig:
+    """Check a nested mapping; every problem is named in one :class:`ConfigError`."""
+    try:
+        return RunConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(e) for e in error.errors())) from error
+
+
+def _explain(problem: Any) -> str:
+    place = [str(part) for part in problem["loc"]]
+    if problem["type"] == "extra_forbidden":
+        return f"unknown setting {'.'.join(place)}; valid: {', '.join(_siblings(place[:-1]))}"
+    return f"{'.'.join(place)}: {problem['msg']} (given: {problem['input']!r})"
+
+
+def _siblings(place: list[str]) -> list[str]:
+    model: type[BaseModel] = RunConfig
+    for name in place:
+        inner = model.model_fields[name].annotation if name in model.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            break
+        model = inner
+    prefix = "".join(f"{p}." for p in place)
+    return [prefix + name for name in model.model_fields]
+
+
+def to_tree(config: RunConfig) -> dict[str, Any]:
+    """The nested mapping that :func:`validate` reads back to an equal config."""
+    return config.model_dump(mode="json")
+
+
+def to_flat(config: RunConfig) -> dict[str, Scalar]:
+    """Dotted keys and scalar values, as Flower's run config wants; the rest is JSON text."""
+    flat: dict[str, Scalar] = {}
+    for name, value in config:
+        if isinstance(value, BaseModel):
+            for leaf, inner in value.model_dump(mode="json").items():
+                flat[f"{name}.{leaf}"] = inner if isinstance(inner, Scalar) else _text(inner)
+        else:
+            flat[name] = value
+    return flat
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict) and set(value) == {"name"}:
+        return str(value["name"])
+    return json.dumps(value)
+
+
+def from_flat(flat: Mapping[str, Scalar]) -> RunConfig:
+    """Read Flower's run config; text that begins like JSON is read as JSON."""
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        if isinstance(value, str) and value[:1] in ("{", "["):
+            try:
+                value = json.loads(value)
+            except json.JSONDecodeError as error:
+                raise ConfigError(f"{key}: not JSON: {error}") from error
+        _put(tree, key, value)
+    return validate(tree)
+
+
+def component(name: str, **params: object) -> Component:
+    """A :class:`Component` from Python."""
+    return Component.model_validate({"name": name, **params})
