@@ -1,0 +1,90 @@
+"""What the server asks of a node, and the sums a node answers an evaluation with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from common.config import ClientConfig, ModelConfig, TrainConfig
+
+GROUPS = ("all", "q1", "q2", "q3", "q4")
+"""Every device, then the quartiles of history length, shortest first."""
+
+CUTS = (5, 10, 20)
+METRICS = (
+    *(f"{name}@{k}" for name in ("hr", "ndcg") for k in CUTS),
+    "mrr",
+    *(f"{name}@{k}_unfiltered" for name in ("hr", "ndcg") for k in CUTS),
+    "mrr_unfiltered",
+)
+EXPOSURES = tuple(f"{name}@{k}" for name in ("er", "t_ndcg") for k in CUTS)
+
+
+@dataclass(frozen=True)
+class GlobalModel:
+    """The shared parameters: encoder float32 [P] (flat) and item table float32 [N + 1, d] (row 0 pads)."""
+
+    encoder: Tensor
+    table: Tensor
+
+
+@dataclass(frozen=True)
+class TrainTask:
+    """Train ``devices`` (int64 [m], the node's own numbers) on the slice of this round.
+
+    items int32 [K] unique and sorted; log_q float32 [K], log of the inclusion probabilities.
+    """
+
+    run: str
+    round: int
+    seed: int
+    model: GlobalModel
+    items: Tensor
+    log_q: Tensor
+    devices: Tensor
+    model_config: ModelConfig
+    train_config: TrainConfig
+    client_config: ClientConfig
+    wire_dtype: Literal["float16", "float32"] = "float16"
+
+
+@dataclass(frozen=True)
+class EvaluateTask:
+    """Rank the full catalogue for every device of the node.
+
+    quartiles: upper bounds (inclusive) of history length of the first three quartiles.
+    """
+
+    run: str
+    round: int
+    model: GlobalModel
+    model_config: ModelConfig
+    split: Literal["valid", "test"]
+    targets: tuple[int, ...]
+    quartiles: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class EvaluateSums:
+    """Sums over the node's devices, so that no single ranking leaves it.
+
+    metrics   float64 [len(GROUPS), len(METRICS)]      sums
+    count     int64   [len(GROUPS)]                    devices summed
+    exposure  float64 [len(targets), len(EXPOSURES)]   sums over devices without the target
+    eligible  int64   [len(targets)]                   such devices
+    """
+
+    metrics: Tensor
+    count: Tensor
+    exposure: Tensor
+    eligible: Tensor
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """The devices a node stands for: numbers int64 [m], ascending and unique; history int32 [m] (claims)."""
+
+    devices: Tensor
+    history: Tensor
