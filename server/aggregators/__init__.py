@@ -1,0 +1,22 @@
+"""Aggregation rules by name: one file a rule, the file name is the key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from common.config import Component
+from common.registry import build
+from server.aggregators.base import Aggregate, Aggregator, Round, State, weighted_sum
+from server.aggregators.mean import Mean
+
+AGGREGATORS: dict[str, Callable[..., Aggregator]] = {
+    "mean": Mean,
+}
+
+
+def build_aggregator(component: Component) -> Aggregator:
+    """The rule a config names. Raises ConfigError for an unknown name or parameter."""
+    return build("aggregator", AGGREGATORS, component.name, component.params)
+
+
+__all__ = ["AGGREGATORS", "Aggregate", "Aggregator", "Round", "State", "build_aggregator", "weighted_sum"]

@@ -1,0 +1,120 @@
+"""The contract of a server step: the aggregate as a pseudo-gradient, state in and state out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+State = Mapping[str, Tensor]
+"""What an optimiser carries from round to round: named tensors, so that a checkpoint can hold it."""
+
+Slots = dict[str, Tensor]
+"""The moments and counters of one block; a 0-d tensor belongs to the block as a whole."""
+
+
+@dataclass(frozen=True)
+class ParameterUpdate:
+    """A change of the global model: parameters after minus before.
+
+    encoder  named tensors; each name is one block
+    rows     float32 [K, d]  change of the item rows ``items`` (int32 [K], unique)
+    """
+
+    encoder: dict[str, Tensor]
+    rows: Tensor
+    items: Tensor
+
+
+class Optimizer(Protocol):
+    """A server step. Calling it never changes or aliases what it is given."""
+
+    def init(self, encoder: Mapping[str, Tensor], table: Tensor) -> State:
+        """The state before the first round, for these blocks and this item table [N + 1, d]."""
+        ...
+
+    def step(self, update: ParameterUpdate, state: State, lr: float) -> tuple[ParameterUpdate, State]:
+        """The change to ADD to the model. An update is after − before, so it already points downhill."""
+        ...
+
+
+class Blockwise:
+    """An optimiser that treats every named encoder tensor and the item table as one block each.
+
+    The item table is sparse: a round moves the rows of its slice only. Moments and counters of
+    other rows are left as they are (no decay while unseen), so a row's history counts the rounds in
+    which the row was trained, and its bias correction counts the same rounds.
+    """
+
+    def open(self, block: Tensor, per_row: bool) -> Slots:
+        """Fresh slots of a block; ``per_row`` asks for counters along the first dimension."""
+        raise NotImplementedError
+
+    def advance(self, update: Tensor, slots: Slots) -> tuple[Tensor, Slots]:
+        """The direction of one block (before the rate) and its next slots."""
+        raise NotImplementedError
+
+    def init(self, encoder: Mapping[str, Tensor], table: Tensor) -> State:
+        state = {f"table/{slot}": value for slot, value in self.open(table, per_row=True).items()}
+        for name, block in encoder.items():
+            for slot, value in self.open(block, per_row=False).items():
+                state[f"encoder/{slot}/{name}"] = value
+        return state
+
+    def step(self, update: ParameterUpdate, state: State, lr: float) -> tuple[ParameterUpdate, State]:
+        new = dict(state)
+        encoder = {}
+        for name, block in update.encoder.items():
+            slots = {key.split("/")[1]: state[key] for key in self._keys(state, name)}
+            direction, slots = self.advance(block, slots)
+            encoder[name] = lr * direction
+            new |= {f"encoder/{slot}/{name}": value for slot, value in slots.items()}
+        rows = self._table(update, state, new)
+        return ParameterUpdate(encoder, lr * rows, update.items), new
+
+    @staticmethod
+    def _keys(state: State, name: str) -> list[str]:
+        return [key for key in state if key.startswith("encoder/") and key.split("/", 2)[2] == name]
+
+    def _table(self, update: ParameterUpdate, state: State, new: dict[str, Tensor]) -> Tensor:
+        if update.items.numel() == 0:
+            return update.rows
+        index = update.items.long()
+        whole = {key.removeprefix("table/"): state[key] for key in state if key.startswith("table/")}
+        slots = {slot: value[index] if value.dim() else value for slot, value in whole.items()}
+        direction, slots = self.advance(update.rows, slots)
+        for slot, value in slots.items():
+            new[f"table/{slot}"] = whole[slot].index_copy(0, index, value) if value.dim() else value
+        return direction
+
+
+def debias(beta: float, count: Tensor, like: Tensor) -> Tensor:
+    """1 − β^count in ``like``'s dtype, shaped to broadcast over it (float64 inside: 1 − .999 cancels)."""
+    correction = 1 - torch.tensor(beta, dtype=torch.float64, device=count.device) ** count
+    return correction.to(like.dtype).reshape(count.shape + (1,) * (like.dim() - count.dim()))
+
+
+def check_unit(**values: float) -> None:
+    """Raise ValueError unless every value lies in [0, 1)."""
+    for name, value in values.items():
+        if not 0 <= value < 1:
+            raise ValueError(f"{name} must lie in [0, 1), given {value}")
+
+
+def check_positive(**values: float) -> None:
+    """Raise ValueError unless every value is above 0."""
+    for name, value in values.items():
+        if not value > 0:
+            raise ValueError(f"{name} must be above 0, given {value}")
+
+
+def schedule(lr: float, round_: int, rounds: int, warmup: int, halve_at: float) -> float:
+    """The rate of round ``round_`` (from 1): linear warm-up, constant, halved once.
+
+    lr · min(1, round/warmup) · (½ if round > halve_at·rounds else 1). ``halve_at=1`` never halves.
+    """
+    rise = min(1.0, round_ / warmup) if warmup else 1.0
+    return lr * rise * (0.5 if round_ > halve_at * rounds else 1.0)
