@@ -1,0 +1,56 @@
+"""Logs by name or from a file, leave-one-out, and shards for deployments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from common.data import readers, synthetic
+from common.data.build import build
+from common.data.known import KNOWN
+from common.data.leave_one_out import SHORTEST, split
+from common.data.shards import is_shard, read_shard, write_shards
+from common.data.sources import load_known
+from common.data.types import Dataset, Split
+from common.errors import ConfigError, UnknownName
+
+__all__ = ["DATASETS", "SHORTEST", "Dataset", "Split", "load", "split", "write_shards"]
+
+
+def _synthetic(cache: Path | None = None) -> Dataset:
+    return synthetic.generate()
+
+
+DATASETS: dict[str, Callable[[Path | None], Dataset]] = {
+    "ml-100k": partial(load_known, "ml-100k"),
+    "ml-1m": partial(load_known, "ml-1m"),
+    "amazon-beauty": partial(load_known, "amazon-beauty"),
+    "lastfm": partial(load_known, "lastfm"),
+    "synthetic": _synthetic,
+}
+"""Name -> factory, which takes the cache folder (None for the usual one)."""
+
+
+def load(name: str, path: str = "", cache: Path | None = None) -> Dataset:
+    """Return the log called ``name``, or the one in the file ``path``.
+
+    With ``name="synthetic"`` the path is a recipe: ``devices=200,items=120,seed=1``. A Parquet file beside a
+    ``catalogue.parquet`` is a shard and keeps its numbers. Raises :class:`UnknownName`, :class:`ConfigError`
+    (recipe) and :class:`DataError`.
+    """
+    if name == "synthetic" and path:
+        return synthetic.generate(synthetic.recipe(path))
+    if path:
+        file = Path(path).expanduser()
+        if is_shard(file):
+            return read_shard(file)
+        return build(file.stem, readers.read(file), source=file.name)
+    if not name:
+        raise ConfigError("data: expected a name or a path")
+    if name not in DATASETS:
+        raise UnknownName("data set", name, DATASETS)
+    return DATASETS[name](cache)
+
+
+assert set(KNOWN) | {"synthetic"} == set(DATASETS)

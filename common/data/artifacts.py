@@ -1,0 +1,89 @@
+"""Files that carry a known data set: what they are called, what they hash to, how to get them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pooch
+
+from common.data.types import Dataset
+from common.errors import DataError
+
+CONNECT_S, READ_S, PIP_S = 3, 30, 300
+
+
+class Unavailable(Exception):
+    """A source cannot be reached or does not have the file; the next one is tried."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One file that a data set can be read from.
+
+    digest  ``md5:…`` or ``sha256:…``; empty where only the counts of the data set can be checked
+    url     the official address, if it is one
+    wheel   ``NAME==VERSION`` on PyPI, if it is one
+    """
+
+    file: str
+    digest: str
+    read: Callable[[Path], Dataset]
+    url: str = ""
+    wheel: str = ""
+
+    def check(self, path: Path) -> Path:
+        """Return ``path``, or raise :class:`DataError` if its content is not the known one."""
+        if self.digest:
+            algorithm, _, expected = self.digest.partition(":")
+            found = hashlib.new(algorithm, path.read_bytes(), usedforsecurity=False).hexdigest()
+            if found != expected:
+                raise DataError(
+                    path, f"{algorithm} mismatch: expected {expected}, found {found}; remove the file"
+                )
+        return path
+
+    def fetch(self, folder: Path) -> Path:
+        """Download into ``folder`` and check; the file appears there whole or not at all.
+
+        Raises :class:`Unavailable`, and :class:`DataError` for a wrong file.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as work:
+            got = Path(work) / self.file
+            _http(self.url, got) if self.url else _pip(self.wheel, got)
+            self.check(got)
+            os.replace(got, folder / self.file)
+        return folder / self.file
+
+
+def _http(url: str, to: Path) -> None:
+    try:
+        pooch.HTTPDownloader(timeout=(CONNECT_S, READ_S))(url, str(to), None)
+    except (OSError, ValueError) as error:  # requests' errors are OSErrors
+        raise Unavailable(f"{type(error).__name__} from {url}") from error
+
+
+def _pip(wheel: str, to: Path) -> None:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check"]
+    try:
+        done = subprocess.run(
+            [*command, "--only-binary=:all:", "--dest", str(to.parent), wheel],
+            capture_output=True,
+            text=True,
+            timeout=PIP_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unavailable(f"pip download {wheel}: {error}") from error
+    if done.returncode or not to.exists():
+        said = [
+            line for line in done.stderr.splitlines() if line.startswith("ERROR")
+        ] or done.stderr.splitlines()
+        raise Unavailable(f"pip download {wheel}: {said[-1] if said else 'no such wheel'}")

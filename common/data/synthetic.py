@@ -1,0 +1,82 @@
+"""A made-up log with an order worth learning: instant, seeded, no download."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from common.data.build import build
+from common.data.types import Dataset
+from common.errors import ConfigError
+
+
+class Recipe(BaseModel):
+    """How the log is drawn; written ``devices=200,items=120`` in ``data.path``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    devices: int = Field(200, ge=1)
+    items: int = Field(120, ge=20)
+    length: int = Field(20, ge=3, description="mean history length; at most half the catalogue")
+    order: float = Field(0.8, ge=0, le=1, description="share of steps that follow the chain")
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Recipe:
+        if self.length * 2 > self.items:
+            raise ValueError("length may be at most half of items")
+        return self
+
+
+def recipe(text: str) -> Recipe:
+    """Read ``KEY=VALUE,…``; raises :class:`ConfigError` that lists the keys."""
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    try:
+        return Recipe.model_validate({key.strip(): value.strip() for key, _, value in pairs})
+    except ValidationError as error:
+        keys = ", ".join(Recipe.model_fields)
+        told = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"synthetic {text!r}: {told}; expected KEY=VALUE,… of {keys}") from error
+
+
+def generate(what: Recipe | None = None) -> Dataset:
+    """Draw histories without repeats from a sparse Markov chain with a popular head.
+
+    Every item has three usual successors (.6, .3, .1). A step follows the chain with probability ``order``
+    and otherwise, or where all successors are seen, draws from a Zipf law over the unseen items. What comes
+    next thus depends on the last item, and popularity alone predicts little.
+    """
+    what = what or Recipe()
+    rng = np.random.default_rng(what.seed)
+    successors = np.stack([rng.choice(what.items, 3, replace=False) for _ in range(what.items)])
+    popularity = rng.permutation(1.0 / np.arange(1, what.items + 1))
+    users: list[int] = []
+    items: list[int] = []
+    times: list[float] = []
+    for user in range(what.devices):
+        length = int(np.clip(rng.poisson(what.length), 3, what.items))
+        history = _walk(rng, successors, popularity, length, what.order)
+        users += [user + 1] * length
+        items += history
+        times += np.cumsum(rng.integers(1, 3600, length)).astype(float).tolist()
+    log = pl.DataFrame({"user": users, "item": items, "time": times})
+    log = log.with_columns(pl.col("user", "item").cast(pl.String))
+    return build("synthetic", log, catalogue=[str(i + 1) for i in range(what.items)], source="generated")
+
+
+def _walk(
+    rng: np.random.Generator, successors: np.ndarray, popularity: np.ndarray, length: int, order: float
+) -> list[int]:
+    """Item numbers from 1."""
+    left = popularity.copy()
+    history: list[int] = []
+    while len(history) < length:
+        item = -1
+        if history and rng.random() < order:
+            item = int(successors[history[-1], rng.choice(3, p=(0.6, 0.3, 0.1))])
+        if item < 0 or left[item] == 0:
+            item = int(rng.choice(len(left), p=left / left.sum()))
+        left[item] = 0
+        history.append(item)
+    return [item + 1 for item in history]
