@@ -1,0 +1,29 @@
+"""What crosses the wire, to and from Flower's RecordDict; decoding raises WireError and nothing else."""
+
+from common.wire.enrolment import decode_enrolment, encode_enrolment
+from common.wire.evaluate import (
+    SumsSpec,
+    decode_evaluate_sums,
+    decode_evaluate_task,
+    encode_evaluate_sums,
+    encode_evaluate_task,
+)
+from common.wire.reasons import Reason
+from common.wire.train import decode_train_task, encode_train_task
+from common.wire.updates import UpdateSpec, decode_updates, encode_updates
+
+__all__ = [
+    "Reason",
+    "SumsSpec",
+    "UpdateSpec",
+    "decode_enrolment",
+    "decode_evaluate_sums",
+    "decode_evaluate_task",
+    "decode_train_task",
+    "decode_updates",
+    "encode_enrolment",
+    "encode_evaluate_sums",
+    "encode_evaluate_task",
+    "encode_train_task",
+    "encode_updates",
+]

@@ -1,0 +1,115 @@
+"""Device updates on the wire: ``updates`` messages, node to server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from flwr.app import RecordDict
+from torch import Tensor
+
+from common.updates import DeviceUpdates
+from common.wire.arrays import check, pack
+from common.wire.message import Received, seal
+from common.wire.numbers import ascending, unique, within
+from common.wire.reasons import Reason, fail, show
+from common.wire.scaled import decode_scaled, encode_scaled
+
+
+@dataclass(frozen=True)
+class UpdateSpec:
+    """What the server expects of one node's reply.
+
+    num_parameters P, dim d; items int32 [K], the slice (not used with ``negatives: device``);
+    devices int64 [m], those asked of this node; max_bytes bounds the arrays of the reply.
+    """
+
+    run: str
+    round: int
+    num_parameters: int
+    dim: int
+    items: Tensor
+    num_items: int
+    devices: Tensor
+    negatives: Literal["full", "slice", "device"] = "slice"
+    max_bytes: int = 1 << 31
+
+
+def encode_updates(
+    updates: DeviceUpdates, run: str, round_: int, dtype: Literal["float16", "float32"] = "float16"
+) -> RecordDict:
+    """The message; float16 carries one float32 scale per device and block.
+
+    Values are not judged here: what a malicious device computed travels as it is.
+    """
+    encoder, encoder_scale = encode_scaled(updates.encoder, dtype)
+    rows, rows_scale = encode_scaled(updates.rows, dtype)
+    arrays = {
+        "device": pack(updates.device, "int64"),
+        "history": pack(updates.history, "int32"),
+        "items": pack(updates.items, "int32"),
+        "touched": None if updates.touched is None else pack(updates.touched, "uint8"),
+        "encoder": encoder,
+        "encoder_scale": encoder_scale,
+        "rows": rows,
+        "rows_scale": rows_scale,
+    }
+    return seal("updates", {"run": run, "round": round_, "dtype": dtype}, arrays)
+
+
+def decode_updates(record: RecordDict, expect: UpdateSpec) -> DeviceUpdates:
+    """Updates of a subset of the devices asked for, none twice; possibly none at all.
+
+    Checks structure only: values that are not finite and history claims out of range are one device's
+    fault and left to admission. Raises WireError.
+    """
+    message = Received(record, "updates", ("run", "round", "dtype"), expect.max_bytes)
+    message.of(expect.run, expect.round)
+    dtype = message.text("dtype")
+    if dtype not in ("float16", "float32"):
+        fail("meta.dtype", Reason.DTYPE, f"expected float16 or float32, found {show(dtype)}")
+    own_rows = expect.negatives == "device"
+    scales = ("encoder_scale", "rows_scale") if dtype == "float16" else ()
+    message.only(
+        "device", "history", "items", "encoder", "rows", *scales, *(("touched",) if own_rows else ())
+    )
+    device = message.array("device", "int64", (range(len(expect.devices) + 1),))  # [n]
+    unique("device", device)
+    unknown = device[~torch.isin(device, expect.devices)]
+    if len(unknown):
+        fail("device", Reason.UNKNOWN_DEVICE, f"{int(unknown[0])} was not asked")
+    items = _items(message, expect)
+    n, k = len(device), len(items)
+    shapes = {"encoder": (n, expect.num_parameters), "rows": (n, k, expect.dim)}
+    for name, shape in shapes.items():  # before the first large allocation
+        check(message.raw(name), name, dtype, shape)
+    blocks = {
+        name: decode_scaled(message.raw(name), message.raw(f"{name}_scale") if scales else None, name, shape)
+        for name, shape in shapes.items()
+    }
+    touched = message.array("touched", "uint8", (n, k)) if own_rows else None
+    if touched is not None:
+        within("touched", touched, 0, 1)
+    return DeviceUpdates(
+        encoder=blocks["encoder"],
+        rows=blocks["rows"],
+        items=items,
+        history=message.array("history", "int32", (n,)),
+        device=device,
+        touched=None if touched is None else touched.bool(),
+    )
+
+
+def _items(message: Received, expect: UpdateSpec) -> Tensor:
+    if expect.negatives == "device":
+        items = message.array("items", "int32", (range(expect.num_items + 1),))  # [K]
+        within("items", items, 1, expect.num_items)
+        ascending("items", items)
+        return items
+    items = message.array("items", "int32", (len(expect.items),))
+    within("items", items, 1, expect.num_items)
+    ascending("items", items)
+    if not torch.equal(items, expect.items.to(torch.int32)):
+        fail("items", Reason.UNEXPECTED, "not the slice of this round")
+    return items
