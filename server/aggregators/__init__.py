@@ -7,10 +7,18 @@ from collections.abc import Callable
 from common.config import Component
 from common.registry import build
 from server.aggregators.base import Aggregate, Aggregator, Round, State, weighted_sum
+from server.aggregators.geometric_median import GeometricMedian
+from server.aggregators.krum import Krum
 from server.aggregators.mean import Mean
+from server.aggregators.median import Median
+from server.aggregators.norm_clip import NormClip
 
 AGGREGATORS: dict[str, Callable[..., Aggregator]] = {
     "mean": Mean,
+    "norm_clip": NormClip,
+    "median": Median,
+    "krum": Krum,
+    "geometric_median": GeometricMedian,
 }
 
 

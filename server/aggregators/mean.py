@@ -9,7 +9,7 @@ import torch
 
 from common.updates import DeviceUpdates
 from server.aggregators.base import Aggregate, Round, State, weighted_sum
-from server.aggregators.checks import need, one_of
+from server.checks import need, one_of
 
 
 @dataclass(frozen=True)

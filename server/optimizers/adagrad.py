@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from server.optimizers.base import Blockwise, Slots, check_positive
+from server.checks import positive
+from server.optimizers.base import Blockwise, Slots
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class RowwiseAdagrad(Blockwise):
     eps: float = 1e-8
 
     def __post_init__(self) -> None:
-        check_positive(eps=self.eps)
+        positive(eps=self.eps)
 
     def open(self, block: Tensor, per_row: bool) -> Slots:
         if per_row:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from server.optimizers.base import Blockwise, Slots, check_positive, check_unit, debias
+from server.checks import positive, unit
+from server.optimizers.base import Blockwise, Slots, debias
 
 
 def _counter(block: Tensor, per_row: bool) -> Tensor:
@@ -28,8 +29,8 @@ class Adam(Blockwise):
     eps: float = 1e-8
 
     def __post_init__(self) -> None:
-        check_unit(beta1=self.beta1, beta2=self.beta2)
-        check_positive(eps=self.eps)
+        unit(beta1=self.beta1, beta2=self.beta2)
+        positive(eps=self.eps)
 
     def open(self, block: Tensor, per_row: bool) -> Slots:
         zeros = torch.zeros_like(block)
@@ -77,8 +78,8 @@ class BlockAdam(Blockwise):
     eps: float = 1e-8
 
     def __post_init__(self) -> None:
-        check_unit(beta1=self.beta1, beta2=self.beta2)
-        check_positive(eps=self.eps)
+        unit(beta1=self.beta1, beta2=self.beta2)
+        positive(eps=self.eps)
 
     def open(self, block: Tensor, per_row: bool) -> Slots:
         return {

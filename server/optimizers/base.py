@@ -97,20 +97,6 @@ def debias(beta: float, count: Tensor, like: Tensor) -> Tensor:
     return correction.to(like.dtype).reshape(count.shape + (1,) * (like.dim() - count.dim()))
 
 
-def check_unit(**values: float) -> None:
-    """Raise ValueError unless every value lies in [0, 1)."""
-    for name, value in values.items():
-        if not 0 <= value < 1:
-            raise ValueError(f"{name} must lie in [0, 1), given {value}")
-
-
-def check_positive(**values: float) -> None:
-    """Raise ValueError unless every value is above 0."""
-    for name, value in values.items():
-        if not value > 0:
-            raise ValueError(f"{name} must be above 0, given {value}")
-
-
 def schedule(lr: float, round_: int, rounds: int, warmup: int, halve_at: float) -> float:
     """The rate of round ``round_`` (from 1): linear warm-up, constant, halved once.
 

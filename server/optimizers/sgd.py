@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from server.optimizers.base import Blockwise, Slots, check_unit
+from server.checks import unit
+from server.optimizers.base import Blockwise, Slots
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Momentum(Blockwise):
     beta: float = 0.9
 
     def __post_init__(self) -> None:
-        check_unit(beta=self.beta)
+        unit(beta=self.beta)
 
     def open(self, block: Tensor, per_row: bool) -> Slots:
         return {"m": torch.zeros_like(block)}

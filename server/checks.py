@@ -1,4 +1,4 @@
-"""Checks that several rules share."""
+"""Checks of parameters, and of how many updates a round has."""
 
 from __future__ import annotations
 
@@ -23,15 +23,22 @@ def one_of(**values: tuple[object, Sequence[object]]) -> None:
             raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}, given {value!r}")
 
 
-def at_least(bound: float, **values: float) -> None:
-    """Raise ValueError unless every value is at least ``bound``."""
+def count(least: int, **values: object) -> None:
+    """Raise ValueError unless every value is a whole number of at least ``least``."""
     for name, value in values.items():
-        if not value >= bound:
-            raise ValueError(f"{name} must be at least {bound}, given {value}")
+        if not isinstance(value, int) or value < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}, given {value!r}")
 
 
-def above(bound: float, **values: float) -> None:
-    """Raise ValueError unless every value is above ``bound``."""
+def positive(**values: float) -> None:
+    """Raise ValueError unless every value is finite and above 0."""
     for name, value in values.items():
-        if not value > bound:
-            raise ValueError(f"{name} must be above {bound}, given {value}")
+        if not 0 < value < float("inf"):
+            raise ValueError(f"{name} must be finite and above 0, given {value}")
+
+
+def unit(**values: float) -> None:
+    """Raise ValueError unless every value lies in [0, 1)."""
+    for name, value in values.items():
+        if not 0 <= value < 1:
+            raise ValueError(f"{name} must lie in [0, 1), given {value}")

@@ -1,0 +1,91 @@
+"""Inner products of the updates of a round, and the distances that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from common.updates import DeviceUpdates
+
+CHUNK = 8192
+"""Features converted to float64 at a time: n · CHUNK · 8 bytes beside the input."""
+
+NOISE = 64 * torch.finfo(torch.float64).eps
+"""Share of ‖a‖² + ‖b‖² below which ‖a − b‖² is rounding (also of the float32 input), hence 0."""
+
+
+@dataclass(frozen=True)
+class Gram:
+    """Inner products ⟨u_i, u_j⟩, float64 [n, n] and symmetric; encoder and row blocks apart."""
+
+    encoder: Tensor
+    rows: Tensor
+
+    @property
+    def combined(self) -> Tensor:
+        """Inner products of whole updates: the blocks are orthogonal, so they add up."""
+        return self.encoder + self.rows
+
+
+def gram(updates: DeviceUpdates, chunk: int = CHUNK) -> Gram:
+    """G = U Uᵀ of both blocks. O(n²·(P + K·d)) time; memory n² and one chunk beyond the input."""
+    return Gram(inner_products(updates.encoder, chunk), inner_products(updates.rows, chunk))
+
+
+def inner_products(values: Tensor, chunk: int = CHUNK) -> Tensor:
+    """⟨v_i, v_j⟩ of v [n, …] over all but the first dimension, accumulated in float64 -> [n, n].
+
+    float64 keeps ‖a‖² + ‖b‖² − 2⟨a, b⟩ at the accuracy of the float32 input even when all updates
+    share a large offset; in float32 the difference drowns and turns negative.
+    """
+    n = values.shape[0]
+    total = values.new_zeros((n, n), dtype=torch.float64)
+    for part in _slabs(values, chunk):
+        wide = part.double()  # [n, c]
+        total.addmm_(wide, wide.T)  # [n, c] @ [c, n]
+    return (total + total.T) / 2  # a GEMM need not round both triangles alike
+
+
+def _slabs(values: Tensor, chunk: int) -> Iterator[Tensor]:
+    """Pieces [n, ≤ chunk] that cover the features (at least one index of dimension 1 each)."""
+    width = max(1, values[0, 0].numel()) if values.numel() else 1
+    for part in torch.split(values, max(1, chunk // width), dim=1):
+        yield part.reshape(values.shape[0], -1)
+
+
+def norms(products: Tensor) -> Tensor:
+    """‖u_i‖ from G [n, n] -> [n]."""
+    return products.diagonal().clamp_min(0).sqrt()
+
+
+def whole_norms(updates: DeviceUpdates, chunk: int = CHUNK) -> Tensor:
+    """‖u_i‖ over encoder and rows, float64 [n]: the Gram diagonal alone, O(n·(P + K·d))."""
+    slabs = (part for block in (updates.encoder, updates.rows) for part in _slabs(block, chunk))
+    square = torch.zeros(len(updates), dtype=torch.float64, device=updates.encoder.device)
+    for part in slabs:
+        square += part.double().square().sum(dim=1)
+    return square.sqrt()
+
+
+def squared_distances(products: Tensor) -> Tensor:
+    """‖u_i − u_j‖² from G [n, n] -> [n, n]: ≥ 0, zero on the diagonal and for equal updates."""
+    square = products.diagonal()
+    size = square[:, None] + square[None, :]  # ‖u_i‖² + ‖u_j‖²
+    distance = size - 2 * products
+    return torch.where(distance > NOISE * size, distance, 0.0).fill_diagonal_(0)
+
+
+def squared_distances_to(products: Tensor, weights: Tensor) -> Tensor:
+    """‖u_i − Σ_j w_j u_j‖² from G [n, n] and w [n] (any sum) -> [n], ≥ 0."""
+    towards = products @ weights  # ⟨u_i, v⟩  [n]
+    return (products.diagonal() - 2 * towards + weights @ towards).clamp_min(0)
+
+
+def middle(values: Tensor) -> Tensor:
+    """The median of a vector; the mean of the two middle values when their number is even."""
+    ordered = values.sort().values
+    last = len(ordered) - 1
+    return (ordered[last // 2] + ordered[(last + 1) // 2]) / 2

@@ -1,0 +1,28 @@
+"""Representation constraints: what a server step may do to item rows and encoder, whatever the rule.
+
+They come after the server step, because Adam turns a tiny poisoned row into a full-size step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from common.config import Component
+from common.registry import build
+from server.constraints.base import Chain, Constraint, Outcome
+from server.constraints.encoder import EncoderStep
+from server.constraints.rows import RowDrift, RowNormCap
+
+CONSTRAINTS: dict[str, Callable[..., Constraint]] = {
+    "row_norm_cap": RowNormCap,
+    "row_drift": RowDrift,
+    "encoder_step": EncoderStep,
+}
+
+
+def build_constraints(components: Sequence[Component]) -> Chain:
+    """The constraints a config names, in that order. Raises ConfigError for an unknown name or parameter."""
+    return Chain(tuple(build("constraint", CONSTRAINTS, c.name, c.params) for c in components))
+
+
+__all__ = ["CONSTRAINTS", "Chain", "Constraint", "Outcome", "build_constraints"]

@@ -1,0 +1,59 @@
+"""The contract of a representation constraint, and their chain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from common.tasks import GlobalModel
+from server.optimizers import ParameterUpdate, State
+
+Outcome = tuple[ParameterUpdate, State, dict[str, float]]
+"""The permitted change, the next state, and figures for the audit."""
+
+
+class Constraint(Protocol):
+    """Shrinks a change of the model. Pure: state in and state out, the given change stays as it is."""
+
+    def init(self) -> State:
+        """The state before the first round."""
+        ...
+
+    def __call__(self, model: GlobalModel, delta: ParameterUpdate, state: State) -> Outcome:
+        """The permitted part of ``delta``, which is about to be added to ``model``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Constraints one after the other; the state of the i-th lives under ``i/``."""
+
+    parts: tuple[Constraint, ...]
+
+    def init(self) -> State:
+        return {
+            f"{i}/{key}": value for i, part in enumerate(self.parts) for key, value in part.init().items()
+        }
+
+    def __call__(self, model: GlobalModel, delta: ParameterUpdate, state: State) -> Outcome:
+        after: dict[str, Tensor] = {}
+        figures: dict[str, float] = {}
+        for i, part in enumerate(self.parts):
+            own = {k.removeprefix(f"{i}/"): v for k, v in state.items() if k.startswith(f"{i}/")}
+            delta, own_after, found = part(model, delta, own)
+            after |= {f"{i}/{key}": value for key, value in own_after.items()}
+            figures |= found
+        return delta, after, figures
+
+
+def quantile(values: Tensor, q: float) -> float:
+    """The ``q`` quantile of a vector, linear between ranks, in float64."""
+    return float(torch.quantile(values.double(), q))
+
+
+def share(mask: Tensor) -> float:
+    """The share of true entries of a bool vector."""
+    return float(mask.double().mean())
