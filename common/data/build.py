@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from common.data.types import Dataset
+from common.data.types import Dataset, Items
 
-_INTEGER = re.compile(r"-?[0-9]+")
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
 def order(ids: Iterable[str]) -> list[str]:
@@ -65,17 +66,17 @@ def _numbers(column: pl.Series, ordered: list[str]) -> pl.Series:
     return column.to_frame("id").join(key, on="id", how="left", maintain_order="left")["number"]
 
 
-Histories = tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...] | None, np.ndarray]
+Times = tuple[NDArray[np.float64], ...] | None
 
 
-def histories(log: pl.DataFrame) -> Histories:
-    """Split numbered interactions by user: sequences, times (None without ``time``), user numbers ascending."""
+def histories(log: pl.DataFrame) -> tuple[tuple[Items, ...], Times, NDArray[np.int64]]:
+    """Split numbered interactions by user: sequences, times (None without ``time``), users ascending."""
     keys = [key for key in ("user", "time") if key in log.columns]
     ordered = log.sort(keys, maintain_order=True)
     devices, starts = np.unique(ordered["user"].to_numpy(), return_index=True)
     items = ordered["item"].cast(pl.Int32).to_numpy()
     sequences = tuple(part.copy() for part in np.split(items, starts[1:]))
-    times = None
+    times: Times = None
     if "time" in log.columns:
         times = tuple(part.copy() for part in np.split(ordered["time"].to_numpy(), starts[1:]))
     return sequences, times, devices.astype(np.int64)

