@@ -1,0 +1,147 @@
+"""A real deployment on this machine: a SuperLink, node processes and a submitted run, all on 127.0.0.1."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from flwr.app.user_config import UserConfigValue
+
+from common.errors import RunError
+from experiments.processes import Process, free_ports, listening, wait_until
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+CONNECTION = "fedsieve-local"
+START_S = 60.0
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a submitted run ended: Flower's status (``finished:completed``), its log, seconds in all."""
+
+    status: str
+    log: str
+    seconds: float
+
+
+class Deployment:
+    """What :func:`deployment` yields. Everything it starts ends with the ``with`` block."""
+
+    def __init__(self, folder: Path, stack: ExitStack, environment: Mapping[str, str]) -> None:
+        self.folder, self._stack = folder, stack
+        self.fleet, self.control, self.runtime = (f"127.0.0.1:{port}" for port in free_ports(3))
+        self.environment = {
+            **os.environ,
+            "FLWR_HOME": str(folder / "flwr"),
+            "FLWR_TELEMETRY_ENABLED": "0",
+            "FLWR_DISABLE_UPDATE_CHECK": "1",
+            "PYTHONPATH": os.pathsep.join([str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]),
+            "PYTHONUNBUFFERED": "1",
+            "PATH": os.pathsep.join([str(BIN), os.environ.get("PATH", "")]),
+            "OMP_NUM_THREADS": "1",
+            **environment,
+        }
+        self._number = 0
+
+    def start(self, name: str, command: Sequence[str | Path], **environment: str) -> Process:
+        """Start a process of this deployment, its output in ``folder/NAME.log``."""
+        log = self.folder / f"{name}.log"
+        with log.open("ab") as out:
+            popen = subprocess.Popen(
+                [str(part) for part in command],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env={**self.environment, **environment},
+                cwd=self.folder,
+                start_new_session=True,
+            )
+        process = Process(popen, log)
+        self._stack.callback(process.stop)
+        return process
+
+    def superlink(self) -> Process:
+        """Start the SuperLink and wait until it takes calls; :func:`deployment` has done it once."""
+        addresses = ["--fleet-api-address", self.fleet, "--control-api-address", self.control]
+        command: list[str | Path] = [BIN / "flower-superlink", "--insecure", *addresses]
+        command += ["--serverappio-api-address", self.runtime, "--disable-runtime-dependency-installation"]
+        process = self.start("superlink", command)
+        for address in (self.fleet, self.control):
+            wait_until(lambda a=address: listening(a), START_S, process)  # type: ignore[misc]
+        return process
+
+    def warm_node(
+        self, config: Mapping[str, UserConfigValue], app: str = "client.app:app", **environment: str
+    ) -> Process:
+        """Start ``python -m client.node`` with the app MODULE:NAME and the settings of the node."""
+        command = [sys.executable, "-m", "client.node", "--insecure", "--superlink", self.fleet]
+        command += ["--app", app, "--node-config", settings(config)]
+        return self.start(self._name("node"), command, **environment)
+
+    def stock_node(self, config: Mapping[str, UserConfigValue], **environment: str) -> Process:
+        """Start Flower's own node, which runs the ClientApp of the submitted app folder."""
+        command: list[str | Path] = [BIN / "flower-supernode", "--insecure", "--superlink", self.fleet]
+        command += ["--clientappio-api-address", f"127.0.0.1:{free_ports(1)[0]}"]
+        return self.start(self._name("node"), [*command, "--node-config", settings(config)], **environment)
+
+    def submit(self, app: Path, config: Mapping[str, UserConfigValue] | None = None) -> Process:
+        """``flwr run APP --stream``: the process ends when the run does, and its log is the run's."""
+        command: list[str | Path] = [BIN / "flwr", "run", app, CONNECTION, "--stream"]
+        return self.start(self._name("run"), [*command, *(["-c", settings(config)] if config else [])])
+
+    def wait(self, run: Process, timeout_s: float) -> RunResult:
+        """Follow a submitted run to its end. Raises RunError with the logs when it takes too long."""
+        started = time.monotonic()
+        try:
+            run.popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise RunError(f"the run did not end within {timeout_s:.0f} s\n{self.logs()}") from None
+        seconds = time.monotonic() - started
+        found = re.search(r"started run (\d+)", run.text())
+        if found is None:
+            raise RunError(f"the run was not accepted\n{self.logs()}")
+        command = [BIN / "flwr", "ls", CONNECTION, "--run-id", found[1], "--format", "json"]
+        listing = self.start(self._name("list"), command)
+        listing.popen.wait(START_S)
+        status = re.search(r'"status":\s*("[^"]*")', listing.text())
+        return RunResult(json.loads(status[1]) if status else "unknown", run.text(), seconds)
+
+    def logs(self) -> str:
+        """The tail of every log, for the text of a failure."""
+        parts = []
+        for path in sorted(self.folder.glob("*.log")):
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            told = [line for line in lines if "PullMessages" not in line]  # five a second and node
+            parts.append("\n".join([f"--- {path.name}", *told[-60:]]))
+        return "\n".join(parts)
+
+    def _name(self, kind: str) -> str:
+        self._number += 1
+        return f"{kind}-{self._number}"
+
+
+@contextmanager
+def deployment(folder: Path, **environment: str) -> Iterator[Deployment]:
+    """A SuperLink with its home, logs and settings in ``folder``, all ended with the block."""
+    home = folder / "flwr"
+    home.mkdir(parents=True)
+    with ExitStack() as stack:
+        made = Deployment(folder, stack, environment)
+        text = f'[superlink]\ndefault = "{CONNECTION}"\n\n[superlink.{CONNECTION}]\n'
+        (home / "config.toml").write_text(f'{text}address = "{made.control}"\ninsecure = true\n')
+        made.superlink()
+        yield made
+
+
+def settings(config: Mapping[str, UserConfigValue]) -> str:
+    """``a=1 b="x"``, as Flower's command lines take it (TOML values, so text may hold no quote)."""
+    return " ".join(f"{key}={json.dumps(value)}" for key, value in config.items())

@@ -1,0 +1,73 @@
+"""Child processes with a log, that end with all their own children; and ports of 127.0.0.1."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.errors import RunError
+
+STOP_S = 8.0
+
+
+@dataclass(frozen=True)
+class Process:
+    """A child in a process group of its own, so that its children end with it."""
+
+    popen: subprocess.Popen[bytes]
+    log: Path
+
+    def text(self) -> str:
+        """What it has printed so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def kill(self) -> None:
+        """SIGKILL to the whole group, as a device that loses power."""
+        self._signal(signal.SIGKILL)
+        self.popen.wait()
+
+    def stop(self, patience_s: float = STOP_S) -> int:
+        """SIGTERM, and SIGKILL for what is left after ``patience_s``; the exit status of the child."""
+        if self.popen.poll() is None:
+            self._signal(signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                self.popen.wait(patience_s)
+        self._signal(signal.SIGKILL)
+        return self.popen.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.popen.pid, number)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nothing listens on now."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for item in sockets:
+            item.bind(("127.0.0.1", 0))
+        return [item.getsockname()[1] for item in sockets]
+
+
+def listening(address: str) -> bool:
+    """Whether something takes connections at HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    with suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+        return True
+    return False
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float, process: Process) -> None:
+    """Wait for a condition that ``process`` brings about. Raises RunError with its log if it does not."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if process.popen.poll() is not None or time.monotonic() > end:
+            raise RunError(f"{process.log.name}: not ready\n{process.text()}")
+        time.sleep(0.05)
