@@ -44,14 +44,42 @@ class DeviceUpdates:
 
 
 def concatenate(parts: Sequence[DeviceUpdates]) -> DeviceUpdates:
-    """All devices of several replies of one round, in the order given."""
+    """All devices of several replies of one round, in the order given.
+
+    Parts with their own items (``negatives: device``) are spread over the sorted union of the items:
+    a row that a device does not hold is zero and not touched. Raises ValueError without parts.
+    """
+    if not parts:
+        raise ValueError("nothing to concatenate")
     first = parts[0]
-    touched = [p.touched for p in parts if p.touched is not None]
+    if len(parts) == 1:
+        return first
+    one_slice = all(p.touched is None and torch.equal(p.items, first.items) for p in parts)
+    items = first.items if one_slice else torch.unique(torch.cat([p.items for p in parts]))
+    if one_slice:
+        rows, touched = torch.cat([p.rows for p in parts]), None
+    else:
+        rows, touched = _spread(parts, items)
     return DeviceUpdates(
         encoder=torch.cat([p.encoder for p in parts]),
-        rows=torch.cat([p.rows for p in parts]),
-        items=first.items,
+        rows=rows,
+        items=items,
         history=torch.cat([p.history for p in parts]),
         device=torch.cat([p.device for p in parts]),
-        touched=torch.cat(touched) if touched else None,
+        touched=touched,
     )
+
+
+def _spread(parts: Sequence[DeviceUpdates], items: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows [n, K, d] and touched [n, K] of all parts over ``items`` [K], which holds every part's."""
+    n, dim = sum(map(len, parts)), parts[0].rows.shape[2]
+    rows = parts[0].rows.new_zeros(n, len(items), dim)
+    touched = torch.zeros(n, len(items), dtype=torch.bool)
+    start = 0
+    for part in parts:
+        place = torch.searchsorted(items, part.items)  # [K of the part]
+        stop = start + len(part)
+        rows[start:stop, place] = part.rows
+        touched[start:stop, place] = True if part.touched is None else part.touched
+        start = stop
+    return rows, touched

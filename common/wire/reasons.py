@@ -41,11 +41,11 @@ def fail(field: str, reason: Reason, detail: str) -> NoReturn:
     raise WireError(field, reason.value, detail)
 
 
-def show(value: object) -> str:
+def show(value: object, limit: int = SHOWN) -> str:
     """A short ASCII form of anything a sender wrote: never raises, never long."""
     if isinstance(value, str | bytes):
-        text = ascii(value[:SHOWN])
-        return text if len(value) <= SHOWN else f"{text}... ({len(value)} long)"
+        text = ascii(value[:limit])
+        return text if len(value) <= limit else f"{text}... ({len(value)} long)"
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 64:
         return f"an integer of {value.bit_length()} bits"  # str() of a huge integer raises
     if isinstance(value, tuple | list):  # one level: nesting may be bottomless

@@ -1,0 +1,77 @@
+"""What admission checks device by device, once a reply's structure is right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from common.updates import DeviceUpdates
+from common.wire import Reason
+
+Faults = dict[int, tuple[Reason, str]]
+"""Index of a device in its reply -> why it is refused."""
+
+MIN_COVERAGE = 0.5
+"""Share of the median number of non-zero rows that an update must reach."""
+
+LARGEST = torch.finfo(torch.float32).max
+
+
+def faults(updates: DeviceUpdates) -> Faults:
+    """Devices whose values no rule can use: each costs only itself, not the others of its node.
+
+    A history claim below 0; NaN or Inf; Σx² beyond float32; values in rows it says it did not touch.
+    """
+    found: Faults = {}
+    square = _norm(updates.encoder).square() + _norm(updates.rows).square()  # [n], float64
+    stray = torch.zeros(len(updates), dtype=torch.bool)
+    if updates.touched is not None:
+        stray = ((updates.rows != 0).any(dim=2) & ~updates.touched).any(dim=1)  # [n, K] -> [n]
+    for i in range(len(updates)):
+        if updates.history[i] < 0:
+            found[i] = (Reason.RANGE, f"a history of {int(updates.history[i])} interactions")
+        elif not bool(square[i].isfinite()):
+            found[i] = (Reason.NOT_FINITE, "NaN or infinite values")
+        elif square[i] > LARGEST:
+            found[i] = (Reason.NORM, f"norm {float(square[i].sqrt()):.3g}: its square overflows float32")
+        elif bool(stray[i]):
+            found[i] = (Reason.UNEXPECTED, "values in rows that it says it did not touch")
+    return found
+
+
+def _norm(values: Tensor) -> Tensor:
+    """[n, …] -> [n] in float64: squares of float32 cannot overflow there, NaN and Inf stay."""
+    flat = values.reshape(len(values), -1) if len(values) else values.reshape(0, 0)
+    norm: Tensor = torch.linalg.vector_norm(flat, dim=1, dtype=torch.float64)
+    return norm
+
+
+def thin(parts: Sequence[DeviceUpdates]) -> list[Faults]:
+    """Devices of a round whose rows are mostly zero, against the median over all its devices.
+
+    With one slice for all, an honest softmax pushes every row of it: an update of a few rows aims at
+    those rows. Only for ``negatives: full | slice``.
+    """
+    counts = [(p.rows != 0).any(dim=2).sum(dim=1) for p in parts]  # [n, K, d] -> [n] each
+    if not sum(map(len, parts)):
+        return [{} for _ in parts]
+    everyone = torch.cat(counts).double()
+    least = MIN_COVERAGE * float(everyone.quantile(0.5))
+    text = f"non-zero rows of at least {least:g} expected, found "
+    return [
+        {i: (Reason.COVERAGE, text + str(c)) for i, c in enumerate(count.tolist()) if c < least}
+        for count in counts
+    ]
+
+
+def prune(updates: DeviceUpdates) -> DeviceUpdates:
+    """Without the items that no device touched: a node cannot inflate the union of a round for free."""
+    if updates.touched is None:
+        return updates
+    used = updates.touched.any(dim=0)  # [K]
+    return replace(
+        updates, items=updates.items[used], rows=updates.rows[:, used], touched=updates.touched[:, used]
+    )

@@ -1,0 +1,49 @@
+"""What goes into admission and what comes out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from flwr.app import RecordDict
+from torch import Tensor
+
+from common.updates import DeviceUpdates
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """What became of a device or, with ``device`` None, of a whole reply.
+
+    ``clipped`` means admitted with a cut; ``reason`` is empty or one of :class:`common.wire.Reason`.
+    """
+
+    round: int
+    node: int
+    device: int | None
+    verdict: Literal["admitted", "refused", "clipped"]
+    reason: str = ""
+    detail: str = ""
+
+    def to_json(self) -> dict[str, int | str | None]:
+        """A line of ``audit.jsonl``."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back from one request: a node, the devices asked (int64 [m]), content or an error text."""
+
+    node: int
+    asked: Tensor
+    content: RecordDict | None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """Devices in the order (device number, node), whatever the order of arrival; None when there is none."""
+
+    updates: DeviceUpdates | None
+    identity: tuple[tuple[int, int], ...]
+    audit: list[AuditEntry]
