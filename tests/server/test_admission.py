@@ -13,8 +13,7 @@ import torch
 from flwr.app import RecordDict
 
 from common.updates import DeviceUpdates
-from common.wire import Reason, UpdateSpec, encode_updates
-from server import screening
+from common.wire import Reason, UpdateSpec, decode_updates, encode_updates
 from server.admission import Admitted, AuditEntry, Reply, admit
 
 RUN, ROUND, P, K, D, ITEMS = "run", 5, 4, 6, 3, 30
@@ -211,14 +210,12 @@ def test_no_replies_at_all() -> None:
 
 
 def test_not_even_a_fault_of_the_decoder_ends_the_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    decode = screening.decode_updates
-
     def faulty(record: RecordDict, expect: UpdateSpec) -> DeviceUpdates:
         if int(expect.devices[0]) == 1:
             raise RecursionError
-        return decode(record, expect)
+        return decode_updates(record, expect)
 
-    monkeypatch.setattr(screening, "decode_updates", faulty)
+    monkeypatch.setattr("server.screening.decode_updates", faulty)
     result = run(reply(1, honest([1])), reply(2, honest([2])))
     assert result.identity == ((2, 2),)
     assert refusals(result) == [(1, None, "failed")]
