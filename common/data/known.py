@@ -76,7 +76,7 @@ def _s3rec(name: str, local: str, remote: str, digest: str) -> tuple[Artifact, .
 
 KNOWN: dict[str, Known] = {
     "ml-100k": Known(
-        "MovieLens 100K: film ratings with time stamps (GroupLens)",
+        "MovieLens 100K (GroupLens)",
         943,
         1682,
         100_000,
@@ -102,7 +102,7 @@ KNOWN: dict[str, Known] = {
         ),
     ),
     "ml-1m": Known(
-        "MovieLens 1M: film ratings with time stamps (GroupLens)",
+        "MovieLens 1M (GroupLens)",
         6040,
         3706,
         1_000_209,
@@ -123,7 +123,7 @@ KNOWN: dict[str, Known] = {
         ),
     ),
     "amazon-beauty": Known(
-        "Amazon Beauty, 5-core, as preprocessed for S3-Rec: no time stamps, short histories",
+        "Amazon Beauty 5-core (S3-Rec)",
         22_363,
         12_101,
         198_502,
@@ -135,7 +135,7 @@ KNOWN: dict[str, Known] = {
         ),
     ),
     "lastfm": Known(
-        "LastFM artists, as preprocessed for S3-Rec: no time stamps",
+        "LastFM artists (S3-Rec)",
         1090,
         3646,
         52_551,

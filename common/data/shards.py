@@ -22,26 +22,32 @@ def write_shards(dataset: Dataset, nodes: int, out: Path) -> list[Path]:
 
     Logs have user, item, position and, where known, timestamp; users and items are numbers, so that no
     node learns an id of another. Each file appears whole or not at all, the catalogue first.
-    Raises :class:`ConfigError` if there are fewer devices than nodes.
+    Raises :class:`ConfigError` if there are fewer devices than nodes or ``out`` holds logs of a larger split.
     """
     if not 1 <= nodes <= len(dataset):
         raise ConfigError(f"nodes: expected 1 to {len(dataset)} (devices of {dataset.name}), found {nodes}")
-    out.mkdir(parents=True, exist_ok=True)
+    names = [f"node-{node:03d}.parquet" for node in range(nodes)]
+    if stale := sorted({path.name for path in out.glob("node-*.parquet")} - set(names)):
+        raise ConfigError(f"{out}: holds {stale[0]} of a split into more nodes; choose another folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        _write(_catalogue(dataset), out / CATALOGUE)
+        for node, name in enumerate(names):
+            _write(_log(dataset, range(node, len(dataset), nodes)), out / name)
+    except OSError as error:
+        raise DataError(out, f"cannot be written: {error.strerror or error}") from error
+    return [out / name for name in names]
+
+
+def _catalogue(dataset: Dataset) -> pl.DataFrame:
     numbers = range(1, dataset.num_items + 1)
-    catalogue = pl.DataFrame(
+    return pl.DataFrame(
         {
             "item": pl.Series(numbers, dtype=pl.Int32),
             "id": pl.Series(dataset.item_ids, dtype=pl.String),
             "title": pl.Series([dataset.titles.get(i, "") for i in numbers], dtype=pl.String),
         }
     )
-    _write(catalogue, out / CATALOGUE)
-    paths = []
-    for node in range(nodes):
-        path = out / f"node-{node:03d}.parquet"
-        _write(_log(dataset, range(node, len(dataset), nodes)), path)
-        paths.append(path)
-    return paths
 
 
 def _log(dataset: Dataset, rows: range) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from common.data.build import build
 from common.data.types import Dataset
 from common.errors import ConfigError
 
-DESCRIPTION = "A seeded Markov chain: instant, no download; data.path sets devices, items, length, …"
+DESCRIPTION = "seeded Markov chain; data.path: devices=200,items=120"
 
 
 class Recipe(BaseModel):

@@ -14,7 +14,7 @@ def table(path: Path) -> pl.DataFrame:
     """The whole file, or :class:`DataError` where it is not Parquet or is cut short."""
     try:
         # Read the bytes first: a memory-mapped file that is cut short ends the process.
-        return pl.read_parquet(path.read_bytes(), use_statistics=False)
+        return pl.read_parquet(path.read_bytes())
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise DataError(path, f"expected a complete Parquet file: {str(error).splitlines()[0]}") from error
 

@@ -1,0 +1,61 @@
+"""What a log looks like, in a few numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.data.leave_one_out import SHORTEST
+from common.data.types import Dataset
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Counts of a log.
+
+    density    interactions / (users · items)
+    quartiles  25 %, 50 % and 75 % of history length
+    repeated   share of interactions with an item that the user had before
+    unrated    items that nobody in the log has
+    short      users with too few items to be evaluated
+    tied_ends  share of users whose last two interactions have one time stamp, so that the order in the file
+               decides the test item; None without times
+    """
+
+    users: int
+    items: int
+    interactions: int
+    density: float
+    shortest: int
+    longest: int
+    quartiles: tuple[float, float, float]
+    repeated: float
+    unrated: int
+    short: int
+    tied_ends: float | None
+
+
+def stats(dataset: Dataset) -> Stats:
+    """Describe ``dataset``, which has at least one interaction."""
+    lengths = np.array([len(one) for one in dataset.sequences])
+    total = int(lengths.sum())
+    distinct = sum(len(np.unique(one)) for one in dataset.sequences)
+    used = len(np.unique(np.concatenate(dataset.sequences)))
+    low, median, high = (float(q) for q in np.quantile(lengths, (0.25, 0.5, 0.75)))
+    tied = None
+    if dataset.times is not None:
+        tied = float(np.mean([len(one) > 1 and one[-1] == one[-2] for one in dataset.times]))
+    return Stats(
+        users=len(dataset),
+        items=dataset.num_items,
+        interactions=total,
+        density=total / (len(dataset) * dataset.num_items),
+        shortest=int(lengths.min()),
+        longest=int(lengths.max()),
+        quartiles=(low, median, high),
+        repeated=1 - distinct / total,
+        unrated=dataset.num_items - used,
+        short=int((lengths < SHORTEST).sum()),
+        tied_ends=tied,
+    )

@@ -1,0 +1,123 @@
+"""``fedsieve data``: what logs there are, fetching one, its numbers, and one log a node."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from common.data import DATASETS, Dataset, describe, load, readers, write_shards
+from common.data.known import KNOWN
+from common.data.sources import cache_folder, find_local
+from common.data.stats import Stats, stats
+
+app = typer.Typer(help="Interaction logs: list, get, stats, split.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="a known data set, or a file with a log")]
+Recipe = Annotated[str, typer.Option("--path", help="data.path: a file, or the recipe of synthetic")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+def _open(name: str, path: str = "") -> Dataset:
+    """A known name, else a file if the name looks like one."""
+    if not path and name not in DATASETS and Path(name).suffix.lower() in readers.READERS:
+        return load("", name)
+    return load(name, path)
+
+
+def _where(name: str) -> str:
+    if name not in KNOWN:
+        return "generated"
+    local = find_local(name)
+    if local is None:
+        return "not here; `get` downloads it"
+    return "cached" if local[1].parent == cache_folder() / name else "FEDSIEVE_DATA"
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+@app.command("list")
+def list_sets(as_json: Json = False) -> None:
+    """Name the known data sets and say which are on this machine."""
+    rows = [
+        {
+            "name": name,
+            "description": describe(name),
+            "users": KNOWN[name].users if name in KNOWN else None,
+            "items": KNOWN[name].items if name in KNOWN else None,
+            "interactions": KNOWN[name].interactions if name in KNOWN else None,
+            "where": _where(name),
+        }
+        for name in DATASETS
+    ]
+    if as_json:
+        _print_json(rows)
+        return
+    table = Table("name", "what", box=None)
+    for column in ("users", "items", "interactions"):
+        table.add_column(column, justify="right")
+    table.add_column("where")
+    for row in rows:
+        counts = (f"{row[c]:,}" if row[c] else "any" for c in ("users", "items", "interactions"))
+        table.add_row(str(row["name"]), str(row["description"]), *counts, str(row["where"]))
+    Console().print(table)
+
+
+@app.command()
+def get(name: Name) -> None:
+    """Fetch a data set into the cache, or find it on this machine, and check it."""
+    data = load(name)
+    local = find_local(name) if name in KNOWN else None
+    place = local[1] if local else "nothing to fetch: it is generated"
+    typer.echo(f"{name}: {len(data):,} users, {data.num_items:,} items, checked: {place}")
+
+
+@app.command("stats")
+def show_stats(name: Name, path: Recipe = "", as_json: Json = False) -> None:
+    """Print the numbers of a log."""
+    data = _open(name, path)
+    numbers = stats(data)
+    if as_json:
+        _print_json({"name": data.name, "source": data.source, **asdict(numbers)})
+        return
+    table = Table("", "", title=f"{data.name} ({data.source})", show_header=False)
+    table.columns[1].justify = "right"
+    for label, text in _rows(numbers):
+        table.add_row(label, text)
+    Console().print(table)
+
+
+def _rows(s: Stats) -> list[tuple[str, str]]:
+    low, median, high = s.quartiles
+    return [
+        ("users", f"{s.users:,}"),
+        ("items", f"{s.items:,}"),
+        ("interactions", f"{s.interactions:,}"),
+        ("density", f"{s.density:.3%}"),
+        ("history length, median (quartiles)", f"{median:g} ({low:g}–{high:g})"),
+        ("history length, range", f"{s.shortest:,}–{s.longest:,}"),
+        ("repeated interactions", f"{s.repeated:.1%}"),
+        ("items that nobody has", f"{s.unrated:,}"),
+        ("users too short to be evaluated", f"{s.short:,}"),
+        ("users with a tie at the end", "no time stamps" if s.tied_ends is None else f"{s.tied_ends:.1%}"),
+    ]
+
+
+@app.command("split")
+def split_log(
+    name: Name,
+    nodes: Annotated[int, typer.Option("--nodes", min=1, help="how many logs to write")],
+    out: Annotated[Path, typer.Option("--out", help="the folder to write them to")],
+    path: Recipe = "",
+) -> None:
+    """Write one Parquet log a node, and the catalogue they share, for a deployment."""
+    data = _open(name, path)
+    written = write_shards(data, nodes, out)
+    typer.echo(f"{len(data):,} devices of {data.name} in {len(written)} logs, catalogue beside them: {out}")

@@ -1,0 +1,75 @@
+"""Parquet logs: the types that are taken and the ones that are not."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from common.data import readers
+from common.errors import DataError
+
+
+def written(folder: Path, **columns: Any) -> Path:
+    path = folder / "log.parquet"
+    pl.DataFrame(columns).write_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("users", [[7, 8], [7.0, 8.0], ["7", " 8"], pl.Series([7, 8], dtype=pl.UInt8)])
+def test_ids_become_text(tmp_path: Path, users: object) -> None:
+    log = readers.read(written(tmp_path, user_id=users, item_id=["a", "b"]))
+    assert log.rows() == [("7", "a"), ("8", "b")]
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        [86400, 86401],
+        [86400.0, 86401.0],
+        [datetime(1970, 1, 2), datetime(1970, 1, 2, 0, 0, 1)],
+        [datetime(1970, 1, 2, tzinfo=UTC), datetime(1970, 1, 2, 0, 0, 1, tzinfo=UTC)],
+    ],
+)
+def test_times_become_seconds(tmp_path: Path, times: object) -> None:
+    log = readers.read(written(tmp_path, user=["a", "b"], item=[1, 2], timestamp=times))
+    assert log["time"].to_list() == [86400.0, 86401.0]
+
+
+def test_dates_become_seconds(tmp_path: Path) -> None:
+    log = readers.read(written(tmp_path, user=["a"], item=[1], time=[date(1970, 1, 3)]))
+    assert log["time"].to_list() == [172800.0]
+
+
+@pytest.mark.parametrize(
+    ("columns", "line", "column", "words"),
+    [
+        ({"user": [1, None], "item": [1, 2]}, 2, "user", "expected an id"),
+        ({"user": ["1", " "], "item": [1, 2]}, 2, "user", "expected an id"),
+        ({"user": [1.0, 1.5], "item": [1, 2]}, None, "user", "whole numbers or text, found Float64"),
+        ({"user": [1.0, float("nan")], "item": [1, 2]}, None, "user", "whole numbers or text"),
+        ({"user": [[1], [2]], "item": [1, 2]}, None, "user", "whole numbers or text, found List"),
+        ({"user": [1, 2], "item": [1, 2], "ts": [1.0, float("inf")]}, 2, "ts", "finite number of seconds"),
+        ({"user": [1, 2], "item": [1, 2], "ts": [None, 1.0]}, 1, "ts", "finite number of seconds"),
+        ({"user": [1, 2], "item": [1, 2], "ts": ["1", "2"]}, None, "ts", "seconds or dates, found String"),
+        ({"user": [], "item": []}, None, None, "no interactions"),
+        ({"u": [1]}, 1, None, "expected a user column"),
+    ],
+)
+def test_refused(
+    tmp_path: Path, columns: dict[str, Any], line: int | None, column: str | None, words: str
+) -> None:
+    with pytest.raises(DataError, match=words) as caught:
+        readers.read(written(tmp_path, **columns))
+    assert (caught.value.line, caught.value.column) == (line, column)
+
+
+@pytest.mark.parametrize("keep", [0, 3, 40, -9, -1])
+def test_truncated(tmp_path: Path, keep: int) -> None:
+    path = written(tmp_path, user=list(range(100)), item=list(range(100)))
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(DataError, match=r"log\.parquet: expected a complete Parquet file"):
+        readers.read(path)
