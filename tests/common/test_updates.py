@@ -101,6 +101,6 @@ def test_every_device_keeps_exactly_its_own_rows(groups: list[tuple[list[int], i
     joined = concatenate(parts)
     expected = [row_of(p, i) for p in parts for i in range(len(p))]
     assert [row_of(joined, i) for i in range(len(joined))] == expected
-    assert torch.equal(joined.items, joined.items.unique())
+    assert torch.equal(joined.items, torch.unique(joined.items))
     assert joined.touched is not None
     assert not bool(joined.rows[~joined.touched].any())
