@@ -1,0 +1,29 @@
+"""Attacks: what malicious devices do, always in the client's process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attacks.base import Attack, View
+from attacks.explicit_boost import ExplicitBoost
+from attacks.gaussian import Gaussian
+from attacks.label_to_target import LabelToTarget
+from attacks.nan import NaN
+from attacks.sign_flip import SignFlip
+from common.registry import build
+
+ATTACKS: Mapping[str, type[Attack]] = {
+    "explicit_boost": ExplicitBoost,
+    "gaussian": Gaussian,
+    "label_to_target": LabelToTarget,
+    "nan": NaN,
+    "sign_flip": SignFlip,
+}
+
+
+def build_attack(name: str, params: Mapping[str, object]) -> Attack:
+    """The attack ``name``. Raises UnknownName or ConfigError with the valid names."""
+    return build("attack", ATTACKS, name, params)
+
+
+__all__ = ["ATTACKS", "Attack", "View", "build_attack"]

@@ -1,0 +1,58 @@
+"""Sequence models, each written for one user: ``forward(items [L, d], padding [L]) -> hidden [L, d]``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from common.config import ModelConfig
+from common.errors import ConfigError, UnknownName
+from common.models.flat import Layout, layout_of
+from common.models.gru4rec import GRU4Rec
+from common.models.sasrec import SASRec
+from common.tasks import GlobalModel
+
+
+class SequenceModel(Protocol):
+    """What training and ranking need of a model."""
+
+    dropout_sites: int
+
+    def __call__(self, items: Tensor, padding: Tensor, keep: Tensor | None = None) -> Tensor: ...
+
+
+MODELS: Mapping[str, Callable[[ModelConfig], nn.Module]] = {
+    "sasrec": lambda c: SASRec(c.dim, c.max_len, c.blocks, c.heads),
+    "gru4rec": lambda c: GRU4Rec(c.dim, c.max_len),
+}
+
+
+def build_model(config: ModelConfig) -> nn.Module:
+    """The encoder that ``config`` names. Raises UnknownName or ConfigError."""
+    if config.name not in MODELS:
+        raise UnknownName("model", config.name, MODELS)
+    try:
+        return MODELS[config.name](config)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def initial(config: ModelConfig, num_items: int, generator: torch.Generator) -> tuple[GlobalModel, Layout]:
+    """Seeded start: matrices Xavier-normal, item rows N(0, 1/d), norms 1, biases and positions 0; row 0 is 0."""
+    model = build_model(config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() == 2 and not name.endswith("position"):
+                std = (2.0 / sum(parameter.shape)) ** 0.5
+                parameter.normal_(0.0, std, generator=generator)
+    layout = layout_of(model)
+    table = torch.randn(num_items + 1, config.dim, generator=generator) / config.dim**0.5  # [N + 1, d]
+    table[0] = 0.0
+    encoder = layout.flatten({name: p.detach() for name, p in model.named_parameters()})  # [P]
+    return GlobalModel(encoder, table), layout
+
+
+__all__ = ["MODELS", "GRU4Rec", "Layout", "SASRec", "SequenceModel", "build_model", "initial", "layout_of"]

@@ -1,0 +1,150 @@
+"""Train many devices of one node: windows → buckets → bounded chunks → DeviceUpdates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from client.batch import Batch, buckets, make_batch, window
+from client.training import Device, LocalTraining
+from common.data.types import Items
+from common.models import build_model, layout_of
+from common.seeding import generator
+from common.tasks import TrainTask
+from common.updates import DeviceUpdates
+
+CHUNK_FLOATS = 24_000_000
+"""Bound on the intermediate values of one vmapped chunk (about 100 MB)."""
+
+Relabel = Callable[[Batch, Sequence[int]], Batch]
+"""A data poisoner's door: (batch, device numbers) -> batch of equal shape."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows that a cohort trains: items int32 [K] sorted, candidates bool [n, K] or None for all."""
+
+    items: Tensor
+    log_q: Tensor
+    candidates: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The devices ``numbers`` of one task with their training sequences."""
+
+    task: TrainTask
+    numbers: Sequence[int]
+    sequences: Sequence[Items]
+
+    @cached_property
+    def generators(self) -> list[torch.Generator]:
+        """One a device: what it draws does not depend on which node it is on or who else trains."""
+        return [generator(self.task.seed, "device", self.task.round, number) for number in self.numbers]
+
+    @cached_property
+    def windows(self) -> list[Items]:
+        random = self.task.train_config.window == "random"
+        length = self.task.model_config.max_len
+        return [
+            window(items, length, gen if random else None)
+            for items, gen in zip(self.sequences, self.generators, strict=True)
+        ]
+
+    @cached_property
+    def rows(self) -> Rows:
+        """The round's slice or, with ``negatives: device``, the union of what these devices touch."""
+        task = self.task
+        if task.train_config.negatives != "device":
+            return Rows(task.items, task.log_q)
+        num_items = task.model.table.shape[0] - 1
+        draws = min(task.train_config.device_negatives, num_items)
+        own = []
+        for items, gen in zip(self.windows, self.generators, strict=True):
+            negatives = torch.randperm(num_items, generator=gen)[:draws].numpy() + 1
+            own.append(np.union1d(items, negatives))
+        union = np.unique(np.concatenate(own))
+        candidates = np.stack([np.isin(union, touched) for touched in own])
+        return Rows(
+            torch.from_numpy(union.astype(np.int32)),
+            torch.zeros(len(union)),
+            torch.from_numpy(candidates),
+        )
+
+    def train(self, relabel: Relabel | None = None) -> DeviceUpdates:
+        """The update of every device, in the order of ``numbers``."""
+        task, rows = self.task, self.rows
+        n, size, dim = len(self.numbers), len(rows.items), task.model.table.shape[1]
+        training = self._training()
+        encoder = torch.empty(n, task.model.encoder.shape[0])
+        row_updates = torch.empty(n, size, dim)
+        start = task.model.table[rows.items.long()]  # [K, d]
+        for index, devices in self._chunks(training, rows, relabel):
+            encoder[index], row_updates[index] = training.cohort(
+                task.model.encoder, start, devices, rows.log_q
+            )
+        return DeviceUpdates(
+            encoder=encoder,
+            rows=row_updates,
+            items=rows.items,
+            history=torch.tensor([len(w) for w in self.windows], dtype=torch.int32),
+            device=torch.tensor(list(self.numbers), dtype=torch.int64),
+            touched=rows.candidates,
+        )
+
+    def _training(self) -> LocalTraining:
+        task = self.task
+        model = build_model(task.model_config)
+        return LocalTraining(
+            model=model,
+            layout=layout_of(model),
+            num_items=task.model.table.shape[0] - 1,
+            max_len=task.model_config.max_len,
+            loss=task.train_config.loss,
+            steps=task.train_config.local_steps,
+            lr=task.train_config.local_lr,
+        )
+
+    def _chunks(
+        self, training: LocalTraining, rows: Rows, relabel: Relabel | None
+    ) -> Iterator[tuple[Tensor, Device]]:
+        size = len(rows.items)
+        slots = torch.full((training.num_items + 1,), size)  # item -> place in the slice, or K
+        slots[rows.items.long()] = torch.arange(size)
+        for length, members in buckets([len(w) - 1 for w in self.windows], training.max_len):
+            per_device = 6 * (length * size + training.layout.total) + 4 * size * self.task.model.table.shape[1]
+            step = max(1, CHUNK_FLOATS // per_device)
+            for first in range(0, len(members), step):
+                chosen = members[first : first + step]
+                batch = make_batch([self.windows[i] for i in chosen], length)
+                if relabel is not None:
+                    batch = relabel(batch, [self.numbers[i] for i in chosen])
+                yield torch.tensor(chosen), self._device(training, rows, slots, batch, chosen)
+
+    def _device(
+        self, training: LocalTraining, rows: Rows, slots: Tensor, batch: Batch, chosen: Sequence[int]
+    ) -> Device:
+        size, dim = len(rows.items), self.task.model.table.shape[1]
+        # Item 0 (padding, nothing to predict) is in no slice, so its slot is K: not counted.
+        shape = (training.steps, int(training.model.dropout_sites), batch.inputs.shape[1], dim)  # type: ignore[arg-type]
+        drop = self.task.model_config.dropout
+        keep = torch.ones(len(chosen), training.steps, shape[1], 1, 1)
+        if drop > 0:
+            drawn = [torch.rand(shape, generator=self.generators[i]) for i in chosen]
+            keep = (torch.stack(drawn) >= drop).float() / (1 - drop)  # [n, E, sites, ℓ, d]
+        mask = torch.ones(1, size, dtype=torch.bool).expand(len(chosen), size)
+        if rows.candidates is not None:
+            mask = rows.candidates[torch.tensor(chosen)]
+        return Device(
+            context=self.task.model.table[batch.inputs],  # [n, ℓ, d]
+            slot_in=slots[batch.inputs],
+            slot_out=slots[batch.targets],
+            padding=batch.padding,
+            candidates=mask,
+            keep=keep,
+        )

@@ -1,0 +1,93 @@
+"""The devices that one node stands for, and where their histories come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from common.data import Split, load, split
+from common.data.types import Items
+from common.errors import ConfigError
+from common.seeding import generator
+
+Scalar = bool | int | float | str
+KEYS = ("data", "path", "part", "share", "seed", "max_devices", "attack", "targets", "start_round", "params")
+"""What a node config may hold: the log, which of its devices, and the attack if the node is malicious."""
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Leave-one-out histories of the node's devices, by their stable numbers (ascending)."""
+
+    numbers: tuple[int, ...]
+    splits: Mapping[int, Split]
+    num_items: int
+
+    def train(self, number: int) -> Items:
+        return self.splits[number].train
+
+    def histories(self, which: str) -> tuple[list[Items], list[int]]:
+        """(history, answer) of every device that can be evaluated on ``valid`` or ``test``."""
+        histories, answers = [], []
+        for number in self.numbers:
+            part = self.splits[number]
+            if part.test == 0:
+                continue
+            if which == "valid":
+                histories.append(part.train)
+                answers.append(part.valid)
+            else:
+                histories.append(np.append(part.train, np.int32(part.valid)))
+                answers.append(part.test)
+        return histories, answers
+
+
+def malicious_devices(count: int, share: float, seed: int) -> frozenset[int]:
+    """Positions of the malicious among ``count`` devices: every device has the same chance."""
+    chosen = generator(seed, "malicious")
+    return frozenset(torch.randperm(count, generator=chosen)[: round(share * count)].tolist())
+
+
+def open_fleet(config: Mapping[str, Scalar]) -> Fleet:
+    """The fleet that a node config names; ``part`` is ``all``, ``2/4``, ``honest`` or ``malicious``.
+
+    ``2/4`` takes every fourth device from the third on. ``honest`` and ``malicious`` are the two sides
+    of one draw of ``share`` of all devices under ``seed``: an emulation runs each side as a node.
+    Raises ConfigError for an unknown key or part, DataError for a malformed log.
+    """
+    unknown = sorted(set(config) - set(KEYS) - {"partition-id", "num-partitions"})
+    if unknown:
+        raise ConfigError(f"node config: unknown key {unknown[0]!r}; valid: {', '.join(KEYS)}")
+    return _open(
+        str(config.get("data", "ml-100k")),
+        str(config.get("path", "")),
+        str(config.get("part", "all")),
+        float(config.get("share", 0.0)),
+        int(config.get("seed", 0)),
+        int(config.get("max_devices", 0)),
+    )
+
+
+@lru_cache(maxsize=16)
+def _open(data: str, path: str, part: str, share: float, seed: int, max_devices: int) -> Fleet:
+    log = load(data, path)
+    count = min(len(log), max_devices) if max_devices else len(log)
+    chosen = [int(log.devices[i]) for i in _positions(part, count, share, seed)]
+    place = {int(number): i for i, number in enumerate(log.devices)}
+    return Fleet(tuple(chosen), {n: split(log.sequences[place[n]]) for n in chosen}, log.num_items)
+
+
+def _positions(part: str, count: int, share: float, seed: int) -> list[int]:
+    if part == "all":
+        return list(range(count))
+    if part in ("honest", "malicious"):
+        bad = malicious_devices(count, share, seed)
+        return [i for i in range(count) if (i in bad) == (part == "malicious")]
+    index, slash, of = part.partition("/")
+    if slash and index.isdigit() and of.isdigit() and int(index) < int(of):
+        return list(range(int(index), count, int(of)))
+    raise ConfigError(f"node config: part {part!r}; valid: all, honest, malicious, or I/N with I < N as in 0/4")

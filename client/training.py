@@ -1,0 +1,97 @@
+"""Local training: the step of one device as a pure function, mapped over a cohort by ``vmap``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+
+from client.losses import LOSSES, corrected
+from common.models import Layout
+
+Parameters = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Device:
+    """What the step of one device reads; under ``vmap`` every tensor has the devices in front.
+
+    context [ℓ, d] global rows of the inputs; slot_in, slot_out int64 [ℓ] place of input and target in
+    the slice (K: not in it); padding bool [ℓ]; candidates bool [K]; keep [E, sites, ℓ, d] dropout
+    multipliers of each local step.
+    """
+
+    context: Tensor
+    slot_in: Tensor
+    slot_out: Tensor
+    padding: Tensor
+    candidates: Tensor
+    keep: Tensor
+
+
+@dataclass(frozen=True)
+class LocalTraining:
+    """The recipe of a device: E steps of SGD on Σ_positions loss / L over its window."""
+
+    model: nn.Module
+    layout: Layout
+    num_items: int
+    max_len: int
+    loss: str
+    steps: int
+    lr: float
+    penalty: Callable[[Tensor, Tensor, Device], Tensor] | None = None
+
+    def objective(self, encoder: Parameters, rows: Tensor, device: Device, keep: Tensor, log_q: Tensor) -> Tensor:
+        """The loss of ONE device: encoder by name, rows [K, d] of the slice, log_q [K]."""
+        hidden = self.hidden(encoder, rows, device, keep)  # [ℓ, d]
+        size = rows.shape[0]
+        scores = corrected(self.loss, hidden @ rows.T, log_q)  # [ℓ, K]
+        counted = device.slot_out < size  # [ℓ]
+        target = device.slot_out.clamp(max=size - 1)  # [ℓ]
+        losses = LOSSES[self.loss](scores, target, device.candidates, self.num_items)  # [ℓ]
+        # The fixed L: one interaction has one size on every device, however short its history.
+        total = torch.where(counted, losses, 0.0).sum() / self.max_len
+        if self.penalty is not None:
+            total = total + self.penalty(hidden, rows, device)
+        return total
+
+    def hidden(self, encoder: Parameters, rows: Tensor, device: Device, keep: Tensor) -> Tensor:
+        """Hidden states [ℓ, d]: input rows in the slice are the device's own, the others global."""
+        own = torch.cat([rows, rows.new_zeros(1, rows.shape[1])])[device.slot_in]  # [ℓ, d]
+        inside = (device.slot_in < rows.shape[0])[:, None]  # [ℓ, 1]
+        looked_up = torch.where(inside, own, device.context)  # [ℓ, d]
+        out: Tensor = functional_call(self.model, encoder, (looked_up, device.padding, keep))
+        return out
+
+    def step(self, encoder: Parameters, rows: Tensor, device: Device, log_q: Tensor) -> tuple[Parameters, Tensor]:
+        """Local training of ONE device; returns its update (encoder by name, rows [K, d])."""
+        encoder_now, rows_now = encoder, rows
+        for number in range(self.steps):
+            g_encoder, g_rows = grad(self.objective, argnums=(0, 1))(
+                encoder_now, rows_now, device, device.keep[number], log_q
+            )
+            encoder_now = {name: p - self.lr * g_encoder[name] for name, p in encoder_now.items()}
+            rows_now = rows_now - self.lr * g_rows
+        return {name: encoder_now[name] - encoder[name] for name in encoder}, rows_now - rows
+
+    def cohort(self, encoder: Tensor, rows: Tensor, devices: Device, log_q: Tensor) -> tuple[Tensor, Tensor]:
+        """Updates of n devices at once: encoder [P] flat -> [n, P], rows [K, d] -> [n, K, d]."""
+        named = self.layout.unflatten(encoder)
+        tensors = (
+            devices.context,
+            devices.slot_in,
+            devices.slot_out,
+            devices.padding,
+            devices.candidates,
+            devices.keep,
+        )
+
+        def one(*fields: Tensor) -> tuple[Parameters, Tensor]:
+            return self.step(named, rows, Device(*fields), log_q)
+
+        updates, row_updates = vmap(one)(*tensors)
+        return self.layout.flatten(updates), row_updates

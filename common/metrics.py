@@ -1,0 +1,66 @@
+"""Ranking metrics as sums over devices, and their means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from common.tasks import CUTS, EXPOSURES, GROUPS, METRICS, EvaluateSums
+
+
+def _hits(ranks: Tensor) -> list[Tensor]:
+    return [(ranks < k).double() for k in CUTS]
+
+
+def _gains(ranks: Tensor) -> list[Tensor]:
+    gain = 1 / torch.log2(ranks.double() + 2)
+    return [gain * (ranks < k) for k in CUTS]
+
+
+def rank_values(filtered: Tensor, unfiltered: Tensor) -> Tensor:
+    """Per-device values [n, len(METRICS)] from 0-based ranks with seen items filtered, and not.
+
+    HR@k = 1[rank < k]; NDCG@k = HR@k / log2(rank + 2) (one relevant item); MRR = 1/(rank + 1).
+    """
+    columns = []
+    for ranks in (filtered, unfiltered):
+        columns += [*_hits(ranks), *_gains(ranks), 1 / (ranks.double() + 1)]
+    return torch.stack(columns, dim=1)
+
+
+def exposure_values(ranks: Tensor) -> Tensor:
+    """Per-device values [n, len(EXPOSURES)] of an attacked item's rank: in the top k, and its gain."""
+    return torch.stack([*_hits(ranks), *_gains(ranks)], dim=1)
+
+
+def add(parts: Sequence[EvaluateSums]) -> EvaluateSums:
+    """The sums of several nodes."""
+    return EvaluateSums(
+        metrics=torch.stack([p.metrics for p in parts]).sum(0),
+        count=torch.stack([p.count for p in parts]).sum(0),
+        exposure=torch.stack([p.exposure for p in parts]).sum(0),
+        eligible=torch.stack([p.eligible for p in parts]).sum(0),
+    )
+
+
+def means(sums: EvaluateSums) -> dict[str, dict[str, float]]:
+    """Mean of every metric by group: ``{"all": {"hr@5": …}, "q1": …}``; empty groups are left out."""
+    return {
+        group: dict(zip(METRICS, (sums.metrics[g] / sums.count[g]).tolist(), strict=True))
+        for g, group in enumerate(GROUPS)
+        if sums.count[g] > 0
+    }
+
+
+def exposures(sums: EvaluateSums) -> dict[str, float]:
+    """ER@k and T-NDCG@k, the mean over targets of the share of eligible devices; empty without targets.
+
+    ER@k = 1/|T| Σ_t |{u : t ∈ top-k(u), t ∉ history(u)}| / |{u : t ∉ history(u)}|.
+    """
+    some = sums.eligible > 0
+    if not bool(some.any()):
+        return {}
+    shares = sums.exposure[some] / sums.eligible[some, None]  # [T, E]
+    return dict(zip(EXPOSURES, shares.mean(0).tolist(), strict=True))

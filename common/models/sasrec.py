@@ -1,0 +1,74 @@
+"""SASRec (Kang & McAuley 2018, arXiv 1808.09781): causal self-attention over ONE user's sequence."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class Block(nn.Module):
+    """Pre-norm self-attention and a pointwise feed-forward layer, each with a residual."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(dim)
+        self.query = nn.Linear(dim, dim, bias=False)
+        # A key bias shifts all logits of a query alike: its gradient is zero up to rounding.
+        self.key = nn.Linear(dim, dim, bias=False)
+        self.value = nn.Linear(dim, dim, bias=False)
+        self.output = nn.Linear(dim, dim)
+        self.feed_norm = nn.LayerNorm(dim)
+        self.inner = nn.Linear(dim, dim)
+        self.outer = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, bias: Tensor, keep: tuple[Tensor, Tensor]) -> Tensor:
+        """x [L, d], bias [L, L] added to the attention logits, keep: dropout multipliers [L, d]."""
+        x = x + keep[0] * self.attend(self.attention_norm(x), bias)  # [L, d]
+        hidden = torch.relu(self.inner(self.feed_norm(x)))  # [L, d]
+        return x + keep[1] * self.outer(hidden)  # [L, d]
+
+    def attend(self, x: Tensor, bias: Tensor) -> Tensor:
+        """softmax(QKᵀ/√d_h + bias)V, written out: the fused kernel has no batching rule under vmap."""
+        length, dim = x.shape
+        split = (length, self.heads, dim // self.heads)
+        q = self.query(x).reshape(split).transpose(0, 1)  # [H, L, d/H]
+        k = self.key(x).reshape(split).transpose(0, 1)  # [H, L, d/H]
+        v = self.value(x).reshape(split).transpose(0, 1)  # [H, L, d/H]
+        logits = q @ k.transpose(1, 2) / math.sqrt(dim // self.heads) + bias  # [H, L, L]
+        mixed = torch.softmax(logits, dim=-1) @ v  # [H, L, d/H]
+        return self.output(mixed.transpose(0, 1).reshape(length, dim))  # type: ignore[no-any-return]
+
+
+class SASRec(nn.Module):
+    """Hidden state h_t after each item; the score of item i next is h_t · e_i.
+
+    Sequences are right-aligned: the last item always stands at the last position, so a sequence
+    padded to a shorter bucket gives the same hidden states.
+    """
+
+    def __init__(self, dim: int = 64, max_len: int = 50, blocks: int = 2, heads: int = 1) -> None:
+        super().__init__()
+        if dim % heads:
+            raise ValueError(f"model.dim ({dim}) must be a multiple of model.heads ({heads})")
+        self.position = nn.Parameter(torch.zeros(max_len, dim))
+        self.blocks = nn.ModuleList(Block(dim, heads) for _ in range(blocks))
+        self.norm = nn.LayerNorm(dim)
+        self.dropout_sites = 1 + 2 * blocks
+
+    def forward(self, items: Tensor, padding: Tensor, keep: Tensor | None = None) -> Tensor:
+        """items [L, d] looked-up rows, padding bool [L], keep [sites, L, d] or None -> hidden [L, d]."""
+        length, dim = items.shape
+        if keep is None:
+            keep = items.new_ones(self.dropout_sites, 1, 1)
+        x = keep[0] * (items * math.sqrt(dim) + self.position[-length:])  # [L, d]
+        earlier = torch.ones(length, length, dtype=torch.bool, device=items.device).tril()  # [L, L]
+        itself = torch.eye(length, dtype=torch.bool, device=items.device)  # [L, L]
+        # A padded position may see itself, so that no softmax runs over nothing.
+        allowed = earlier & ~padding | itself  # [L, L]
+        bias = torch.zeros_like(allowed, dtype=items.dtype).masked_fill(~allowed, -1e9)  # [L, L]
+        for number, block in enumerate(self.blocks):
+            x = block(x, bias, (keep[1 + 2 * number], keep[2 + 2 * number]))  # [L, d]
+        return self.norm(x)  # type: ignore[no-any-return]
