@@ -143,7 +143,7 @@ def _patience(stop: threading.Event, broken: threading.Event) -> RetryInvoker:
 
     def refused(state: RetryState) -> None:
         # A heartbeat that gives up ends Flower's heartbeat thread: the node would fade away unnoticed.
-        heartbeat = getattr(state.target, "_method", b"").endswith(b"Heartbeat")
+        heartbeat = "Heartbeat" in str(getattr(state.target, "_method", ""))
         if heartbeat or _read(state.exception)[0] == StatusCode.UNAUTHENTICATED:
             broken.set()
 

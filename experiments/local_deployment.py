@@ -50,6 +50,7 @@ class Deployment:
             "OMP_NUM_THREADS": "1",
             **environment,
         }
+        self.superlinks: list[Process] = []
         self._number = 0
 
     def start(self, name: str, command: Sequence[str | Path], **environment: str) -> Process:
@@ -77,6 +78,7 @@ class Deployment:
         process = self.start("superlink", command)
         for address in (self.fleet, self.control):
             wait_until(lambda a=address: listening(a), START_S, process)  # type: ignore[misc]
+        self.superlinks.append(process)
         return process
 
     def warm_node(

@@ -1,4 +1,4 @@
-"""A small Flower app in a folder of its own: every node adds its `step` to what it is sent."""
+"""A small Flower app in a folder of its own: every node adds its number to what it is sent."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ fail = -1
 slow = -1
 """
 
-CLIENT = '''
+CLIENT = """
 import os, time
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
@@ -55,13 +55,11 @@ def train(message, context):
     seen = context.state["seen"]["n"] + 1 if "seen" in context.state else 1
     context.state["seen"] = ConfigRecord({"n": seen})
     w = message.content["w"]["w"].numpy() + number + context.run_config["bonus"]
-    return Message(
-        RecordDict({"w": ArrayRecord({"w": Array(w)}), "c": ConfigRecord({"seen": seen, "pid": os.getpid()})}),
-        reply_to=message,
-    )
-'''
+    told = ConfigRecord({"seen": seen, "pid": os.getpid()})
+    return Message(RecordDict({"w": ArrayRecord({"w": Array(w)}), "c": told}), reply_to=message)
+"""
 
-SERVER = '''
+SERVER = """
 import json, time
 import numpy as np
 from flwr.app import Array, ArrayRecord, Message, RecordDict
@@ -92,7 +90,7 @@ def main(grid, context):
         }
         print("ROUND " + json.dumps(line), flush=True)
     print("DONE", flush=True)
-'''
+"""
 
 
 def write_toy(folder: Path) -> Path:
