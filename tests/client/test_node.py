@@ -1,0 +1,230 @@
+"""The warm node on a connection that is faked, and its command line."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from client import node
+from client.flower_link import LinkError, connect
+from common.errors import ConfigError
+from experiments.processes import free_ports
+
+KEYS = ec.generate_private_key(ec.SECP384R1())
+FAST = (0.001, 0.002)
+app = ClientApp()
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    count = len(context.state) + 1
+    context.state[str(count)] = ConfigRecord()
+    told = ConfigRecord({"count": count, **context.node_config, **context.run_config})
+    return Message(RecordDict({"told": told}), reply_to=message)
+
+
+@app.evaluate()
+def evaluate(message: Message, context: Context) -> Message:
+    raise RuntimeError("broken app")
+
+
+def task(run: int = 1, kind: str = "train") -> Message:
+    message = Message(RecordDict(), 7, kind)
+    message.metadata.__dict__.update(_run_id=run, _src_node_id=1, _message_id=f"{id(message)}")
+    return message
+
+
+class FakeLink:
+    """Hands out ``script`` (messages, None for idle, exceptions to raise), then stops the node."""
+
+    def __init__(self, stop: threading.Event, *script: Message | Exception | None) -> None:
+        self.node_id, self.broken, self.stop, self.script = 7, threading.Event(), stop, list(script)
+        self.replies: list[Message] = []
+        self.configs_asked: list[int] = []
+        self.fail_send: list[Exception] = []
+
+    def receive(self) -> Message | None:
+        if not self.script:
+            self.stop.set()
+            return None
+        item = self.script.pop(0)
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def send(self, reply: Message, seconds: float) -> None:
+        assert seconds >= 0
+        if self.fail_send:
+            raise self.fail_send.pop()
+        self.replies.append(reply)
+
+    def run_config(self, run_id: int) -> dict[str, Any]:
+        self.configs_asked.append(run_id)
+        return {"run": run_id}
+
+
+Serve = Callable[..., list[FakeLink]]
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
+    """Run the node on one link after the other; each script is one connection."""
+
+    def run(*scripts: list[Message | Exception | None], fail_send: Exception | None = None) -> list[FakeLink]:
+        stop = threading.Event()
+        links = [FakeLink(stop, *script) for script in scripts]
+        links[0].fail_send = [fail_send] if fail_send else []
+        waiting = iter(links)
+
+        @contextmanager
+        def fake(*_: object) -> Iterator[FakeLink]:
+            yield next(waiting)
+
+        monkeypatch.setattr(node, "connect", fake)
+        monkeypatch.setattr(node, "RECONNECT_S", FAST)
+        node.run_node(app, "127.0.0.1:1", {"shard": 3}, stop=stop, poll=FAST)
+        return links
+
+    return run
+
+
+def told(reply: Message) -> dict[str, Any]:
+    return dict(reply.content["told"])  # type: ignore[arg-type]
+
+
+def test_it_answers_and_keeps_state_per_run(serve: Serve) -> None:
+    (link,) = serve([task(1), None, task(1), task(2), None, task(1)])
+    assert [(t["run"], t["count"]) for t in map(told, link.replies)] == [(1, 1), (1, 2), (2, 1), (1, 3)]
+    assert {t["shard"] for t in map(told, link.replies)} == {3}
+    assert link.configs_asked == [1, 2]  # once a run
+
+
+def test_an_app_that_raises_is_an_error_reply_and_not_the_end(serve: Serve) -> None:
+    (link,) = serve([task(1, "evaluate"), task(1)])
+    assert link.replies[0].error.reason == "RuntimeError: broken app"
+    assert link.replies[1].has_content()
+
+
+@pytest.mark.parametrize("where", ["receive", "send"])
+def test_a_lost_message_is_not_the_end(serve: Serve, where: str, caplog: pytest.LogCaptureFixture) -> None:
+    trouble = ValueError("half a message")
+    script: list[Message | Exception | None] = [trouble if where == "receive" else task(), task()]
+    (link,) = serve(script, fail_send=trouble if where == "send" else None)
+    assert len(link.replies) == 1
+    assert "half a message" in caplog.text
+
+
+def test_a_refused_node_connects_again_and_keeps_its_state(serve: Serve) -> None:
+    first, second = serve([task(1), LinkError("refused")], [task(1)])
+    assert told(first.replies[0])["count"] == 1
+    assert told(second.replies[0])["count"] == 2
+
+
+def test_a_dead_heartbeat_makes_it_connect_again(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(link: FakeLink, reply: Message, seconds: float) -> None:
+        link.replies.append(reply)
+        link.broken.set()
+
+    monkeypatch.setattr(FakeLink, "send", die)
+    first, second = serve([task(1), task(1)], [])
+    assert len(first.replies) == 1
+    assert second.script == []
+
+
+def test_old_runs_are_forgotten(serve: Serve) -> None:
+    (link,) = serve([task(run) for run in [*range(node.MAX_RUNS + 1), 0]])
+    assert told(link.replies[-1])["count"] == 1
+    assert link.configs_asked.count(0) == 2
+
+
+def test_keys_need_tls() -> None:
+    with pytest.raises(ConfigError, match="root certificates"):
+        node.run_node(app, "127.0.0.1:1", {}, authentication_keys=(KEYS, KEYS.public_key()))
+
+
+def test_a_superlink_that_is_not_there_is_waited_for_until_the_stop(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stop = threading.Event()
+    address = f"127.0.0.1:{free_ports(1)[0]}"
+    runner = threading.Thread(target=node.run_node, args=(app, address, {}), kwargs={"stop": stop})
+    with caplog.at_level(logging.WARNING):
+        runner.start()
+        runner.join(0.6)
+        assert runner.is_alive()
+        stop.set()
+        runner.join(10)
+    assert not runner.is_alive()
+    assert "waiting for it" in caplog.text
+
+
+def test_a_connection_that_cannot_be_made_is_a_link_error() -> None:
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(LinkError, match="does not take this node"), connect("127.0.0.1:1", None, None, stop):
+        pass
+
+
+def test_keys_are_read_from_openssh_files(tmp_path: Path) -> None:
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    good, other, bad = tmp_path / "good", tmp_path / "other", tmp_path / "bad"
+    good.write_bytes(KEYS.private_bytes(*form))
+    other.write_bytes(ed25519.Ed25519PrivateKey.generate().private_bytes(*form))
+    bad.write_text("no key")
+    assert node.load_keys(good)[0].private_numbers() == KEYS.private_numbers()
+    for path, text in ((other, "elliptic"), (bad, "no private key"), (tmp_path / "none", "no private key")):
+        with pytest.raises(ConfigError, match=text):
+            node.load_keys(path)
+
+
+def test_the_command_line_reaches_the_node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pem = tmp_path / "ca.pem"
+    pem.write_bytes(b"PEM")
+    calls: list[tuple[Any, ...]] = []
+    signals: dict[int, Any] = {}
+    monkeypatch.setattr(node, "run_node", lambda *given: calls.append(given))
+    monkeypatch.setattr(node.signal, "signal", signals.__setitem__)
+    monkeypatch.setattr(
+        node.importlib, "import_module", {"some.module": SimpleNamespace(mine=app)}.__getitem__
+    )
+    common = ["--superlink", "h:1", "--app", "some.module:mine", "--node-config", 'a=1 b="x y" c=true']
+    node.main([*common, "--root-certificates", str(pem)])
+    (given,) = calls
+    assert given[:5] == (app, "h:1", {"a": 1, "b": "x y", "c": True}, b"PEM", None)
+    stop = given[5]
+    signals[node.signal.SIGTERM](node.signal.SIGTERM, None)
+    assert stop.is_set()
+    assert signals[node.signal.SIGTERM] == node.signal.SIG_DFL  # a second one ends it at once
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--superlink", "h:1"], "--insecure"),
+        (["--superlink", "h:1", "--insecure", "--node-config", "a=oops"], "invalid format"),
+        (["--superlink", "h:1", "--insecure", "--app", "no.such.module:app"], "no"),
+        (["--superlink", "h:1", "--insecure", "--app", "json:app"], "app"),
+        (["--superlink", "h:1", "--root-certificates", "missing.pem"], "missing.pem"),
+        (["--superlink", "h:1", "--insecure", "--auth-private-key", "missing"], "no private key"),
+    ],
+)
+def test_mistakes_on_the_command_line_are_told(
+    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(node, "run_node", lambda *_: pytest.fail("must not start"))
+    with pytest.raises(SystemExit) as stopped:
+        node.main(arguments)
+    assert stopped.value.code == 2
+    assert text in capsys.readouterr().err
