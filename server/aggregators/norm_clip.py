@@ -16,7 +16,7 @@ from server.checks import need, positive
 class NormClip:
     """1/n Σ u_i·min(1, c/‖u_i‖) over the whole update; c = ``max_norm``, or the median norm without it.
 
-    weights: min(1, c/‖u_i‖)/n, so their sum is 1 only when nobody is clipped. O(n·P).
+    weights: min(1, c/‖u_i‖)/n, so their sum is 1 only when nobody is clipped. Complexity O(n·P).
     Breakdown point 0 in direction: f devices shift the mean by at most c·f/n each way, and beyond
     n/2 they also set the median. Reference: arXiv 1911.07963.
     """

@@ -1,0 +1,42 @@
+"""A model, a step, and one application of a constraint."""
+
+from __future__ import annotations
+
+import torch
+
+from common.settings import component
+from common.tasks import GlobalModel
+from server.constraints import build_constraints
+from server.optimizers import ParameterUpdate
+
+N, D, K = 200, 4, 20
+
+
+def model(seed: int = 0, scale: float = 1.0) -> GlobalModel:
+    g = torch.Generator().manual_seed(seed)
+    return GlobalModel(torch.zeros(6), scale * torch.randn(N + 1, D, generator=g))
+
+
+def step(seed: int = 1, scale: float = 0.1) -> ParameterUpdate:
+    g = torch.Generator().manual_seed(seed)
+    items = (1 + torch.randperm(N, generator=g)[:K]).sort().values.int()
+    encoder = {"a": scale * torch.randn(2, 2, generator=g), "b": scale * torch.randn(2, generator=g)}
+    return ParameterUpdate(encoder, scale * torch.randn(K, D, generator=g), items)
+
+
+def louder(delta: ParameterUpdate, rows: list[int], factor: float) -> ParameterUpdate:
+    changed = delta.rows.clone()
+    changed[rows] *= factor
+    return ParameterUpdate(delta.encoder, changed, delta.items)
+
+
+def length(delta: ParameterUpdate) -> float:
+    return float(torch.cat([block.flatten() for block in delta.encoder.values()]).double().norm())
+
+
+def apply(
+    name: str, delta: ParameterUpdate, at: GlobalModel | None = None, **params: object
+) -> tuple[ParameterUpdate, dict[str, float]]:
+    chain = build_constraints([component(name, **params)])
+    after, _, figures = chain(at or model(), delta, chain.init())
+    return after, figures
