@@ -92,8 +92,7 @@ def _ranks(scorer: Scorer, histories: list[NDArray[np.int32]], filtered: bool) -
     scores[:, 0] = -np.inf
     if filtered:
         for row, one in enumerate(histories):
-            scores[row, one[:-1]] = -np.inf
-        scores[rows, answers] = own
+            scores[row, one[:-1]] = -np.inf  # a recurring answer keeps its score: it is compared by `own`
     tied = (scores == own[:, None]) & (np.arange(scores.shape[1]) < answers[:, None])
     ranks: NDArray[np.int64] = 1 + ((scores > own[:, None]) | tied).sum(axis=1)
     return ranks

@@ -10,12 +10,22 @@ from common.data import readers, synthetic
 from common.data.build import build
 from common.data.known import KNOWN
 from common.data.leave_one_out import SHORTEST, split
-from common.data.shards import is_shard, read_shard, write_shards
+from common.data.shards import CATALOGUE, is_shard, read_catalogue, read_shard, write_shards
 from common.data.sources import load_known
 from common.data.types import Dataset, Split
 from common.errors import ConfigError, UnknownName
 
-__all__ = ["DATASETS", "SHORTEST", "Dataset", "Split", "describe", "load", "split", "write_shards"]
+__all__ = [
+    "DATASETS",
+    "SHORTEST",
+    "Dataset",
+    "Split",
+    "catalogue_size",
+    "describe",
+    "load",
+    "split",
+    "write_shards",
+]
 
 
 def _synthetic(cache: Path | None = None) -> Dataset:
@@ -51,6 +61,14 @@ def load(name: str, path: str = "", cache: Path | None = None) -> Dataset:
     if name not in DATASETS:
         raise UnknownName("data set", name, DATASETS)
     return DATASETS[name](cache)
+
+
+def catalogue_size(name: str, path: str = "") -> int:
+    """The number of items a model needs; a split's ``catalogue.parquet`` is enough to know it."""
+    file = Path(path).expanduser() if path else None
+    if file is not None and file.name == CATALOGUE:
+        return read_catalogue(file).height
+    return load(name, path).num_items
 
 
 def describe(name: str) -> str:

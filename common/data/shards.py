@@ -76,18 +76,25 @@ def is_shard(path: Path) -> bool:
     )
 
 
+def read_catalogue(path: Path) -> pl.DataFrame:
+    """Item number, id and title of every item of a split. Raises :class:`DataError`."""
+    try:
+        raw = parquet.table(path)
+    except OSError as error:
+        raise DataError(path, f"cannot be read: {error.strerror or error}") from error
+    catalogue = _columns(path, raw, {"item": pl.Int32, "id": pl.String, "title": pl.String})
+    if not catalogue.height or catalogue["item"].to_list() != list(range(1, catalogue.height + 1)):
+        raise DataError(path, "expected the numbers from 1 on without a gap", column="item")
+    return catalogue
+
+
 def read_shard(path: Path) -> Dataset:
     """Read a node's log; item and device numbers are those of the split, ``num_items`` the catalogue's.
 
     Raises :class:`DataError` if numbers are out of range, positions repeat, or columns are not a split's.
     """
-    beside = path.parent / CATALOGUE
-    catalogue = _columns(
-        beside, parquet.table(beside), {"item": pl.Int32, "id": pl.String, "title": pl.String}
-    )
+    catalogue = read_catalogue(path.parent / CATALOGUE)
     size = catalogue.height
-    if not size or catalogue["item"].to_list() != list(range(1, size + 1)):
-        raise DataError(beside, "expected the numbers from 1 on without a gap", column="item")
     try:
         raw = parquet.table(path)
     except OSError as error:

@@ -62,6 +62,7 @@ def _fast(file: object, text: str, separator: str, header: tuple[str, ...] | Non
     except pl.exceptions.PolarsError:
         return None
     names = header or tuple(text.split("\n", 1)[0].split(separator))
+    # Every line has to have become a row: never read a part without saying so.
     if raw.width != len(names) or raw.height != lines - (header is None):
         return None
     where = find(file, names)

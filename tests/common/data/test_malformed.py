@@ -18,6 +18,7 @@ CASES = [
     ("a.csv", HEAD, 1, None, "no interactions after the header"),
     ("a.csv", HEAD + "1,a,3\n1,b\n", 3, None, "expected 3 fields, found 2, timestamp is missing"),
     ("a.csv", HEAD + "1,a,3\n1,b,4,9\n", 3, None, "expected 3 fields, found 4"),
+    ("a.csv", "user,item,note\n1,a,x\n1,b\n", 3, None, "expected 3 fields, found 2, note is missing"),
     ("a.csv", HEAD + "1,a,3\n,b,4\n", 3, "user", "expected an id"),
     ("a.csv", HEAD + "1,a,3\n1, ,4\n", 3, "item", "expected an id"),
     ("a.csv", HEAD + "1,a,3\n,,\n1,b,4\n", 3, "user", "expected an id"),

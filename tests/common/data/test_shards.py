@@ -36,6 +36,16 @@ def test_devices_are_dealt_in_turn(whole: Dataset, tmp_path: Path) -> None:
             assert np.array_equal(part.times[mine], whole.times[row])
 
 
+def test_order_survives_shuffled_rows(whole: Dataset, tmp_path: Path) -> None:
+    (path,) = write_shards(whole, 1, tmp_path)
+    pl.read_parquet(path).sample(fraction=1, shuffle=True, seed=1).write_parquet(path)
+    read = load("", str(path))
+    assert read.times is not None
+    assert whole.times is not None
+    assert all(map(np.array_equal, read.sequences, whole.sequences))
+    assert all(map(np.array_equal, read.times, whole.times))
+
+
 def test_order_survives_tied_times_and_shuffled_rows(whole: Dataset, tmp_path: Path) -> None:
     assert whole.times is not None
     tied = replace(whole, times=tuple(np.zeros_like(one) for one in whole.times))

@@ -161,6 +161,16 @@ def test_wrong_download_is_an_error_and_leaves_nothing(
     assert pip == [], "a wrong file is never a reason to try the next source"
 
 
+def test_a_fetch_leaves_other_files_alone(toy: Any, tmp_path: Path, served: tuple[str, Path]) -> None:
+    url, folder = served
+    (folder / "toy.csv").write_bytes(LOG)
+    cache = toy(url)
+    cache.mkdir(parents=True)
+    (cache / "unrelated.txt").write_text("kept")
+    load("ml-100k")
+    assert sorted(path.name for path in cache.iterdir()) == ["toy.csv", "unrelated.txt"]
+
+
 @pytest.mark.parametrize("where", ["cache", "folder"])
 def test_wrong_local_file_is_an_error(
     toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, pip: list[list[str]]
