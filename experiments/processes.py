@@ -17,12 +17,13 @@ from common.errors import RunError
 STOP_S = 8.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Process:
     """A child in a process group of its own, so that its children end with it."""
 
     popen: subprocess.Popen[bytes]
     log: Path
+    asked: bool = False
 
     def text(self) -> str:
         """What it has printed so far."""
@@ -33,12 +34,17 @@ class Process:
         self._signal(signal.SIGKILL)
         self.popen.wait()
 
+    def ask(self) -> None:
+        """SIGTERM to the group, once: a node takes a second one for impatience."""
+        if self.popen.poll() is None and not self.asked:
+            self.asked = True
+            self._signal(signal.SIGTERM)
+
     def stop(self, patience_s: float = STOP_S) -> int:
         """SIGTERM, and SIGKILL for what is left after ``patience_s``; the exit status of the child."""
-        if self.popen.poll() is None:
-            self._signal(signal.SIGTERM)
-            with suppress(subprocess.TimeoutExpired):
-                self.popen.wait(patience_s)
+        self.ask()
+        with suppress(subprocess.TimeoutExpired):
+            self.popen.wait(patience_s)
         self._signal(signal.SIGKILL)
         return self.popen.wait()
 
