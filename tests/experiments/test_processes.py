@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,18 +19,31 @@ from experiments.local_deployment import Deployment, settings
 from experiments.processes import Process, free_ports, listening, wait_until
 
 FAMILY = "import subprocess, sys; c = subprocess.Popen(['sleep', '60']); print(c.pid, flush=True); c.wait()"
-STUBBORN = (
-    "import signal, time; signal.signal(signal.SIGTERM, print); print('up', flush=True); time.sleep(60)"
-)
+STUBBORN = """
+import signal, time
+signal.signal(signal.SIGTERM, lambda *_: print("asked", flush=True))
+print("up", flush=True)
+time.sleep(60)
+"""
 
 
-def start(folder: Path, code: str) -> Process:
-    log = folder / "child.log"
-    with log.open("wb") as out:
-        popen = subprocess.Popen([sys.executable, "-c", code], stdout=out, start_new_session=True)
-    process = Process(popen, log)
-    wait_until(lambda: bool(process.text()), 20, process)
-    return process
+Start = Callable[[str], Process]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    with ExitStack() as stack:
+
+        def run(code: str) -> Process:
+            log = tmp_path / "child.log"
+            with log.open("wb") as out:
+                popen = subprocess.Popen([sys.executable, "-c", code], stdout=out, start_new_session=True)
+            process = Process(popen, log)
+            stack.callback(process.stop, 0.1)
+            wait_until(lambda: bool(process.text()), 20, process)
+            return process
+
+        yield run
 
 
 def gone(pid: int) -> bool:
@@ -45,8 +59,8 @@ def gone(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
-def test_children_of_a_child_end_with_it(tmp_path: Path, how: str) -> None:
-    process = start(tmp_path, FAMILY)
+def test_children_of_a_child_end_with_it(start: Start, how: str) -> None:
+    process = start(FAMILY)
     grandchild = int(process.text())
     assert not Path(f"/proc/{grandchild}").exists() or os.getpgid(grandchild) == process.popen.pid
     getattr(process, how)()
@@ -54,13 +68,13 @@ def test_children_of_a_child_end_with_it(tmp_path: Path, how: str) -> None:
     assert process.popen.returncode == -(signal.SIGTERM if how == "stop" else signal.SIGKILL)
 
 
-def test_what_ignores_sigterm_is_killed(tmp_path: Path) -> None:
-    process = start(tmp_path, STUBBORN)
+def test_what_ignores_sigterm_is_killed(start: Start) -> None:
+    process = start(STUBBORN)
     assert process.stop(patience_s=0.3) == -signal.SIGKILL
 
 
-def test_it_asks_once(tmp_path: Path) -> None:
-    process = start(tmp_path, STUBBORN)
+def test_it_asks_once(start: Start) -> None:
+    process = start(STUBBORN)
     process.ask()
     wait_until(lambda: "asked" in process.text(), 20, process)
     process.ask()
@@ -76,14 +90,13 @@ def test_ports_are_distinct_and_free() -> None:
         assert listening(f"127.0.0.1:{ports[0]}")
 
 
-def test_a_process_that_dies_or_dallies_is_told_with_its_log(tmp_path: Path) -> None:
-    dead = start(tmp_path, "print('went wrong')")
+def test_a_process_that_dies_or_dallies_is_told_with_its_log(start: Start) -> None:
+    dead = start("print('went wrong')")
     with pytest.raises(RunError, match="went wrong"):
         wait_until(lambda: False, 20, dead)
-    slow = start(tmp_path, STUBBORN)
+    slow = start(STUBBORN)
     with pytest.raises(RunError, match="not ready"):
         wait_until(lambda: False, 0.1, slow)
-    slow.stop(0.1)
 
 
 def test_a_deployment_stops_what_it_started_when_the_block_fails(tmp_path: Path) -> None:
