@@ -35,7 +35,7 @@ class Batch:
 
 
 def window(sequence: Items, length: int, generator: torch.Generator | None) -> Items:
-    """At most ``length`` + 1 consecutive interactions: the last, or a random stretch if a generator is given."""
+    """At most ``length`` + 1 consecutive interactions: the last, or a random stretch given a generator."""
     spare = len(sequence) - (length + 1)
     if spare <= 0:
         return sequence

@@ -117,7 +117,9 @@ class Cohort:
         slots = torch.full((training.num_items + 1,), size)  # item -> place in the slice, or K
         slots[rows.items.long()] = torch.arange(size)
         for length, members in buckets([len(w) - 1 for w in self.windows], training.max_len):
-            per_device = 6 * (length * size + training.layout.total) + 4 * size * self.task.model.table.shape[1]
+            per_device = (
+                6 * (length * size + training.layout.total) + 4 * size * self.task.model.table.shape[1]
+            )
             step = max(1, CHUNK_FLOATS // per_device)
             for first in range(0, len(members), step):
                 chosen = members[first : first + step]

@@ -90,4 +90,6 @@ def _positions(part: str, count: int, share: float, seed: int) -> list[int]:
     index, slash, of = part.partition("/")
     if slash and index.isdigit() and of.isdigit() and int(index) < int(of):
         return list(range(int(index), count, int(of)))
-    raise ConfigError(f"node config: part {part!r}; valid: all, honest, malicious, or I/N with I < N as in 0/4")
+    raise ConfigError(
+        f"node config: part {part!r}; valid: all, honest, malicious, or I/N with I < N as in 0/4"
+    )

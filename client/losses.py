@@ -20,7 +20,9 @@ def softmax(scores: Tensor, target: Tensor, candidates: Tensor, num_items: int) 
     return -torch.log_softmax(scores, dim=-1).gather(-1, target[:, None]).squeeze(-1)  # [L]
 
 
-def gbce(scores: Tensor, target: Tensor, candidates: Tensor, num_items: int, calibration: float = 0.75) -> Tensor:
+def gbce(
+    scores: Tensor, target: Tensor, candidates: Tensor, num_items: int, calibration: float = 0.75
+) -> Tensor:
     """−β·log σ(s⁺) − Σ_neg log(1 − σ(s⁻)), β = α(t(1 − 1/α) + 1/α), α = negatives/(N − 1).
 
     gSASRec (Petrov & Macdonald 2023, arXiv 2308.07192) with t = ``calibration``; t = 0 is plain BCE.
@@ -42,7 +44,7 @@ LOSSES: Mapping[str, Loss] = {"softmax": softmax, "bce": bce, "gbce": gbce}
 
 
 def corrected(name: str, scores: Tensor, log_q: Tensor) -> Tensor:
-    """Softmax over a sampled slice subtracts log q (q: inclusion probability); the others take scores as they are."""
+    """Softmax over a sampled slice subtracts log q (q: inclusion probability); the others do not."""
     return scores - log_q if name == "softmax" else scores
 
 

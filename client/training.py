@@ -45,7 +45,9 @@ class LocalTraining:
     lr: float
     penalty: Callable[[Tensor, Tensor, Device], Tensor] | None = None
 
-    def objective(self, encoder: Parameters, rows: Tensor, device: Device, keep: Tensor, log_q: Tensor) -> Tensor:
+    def objective(
+        self, encoder: Parameters, rows: Tensor, device: Device, keep: Tensor, log_q: Tensor
+    ) -> Tensor:
         """The loss of ONE device: encoder by name, rows [K, d] of the slice, log_q [K]."""
         hidden = self.hidden(encoder, rows, device, keep)  # [ℓ, d]
         size = rows.shape[0]
@@ -67,7 +69,9 @@ class LocalTraining:
         out: Tensor = functional_call(self.model, encoder, (looked_up, device.padding, keep))
         return out
 
-    def step(self, encoder: Parameters, rows: Tensor, device: Device, log_q: Tensor) -> tuple[Parameters, Tensor]:
+    def step(
+        self, encoder: Parameters, rows: Tensor, device: Device, log_q: Tensor
+    ) -> tuple[Parameters, Tensor]:
         """Local training of ONE device; returns its update (encoder by name, rows [K, d])."""
         encoder_now, rows_now = encoder, rows
         for number in range(self.steps):

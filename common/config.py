@@ -73,7 +73,7 @@ class TrainConfig(Section):
 class StrategyConfig(Section):
     """The server's recipe: admission, aggregation, constraints, server step."""
 
-    aggregator: Named = Component(name="sieve")
+    aggregator: Named = Component(name="mean")
     pre: tuple[Named, ...] = ()
     byzantine: Annotated[float, Field(ge=0)] = Field(0.2, description="a share below 1 or a number")
     constraints: tuple[Named, ...] = ()

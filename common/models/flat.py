@@ -36,7 +36,7 @@ class Layout:
     def unflatten(self, flat: Tensor) -> dict[str, Tensor]:
         """Cut [..., P] into named views [..., *shape]."""
         lead = flat.shape[:-1]
-        pieces = flat.split(self.sizes, dim=-1)
+        pieces = torch.split(flat, self.sizes, dim=-1)
         return {
             name: piece.reshape(*lead, *shape)
             for name, shape, piece in zip(self.names, self.shapes, pieces, strict=True)

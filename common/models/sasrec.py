@@ -28,7 +28,8 @@ class Block(nn.Module):
         """x [L, d], bias [L, L] added to the attention logits, keep: dropout multipliers [L, d]."""
         x = x + keep[0] * self.attend(self.attention_norm(x), bias)  # [L, d]
         hidden = torch.relu(self.inner(self.feed_norm(x)))  # [L, d]
-        return x + keep[1] * self.outer(hidden)  # [L, d]
+        out: Tensor = x + keep[1] * self.outer(hidden)  # [L, d]
+        return out
 
     def attend(self, x: Tensor, bias: Tensor) -> Tensor:
         """softmax(QKᵀ/√d_h + bias)V, written out: the fused kernel has no batching rule under vmap."""

@@ -57,5 +57,4 @@ class Krum:
 
 def scores(distances: Tensor, nearest: int) -> Tensor:
     """s_i: sum of the ``nearest`` smallest off-diagonal entries of each row of D [n, n] -> [n]."""
-    others = distances.clone().fill_diagonal_(-1)  # sorts before all others, whatever their ties
-    return others.sort(dim=1).values[:, 1 : 1 + nearest].sum(dim=1)
+    return distances.sort(dim=1).values[:, 1 : 1 + nearest].sum(dim=1)  # column 0 is i's own zero

@@ -1,0 +1,105 @@
+"""``fedsieve``: run, data, list, demo."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from common.errors import FedSieveError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a setting")]
+Out = Annotated[Path | None, typer.Option("--out", help="folder of the run's files")]
+
+
+@app.callback()
+def callback() -> None:
+    """Robust federated sequential recommendation on Flower."""
+
+
+@app.command()
+def run(
+    config: Annotated[Path | None, typer.Argument(help="settings as YAML")] = None,
+    overrides: Overrides = None,
+    out: Out = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint in --out")] = False,
+    engine: Annotated[str, typer.Option(help="local: in this process")] = "local",
+) -> None:
+    """Train and evaluate one federation in this process."""
+    from common.errors import ConfigError, RunError
+    from common.settings import load
+    from experiments.emulation import emulate
+    from experiments.progress import Bar
+    from experiments.tables import summary_table
+
+    if engine != "local":
+        raise ConfigError(f"--engine {engine!r}; valid: local")
+    if resume and out is None:
+        raise RunError("--resume needs --out, the folder of the run to go on with")
+    if resume and config is None and not overrides and out is not None and (out / "config.yaml").exists():
+        config = out / "config.yaml"
+    settings = load(config, overrides or [])
+    folder = out or _fresh(Path("runs"), f"{settings.data.name}-{settings.strategy.aggregator.name}")
+    console = Console()
+    with Bar(settings.strategy.aggregator.name, settings.train.rounds, console) as bar:
+        summary = emulate(settings, folder, resume, [bar])
+    console.print(summary_table(summary))
+    console.print(f"Results in {folder}/ (summary.json, metrics.jsonl, audit.jsonl, model.safetensors)")
+
+
+@app.command()
+def demo(out: Out = None, overrides: Overrides = None) -> None:
+    """The plain mean against the robust strategy on ML-100K while 20 % of the devices promote an item."""
+    from experiments.demo import show
+
+    show(out or _fresh(Path("runs"), "demo"), overrides or [])
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="aggregators, attacks, models or datasets")],
+    as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
+) -> None:
+    """Names that the settings take."""
+    from experiments.tables import catalogue, catalogue_table
+
+    entries = catalogue(what)
+    if as_json:
+        typer.echo(json.dumps(entries, indent=2))
+    else:
+        Console().print(catalogue_table(what, entries))
+
+
+def _fresh(parent: Path, name: str) -> Path:
+    """``parent/name``, or the first of ``name-2``, ``name-3``, … that does not exist."""
+    number = 1
+    while (folder := parent / (name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    return folder
+
+
+def main() -> None:
+    """Entry point: a FedSieveError is told in one line, with exit status 2."""
+    os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+    from experiments.data_cli import app as data_app
+
+    app.add_typer(data_app, name="data")
+    try:
+        app()
+    except FedSieveError as error:
+        print(f"fedsieve: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("fedsieve: interrupted; --resume goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

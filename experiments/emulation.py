@@ -1,0 +1,102 @@
+"""A whole federation in this process: an honest node, a malicious node, and the ServerApp's run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from client.app import app as client_app
+from client.fleet import malicious_devices
+from common.config import RunConfig
+from common.data import Dataset, load, split
+from common.errors import ConfigError
+from common.seeding import generator
+from server.app import serve
+from server.local_grid import LocalGrid
+from server.report import Listener
+
+NodeConfig = dict[str, bool | int | float | str]
+
+
+def emulate(
+    config: RunConfig,
+    out: Path,
+    resume: bool = False,
+    listeners: Sequence[Listener] = (),
+    nodes: Sequence[NodeConfig] | None = None,
+) -> dict[str, Any]:
+    """Run ``config`` on LocalGrid and return the summary; ``nodes`` replaces the two sides of the draw."""
+    dataset = load(config.data.name, config.data.path)
+    config = with_targets(config, dataset)
+    grid = LocalGrid(client_app, node_configs(config) if nodes is None else nodes)
+    return serve(grid, config, dataset.num_items, out, resume, listeners)
+
+
+def node_configs(config: RunConfig) -> list[NodeConfig]:
+    """One node with every device, or an honest and a malicious one."""
+    attack = config.attack
+    base: NodeConfig = {
+        "data": config.data.name,
+        "path": config.data.path,
+        "max_devices": config.data.max_devices,
+    }
+    if attack.name == "none" or attack.share == 0:
+        return [{**base, "part": "all"}]
+    base |= {"share": attack.share, "seed": config.seed}
+    return [{**base, "part": "honest"}, {**base, "part": "malicious", **attack_keys(config)}]
+
+
+def attack_keys(config: RunConfig) -> NodeConfig:
+    """What makes a node malicious, as its node config says it."""
+    attack = config.attack
+    if isinstance(attack.targets, str):
+        raise ConfigError(f"attack.targets: {attack.targets!r} is not resolved to item numbers")
+    return {
+        "attack": attack.name,
+        "targets": ",".join(map(str, attack.targets)),
+        "start_round": attack.start_round,
+        "params": json.dumps(attack.params),
+    }
+
+
+def with_targets(config: RunConfig, dataset: Dataset) -> RunConfig:
+    """Resolve ``cold``, ``medium`` or ``random`` to one item, and measure its exposure.
+
+    Without an attack the same item is measured, so that a clean run shows its exposure by nature.
+    Raises ConfigError for numbers outside the catalogue.
+    """
+    wanted = config.attack.targets
+    numbers = (_pick(wanted, dataset, config.seed),) if isinstance(wanted, str) else wanted
+    if bad := [n for n in (*numbers, *config.eval.targets) if n > dataset.num_items]:
+        raise ConfigError(f"attack.targets: item {bad[0]}; valid: 1 to {dataset.num_items}")
+    attack = config.attack.model_copy(update={"targets": numbers})
+    measured = config.eval.targets or numbers
+    return config.model_copy(
+        update={"attack": attack, "eval": config.eval.model_copy(update={"targets": measured})}
+    )
+
+
+def _pick(kind: str, dataset: Dataset, seed: int) -> int:
+    """cold: among the least popular tenth; medium: the middle tenth; random: any. By training counts."""
+    train = np.concatenate([split(s).train for s in dataset.sequences])
+    counts = np.bincount(train, minlength=dataset.num_items + 1)[1:]
+    order = np.argsort(counts, kind="stable")
+    n = len(order)
+    tenth = max(1, n // 10)
+    pool = {"cold": order[:tenth], "medium": order[(n - tenth) // 2 :][:tenth], "random": order}[kind]
+    choice = torch.randint(len(pool), (1,), generator=generator(seed, "target"))
+    return int(pool[int(choice)]) + 1
+
+
+def malicious_numbers(config: RunConfig, dataset: Dataset) -> frozenset[int]:
+    """Device numbers of the malicious devices of an emulation: the truth that the server lacks."""
+    if config.attack.name == "none":
+        return frozenset()
+    count = min(len(dataset), config.data.max_devices or len(dataset))
+    places = malicious_devices(count, config.attack.share, config.seed)
+    return frozenset(int(dataset.devices[i]) for i in places)

@@ -1,0 +1,131 @@
+"""The ServerApp, and the same run over any grid."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from common.config import RunConfig
+from common.data import catalogue_size
+from common.settings import from_flat
+from server.outputs import RunFolder
+from server.report import Listener
+from server.strategy import RobustStrategy
+
+app = ServerApp()
+OWN_KEYS = ("out", "resume")
+"""Keys of Flower's run config beside the settings: where to write, and whether to go on there."""
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """A run submitted with ``flwr run``: settings from its run config, files under ``out``."""
+    flat = dict(context.run_config)
+    out, resume = str(flat.pop("out", "runs/flower")), bool(flat.pop("resume", False))
+    config = from_flat(flat)
+    size = catalogue_size(config.data.name, config.data.path)
+    summary = serve(grid, config, size, Path(out), resume, [LogProgress(config.train.rounds)])
+    test, exposed = summary.get("test", {}), summary.get("er@10")
+    logging.getLogger("flwr").info(
+        "finished: test HR@10 %.4f NDCG@10 %.4f%s; results in %s",
+        test.get("hr@10", float("nan")),
+        test.get("ndcg@10", float("nan")),
+        "" if exposed is None else f" ER@10 {exposed:.4f}",
+        out,
+    )
+
+
+def serve(
+    grid: Grid,
+    config: RunConfig,
+    num_items: int,
+    out: Path,
+    resume: bool = False,
+    listeners: Sequence[Listener] = (),
+) -> dict[str, Any]:
+    """Run ``config`` over ``grid`` to its end, write ``out``, and return the summary."""
+    folder = RunFolder(out, config)
+    started = time.perf_counter()
+    strategy = RobustStrategy(config, num_items, [folder, *listeners], run=str(grid.run.run_id))
+    if resume and (out / "state").exists():
+        strategy.state = folder.resume()
+    elif resume and (out / "config.yaml").exists():
+        folder.restart()
+    else:
+        folder.create()
+    strategy.start(grid)
+    seconds = time.perf_counter() - started
+    return folder.finish(strategy.state, facts(config, folder, seconds))
+
+
+def facts(config: RunConfig, folder: RunFolder, seconds: float) -> dict[str, Any]:
+    """What identifies the run and what it cost, for ``summary.json``."""
+    totals = folder.totals
+    return {
+        "rounds": config.train.rounds,
+        "seconds": round(seconds, 3),
+        "protocol": protocol(config),
+        "data": config.data.path or config.data.name,
+        "model": config.model.name,
+        "aggregator": config.strategy.aggregator.name,
+        "attack": config.attack.name,
+        "malicious_share": config.attack.share if config.attack.name != "none" else 0.0,
+        "targets": list(config.eval.targets),
+        "seed": config.seed,
+        "device_updates_per_second": round(totals["admitted"] / max(totals["seconds"], 1e-9), 2),
+        "bytes_up": int(totals["bytes_up"]),
+        "bytes_down": int(totals["bytes_down"]),
+        "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+    }
+
+
+def protocol(config: RunConfig) -> str:
+    """One line that says how the numbers were obtained."""
+    t, s = config.train, config.strategy
+    slice_text = f"slice {t.slice_size}" if t.negatives == "slice" else f"negatives {t.negatives}"
+    return (
+        f"full ranking, leave-one-out, seen items filtered; "
+        f"{t.rounds} rounds x {t.devices_per_round} devices, {slice_text}, {t.local_steps} local step(s), {t.loss} loss, {s.optimizer.name} {s.lr:g}"
+    )
+
+
+class LogProgress:
+    """A line a tenth of the run and an evaluation, for the log of a deployment."""
+
+    def __init__(self, rounds: int) -> None:
+        self.rounds, self.started, self.first = rounds, time.monotonic(), 0
+        self._log = logging.getLogger("flwr")
+
+    def on_round(self, report: Any, state: Any) -> None:
+        self.first = self.first or report.round
+        done = report.round - self.first + 1
+        if report.round % max(1, self.rounds // 10) == 0 or report.skipped:
+            left = (time.monotonic() - self.started) / done * (self.rounds - report.round)
+            asked, admitted = report.figures.get("asked", 0), report.figures.get("admitted", 0)
+            self._log.info(
+                "round %d of %d: %d of %d devices admitted%s, about %.0f s left",
+                report.round,
+                self.rounds,
+                admitted,
+                asked,
+                " (skipped)" if report.skipped else "",
+                left,
+            )
+
+    def on_evaluation(self, evaluation: Any) -> None:
+        found = evaluation.groups["all"]
+        self._log.info(
+            "round %d %s: HR@10 %.4f NDCG@10 %.4f over %d devices",
+            evaluation.round,
+            evaluation.split,
+            found["hr@10"],
+            found["ndcg@10"],
+            evaluation.devices,
+        )

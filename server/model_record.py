@@ -1,0 +1,19 @@
+"""The global model as a Flower ArrayRecord, for Flower's own interfaces."""
+
+from __future__ import annotations
+
+import torch
+from flwr.app import Array, ArrayRecord
+
+from common.tasks import GlobalModel
+
+
+def to_record(model: GlobalModel) -> ArrayRecord:
+    """Two arrays: ``encoder`` float32 [P] and ``table`` float32 [N + 1, d]."""
+    return ArrayRecord({"encoder": Array(model.encoder.numpy()), "table": Array(model.table.numpy())})
+
+
+def from_record(record: ArrayRecord) -> GlobalModel:
+    """The inverse of :func:`to_record`; copies."""
+    encoder, table = (torch.from_numpy(record[name].numpy().copy()) for name in ("encoder", "table"))
+    return GlobalModel(encoder, table)

@@ -1,0 +1,120 @@
+"""One round on the server, without a network: combination → constraints → server step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from common.config import RunConfig
+from common.errors import UnknownName
+from common.models import Layout, initial
+from common.seeding import generator
+from common.tasks import GlobalModel
+from server.admission import Admitted
+from server.aggregators import Aggregator, Round, build_aggregator
+from server.constraints import Chain, build_constraints
+from server.optimizers import Optimizer, ParameterUpdate, build_optimizer, schedule
+from server.popularity import observe
+from server.state import ServerState, no_counts
+
+PRE: Mapping[str, object] = {}
+"""Pre-aggregators by name."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """The state after a round, each device's weight (None where a rule has none), and figures."""
+
+    state: ServerState
+    weights: Tensor | None
+    figures: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The parts of the strategy that a config names."""
+
+    config: RunConfig
+    layout: Layout
+    start: GlobalModel
+    aggregator: Aggregator
+    optimizer: Optimizer
+    constraints: Chain
+
+    @staticmethod
+    def build(config: RunConfig, num_items: int) -> Pipeline:
+        """Raises ConfigError for anything that the registries do not know."""
+        for component in config.strategy.pre:
+            raise UnknownName("pre-aggregator", component.name, PRE)
+        start, layout = initial(config.model, num_items, generator(config.seed, "model"))
+        return Pipeline(
+            config,
+            layout,
+            start,
+            build_aggregator(config.strategy.aggregator),
+            build_optimizer(config.strategy.optimizer),
+            build_constraints(config.strategy.constraints),
+        )
+
+    def init(self) -> ServerState:
+        """The state before the first round."""
+        counts = no_counts(self.start.table.shape[0] - 1)
+        return ServerState(
+            round=0,
+            model=self.start,
+            optimizer=self.optimizer.init(self.layout.unflatten(self.start.encoder), self.start.table),
+            aggregator=self.aggregator.init(),
+            constraints=self.constraints.init(),
+            pulls=counts,
+            seen=counts.clone(),
+        )
+
+    def byzantine(self, devices: int) -> int:
+        """``strategy.byzantine``: a number, or a share of the devices that replied, rounded up."""
+        claim = self.config.strategy.byzantine
+        return int(-(-claim * devices // 1)) if claim < 1 else int(claim)
+
+    def step(self, state: ServerState, admitted: Admitted, round_: int) -> Step:
+        """Round ``round_`` (from 1) on one update or more. Raises RunError if there are too few for the rule."""
+        updates = admitted.updates
+        assert updates is not None
+        clock = time.perf_counter()
+        setting = Round(
+            byzantine=self.byzantine(len(updates)),
+            identity=admitted.identity,
+            generator=generator(self.config.seed, "aggregator", round_),
+            number=round_,
+        )
+        with torch.no_grad():
+            combined, aggregator = self.aggregator(updates, state.aggregator, setting)
+            update = ParameterUpdate(self.layout.unflatten(combined.encoder), combined.rows, updates.items)
+            delta, optimizer = self.optimizer.step(update, state.optimizer, self.rate(round_))
+            delta, constraints, limited = self.constraints(state.model, delta, state.constraints)
+            pulls, seen = observe(state.pulls, state.seen, updates)
+            model = self.moved(state.model, delta)
+        figures = {
+            "update_norm": float((combined.encoder.square().sum() + combined.rows.square().sum()).sqrt()),
+            "frozen_rows": float((combined.rows == 0).all(dim=1).float().mean()),
+            **combined.figures,
+            **limited,
+            "seconds_aggregate": time.perf_counter() - clock,
+        }
+        after = ServerState(round_, model, optimizer, aggregator, constraints, pulls, seen)
+        return Step(after, combined.weights, figures)
+
+    def skip(self, state: ServerState, round_: int) -> ServerState:
+        """A round with too few replies changes nothing but the round."""
+        return replace(state, round=round_)
+
+    def rate(self, round_: int) -> float:
+        s = self.config.strategy
+        return schedule(s.lr, round_, self.config.train.rounds, s.warmup_rounds, s.halve_at)
+
+    def moved(self, model: GlobalModel, delta: ParameterUpdate) -> GlobalModel:
+        """The model after a change; the padding row and rows outside the slice stay as they are."""
+        table = model.table.index_add(0, delta.items.long(), delta.rows)  # [N + 1, d]
+        return GlobalModel(model.encoder + self.layout.flatten(delta.encoder), table)

@@ -1,0 +1,45 @@
+"""The server's running estimate of item popularity, read off the updates themselves.
+
+A device whose history holds item i pulls row i up with a full-size update; one that has i only as a
+negative pushes it weakly. Counting the strong row updates so estimates how many devices hold the item:
+no device says what it has, each counts once, and an attacker's claim is bounded by its devices.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from common.updates import DeviceUpdates
+
+PRIOR = 20.0
+"""Appearances with no pull that every item starts with: a flat start that fades."""
+
+STRONG = 0.5
+"""A row update counts as a pull from this share of the cohort's interaction size c on."""
+
+DEPTH = 16
+"""c = median over devices of the 16th largest row norm: about one interaction (design 9.2)."""
+
+
+def interaction_size(norms: Tensor) -> Tensor:
+    """c = median_u of the 16th largest of ‖g_ui‖, from row norms [n, K]; 0-d."""
+    depth = min(DEPTH, norms.shape[1])
+    return norms.topk(depth, dim=1).values[:, -1].median()
+
+
+def observe(pulls: Tensor, seen: Tensor, updates: DeviceUpdates) -> tuple[Tensor, Tensor]:
+    """Counts float64 [N] after a round: pulls_i += strong row updates, seen_i += devices that trained i."""
+    norms = updates.rows.norm(dim=2)  # [n, K]
+    strong = norms > STRONG * interaction_size(norms)  # [n, K]
+    present = torch.ones_like(strong) if updates.touched is None else updates.touched
+    index = updates.items.long() - 1
+    return (
+        pulls.index_add(0, index, strong.sum(0).double()),
+        seen.index_add(0, index, present.sum(0).double()),
+    )
+
+
+def estimate(pulls: Tensor, seen: Tensor, devices: int) -> Tensor:
+    """Popularity [N]: devices · pulls / (seen + prior)."""
+    return devices * pulls / (seen + PRIOR)

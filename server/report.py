@@ -1,0 +1,38 @@
+"""What a run tells the world: one report a round, and who listens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from server.state import ServerState
+
+
+@dataclass(frozen=True)
+class RoundReport:
+    """Figures of one round and, where a device took part, a line about it for the audit."""
+
+    round: int
+    figures: dict[str, float]
+    audit: Sequence[dict[str, Any]] = field(default_factory=tuple)
+    skipped: bool = False
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean metrics on ``split`` after ``round``: by group (see common.tasks.GROUPS), and exposure."""
+
+    round: int
+    split: str
+    groups: dict[str, dict[str, float]]
+    exposure: dict[str, float]
+    devices: int
+
+
+class Listener(Protocol):
+    """Told after each round and evaluation; files, progress bars and checkpoints are listeners."""
+
+    def on_round(self, report: RoundReport, state: ServerState) -> None: ...
+
+    def on_evaluation(self, evaluation: Evaluation) -> None: ...
