@@ -91,8 +91,9 @@ def protocol(config: RunConfig) -> str:
     t, s = config.train, config.strategy
     slice_text = f"slice {t.slice_size}" if t.negatives == "slice" else f"negatives {t.negatives}"
     return (
-        f"full ranking, leave-one-out, seen items filtered; "
-        f"{t.rounds} rounds x {t.devices_per_round} devices, {slice_text}, {t.local_steps} local step(s), {t.loss} loss, {s.optimizer.name} {s.lr:g}"
+        "full ranking, leave-one-out, seen items filtered; "
+        f"{t.rounds} rounds x {t.devices_per_round} devices, {slice_text}, "
+        f"{t.local_steps} local step(s), {t.loss} loss, {s.optimizer.name} {s.lr:g}"
     )
 
 

@@ -79,7 +79,7 @@ class Pipeline:
         return int(-(-claim * devices // 1)) if claim < 1 else int(claim)
 
     def step(self, state: ServerState, admitted: Admitted, round_: int) -> Step:
-        """Round ``round_`` (from 1) on one update or more. Raises RunError if there are too few for the rule."""
+        """Round ``round_`` (from 1) on one update or more. Raises RunError if the rule needs more."""
         updates = admitted.updates
         assert updates is not None
         clock = time.perf_counter()

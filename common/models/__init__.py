@@ -41,7 +41,7 @@ def build_model(config: ModelConfig) -> nn.Module:
 
 
 def initial(config: ModelConfig, num_items: int, generator: torch.Generator) -> tuple[GlobalModel, Layout]:
-    """Seeded start: matrices Xavier-normal, item rows N(0, 1/d), norms 1, biases, positions and row 0 zero."""
+    """Seeded start: matrices Xavier-normal, item rows N(0, 1/d), norms 1, biases and positions 0."""
     model = build_model(config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

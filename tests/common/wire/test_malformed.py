@@ -134,6 +134,12 @@ def test_scales_of_float16(name: str, value: float, field: str, reason: str) -> 
     refused(field, reason, lambda: wire.decode_updates(record, samples.spec()))
 
 
+def test_true_is_not_the_size_one() -> None:
+    one = wire.encode_updates(samples.updates(n=1), RUN, ROUND)
+    with_array("device", shape=(True,))(one)
+    refused("device", "shape", lambda: wire.decode_updates(one, samples.spec()))
+
+
 def test_own_negatives_need_a_mask_of_zeros_and_ones_and_ascending_items() -> None:
     expect = samples.spec("device")
     bare, odd, unsorted, foreign = (valid("device") for _ in range(4))

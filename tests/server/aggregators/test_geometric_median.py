@@ -32,6 +32,20 @@ def test_a_majority_at_one_point_is_the_median() -> None:
     torch.testing.assert_close(flat_of(result), flat(updates)[0], rtol=1e-4, atol=1e-4)
 
 
+def test_equal_updates_share_their_weight_whatever_rounding_says() -> None:
+    updates = make(9, offset=300.0, width=5000).take(torch.tensor([4, 4, 4, 4, 4, 0, 1, 2, 3]))
+    weights, _ = GeometricMedian().weigh(gram(updates, chunk=97).combined)
+    torch.testing.assert_close(weights[:5], weights[:1].expand(5), rtol=1e-3, atol=0)
+    assert weights[:5].sum() > 0.99
+
+
+def test_an_uneven_rounding_of_the_gram_matrix_does_not_pick_a_favourite() -> None:
+    products = torch.full((5, 5), 1.0, dtype=torch.float64)
+    products += torch.diag(torch.arange(5) * 4 * torch.finfo(torch.float64).eps)
+    weights, _ = GeometricMedian().weigh(products)
+    torch.testing.assert_close(weights, torch.full((5,), 0.2, dtype=torch.float64))
+
+
 def test_on_a_line_it_is_the_middle_point() -> None:
     values = torch.zeros(5, flat(make(1)).shape[1])
     values[:, 0] = torch.tensor([0.0, 1.0, 2.0, 7.0, 90.0])

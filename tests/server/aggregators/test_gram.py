@@ -92,6 +92,13 @@ def test_equal_updates_are_at_distance_zero_exactly() -> None:
     assert distances[~same].min() > 0
 
 
+@pytest.mark.parametrize("rounding", [-8, -1, 1, 8])
+def test_a_difference_within_rounding_is_zero(rounding: int) -> None:
+    products = torch.full((2, 2), 3.0, dtype=torch.float64)
+    products[0, 1] = products[1, 0] = 3.0 * (1 + rounding * torch.finfo(torch.float64).eps)
+    assert squared_distances(products).tolist() == [[0.0, 0.0], [0.0, 0.0]]
+
+
 def test_large_values_do_not_overflow() -> None:
     updates = make(4, scale=1e30)
     assert squared_distances(gram(updates).combined).isfinite().all()
