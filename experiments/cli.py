@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -43,15 +44,18 @@ def run(
         raise ConfigError(f"--engine {engine!r}; valid: local")
     if resume and out is None:
         raise RunError("--resume needs --out, the folder of the run to go on with")
-    if resume and config is None and not overrides and out is not None and (out / "config.yaml").exists():
+    if resume and config is None and out is not None:
         config = out / "config.yaml"
+        if not config.exists():
+            raise RunError(f"nothing to resume: {config} does not exist")
     settings = load(config, overrides or [])
     folder = out or _fresh(Path("runs"), f"{settings.data.name}-{settings.strategy.aggregator.name}")
     console = Console()
+    logging.getLogger("flwr").setLevel(logging.WARNING)
     with Bar(settings.strategy.aggregator.name, settings.train.rounds, console) as bar:
         summary = emulate(settings, folder, resume, [bar])
     console.print(summary_table(summary))
-    console.print(f"Results in {folder}/ (summary.json, metrics.jsonl, audit.jsonl, model.safetensors)")
+    console.print(f"Results in {folder}/ (report.html, summary.json, metrics.jsonl, audit.jsonl, model.safetensors)")
 
 
 @app.command()
@@ -60,6 +64,22 @@ def demo(out: Out = None, overrides: Overrides = None) -> None:
     from experiments.demo import show
 
     show(out or _fresh(Path("runs"), "demo"), overrides or [])
+
+
+@app.command("grpc-demo")
+def grpc_demo(
+    nodes: Annotated[int, typer.Option("--nodes", min=1, help="honest nodes")] = 3,
+    malicious: Annotated[int, typer.Option("--malicious", min=0, help="malicious nodes")] = 1,
+    stock: Annotated[
+        bool, typer.Option("--stock", help="Flower's own node program: slow, and shorter")
+    ] = False,
+    out: Out = None,
+    overrides: Overrides = None,
+) -> None:
+    """A run over real gRPC on this machine: a SuperLink and every node in a process of its own."""
+    from experiments.grpc_demo import show
+
+    show(out or _fresh(Path("runs"), "grpc-demo"), nodes, malicious, stock, overrides or [])
 
 
 @app.command("list")

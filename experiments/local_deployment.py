@@ -16,6 +16,7 @@ from pathlib import Path
 from flwr.app.user_config import UserConfigValue
 
 from common.errors import RunError
+from experiments.flower_config import argument, toml
 from experiments.processes import Process, free_ports, listening, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -93,19 +94,28 @@ class Deployment:
     ) -> Process:
         """Start ``python -m client.node`` with the app MODULE:NAME and the settings of the node."""
         command = [sys.executable, "-m", "client.node", "--insecure", "--superlink", self.fleet]
-        command += ["--app", app, "--node-config", settings(config)]
+        command += ["--app", app, "--node-config", argument(config)]
         return self.start(self._name("node"), command, **environment)
 
     def stock_node(self, config: Mapping[str, UserConfigValue], **environment: str) -> Process:
         """Start Flower's own node, which runs the ClientApp of the submitted app folder."""
         command: list[str | Path] = [BIN / "flower-supernode", "--insecure", "--superlink", self.fleet]
         command += ["--clientappio-api-address", f"127.0.0.1:{free_ports(1)[0]}"]
-        return self.start(self._name("node"), [*command, "--node-config", settings(config)], **environment)
+        return self.start(self._name("node"), [*command, "--node-config", argument(config)], **environment)
 
     def submit(self, app: Path, config: Mapping[str, UserConfigValue] | None = None) -> Process:
-        """``flwr run APP --stream``: the process ends when the run does, and its log is the run's."""
+        """``flwr run APP --stream``: the process ends when the run does, and its log is the run's.
+
+        ``config`` overrides defaults of the app. It travels as a file: on a command line Flower's
+        parser takes no text with both kinds of quotes.
+        """
+        name = self._name("run")
         command: list[str | Path] = [BIN / "flwr", "run", app, CONNECTION, "--stream"]
-        return self.start(self._name("run"), [*command, *(["-c", settings(config)] if config else [])])
+        if config:
+            file = self.folder / f"{name}.toml"
+            file.write_text(toml(config), encoding="utf-8")
+            command += ["--run-config", file]
+        return self.start(name, command)
 
     def wait(self, run: Process, timeout_s: float) -> RunResult:
         """Follow a submitted run to its end. Raises RunError with the logs when it takes too long."""
@@ -152,8 +162,3 @@ def deployment(folder: Path, **environment: str) -> Iterator[Deployment]:
             yield made
         finally:
             made.end()
-
-
-def settings(config: Mapping[str, UserConfigValue]) -> str:
-    """``a=1 b="x"``, as Flower's command lines take it (TOML values, so text may hold no quote)."""
-    return " ".join(f"{key}={json.dumps(value)}" for key, value in config.items())

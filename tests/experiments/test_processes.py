@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import RunError
-from experiments.local_deployment import Deployment, settings
+from experiments.local_deployment import Deployment
 from experiments.processes import Process, free_ports, listening, wait_until
 
 FAMILY = "import subprocess, sys; c = subprocess.Popen(['sleep', '60']); print(c.pid, flush=True); c.wait()"
@@ -114,10 +114,3 @@ def test_a_deployment_stops_what_it_started_when_the_block_fails(tmp_path: Path)
         block()
     assert sleeper.popen.returncode == -signal.SIGTERM
     assert "--- child.log\nhere" in made.logs()
-
-
-def test_settings_are_written_as_flower_reads_them() -> None:
-    from flwr.common.config import parse_config_args
-
-    config: dict[str, bool | int | float | str] = {"a": 1, "b": "x y", "c": True, "train.rate": 0.5}
-    assert parse_config_args([settings(config)]) == config

@@ -1,0 +1,63 @@
+"""The app as a deployment runs it: logs split over nodes, node configs, and the run's own config."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.config import RunConfig
+from common.data import Dataset, write_shards
+from common.data.shards import CATALOGUE
+from common.errors import ConfigError
+from common.settings import Scalar, to_flat
+from experiments.emulation import NodeConfig, attack_keys, with_targets
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("server", "client", "common", "attacks")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run of a deployment: a node config each, honest nodes first, and what the server is told."""
+
+    nodes: Sequence[NodeConfig]
+    config: RunConfig
+
+    def run_config(self, out: Path, resume: bool = False) -> dict[str, Scalar]:
+        """Flower's run config for this run, with its results in ``out``."""
+        return {**to_flat(self.config), "out": str(out.resolve()), "resume": resume}
+
+
+def plan(config: RunConfig, dataset: Dataset, honest: int, malicious: int, folder: Path) -> Plan:
+    """Write one log a node to ``folder`` and say who runs on which; the last ``malicious`` nodes attack.
+
+    The server is given the catalogue alone, never a log, and waits for all nodes before the first round.
+    Raises ConfigError when malicious nodes have no attack to run, or there are more nodes than devices.
+    """
+    if malicious and config.attack.name == "none":
+        raise ConfigError(f"attack.name: none, but {malicious} malicious node(s) are asked for")
+    total = honest + malicious
+    config = with_targets(config, dataset)
+    logs = write_shards(dataset, total, folder)
+    evil = attack_keys(config) if malicious else {}
+    nodes = [{"path": str(log.resolve()), **(evil if i >= honest else {})} for i, log in enumerate(logs)]
+    attack = {"name": config.attack.name if malicious else "none", "share": malicious / total}
+    sections = {
+        "data": config.data.model_copy(update={"path": str((folder / CATALOGUE).resolve())}),
+        "attack": config.attack.model_copy(update=attack),
+        "strategy": config.strategy.model_copy(update={"wait_nodes": total}),
+    }
+    return Plan(nodes, config.model_copy(update=sections))
+
+
+def stage(folder: Path) -> Path:
+    """The app's own files in ``folder``: ``flwr run`` looks at every file beside pyproject.toml, and in a
+    working tree those are the tens of thousands of .venv."""
+    folder.mkdir(parents=True)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    for package in PACKAGES:
+        skip = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / package, folder / package, ignore=skip)
+    return folder

@@ -1,0 +1,129 @@
+"""``fedsieve grpc-demo``: one run over real gRPC, every party a process of its own on this machine."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from common.config import RunConfig
+from common.data import load as load_data
+from common.errors import RunError
+from common.settings import load
+from experiments.deployed import plan, stage
+from experiments.local_deployment import Deployment, deployment
+from experiments.processes import Process
+from experiments.tables import summary_table
+from server.aggregators import AGGREGATORS
+
+LIMIT_S = 900.0
+ROUNDS = {"warm": 40, "stock": 4}
+WORTH = re.compile(r"aggregator \w|waiting for nodes|round \d+ |finished: |WARNING|ERROR")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def show(
+    out: Path,
+    honest: int = 3,
+    malicious: int = 1,
+    stock: bool = False,
+    overrides: Sequence[str] = (),
+    console: Console | None = None,
+) -> None:
+    """Split the data, start a SuperLink and the nodes, submit the run, follow it, and print its result.
+
+    Whatever happens, no process outlives the call. Raises RunError, with the tail of every log, when
+    the run does not complete.
+    """
+    console = console or Console()
+
+    def tell(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    kind = "stock" if stock else "warm"
+    config = load(None, [*_defaults(ROUNDS[kind]), *overrides])
+    if (out / "config.yaml").exists():
+        raise RunError(f"{out} already holds a run; choose another --out")
+    with ending_on_signals(), tempfile.TemporaryDirectory(prefix="fedsieve-") as made:
+        folder = Path(made)
+        data = load_data(config.data.name, config.data.path)
+        run = plan(config, data, honest, malicious, folder / "logs")
+        console.print(f"{len(data)} devices of {data.name}: {honest} honest and {malicious} malicious nodes")
+        with deployment(folder / "run") as local:
+            start = local.stock_node if stock else local.warm_node
+            nodes = [start(node) for node in run.nodes]
+            console.print(f"SuperLink at {local.fleet}, {len(nodes)} {kind} nodes; submitting the run")
+            submitted = local.submit(stage(folder / "app"), run.run_config(out))
+            follow(local, submitted, nodes, tell)
+            result = local.wait(submitted, 5.0)
+            if result.status != "finished:completed" or not (out / "summary.json").exists():
+                raise RunError(f"the run ended as {result.status}\n{local.logs()}")
+        _report(out, run.config, data.name, console)
+
+
+def _defaults(rounds: int) -> list[str]:
+    """What the demo sets before ``--set``: short, attacked, and robust."""
+    rule = "sieve" if "sieve" in AGGREGATORS else "norm_clip"
+    chosen = {"train.rounds": rounds, "strategy.aggregator": rule, "attack.name": "explicit_boost"}
+    return [f"{key}={value}" for key, value in {**chosen, "eval.every": 20}.items()]
+
+
+def follow(local: Deployment, run: Process, nodes: Sequence[Process], tell: Callable[[str], None]) -> None:
+    """Tell the lines of the run's log that say how it goes, until it ends.
+
+    Raises RunError when a node ends meanwhile, or the run takes longer than LIMIT_S.
+    """
+    end, told = time.monotonic() + LIMIT_S, 0
+    while True:
+        over = run.popen.poll() is not None
+        lines = run.text().splitlines(keepends=True)
+        if not over and lines and not lines[-1].endswith("\n"):
+            lines.pop()
+        for line in lines[told:]:
+            text = COLOUR.sub("", line).strip()
+            if WORTH.search(text):
+                tell(text)
+        told = len(lines)
+        if over:
+            return
+        if dead := [node for node in nodes if node.popen.poll() is not None]:
+            raise RunError(f"{dead[0].log.stem} ended during the run\n{local.logs()}")
+        if time.monotonic() > end:
+            raise RunError(f"the run did not end within {LIMIT_S:.0f} s\n{local.logs()}")
+        time.sleep(0.2)
+
+
+def _report(out: Path, config: RunConfig, name: str, console: Console) -> None:
+    summary = json.loads((out / "summary.json").read_text())
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    seconds = sorted(line["seconds"] for line in lines if "seconds" in line)
+    console.print(summary_table({**summary, "data": name}))
+    console.print(
+        f"{config.train.rounds} rounds over gRPC, {seconds[len(seconds) // 2]:.2f} s each (median). "
+        f"Results in {out}/ (summary.json, metrics.jsonl, audit.jsonl, model.safetensors)",
+        soft_wrap=True,
+    )
+
+
+@contextmanager
+def ending_on_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the block as Ctrl-C does, so that what it started is stopped."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, interrupt) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
