@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from attacks.base import Attack, View
+from attacks.control import Control
 from attacks.explicit_boost import ExplicitBoost
 from attacks.gaussian import Gaussian
 from attacks.label_to_target import LabelToTarget
@@ -13,6 +14,7 @@ from attacks.sign_flip import SignFlip
 from common.registry import build
 
 ATTACKS: Mapping[str, type[Attack]] = {
+    "control": Control,
     "explicit_boost": ExplicitBoost,
     "gaussian": Gaussian,
     "label_to_target": LabelToTarget,

@@ -98,10 +98,8 @@ def _evaluate_some(
     for row, items in enumerate(histories):
         seen[row, torch.from_numpy(items.astype(np.int64))] = True
     answer = torch.tensor(list(answers), dtype=torch.int64)
-    repeated = seen.gather(1, answer[:, None]).squeeze(1)
-    # A repeated answer is filtered with the seen items, so it can never be found: it ranks last.
-    filtered = torch.where(repeated, num_items, rank(scores, answer, seen))
-    values = rank_values(filtered, rank(scores, answer, padding))  # [n, M]
+    # An answer that recurs in the history is not filtered: it competes with the unseen items.
+    values = rank_values(rank(scores, answer, seen), rank(scores, answer, padding))  # [n, M]
     groups = _groups(torch.tensor([len(h) for h in histories]), quartiles)  # [G, n]
     sums = _nothing(len(targets))
     for place, target in enumerate(targets):

@@ -80,7 +80,7 @@ class StrategyConfig(Section):
     optimizer: Named = Component(name="block_adam")
     lr: Annotated[float, Field(gt=0)] = 4e-3
     warmup_rounds: Count = 10
-    halve_at: Share = Field(0.6, description="share of the rounds after which the rate is halved")
+    decay_from: Share = Field(0.4, description="share of the rounds after which the rate falls to 0")
     deadline_s: Annotated[float, Field(gt=0)] = 60.0
     min_replies: Positive = 1
     oversample: Annotated[float, Field(ge=1)] = 1.0

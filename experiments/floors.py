@@ -5,7 +5,8 @@ A model that does not beat Markov-1 has learned nothing from the order before th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -62,14 +63,20 @@ FLOORS: dict[str, Callable[[Dataset], Scorer]] = {"popularity": popularity, "mar
 
 
 def floors(
-    dataset: Dataset, part: Literal["valid", "test"] = "test", filtered: bool = True
+    dataset: Dataset,
+    part: Literal["valid", "test"] = "test",
+    filtered: bool = True,
+    devices: Sequence[int] | None = None,
 ) -> dict[str, dict[str, float]]:
     """Full-ranking hr@k, ndcg@k (k = 5, 10, 20) and mrr of every floor, averaged over devices.
 
     Counts come from the training parts alone; for the test item the validation item is the last item and
     is seen. ``filtered`` leaves seen items out of the ranking, except the answer itself where it recurs.
+    ``devices`` are positions to evaluate (None: all); counts always come from every device.
     """
-    return {name: evaluate(dataset, floor(dataset), part, filtered) for name, floor in FLOORS.items()}
+    chosen = range(len(dataset)) if devices is None else devices
+    judged = replace(dataset, sequences=tuple(dataset.sequences[i] for i in chosen))
+    return {name: evaluate(judged, floor(dataset), part, filtered) for name, floor in FLOORS.items()}
 
 
 def evaluate(

@@ -15,6 +15,7 @@ from flwr.serverapp import Grid, ServerApp
 from common.config import RunConfig
 from common.data import catalogue_size
 from common.settings import from_flat
+from server.checkpoint import FILE, restored
 from server.outputs import RunFolder
 from server.report import Listener
 from server.strategy import RobustStrategy
@@ -52,25 +53,25 @@ def serve(
 ) -> dict[str, Any]:
     """Run ``config`` over ``grid`` to its end, write ``out``, and return the summary."""
     folder = RunFolder(out, config)
-    started = time.perf_counter()
-    strategy = RobustStrategy(config, num_items, [folder, *listeners], run=str(grid.run.run_id))
-    if resume and (out / "state").exists():
-        strategy.state = folder.resume()
+    strategy = RobustStrategy(
+        config, num_items, [folder, *listeners], str(grid.run.run_id), settled=folder.settled
+    )
+    if resume and (out / "state" / FILE).exists():
+        strategy.state = restored(folder.resume(), strategy.state)
     elif resume and (out / "config.yaml").exists():
         folder.restart()
     else:
         folder.create()
     strategy.start(grid)
-    seconds = time.perf_counter() - started
-    return folder.finish(strategy.state, facts(config, folder, seconds))
+    return folder.finish(strategy.state, facts(config, folder))
 
 
-def facts(config: RunConfig, folder: RunFolder, seconds: float) -> dict[str, Any]:
+def facts(config: RunConfig, folder: RunFolder) -> dict[str, Any]:
     """What identifies the run and what it cost, for ``summary.json``."""
     totals = folder.totals
     return {
         "rounds": config.train.rounds,
-        "seconds": round(seconds, 3),
+        "seconds": round(folder.elapsed(), 3),
         "protocol": protocol(config),
         "data": config.data.path or config.data.name,
         "model": config.model.name,

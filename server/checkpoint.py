@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ FILE = "state.safetensors"
 
 
 def fingerprint(config: RunConfig) -> str:
-    """A hash of everything that decides a run's course; the number of rounds and evaluations do not."""
+    """A hash of all settings but how often to save and to evaluate, which do not change a run's course."""
     tree = to_tree(config)
     tree.pop("checkpoint_every")
     tree["eval"].pop("every")
@@ -34,7 +35,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
     Raises CheckpointError when the disk is full or the folder is not writable.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f"{path.name}.tmp")  # one name, so that a kill leaves at most one behind
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
@@ -43,7 +44,8 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise CheckpointError(
             f"cannot write {path}: {error.strerror}; the last checkpoint is intact"
         ) from error
@@ -51,9 +53,24 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 def save_state(folder: Path, config: RunConfig, state: ServerState, extra: Mapping[str, Any]) -> None:
     """Save ``state`` and the JSON-able ``extra`` under ``folder``."""
-    meta = {"round": state.round, "config": fingerprint(config), "extra": dict(extra)}
     tensors = {name: t.contiguous() for name, t in state.tensors().items()}
+    meta = {
+        "round": state.round,
+        "config": fingerprint(config),
+        "extra": dict(extra),
+        "digest": digest(tensors),
+    }
     write_atomically(folder / FILE, save(tensors, metadata={"fedsieve": json.dumps(meta)}))
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """A hash of names, types, shapes and values: a flipped bit must not pass for a trained model."""
+    found = hashlib.blake2b(digest_size=16)
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        found.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        found.update(tensor.numpy().tobytes())
+    return found.hexdigest()
 
 
 def load_state(folder: Path, config: RunConfig) -> tuple[ServerState, dict[str, Any]]:
@@ -67,6 +84,8 @@ def load_state(folder: Path, config: RunConfig) -> tuple[ServerState, dict[str, 
             meta = json.loads(file.metadata()["fedsieve"])
             for name in file.keys():  # noqa: SIM118 - not a mapping
                 tensors[name] = file.get_tensor(name)
+        if digest(tensors) != meta["digest"]:
+            raise ValueError("the tensors are not the ones that were saved")
         state = ServerState.from_tensors(int(meta["round"]), tensors)
         saved, extra = str(meta["config"]), dict(meta["extra"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
@@ -74,3 +93,18 @@ def load_state(folder: Path, config: RunConfig) -> tuple[ServerState, dict[str, 
     if saved != fingerprint(config):
         raise CheckpointError(f"{path} belongs to a run with other settings; use its own config.yaml")
     return state, extra
+
+
+def restored(saved: ServerState, fresh: ServerState) -> ServerState:
+    """``saved``, once it has all that a state of this run's settings has. Raises CheckpointError.
+
+    A rule's own state may grow as it learns; the other tensors keep their shapes.
+    """
+    found = saved.tensors()
+    for name, tensor in fresh.tensors().items():
+        if name not in found:
+            raise CheckpointError(f"the saved state is damaged: {name} is missing")
+        given, expected = list(found[name].shape), list(tensor.shape)
+        if given != expected and not name.startswith("aggregator/"):
+            raise CheckpointError(f"the saved state is damaged: {name} is {given}, expected {expected}")
+    return saved

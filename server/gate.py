@@ -53,18 +53,24 @@ def thin(parts: Sequence[DeviceUpdates]) -> list[Faults]:
     """Devices of a round whose rows are mostly zero, against the median over all its devices.
 
     With one slice for all, an honest softmax pushes every row of it: an update of a few rows aims at
-    those rows. Only for ``negatives: full | slice``.
+    those rows. A device with nothing to predict in the slice sends only zeros: it is left out as idle,
+    so that it neither dilutes the mean nor moves a median. Only for ``negatives: full | slice``.
     """
     counts = [(p.rows != 0).any(dim=2).sum(dim=1) for p in parts]  # [n, K, d] -> [n] each
-    if not sum(map(len, parts)):
-        return [{} for _ in parts]
-    everyone = torch.cat(counts).double()
-    least = MIN_COVERAGE * float(everyone.quantile(0.5))
-    text = f"non-zero rows of at least {least:g} expected, found "
-    return [
-        {i: (Reason.COVERAGE, text + str(c)) for i, c in enumerate(count.tolist()) if c < least}
-        for count in counts
-    ]
+    idle = [(c == 0) & (p.encoder == 0).all(dim=1) for c, p in zip(counts, parts, strict=True)]
+    busy = torch.cat([c[~i] for c, i in zip(counts, idle, strict=True)] or [torch.zeros(0)]).double()
+    least = MIN_COVERAGE * float(busy.quantile(0.5)) if len(busy) else 0.0
+    found: list[Faults] = []
+    for count, resting in zip(counts, idle, strict=True):
+        faults_: Faults = {}
+        for i, c in enumerate(count.tolist()):
+            if resting[i]:
+                faults_[i] = (Reason.IDLE, "nothing to predict in this slice")
+            elif c < least:
+                text = f"non-zero rows of at least {least:g} expected, found {c}"
+                faults_[i] = (Reason.COVERAGE, text)
+        found.append(faults_)
+    return found
 
 
 def prune(updates: DeviceUpdates) -> DeviceUpdates:

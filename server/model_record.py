@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from flwr.app import Array, ArrayRecord
 
+from common.errors import ConfigError
 from common.tasks import GlobalModel
 
 
@@ -17,3 +18,14 @@ def from_record(record: ArrayRecord) -> GlobalModel:
     """The inverse of :func:`to_record`; copies."""
     encoder, table = (torch.from_numpy(record[name].numpy().copy()) for name in ("encoder", "table"))
     return GlobalModel(encoder, table)
+
+
+def fitting(given: GlobalModel, expected: GlobalModel) -> GlobalModel:
+    """``given``, once it has the shapes and dtypes of ``expected``. Raises ConfigError."""
+    for name in ("encoder", "table"):
+        one, other = getattr(given, name), getattr(expected, name)
+        if one.shape != other.shape or one.dtype != other.dtype:
+            raise ConfigError(
+                f"initial {name}: {one.dtype} {list(one.shape)}; expected {other.dtype} {list(other.shape)}"
+            )
+    return given

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from common.config import RunConfig
 from common.errors import CheckpointError, RunError
-from common.settings import to_tree
-from server.checkpoint import load_state, save_state, write_atomically
+from common.settings import load, to_tree
+from server.checkpoint import fingerprint, load_state, save_state, write_atomically
 from server.report import Evaluation, RoundReport
 from server.state import ServerState
 
@@ -32,6 +34,7 @@ class RunFolder:
         self.evaluations: dict[str, Evaluation] = {}
         self._files = {name: folder / name for name in LINES}
         self._events: SummaryWriter | None = None
+        self._before, self._began = 0.0, time.perf_counter()
 
     def create(self) -> None:
         """Begin a new run. Raises RunError if the folder already holds one."""
@@ -46,19 +49,31 @@ class RunFolder:
         self.restart()
 
     def restart(self) -> None:
-        """Begin at round 1, over what a run that never reached a checkpoint left behind."""
+        """Begin at round 1, over what a run that never reached a checkpoint left behind.
+
+        Raises CheckpointError if that was a run with other settings.
+        """
+        path = self.folder / "config.yaml"
+        if path.exists() and fingerprint(load(path)) != fingerprint(self.config):
+            raise CheckpointError(f"{path} belongs to a run with other settings")
         text = yaml.safe_dump(to_tree(self.config), sort_keys=False)
-        write_atomically(self.folder / "config.yaml", text.encode())
+        write_atomically(path, text.encode())
         for path in self._files.values():
             path.write_bytes(b"")
-        self._events = SummaryWriter(str(self.folder / "events"))
+        self._events = SummaryWriter(str(self.folder / "events"), purge_step=1)
 
     def resume(self) -> ServerState:
         """The checkpointed state; lines written after it are cut off. Raises CheckpointError."""
         state, extra = load_state(self.folder / "state", self.config)
-        self.totals = {name: float(extra["totals"][name]) for name in TOTALS}
+        try:
+            self.totals = {name: float(extra["totals"][name]) for name in TOTALS}
+            self.evaluations = {e["split"]: Evaluation(**e) for e in extra["evaluations"]}
+            self._before = float(extra["elapsed"])
+            sizes = {name: int(extra["sizes"][name]) for name in LINES}
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{self.folder / 'state'} is damaged: {error!r}") from error
         for name, path in self._files.items():
-            size = int(extra["sizes"][name])
+            size = sizes[name]
             if not path.exists() or path.stat().st_size < size:
                 raise CheckpointError(f"{path} is shorter than the checkpoint says: it was changed")
             with path.open("r+b") as file:
@@ -73,7 +88,11 @@ class RunFolder:
         line = {"round": report.round, "skipped": report.skipped, **report.figures}
         self._append("metrics.jsonl", [line])
         self._scalars("round", report.figures, report.round)
-        if report.round % self.config.checkpoint_every == 0 and report.round < self.config.train.rounds:
+
+    def settled(self, state: ServerState) -> None:
+        """Save every ``checkpoint_every`` rounds and after the last: when the round's lines are all there."""
+        every = self.config.checkpoint_every
+        if (every and state.round % every == 0) or state.round == self.config.train.rounds:
             self.checkpoint(state)
 
     def on_evaluation(self, evaluation: Evaluation) -> None:
@@ -84,12 +103,20 @@ class RunFolder:
 
     def checkpoint(self, state: ServerState) -> None:
         """Save the state, with how long the line files were at that moment."""
-        sizes = {name: path.stat().st_size for name, path in self._files.items()}
-        save_state(self.folder / "state", self.config, state, {"totals": self.totals, "sizes": sizes})
+        extra = {
+            "totals": self.totals,
+            "sizes": {name: path.stat().st_size for name, path in self._files.items()},
+            "evaluations": [asdict(e) for e in self.evaluations.values()],
+            "elapsed": self.elapsed(),
+        }
+        save_state(self.folder / "state", self.config, state, extra)
+
+    def elapsed(self) -> float:
+        """Seconds this run has taken, those before an interruption included up to the checkpoint."""
+        return self._before + time.perf_counter() - self._began
 
     def finish(self, state: ServerState, facts: Mapping[str, Any]) -> dict[str, Any]:
-        """Write the model, the last state and ``summary.json``; returns the summary."""
-        self.checkpoint(state)
+        """Write the model and ``summary.json``; returns the summary."""
         tensors = {"encoder": state.model.encoder.contiguous(), "item_table": state.model.table.contiguous()}
         meta = {"config": json.dumps(to_tree(self.config))}
         write_atomically(self.folder / "model.safetensors", save(tensors, metadata=meta))
@@ -110,9 +137,13 @@ class RunFolder:
         return results
 
     def _append(self, name: str, lines: Any) -> None:
-        if lines:
+        if not lines:
+            return
+        try:
             with self._files[name].open("a", encoding="utf-8") as file:
                 file.writelines(json.dumps(line) + "\n" for line in lines)
+        except OSError as error:
+            raise RunError(f"cannot write {self._files[name]}: {error.strerror}") from error
 
     def _scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
         if self._events is not None:

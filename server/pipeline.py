@@ -112,7 +112,7 @@ class Pipeline:
 
     def rate(self, round_: int) -> float:
         s = self.config.strategy
-        return schedule(s.lr, round_, self.config.train.rounds, s.warmup_rounds, s.halve_at)
+        return schedule(s.lr, round_, self.config.train.rounds, s.warmup_rounds, s.decay_from)
 
     def moved(self, model: GlobalModel, delta: ParameterUpdate) -> GlobalModel:
         """The model after a change; the padding row and rows outside the slice stay as they are."""

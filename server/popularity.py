@@ -11,21 +11,13 @@ import torch
 from torch import Tensor
 
 from common.updates import DeviceUpdates
+from server.aggregators.stages import interaction_size
 
 PRIOR = 20.0
 """Appearances with no pull that every item starts with: a flat start that fades."""
 
 STRONG = 0.5
 """A row update counts as a pull from this share of the cohort's interaction size c on."""
-
-DEPTH = 16
-"""c = median over devices of the 16th largest row norm: about one interaction (design 9.2)."""
-
-
-def interaction_size(norms: Tensor) -> Tensor:
-    """c = median_u of the 16th largest of ‖g_ui‖, from row norms [n, K]; 0-d."""
-    depth = min(DEPTH, norms.shape[1])
-    return norms.topk(depth, dim=1).values[:, -1].median()
 
 
 def observe(pulls: Tensor, seen: Tensor, updates: DeviceUpdates) -> tuple[Tensor, Tensor]:

@@ -22,12 +22,13 @@ from common.tasks import EvaluateSums, EvaluateTask, TrainTask
 from common.wire import SumsSpec, UpdateSpec, decode_evaluate_sums, encode_evaluate_task, encode_train_task
 from server.admission import Admitted, AuditEntry, Reply, admit
 from server.exchange import exchange
-from server.model_record import from_record, to_record
+from server.model_record import fitting, from_record, to_record
 from server.pipeline import Pipeline
 from server.popularity import estimate
 from server.report import Evaluation, Listener, RoundReport
 from server.roster import Roster
 from server.slices import draw_slice
+from server.state import ServerState
 from server.traffic import content_bytes
 
 Split = Literal["valid", "test"]
@@ -37,12 +38,18 @@ class RobustStrategy(Strategy):
     """Runs ``config`` over a grid; ``state`` continues an earlier run.
 
     The pieces are pure and live elsewhere (admission, pipeline); this class moves messages.
+    ``settled`` is told the state once a round and its evaluation are over: the moment to save it.
     """
 
     def __init__(
-        self, config: RunConfig, num_items: int, listeners: Sequence[Listener] = (), run: str = "run"
+        self,
+        config: RunConfig,
+        num_items: int,
+        listeners: Sequence[Listener] = (),
+        run: str = "run",
+        settled: Callable[[ServerState], None] | None = None,
     ) -> None:
-        self.config, self.num_items, self.run = config, num_items, run
+        self.config, self.num_items, self.run, self.settled = config, num_items, run, settled
         self.pipeline = Pipeline.build(config, num_items)
         self.state = self.pipeline.init()
         self.roster = Roster(config.strategy.quota)
@@ -149,9 +156,15 @@ class RobustStrategy(Strategy):
             model_config=self.config.model,
             split=self._split,
             targets=self.config.eval.targets,
-            quartiles=self.roster.quartiles(),
+            quartiles=self._quartiles(),
         )
         return [Message(encode_evaluate_task(task), node, MessageType.EVALUATE) for node in self.roster.nodes]
+
+    def _quartiles(self) -> tuple[int, int, int]:
+        """Bounds for the histories of the split: before the test item they are one longer than enrolled."""
+        first, second, third = self.roster.quartiles()
+        more = 1 if self._split == "test" else 0
+        return first + more, second + more, third + more
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Add the nodes' sums; what does not decode is left out and logged."""
@@ -206,9 +219,11 @@ class RobustStrategy(Strategy):
         self.summary()
         result = Result()
         if initial_arrays is not None and self.state.round == 0:
-            self.state = replace(self.state, model=from_record(initial_arrays))
+            self.state = replace(self.state, model=fitting(from_record(initial_arrays), self.state.model))
         self.wait_for_nodes(grid)
-        every, rounds = self.config.eval.every, num_rounds or self.config.train.rounds
+        every, rounds = self.config.eval.every, num_rounds
+        if rounds is None:
+            rounds = self.config.train.rounds
         for round_ in range(self.state.round + 1, rounds + 1):
             result.train_metrics_clientapp[round_] = self.round(grid, round_, timeout)
             due = round_ == rounds or (every and round_ % every == 0)
@@ -216,6 +231,8 @@ class RobustStrategy(Strategy):
                 result.evaluate_metrics_clientapp[round_] = metrics
             if evaluate_fn and (central := evaluate_fn(round_, to_record(self.state.model))) is not None:
                 result.evaluate_metrics_serverapp[round_] = central
+            if self.settled is not None:
+                self.settled(self.state)
         self.evaluate(grid, "test")
         result.arrays = to_record(self.state.model)
         return result

@@ -31,6 +31,7 @@ class Reason(StrEnum):
     UNKNOWN_DEVICE = "unknown_device"  # a device that was not asked
     FAILED = "failed"  # the node reported an error or its reply was lost
     COVERAGE = "coverage"  # far fewer non-zero rows than the others
+    IDLE = "idle"  # honest and empty: no next item of the device is in the slice
     NORM = "norm"  # the squared norm overflows float32
     QUOTA = "quota"  # more devices than the node may stand for
     HISTORY = "history"  # the history claim was cut to the limit

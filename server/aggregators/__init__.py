@@ -12,6 +12,7 @@ from server.aggregators.krum import Krum
 from server.aggregators.mean import Mean
 from server.aggregators.median import Median
 from server.aggregators.norm_clip import NormClip
+from server.aggregators.sieve import Sieve
 
 AGGREGATORS: dict[str, Callable[..., Aggregator]] = {
     "mean": Mean,
@@ -19,6 +20,7 @@ AGGREGATORS: dict[str, Callable[..., Aggregator]] = {
     "median": Median,
     "krum": Krum,
     "geometric_median": GeometricMedian,
+    "sieve": Sieve,
 }
 
 

@@ -97,10 +97,12 @@ def debias(beta: float, count: Tensor, like: Tensor) -> Tensor:
     return correction.to(like.dtype).reshape(count.shape + (1,) * (like.dim() - count.dim()))
 
 
-def schedule(lr: float, round_: int, rounds: int, warmup: int, halve_at: float) -> float:
-    """The rate of round ``round_`` (from 1): linear warm-up, constant, halved once.
+def schedule(lr: float, round_: int, rounds: int, warmup: int, decay_from: float) -> float:
+    """The rate of round ``round_`` (from 1): linear warm-up, constant, then linear towards zero.
 
-    lr · min(1, round/warmup) · (½ if round > halve_at·rounds else 1). ``halve_at=1`` never halves.
+    lr · min(1, round/warmup) · min(1, (rounds − round + 1)/((1 − decay_from)·rounds)): the last round
+    still moves. ``decay_from=1`` keeps the rate.
     """
     rise = min(1.0, round_ / warmup) if warmup else 1.0
-    return lr * rise * (0.5 if round_ > halve_at * rounds else 1.0)
+    tail = (1.0 - decay_from) * rounds
+    return lr * rise * (min(1.0, (rounds - round_ + 1) / tail) if tail > 0 else 1.0)

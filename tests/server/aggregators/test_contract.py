@@ -16,7 +16,7 @@ from tests.server.aggregators.helpers import P, a_round, apply, flat, flat_of, f
 
 RULES = sorted(AGGREGATORS)
 TRANSLATES = ("mean", "median", "krum", "geometric_median")
-SCALES = ("mean", "median", "krum", "geometric_median", "norm_clip")
+SCALES = ("mean", "median", "krum", "geometric_median", "norm_clip", "sieve")
 SUMS_TO_ONE = ("mean", "krum", "geometric_median")
 TENSORS = ("encoder", "rows", "items", "history", "device")
 
@@ -71,6 +71,8 @@ def test_the_order_of_devices_does_not_matter(name: str, seed: int) -> None:
 
 @every_rule
 def test_equal_updates_give_that_update(name: str) -> None:
+    if name == "sieve":
+        pytest.skip("bounds rows by one interaction even where all devices agree: test_sieve.py")
     updates = make(7).take(torch.zeros(7, dtype=torch.int64))
     close(flat_of(apply(name, updates, 2)), flat(updates)[0])
 

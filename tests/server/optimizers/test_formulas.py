@@ -98,12 +98,12 @@ def test_yogi_forgets_more_slowly_than_adam_after_a_burst() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "expected"), [(1, 0.1), (5, 0.5), (10, 1.0), (11, 1.0), (60, 1.0), (61, 0.5), (100, 0.5)]
+    ("number", "expected"), [(1, 0.1), (5, 0.5), (10, 1.0), (61, 1.0), (81, 0.5), (99, 0.05), (100, 0.025)]
 )
-def test_schedule_warms_up_and_halves_once(number: int, expected: float) -> None:
+def test_schedule_warms_up_and_falls_to_zero(number: int, expected: float) -> None:
     assert schedule(1.0, number, 100, 10, 0.6) == pytest.approx(expected)
 
 
-def test_schedule_without_warm_up_and_without_halving() -> None:
+def test_schedule_without_warm_up_and_without_decay() -> None:
     assert [schedule(2.0, t, 50, 0, 1.0) for t in (1, 25, 50)] == [2.0, 2.0, 2.0]
-    assert schedule(2.0, 1, 50, 0, 0.0) == 1.0
+    assert [schedule(2.0, t, 50, 0, 0.0) for t in (1, 26, 50)] == [2.0, 1.0, 0.04]

@@ -1,0 +1,44 @@
+# Two commands: `make run` and `make test`. Both install what they need into .venv first.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: install run test test-fast test-deployment grpc-demo check benchmark clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; say which with make PYTHON=..." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "make: no venv module; on Debian: apt-get install python3.11-venv" >&2; exit 1; }
+	@echo "Installing into $(VENV) (PyTorch is large: a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@
+
+run: install  ## the plain mean against the sieve on ML-100K under attack
+	@$(BIN)/fedsieve demo
+
+test: test-fast test-deployment  ## everything
+
+test-fast: install check
+	@$(BIN)/python -m pytest -m "not deployment" --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+test-deployment: install  ## real SuperLink and nodes on 127.0.0.1
+	@$(BIN)/python -m pytest -m deployment
+
+check: install  ## style, types, import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+grpc-demo: install  ## one SuperLink, three honest nodes and a malicious one as processes
+	@$(BIN)/fedsieve grpc-demo
+
+benchmark: install  ## device updates per second, accuracy and robustness over seeds (long)
+	@$(BIN)/python -m benchmarks.throughput
+	@$(BIN)/python -m benchmarks.accuracy
+	@$(BIN)/python -m benchmarks.robustness
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -1,0 +1,89 @@
+"""``make run``: what a promotion attack does to the plain mean, and what the sieve makes of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from common.config import RunConfig
+from common.data import Dataset, load
+from common.settings import load as load_settings
+from experiments.emulation import malicious_numbers, with_targets
+from experiments.floors import floors
+from experiments.parallel import run_all
+
+CONFIG = Path(__file__).resolve().parents[1] / "configs" / "demo.yaml"
+CLEAN, PLAIN, ROBUST = "clean, plain mean", "attacked, plain mean", "attacked, sieve"
+
+
+def show(out: Path, overrides: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Run the three federations side by side, print the table, and write it to ``out/demo.json``."""
+    console = Console()
+    config = load_settings(CONFIG, overrides)
+    dataset = load(config.data.name, config.data.path)
+    config = with_targets(config, dataset)
+    target, share = config.eval.targets[0], config.attack.share
+    title = dataset.titles.get(target, f"item {target}")
+    console.print(
+        f"{config.model.name} on {dataset.name}: {len(dataset)} users, each a device; {share:.0%} of the devices "
+        f"({config.attack.name}) promote item {target} “{title}”."
+    )
+    summaries = run_all(plan(config), out, console)
+    rows = table_rows(config, dataset, summaries)
+    console.print(draw(rows, summaries[CLEAN]["protocol"], config.seed))
+    (out / "demo.json").write_text(json.dumps(rows, indent=2), encoding="utf-8")
+    console.print(f"ER@10: share of honest users who get the promoted item in their top 10. Files in {out}/")
+    return rows
+
+
+def plan(config: RunConfig) -> dict[str, RunConfig]:
+    """The three runs: the same devices, seed and slices; attack and rule differ."""
+
+    def variant(aggregator: str, attack: str) -> RunConfig:
+        return config.model_copy(
+            update={
+                "strategy": config.strategy.model_copy(
+                    update={"aggregator": type(config.strategy.aggregator)(name=aggregator)}
+                ),
+                "attack": config.attack.model_copy(update={"name": attack}),
+            }
+        )
+
+    robust = config.strategy.aggregator.name
+    return {
+        CLEAN: variant("mean", "control"),
+        PLAIN: variant("mean", config.attack.name),
+        ROBUST: variant(robust, config.attack.name),
+    }
+
+
+def table_rows(
+    config: RunConfig, dataset: Dataset, summaries: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, float]]:
+    """HR@10, NDCG@10 and ER@10 on the test items of the honest users, floors first."""
+    bad = malicious_numbers(config, dataset)
+    honest = [i for i, number in enumerate(dataset.devices) if int(number) not in bad]
+    rows = {
+        {"popularity": "Popularity", "markov": "Markov-1"}[name]: {k: found[k] for k in ("hr@10", "ndcg@10")}
+        for name, found in floors(dataset, devices=honest).items()
+    }
+    for name, summary in summaries.items():
+        rows[name] = {k: summary["test"][k] for k in ("hr@10", "ndcg@10")} | {"er@10": summary["er@10"]}
+    return rows
+
+
+def draw(rows: Mapping[str, Mapping[str, float]], protocol: str, seed: int) -> Table:
+    """The table that ends the demo."""
+    table = Table(title="Test items of the honest users", caption=f"{protocol}; seed {seed}")
+    table.add_column("")
+    for column in ("HR@10", "NDCG@10", "ER@10"):
+        table.add_column(column, justify="right")
+    for name, row in rows.items():
+        exposed = f"{row['er@10']:.1%}" if "er@10" in row else "–"
+        table.add_row(name, f"{row['hr@10']:.4f}", f"{row['ndcg@10']:.4f}", exposed)
+    return table

@@ -1,0 +1,72 @@
+"""The stages of the sieve, each a pure function of one round's tensors.
+
+Notation: n devices, K rows of the slice; g_ui [d] is device u's update of row i.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from server.aggregators.gram import inner_products, middle
+
+TINY = 1e-12
+
+
+def interaction_size(norms: Tensor) -> Tensor:
+    """c = median_u (Σ_i ‖g_ui‖⁴ / Σ_i ‖g_ui‖²)^½: about the size of one interaction; norms [n, K] -> 0-d.
+
+    The energy-weighted root mean square of a device's row norms. A softmax pulls the row of each next
+    item by about one size and spreads as much over all negatives, so weak rows hardly count, and the
+    value does not depend on how many interactions the device has.
+    """
+    square = norms.double().square()  # [n, K]
+    return middle((square.square().sum(1) / square.sum(1).clamp_min(TINY)).sqrt()).float()
+
+
+def row_clip(rows: Tensor, norms: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
+    """g_ui · min(1, limit/‖g_ui‖) and the factors [n, K]; rows [n, K, d]."""
+    factors = (limit / norms.clamp_min(TINY)).clamp(max=1.0)  # [n, K]
+    return rows * factors[:, :, None], factors
+
+
+def retention(norms: Tensor, factors: Tensor) -> Tensor:
+    """rt_u = ‖R_u clipped‖ / ‖R_u‖ over its median, at most 1; norms, factors [n, K] -> [n].
+
+    A device that puts its weight on few rows loses most of it to the row clip; an honest one spreads
+    it over its interactions and keeps nearly all.
+    """
+    before = norms.double().norm(dim=1)  # [n]
+    after = (norms * factors).double().norm(dim=1)  # [n]
+    kept = torch.where(before > TINY, after / before.clamp_min(TINY), 1.0)
+    return (kept / middle(kept).clamp_min(TINY)).clamp(max=1.0)
+
+
+def retention_weight(kept: Tensor, threshold: float, power: float) -> Tensor:
+    """w_u = min(1, rt_u/threshold)^power -> [n]."""
+    return (kept / threshold).clamp(max=1.0) ** power
+
+
+def norm_factor(norms: Tensor, slack: float) -> Tensor:
+    """min(1, slack · median / ‖block_u‖) from block norms [n] -> [n]."""
+    return (slack * middle(norms) / norms.clamp_min(TINY)).clamp(max=1.0)
+
+
+def collusion_weight(rows: Tensor, floor: float, spread: float, strength: float) -> Tensor:
+    """w_u = (1 + strength · Σ_v relu((cos_uv − med)/θ − 1))⁻², θ = max(floor, spread · MAD) -> [n].
+
+    cos_uv between the (clipped) row blocks of u and v; median and MAD over all pairs u ≠ v. Copies of
+    one poison resemble each other more than any two people do. Rows [n, K, d].
+    """
+    n = rows.shape[0]
+    if n < 3:
+        return torch.ones(n, dtype=torch.float64)
+    products = inner_products(rows)  # [n, n]
+    norms = products.diagonal().clamp_min(0).sqrt().clamp_min(TINY)  # [n]
+    cosines = products / norms[:, None] / norms[None, :]  # [n, n]
+    pairs = cosines[~torch.eye(n, dtype=torch.bool)]  # [n(n − 1)]
+    centre = pairs.median()
+    deviation = (pairs - centre).abs().median()
+    width = torch.clamp(spread * deviation, min=floor)
+    excess = torch.relu((cosines - centre) / width - 1).fill_diagonal_(0)  # [n, n]
+    return (1 + strength * excess.sum(1)) ** -2

@@ -1,0 +1,193 @@
+"""The sieve and its stages, against obvious float64 loops."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from common.errors import ConfigError
+from common.settings import component
+from common.updates import DeviceUpdates
+from server.aggregators import build_aggregator
+from server.aggregators.stages import (
+    collusion_weight,
+    interaction_size,
+    norm_factor,
+    retention,
+    retention_weight,
+    row_clip,
+)
+from tests.server.aggregators.helpers import apply, flat_of, make
+
+
+def people(n: int, rows: int = 60, dim: int = 16, positives: int = 8, seed: int = 0) -> DeviceUpdates:
+    """Devices as a softmax makes them: full-size pulls on their own items, weak pushes on the others."""
+    g = torch.Generator().manual_seed(seed)
+    taste = torch.nn.functional.normalize(torch.randn(n, dim, generator=g), dim=1)  # [n, d]
+    values = -0.02 * taste[:, None, :] * torch.rand(n, rows, 1, generator=g)  # [n, K, d]
+    for u in range(n):
+        held = torch.randperm(rows, generator=g)[:positives]
+        values[u, held] = taste[u] * (0.8 + 0.4 * torch.rand(positives, 1, generator=g))
+    return DeviceUpdates(
+        encoder=torch.randn(n, 20, generator=g),
+        rows=values,
+        items=torch.arange(1, rows + 1, dtype=torch.int32),
+        history=torch.full((n,), positives, dtype=torch.int32),
+        device=torch.arange(n),
+    )
+
+
+def middle(values: list[float]) -> float:
+    ordered = sorted(values)
+    n = len(ordered)
+    return (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+
+
+def norms_of(rows: Tensor) -> list[list[float]]:
+    return [[math.sqrt(sum(float(x) ** 2 for x in row)) for row in device] for device in rows]
+
+
+def oracle(updates: DeviceUpdates) -> tuple[Tensor, list[float]]:
+    """The recipe of the docstring with Python floats; rows [K, d] and shares."""
+    norms = norms_of(updates.rows)
+    sizes = [math.sqrt(sum(x**4 for x in device) / sum(x**2 for x in device)) for device in norms]
+    c = middle(sizes)
+    factors = [[min(1.0, c / x) if x > 0 else 1.0 for x in device] for device in norms]
+    clipped = updates.rows.double() * torch.tensor(factors, dtype=torch.float64)[:, :, None]
+    kept = []
+    for device, factor in zip(norms, factors, strict=True):
+        after = math.sqrt(sum((x * f) ** 2 for x, f in zip(device, factor, strict=True)))
+        kept.append(after / math.sqrt(sum(x**2 for x in device)))
+    usual = middle(kept)
+    weights = [min(1.0, min(1.0, k / usual) / 0.65) ** 6 for k in kept]
+    flat = clipped.flatten(1)
+    cosines = (flat @ flat.T) / flat.norm(dim=1)[:, None] / flat.norm(dim=1)[None, :]
+    n = len(flat)
+    pairs = sorted(float(cosines[i, j]) for i in range(n) for j in range(n) if i != j)
+    centre = pairs[(len(pairs) - 1) // 2]
+    deviations = sorted(abs(p - centre) for p in pairs)
+    width = max(0.3, 8 * deviations[(len(pairs) - 1) // 2])
+    for u in range(n):
+        excess = sum(max(0.0, (float(cosines[u, v]) - centre) / width - 1) for v in range(n) if v != u)
+        weights[u] /= (1 + 4 * excess) ** 2
+    shares = [w / sum(weights) for w in weights]
+    sizes_of_blocks = [float(x) for x in flat.norm(dim=1)]
+    bound = 1.25 * middle(sizes_of_blocks)
+    scale = [s * min(1.0, bound / x) for s, x in zip(shares, sizes_of_blocks, strict=True)]
+    return (clipped * torch.tensor(scale, dtype=torch.float64)[:, None, None]).sum(0), shares
+
+
+@pytest.mark.parametrize("n", [3, 8, 9])
+def test_rows_and_weights_follow_the_formula(n: int) -> None:
+    updates = people(n)
+    updates.rows[0, 3] *= 30  # someone who trips every stage
+    updates.rows[1] = updates.rows[2]
+    result = apply("sieve", updates)
+    rows, shares = oracle(updates)
+    assert result.weights is not None
+    torch.testing.assert_close(result.rows.double(), rows, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(result.weights.double(), torch.tensor(shares).double(), rtol=1e-4, atol=1e-6)
+
+
+def test_interaction_size_does_not_depend_on_the_length_of_histories() -> None:
+    short, long = (interaction_size(people(40, positives=p).rows.norm(dim=2)) for p in (2, 30))
+    assert float(short / long) == pytest.approx(1.0, abs=0.1)
+    assert 0.8 < float(short) < 1.2
+
+
+def test_row_clip_leaves_small_rows_and_bounds_large_ones() -> None:
+    rows = make(4).rows
+    norms = rows.norm(dim=2)
+    limit = norms.median()
+    clipped, factors = row_clip(rows, norms, limit)
+    assert float(clipped.norm(dim=2).max()) <= float(limit) * (1 + 1e-6)
+    small = norms <= limit
+    assert torch.equal(clipped[small], rows[small])
+    assert bool((factors[small] == 1).all())
+    assert bool((factors[~small] < 1).all())
+
+
+def test_retention_tells_a_concentrated_update_from_a_spread_one() -> None:
+    norms = torch.ones(5, 10)
+    norms[4] = torch.tensor([20.0] + [0.1] * 9)
+    kept = retention(norms, (1 / norms).clamp(max=1))
+    assert kept[:4].tolist() == [1.0] * 4
+    assert float(kept[4]) < 0.06
+    weights = retention_weight(kept, 0.65, 6)
+    assert weights[:4].tolist() == [1.0] * 4
+    assert float(weights[4]) < 1e-5
+
+
+def test_norm_factor_is_the_share_of_the_median() -> None:
+    factors = norm_factor(torch.tensor([1.0, 2.0, 10.0]).double(), slack=1.5)
+    assert factors.tolist() == pytest.approx([1.0, 1.0, 0.3])
+
+
+def test_copies_of_one_update_lose_their_weight_and_people_keep_theirs() -> None:
+    updates = people(40)
+    rows = updates.rows.clone()
+    rows[:8] = rows[0]
+    weights = collusion_weight(rows, 0.3, 8.0, 4.0)
+    assert float(weights[:8].max()) < 0.05
+    assert float(weights[8:].median()) > 0.9
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_collusion_needs_three(n: int) -> None:
+    assert collusion_weight(people(n).rows, 0.3, 8.0, 4.0).tolist() == [1.0] * n
+
+
+def test_one_row_promoter_moves_the_row_by_less_than_one_interaction_each() -> None:
+    updates = people(40)
+    rows = updates.rows.clone()
+    rows[:8, 7] = 50.0  # eight devices push item 7 with all they have
+    poisoned = replace(updates, rows=rows)
+    mean, sieve = apply("mean", poisoned), apply("sieve", poisoned)
+    assert float(mean.rows[7].norm()) > 30
+    assert float(sieve.rows[7].norm()) < 0.3
+    assert sieve.weights is not None
+    assert float(sieve.weights[:8].sum()) < 0.01
+
+
+def test_short_histories_keep_their_weight() -> None:
+    short, long = people(20, positives=2, seed=1), people(20, positives=20, seed=2)
+    both = DeviceUpdates(
+        torch.cat([short.encoder, long.encoder]),
+        torch.cat([short.rows, long.rows]),
+        short.items,
+        torch.cat([short.history, long.history]),
+        torch.arange(40),
+    )
+    weights = apply("sieve", both).weights
+    assert weights is not None
+    assert float(weights[:20].mean() / weights[20:].mean()) > 0.9
+
+
+@pytest.mark.parametrize(
+    "off",
+    [{"clip_rows": False}, {"collusion": 0}, {"clip_blocks": False}, {"power": 0}],
+    ids=lambda off: next(iter(off)),
+)
+def test_each_stage_can_be_switched_off_and_matters(off: dict[str, object]) -> None:
+    updates = people(12)
+    updates.rows[0] *= 0.01
+    updates.rows[0, 3] = 30.0
+    updates.rows[1:4] = updates.rows[1]
+    updates.encoder[5] *= 40
+    assert not torch.allclose(flat_of(apply("sieve", updates)), flat_of(apply("sieve", updates, **off)))
+
+
+def test_all_stages_off_is_the_plain_mean() -> None:
+    updates = people(12)
+    plain = apply("sieve", updates, clip_rows=False, collusion=0, clip_blocks=False)
+    torch.testing.assert_close(flat_of(plain), flat_of(apply("mean", updates)), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("field", ["kappa", "threshold", "row_slack", "encoder_slack"])
+def test_values_that_make_no_sense_are_refused(field: str) -> None:
+    with pytest.raises(ConfigError, match=f"{field} must be positive"):
+        build_aggregator(component("sieve", **{field: 0}))
