@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 
 import torch
@@ -28,7 +27,8 @@ def gbce(
     gSASRec (Petrov & Macdonald 2023, arXiv 2308.07192) with t = ``calibration``; t = 0 is plain BCE.
     """
     positive = scores.gather(-1, target[:, None]).squeeze(-1)  # [L]
-    negative = candidates & ~F.one_hot(target, scores.shape[-1]).bool()  # [L, K]
+    slot = torch.arange(scores.shape[-1], device=scores.device)  # [K]; one_hot has no batching rule
+    negative = candidates & (slot != target[:, None])  # [L, K]
     rate = (candidates.sum() - 1).clamp(min=1) / max(num_items - 1, 1)  # α
     beta = rate * (calibration * (1 - 1 / rate) + 1 / rate)
     pushed = (F.softplus(scores) * negative).sum(-1)  # [L]
@@ -46,8 +46,3 @@ LOSSES: Mapping[str, Loss] = {"softmax": softmax, "bce": bce, "gbce": gbce}
 def corrected(name: str, scores: Tensor, log_q: Tensor) -> Tensor:
     """Softmax over a sampled slice subtracts log q (q: inclusion probability); the others do not."""
     return scores - log_q if name == "softmax" else scores
-
-
-def position_share(max_len: int) -> float:
-    """1/L with the fixed L, so that one interaction has one size on every device."""
-    return 1.0 / math.fsum([max_len])
