@@ -48,6 +48,8 @@ def initial(config: ModelConfig, num_items: int, generator: torch.Generator) -> 
             if parameter.dim() == 2 and not name.endswith("position"):
                 std = (2.0 / sum(parameter.shape)) ** 0.5
                 parameter.normal_(0.0, std, generator=generator)
+            elif name.endswith("bias"):  # torch draws these from its global generator
+                parameter.zero_()
     layout = layout_of(model)
     table = torch.randn(num_items + 1, config.dim, generator=generator) / config.dim**0.5  # [N + 1, d]
     table[0] = 0.0
