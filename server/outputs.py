@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -122,9 +121,12 @@ class RunFolder:
         write_atomically(self.folder / "model.safetensors", save(tensors, metadata=meta))
         summary = {**facts, **self._results()}
         write_atomically(self.folder / "summary.json", json.dumps(summary, indent=2).encode())
+        return summary
+
+    def close(self) -> None:
+        """End the TensorBoard writer, also when the run fails."""
         if self._events is not None:
             self._events.close()
-        return summary
 
     def _results(self) -> dict[str, Any]:
         results: dict[str, Any] = {}
@@ -149,9 +151,3 @@ class RunFolder:
         if self._events is not None:
             for name, value in values.items():
                 self._events.add_scalar(f"{group}/{name.replace('@', '_at_')}", value, step)
-
-
-def discard(folder: Path) -> None:
-    """Remove an earlier run in ``folder``, and nothing that is not a run."""
-    if (folder / "config.yaml").exists():
-        shutil.rmtree(folder)
