@@ -55,7 +55,9 @@ def run(
     with Bar(settings.strategy.aggregator.name, settings.train.rounds, console) as bar:
         summary = emulate(settings, folder, resume, [bar])
     console.print(summary_table(summary))
-    console.print(f"Results in {folder}/ (report.html, summary.json, metrics.jsonl, audit.jsonl, model.safetensors)")
+    console.print(
+        f"Results in {folder}/ (report.html, summary.json, metrics.jsonl, audit.jsonl, model.safetensors)"
+    )
 
 
 @app.command()

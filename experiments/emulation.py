@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from attacks import build_attack
 from client.app import app as client_app
 from client.fleet import malicious_devices
 from common.config import RunConfig
 from common.data import Dataset, load, split
 from common.errors import ConfigError
 from common.seeding import generator
+from experiments.run_report import write_report
 from server.app import serve
 from server.local_grid import LocalGrid
 from server.report import Listener
@@ -34,7 +36,9 @@ def emulate(
     dataset = load(config.data.name, config.data.path)
     config = with_targets(config, dataset)
     grid = LocalGrid(client_app, node_configs(config) if nodes is None else nodes)
-    return serve(grid, config, dataset.num_items, out, resume, listeners)
+    summary = serve(grid, config, dataset.num_items, out, resume, listeners)
+    write_report(out)
+    return summary
 
 
 def node_configs(config: RunConfig) -> list[NodeConfig]:
@@ -52,8 +56,9 @@ def node_configs(config: RunConfig) -> list[NodeConfig]:
 
 
 def attack_keys(config: RunConfig) -> NodeConfig:
-    """What makes a node malicious, as its node config says it."""
+    """What makes a node malicious, as its node config says it. Raises UnknownName or ConfigError."""
     attack = config.attack
+    build_attack(attack.name, attack.params)  # a wrong name is told here, not by a node in every round
     if isinstance(attack.targets, str):
         raise ConfigError(f"attack.targets: {attack.targets!r} is not resolved to item numbers")
     return {
@@ -72,8 +77,11 @@ def with_targets(config: RunConfig, dataset: Dataset) -> RunConfig:
     """
     wanted = config.attack.targets
     numbers = (_pick(wanted, dataset, config.seed),) if isinstance(wanted, str) else wanted
-    if bad := [n for n in (*numbers, *config.eval.targets) if n > dataset.num_items]:
-        raise ConfigError(f"attack.targets: item {bad[0]}; valid: 1 to {dataset.num_items}")
+    for key, items in (("attack.targets", numbers), ("eval.targets", config.eval.targets)):
+        if bad := [n for n in items if n > dataset.num_items]:
+            raise ConfigError(f"{key}: item {bad[0]}; valid: 1 to {dataset.num_items}")
+        if len(set(items)) < len(items):
+            raise ConfigError(f"{key}: an item appears more than once in {list(items)}")
     attack = config.attack.model_copy(update={"targets": numbers})
     measured = config.eval.targets or numbers
     return config.model_copy(

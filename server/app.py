@@ -62,7 +62,10 @@ def serve(
         folder.restart()
     else:
         folder.create()
-    strategy.start(grid)
+    try:
+        strategy.start(grid)
+    finally:
+        folder.close()
     return folder.finish(strategy.state, facts(config, folder))
 
 

@@ -26,27 +26,34 @@ def faults(updates: DeviceUpdates) -> Faults:
     A history claim below 0; NaN or Inf; Σx² beyond float32; values in rows it says it did not touch.
     """
     found: Faults = {}
-    square = _norm(updates.encoder).square() + _norm(updates.rows).square()  # [n], float64
+    square = _square(updates.encoder) + _square(updates.rows)  # [n]
     stray = torch.zeros(len(updates), dtype=torch.bool)
     if updates.touched is not None:
-        stray = ((updates.rows != 0).any(dim=2) & ~updates.touched).any(dim=1)  # [n, K] -> [n]
-    for i in range(len(updates)):
+        stray = ((updates.rows != 0).any(dim=2) & ~updates.touched).any(dim=1)  # [n, K, d] -> [n]
+    suspects = (updates.history < 0) | ~(square <= LARGEST) | stray  # [n]; NaN compares false
+    for i in suspects.nonzero().squeeze(1).tolist():
         if updates.history[i] < 0:
             found[i] = (Reason.RANGE, f"a history of {int(updates.history[i])} interactions")
         elif not bool(square[i].isfinite()):
             found[i] = (Reason.NOT_FINITE, "NaN or infinite values")
         elif square[i] > LARGEST:
             found[i] = (Reason.NORM, f"norm {float(square[i].sqrt()):.3g}: its square overflows float32")
-        elif bool(stray[i]):
+        else:
             found[i] = (Reason.UNEXPECTED, "values in rows that it says it did not touch")
     return found
 
 
-def _norm(values: Tensor) -> Tensor:
-    """[n, …] -> [n] in float64: squares of float32 cannot overflow there, NaN and Inf stay."""
+def _square(values: Tensor) -> Tensor:
+    """Σx² of [n, …] -> float64 [n]; NaN and Inf stay.
+
+    float32 first, which is enough for all but the few that overflow it: those are summed in float64.
+    """
     flat = values.reshape(len(values), -1) if len(values) else values.reshape(0, 0)
-    norm: Tensor = torch.linalg.vector_norm(flat, dim=1, dtype=torch.float64)
-    return norm
+    square: Tensor = torch.linalg.vector_norm(flat, dim=1).square().double()
+    overflown = ~square.isfinite()
+    if bool(overflown.any()):
+        square[overflown] = torch.linalg.vector_norm(flat[overflown], dim=1, dtype=torch.float64).square()
+    return square
 
 
 def thin(parts: Sequence[DeviceUpdates]) -> list[Faults]:
