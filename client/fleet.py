@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -57,7 +58,7 @@ def open_fleet(config: Mapping[str, Scalar]) -> Fleet:
 
     ``2/4`` takes every fourth device from the third on. ``honest`` and ``malicious`` are the two sides
     of one draw of ``share`` of all devices under ``seed``: an emulation runs each side as a node.
-    Raises ConfigError for an unknown key or part, DataError for a malformed log.
+    Raises ConfigError for an unknown key or a value that does not fit, DataError for a malformed log.
     """
     unknown = sorted(set(config) - set(KEYS) - {"partition-id", "num-partitions"})
     if unknown:
@@ -66,10 +67,18 @@ def open_fleet(config: Mapping[str, Scalar]) -> Fleet:
         str(config.get("data", "ml-100k")),
         str(config.get("path", "")),
         str(config.get("part", "all")),
-        float(config.get("share", 0.0)),
-        int(config.get("seed", 0)),
-        int(config.get("max_devices", 0)),
+        _number(config, "share", 1.0),
+        int(_number(config, "seed")),
+        int(_number(config, "max_devices")),
     )
+
+
+def _number(config: Mapping[str, Scalar], key: str, largest: float = math.inf) -> float:
+    value = config.get(key, 0)
+    if isinstance(value, str) or not 0 <= value <= largest:
+        limit = "" if math.isinf(largest) else f" to {largest:g}"
+        raise ConfigError(f"node config: {key} is {value!r}; expected a number from 0{limit}")
+    return value
 
 
 @lru_cache(maxsize=16)
@@ -88,7 +97,7 @@ def _positions(part: str, count: int, share: float, seed: int) -> list[int]:
         bad = malicious_devices(count, share, seed)
         return [i for i in range(count) if (i in bad) == (part == "malicious")]
     index, slash, of = part.partition("/")
-    if slash and index.isdigit() and of.isdigit() and int(index) < int(of):
+    if slash and index.isdecimal() and of.isdecimal() and int(index) < int(of):
         return list(range(int(index), count, int(of)))
     raise ConfigError(
         f"node config: part {part!r}; valid: all, honest, malicious, or I/N with I < N as in 0/4"
