@@ -1,0 +1,113 @@
+"""Windows, batches and buckets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client.batch import Batch, buckets, make_batch, window
+from common.data.types import Items
+
+
+def counted(length: int) -> Items:
+    return np.arange(1, length + 1, dtype=np.int32)
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 10, 11])
+def test_a_history_of_at_most_one_more_than_the_window_is_whole(length: int) -> None:
+    g = torch.Generator().manual_seed(0)
+    before = g.get_state()
+    assert window(counted(length), 10, None).tolist() == list(range(1, length + 1))
+    assert window(counted(length), 10, g).tolist() == list(range(1, length + 1))
+    assert torch.equal(g.get_state(), before)  # nothing to draw, nothing drawn
+
+
+def test_a_longer_history_gives_its_last_items() -> None:
+    assert window(counted(12), 10, None).tolist() == list(range(2, 13))
+    assert window(counted(40), 10, None).tolist() == list(range(30, 41))
+
+
+def test_a_random_window_is_any_stretch_and_every_one_comes_up() -> None:
+    g = torch.Generator().manual_seed(1)
+    starts = []
+    for _ in range(400):
+        found = window(counted(14), 10, g)
+        assert found.tolist() == list(range(found[0], found[0] + 11))
+        starts.append(int(found[0]))
+    share = np.bincount(starts, minlength=5)[1:] / 400
+    assert share == pytest.approx([0.25] * 4, abs=0.08)
+
+
+def test_a_random_window_follows_its_generator() -> None:
+    a, b = (
+        [int(window(counted(60), 10, g)[0]) for _ in range(9)]
+        for g in (torch.Generator().manual_seed(3), torch.Generator().manual_seed(3))
+    )
+    assert a == b
+
+
+def test_a_batch_pairs_each_item_with_the_next_on_the_right() -> None:
+    batch = make_batch([counted(4), counted(0), counted(1), counted(2), counted(5)], 4)
+    assert batch.inputs.tolist() == [[0, 1, 2, 3], [0] * 4, [0] * 4, [0, 0, 0, 1], [1, 2, 3, 4]]
+    assert batch.targets.tolist() == [[0, 2, 3, 4], [0] * 4, [0] * 4, [0, 0, 0, 2], [2, 3, 4, 5]]
+    assert batch.padding.tolist()[0] == [True, False, False, False]
+    assert batch.inputs.dtype == batch.targets.dtype == torch.int64
+    assert len(batch) == 5
+
+
+def test_a_batch_does_not_share_memory_with_the_histories() -> None:
+    history = counted(3)
+    batch = make_batch([history], 2)
+    batch.inputs[0] = 9
+    assert history.tolist() == [1, 2, 3]
+
+
+def test_take_keeps_inputs_and_targets_together() -> None:
+    batch = make_batch([counted(3), counted(5), counted(4)], 4)
+    some = batch.take(torch.tensor([2, 0]))
+    assert isinstance(some, Batch)
+    assert some.inputs.tolist() == [batch.inputs[2].tolist(), batch.inputs[0].tolist()]
+    assert some.targets.tolist() == [batch.targets[2].tolist(), batch.targets[0].tolist()]
+
+
+def test_buckets_are_powers_of_two_up_to_the_longest() -> None:
+    lengths = [-1, 0, 1, 8, 9, 16, 17, 33, 50, 3]
+    assert buckets(lengths, 50) == [
+        (8, [0, 1, 2, 3, 9]),
+        (16, [4, 5]),
+        (32, [6]),
+        (50, [7, 8]),
+    ]
+    assert buckets([3, 5], 4) == [(4, [0, 1])]  # a model shorter than the first bucket
+    assert buckets([8, 2], 8) == [(8, [0, 1])]
+    assert buckets([], 50) == []
+
+
+@given(
+    lengths=st.lists(st.integers(-1, 300), max_size=30),
+    max_len=st.integers(1, 200),
+)
+def test_every_device_is_in_one_bucket_that_is_long_enough(lengths: list[int], max_len: int) -> None:
+    found = buckets(lengths, max_len)
+    assert sorted(i for _, members in found for i in members) == list(range(len(lengths)))
+    for size, members in found:
+        assert members == sorted(members)
+        for i in members:
+            needed = min(max(lengths[i], 1), max_len)
+            assert needed <= size <= max(8, min(2 * needed, max_len))
+            assert size <= max_len
+
+
+@given(lengths=st.lists(st.integers(0, 14), min_size=1, max_size=6), spare=st.integers(0, 3))
+def test_a_batch_holds_every_pair_once(lengths: list[int], spare: int) -> None:
+    size = max([*(n - 1 for n in lengths), 1]) + spare
+    batch = make_batch([counted(n) for n in lengths], size)
+    for row, n in enumerate(lengths):
+        real = ~batch.padding[row]
+        assert batch.inputs[row][real].tolist() == list(range(1, n))
+        assert batch.targets[row][real].tolist() == list(range(2, n + 1))
+        assert not bool(batch.targets[row][~real].any())
+        assert real.tolist() == sorted(real.tolist())  # padding first

@@ -1,0 +1,168 @@
+"""The vmapped cohort against a plain loop of one-device autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from client.cohort import Cohort
+from client.training import Device
+from common.updates import DeviceUpdates
+from tests.client.oracle import train_one
+from tests.client.samples import LENGTHS, SLICE, cohort, history, model_config, task
+
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+
+
+@pytest.fixture
+def dropout(monkeypatch: pytest.MonkeyPatch) -> dict[int, Tensor]:
+    """Each device's dropout multipliers [E, sites, ℓ, d], as its training saw them."""
+    seen: dict[int, Tensor] = {}
+    original = Cohort._chunks
+
+    def recording(self: Cohort, *args: Any) -> Iterator[tuple[Tensor, Device]]:
+        for index, devices in original(self, *args):
+            seen.update(zip(index.tolist(), devices.keep, strict=True))
+            yield index, devices
+
+    monkeypatch.setattr(Cohort, "_chunks", recording)
+    return seen
+
+
+def compare(trained: Cohort, dropout: dict[int, Tensor]) -> DeviceUpdates:
+    """Train, and check every device against the loop."""
+    what, updates = trained.task, trained.train()
+    items = updates.items.long()
+    table = torch.zeros(len(updates), *what.model.table.shape)
+    table[:, items] = updates.rows
+    for i, window in enumerate(trained.windows):
+        own = torch.ones(len(items), dtype=torch.bool) if updates.touched is None else updates.touched[i]
+        positions = max(len(window) - 1, 0)
+        keep = dropout[i].expand(-1, -1, max(positions, dropout[i].shape[2]), -1)
+        keep = keep[:, :, keep.shape[2] - positions :]
+        encoder, rows = train_one(what, window, items[own], trained.rows.log_q[own], keep)
+        torch.testing.assert_close(updates.encoder[i], encoder, **CLOSE)
+        torch.testing.assert_close(table[i], rows, **CLOSE)
+    return updates
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("negatives", ["slice", "full", "device"])
+@pytest.mark.parametrize("loss", ["softmax", "bce", "gbce"])
+def test_the_cohort_equals_a_loop_over_devices(
+    loss: str, negatives: str, steps: int, dropout: dict[int, Tensor]
+) -> None:
+    lengths = (1, 2, 5, 11, 25)
+    what = task(loss=loss, negatives=negatives, local_steps=steps, device_negatives=6)
+    updates = compare(cohort(what, lengths), dropout)
+    assert float(updates.encoder[1:].abs().max()) > 1e-3  # the comparison is not of zeros
+    assert float(updates.rows[-1].abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize("dropout_rate", [0.0, 0.3])
+def test_gru4rec_trains_alike(dropout_rate: float, dropout: dict[int, Tensor]) -> None:
+    what = task(model_config(name="gru4rec", dropout=dropout_rate), local_steps=2, window="random")
+    compare(cohort(what), dropout)
+
+
+def test_dropout_drops_the_right_share_and_keeps_the_mean(dropout: dict[int, Tensor]) -> None:
+    cohort(task(local_steps=3), [11] * 30).train()
+    drawn = torch.stack(list(dropout.values()))
+    assert drawn.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
+    assert float((drawn == 0).float().mean()) == pytest.approx(0.3, abs=0.01)
+    first = drawn[0]
+    assert not torch.equal(first[0], first[1])  # a local step has masks of its own
+    assert not torch.equal(drawn[0], drawn[1])  # and so has a device
+
+
+def outside_in(*pattern: str) -> list[int]:
+    """A history of items in the slice (i) and outside of it (o), all different."""
+    inside = iter(SLICE)
+    outside = iter(set(range(1, 31)) - set(SLICE))
+    return [next(inside) if mark == "i" else next(outside) for mark in pattern]
+
+
+def of(items: list[int], **train: Any) -> DeviceUpdates:
+    history = torch.tensor(items, dtype=torch.int32).numpy()
+    return Cohort(task(model_config(dropout=0.0), **train), [0], [history]).train()
+
+
+@pytest.mark.parametrize("loss", ["softmax", "bce", "gbce"])
+def test_next_items_outside_the_slice_do_not_count(loss: str) -> None:
+    silent = of(outside_in("i", "o", "o"), loss=loss)
+    assert not bool(silent.rows.any())
+    assert not bool(silent.encoder.any())
+    heard = of(outside_in("i", "o", "i"), loss=loss)
+    assert bool(heard.rows.any(dim=2).all())
+
+
+def test_rows_outside_the_slice_are_read_and_never_written() -> None:
+    items = outside_in("o", "i")
+    what = task(model_config(dropout=0.0), local_steps=2)
+    history = torch.tensor(items, dtype=torch.int32).numpy()
+    before = what.model.table.clone()
+    first = Cohort(what, [0], [history]).train()
+    assert torch.equal(what.model.table, before)
+    assert first.items.tolist() == list(SLICE)
+    what.model.table[items[0]] += 0.5  # the row it read
+    assert not torch.allclose(Cohort(what, [0], [history]).train().rows, first.rows)
+    what.model.table[items[0]] -= 0.5
+    other = next(i for i in range(1, 31) if i not in SLICE and i != items[0])
+    what.model.table[other] += 0.5  # a row it has nothing to do with
+    torch.testing.assert_close(Cohort(what, [0], [history]).train().rows, first.rows, rtol=0, atol=1e-6)
+
+
+def test_a_row_of_the_slice_is_read_as_the_device_has_changed_it() -> None:
+    """With two steps the second must see the first's input rows, and not the global ones."""
+    what = task(model_config(dropout=0.0), local_steps=2)
+    history = torch.tensor(outside_in("i", "i"), dtype=torch.int32).numpy()
+    encoder, rows = train_one(
+        what, history, what.items.long(), what.log_q, torch.ones(2, 5, 1, 1).expand(2, 5, 1, 8)
+    )
+    updates = Cohort(what, [0], [history]).train()
+    torch.testing.assert_close(updates.encoder[0], encoder, **CLOSE)
+    torch.testing.assert_close(updates.rows[0], rows[what.items.long()], **CLOSE)
+
+
+def test_one_interaction_has_one_size_however_short_the_history() -> None:
+    """Σ loss / L with the fixed L: a second interaction adds to the first, it does not share with it."""
+    loss = {"loss": "bce"}
+    what = task(model_config(name="gru4rec", dropout=0.0), **loss)
+
+    def rows(items: list[int]) -> Tensor:
+        history = torch.tensor(items, dtype=torch.int32).numpy()
+        return Cohort(what, [0], [history]).train().rows[0]
+
+    a, b = outside_in("o", "i")
+    c = outside_in("o", "o")[1]
+    torch.testing.assert_close(rows([a, b]), rows([a, b, c]), **CLOSE)  # c does not count, b is unchanged
+    halved = task(model_config(name="gru4rec", dropout=0.0, max_len=20), **loss)
+    history = torch.tensor([a, b], dtype=torch.int32).numpy()
+    torch.testing.assert_close(2 * Cohort(halved, [0], [history]).train().rows[0], rows([a, b]), **CLOSE)
+
+
+def test_a_penalty_is_added_to_the_loss() -> None:
+    """The door for regularisers: ½‖rows‖² pulls every row of the slice back by lr · row."""
+    what = task(model_config(dropout=0.0))
+    one = Cohort(what, [0], [history(11)])
+    plain = one._training()
+    pulled = replace(plain, penalty=lambda hidden, rows, device: 0.5 * rows.square().sum())
+    start = what.model.table[what.items.long()]
+    _, devices = next(one._chunks(plain, one.rows, None))
+    a = plain.cohort(what.model.encoder, start, devices, what.log_q)
+    b = pulled.cohort(what.model.encoder, start, devices, what.log_q)
+    torch.testing.assert_close(b[1][0] - a[1][0], -0.7 * start, **CLOSE)
+    torch.testing.assert_close(b[0], a[0], **CLOSE)
+
+
+def test_every_awkward_length_trains(dropout: dict[int, Tensor]) -> None:
+    updates = compare(cohort(task(), LENGTHS), dropout)
+    assert updates.history.tolist() == [min(n, 11) for n in LENGTHS]
+    assert not bool(updates.rows[:2].any())  # no pair, no update
+    assert not bool(updates.encoder[:2].any())
+    assert bool(torch.isfinite(updates.rows).all())
