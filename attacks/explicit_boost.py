@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from attacks.base import Attack, View
 from attacks.label_to_target import LabelToTarget
-from client.cohort import Cohort
 from common.updates import DeviceUpdates
 
 
@@ -29,7 +28,7 @@ class ExplicitBoost(Attack):
         slots = view.slots()
         if not slots:
             return updates
-        fresh = Cohort(view.task, view.cohort.numbers, view.cohort.sequences)
+        fresh = replace(view.cohort)  # its generators start anew: the same windows and dropout
         pushed = fresh.train(lambda batch, devices: LabelToTarget().relabel(batch, view))
         rows = updates.rows.clone()  # [n, K, d]
         rows[:, slots] = self.boost * pushed.rows[:, slots]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from attacks.base import Attack, View
 from common.updates import DeviceUpdates
@@ -25,8 +26,13 @@ class Gaussian(Attack):
     reference: ClassVar[str] = "arXiv 1703.02757"
 
     def poison(self, updates: DeviceUpdates, view: View) -> DeviceUpdates:
-        blocks = []
-        for block in (updates.encoder, updates.rows):
-            noise = torch.randn(block.shape, generator=view.generator)
-            blocks.append(self.scale * block.square().mean().sqrt() * noise)
-        return replace(updates, encoder=blocks[0], rows=blocks[1])
+        own = torch.ones(updates.rows.shape[:2], dtype=torch.bool)  # [n, K]
+        if updates.touched is not None:  # a value in another row would be refused
+            own = updates.touched
+        encoder = self._noise(updates.encoder, updates.encoder, view)
+        rows = self._noise(updates.rows, updates.rows[own], view)
+        return replace(updates, encoder=encoder, rows=rows * own[:, :, None])
+
+    def _noise(self, like: Tensor, honest: Tensor, view: View) -> Tensor:
+        rms = honest.square().mean().sqrt()
+        return self.scale * rms * torch.randn(like.shape, generator=view.generator)

@@ -71,8 +71,10 @@ def local_round(
     numbers = [int(n) for n in task.devices if int(n) in fleet.splits]
     if not numbers:
         raise WireError("devices", "unknown_device", "none of the devices asked for is on this node")
-    cohort = Cohort(task, numbers, [fleet.train(n) for n in numbers])
-    if attack is None or task.round < attack[2]:
+    attacking = attack is not None and task.round >= attack[2]
+    wanted = attack[1] if attack is not None and attacking else ()
+    cohort = Cohort(task, numbers, [fleet.train(n) for n in numbers], wanted)
+    if attack is None or not attacking:
         updates = protect(
             cohort.train(), task.client_config.clip, task.client_config.noise, cohort.generators
         )

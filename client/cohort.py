@@ -36,11 +36,15 @@ class Rows:
 
 @dataclass(frozen=True)
 class Cohort:
-    """The devices ``numbers`` of one task with their training sequences."""
+    """The devices ``numbers`` of one task with their training sequences.
+
+    wanted: items that every device adds to its own rows with ``negatives: device`` (an attack's targets).
+    """
 
     task: TrainTask
     numbers: Sequence[int]
     sequences: Sequence[Items]
+    wanted: Sequence[int] = ()
 
     @cached_property
     def generators(self) -> list[torch.Generator]:
@@ -67,7 +71,7 @@ class Cohort:
         own = []
         for items, gen in zip(self.windows, self.generators, strict=True):
             negatives = torch.randperm(num_items, generator=gen)[:draws].numpy() + 1
-            own.append(np.union1d(items, negatives))
+            own.append(np.union1d(np.union1d(items, negatives), self.wanted).astype(np.int64))
         union = np.unique(np.concatenate(own))
         candidates = np.stack([np.isin(union, touched) for touched in own])
         return Rows(
