@@ -1,0 +1,249 @@
+"""The ClientApp over LocalGrid: enrol, train, evaluate, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from flwr.app import Message, MessageType, RecordDict
+
+from attacks import build_attack
+from attacks.base import View
+from client.app import app
+from client.cohort import Cohort
+from client.fleet import malicious_devices, open_fleet
+from client.privacy import protect
+from client.ranking import evaluate
+from common import wire
+from common.config import ClientConfig
+from common.models import build_model, initial
+from common.seeding import generator
+from common.tasks import EvaluateTask, TrainTask
+from common.updates import DeviceUpdates
+from common.wire import SumsSpec, UpdateSpec
+from server.local_grid import LocalGrid
+from tests.client import samples
+
+LOG = {"data": "synthetic", "path": f"devices=12,items={samples.ITEMS},length=6"}
+EVERYONE = open_fleet(LOG)
+
+
+def ask(content: RecordDict, kind: str, config: dict[str, Any] | None = None) -> Message:
+    """The reply of one node to one message."""
+    grid = LocalGrid(app, [LOG if config is None else {**LOG, **config}], serialise=True)
+    return grid.send_and_receive([Message(content, 1, kind)])[0]
+
+
+def a_task(devices: list[int] | None = None, **train: Any) -> TrainTask:
+    numbers = EVERYONE.numbers if devices is None else devices
+    return replace(samples.task(**train), devices=torch.tensor(numbers))
+
+
+def spec(task: TrainTask) -> UpdateSpec:
+    return UpdateSpec(
+        run=task.run,
+        round=task.round,
+        num_parameters=len(task.model.encoder),
+        dim=samples.DIM,
+        items=task.items,
+        num_items=samples.ITEMS,
+        devices=task.devices,
+        negatives=task.train_config.negatives,
+    )
+
+
+def trained(task: TrainTask, config: dict[str, Any] | None = None) -> DeviceUpdates:
+    reply = ask(wire.encode_train_task(task), MessageType.TRAIN, config)
+    assert not reply.has_error(), reply.error
+    return wire.decode_updates(reply.content, spec(task))
+
+
+def honest(task: TrainTask) -> Cohort:
+    numbers = task.devices.tolist()
+    return Cohort(task, numbers, [EVERYONE.train(n) for n in numbers])
+
+
+def equal(a: DeviceUpdates, b: DeviceUpdates) -> bool:
+    return (
+        torch.equal(a.encoder, b.encoder)
+        and torch.equal(a.rows, b.rows)
+        and torch.equal(a.items, b.items)
+        and torch.equal(a.device, b.device)
+        and torch.equal(a.history, b.history)
+    )
+
+
+def failure(reply: Message) -> str:
+    assert reply.has_error()
+    return str(reply.error.reason)
+
+
+def test_a_node_enrols_its_devices_with_the_length_they_train_on() -> None:
+    reply = ask(RecordDict(), MessageType.QUERY, {"part": "1/3"})
+    enrolled = wire.decode_enrolment(reply.content, 12)
+    mine = open_fleet({**LOG, "part": "1/3"})
+    assert enrolled.devices.tolist() == list(mine.numbers)
+    assert enrolled.history.tolist() == [len(mine.train(n)) for n in mine.numbers]
+
+
+@pytest.mark.parametrize("negatives", ["slice", "full", "device"])
+def test_training_answers_with_one_update_a_device(negatives: str) -> None:
+    task = a_task(negatives=negatives, window="random", local_steps=2)
+    found = trained(task)
+    assert equal(found, honest(task).train())
+    assert found.device.tolist() == list(EVERYONE.numbers)
+
+
+def test_only_the_devices_asked_for_are_trained() -> None:
+    some = list(EVERYONE.numbers[2:5])
+    task = a_task(some)
+    assert equal(trained(task), honest(task).train())
+
+
+def test_devices_of_others_are_left_out() -> None:
+    mine = open_fleet({**LOG, "part": "0/2"}).numbers
+    assert trained(a_task(), {"part": "0/2"}).device.tolist() == list(mine)
+
+
+def test_a_task_for_no_device_of_the_node_fails() -> None:
+    stranger = a_task([max(EVERYONE.numbers) + 1])
+    assert "none of the devices" in failure(ask(wire.encode_train_task(stranger), MessageType.TRAIN))
+
+
+def test_half_precision_is_close_and_smaller() -> None:
+    task = a_task(list(EVERYONE.numbers[:4]))
+    half = replace(task, wire_dtype="float16")
+    reply = ask(wire.encode_train_task(half), MessageType.TRAIN)
+    found = wire.decode_updates(reply.content, spec(task))
+    exact = honest(task).train()
+    largest = exact.rows.abs().amax((1, 2), keepdim=True)
+    assert bool(((found.rows - exact.rows).abs() <= largest * 2**-11 * 1.01).all())
+    assert not torch.equal(found.rows, exact.rows)
+
+
+def test_clipping_and_noise_are_applied_on_the_device() -> None:
+    protected = replace(a_task(), client_config=ClientConfig(clip=0.01, noise=0.5))
+    cohort = honest(protected)
+    expected = protect(cohort.train(), 0.01, 0.5, cohort.generators)
+    assert equal(trained(protected), expected)
+    assert not equal(trained(protected), honest(protected).train())
+
+
+def another_catalogue() -> RecordDict:
+    task = a_task()
+    start, _ = initial(task.model_config, samples.ITEMS + 1, generator(0))
+    return wire.encode_train_task(replace(task, model=start))
+
+
+def test_a_model_of_another_catalogue_is_refused() -> None:
+    told = failure(ask(another_catalogue(), MessageType.TRAIN))
+    assert f"{samples.ITEMS + 1} items" in told
+    assert f"catalogue {samples.ITEMS}" in told
+    task = an_evaluation()
+    start, _ = initial(task.model_config, samples.ITEMS - 1, generator(0))
+    reply = ask(wire.encode_evaluate_task(replace(task, model=start)), MessageType.EVALUATE)
+    assert "catalogue" in failure(reply)
+
+
+def test_a_message_that_is_no_task_is_refused() -> None:
+    assert "WireError" in failure(ask(RecordDict(), MessageType.TRAIN))
+    assert "WireError" in failure(ask(RecordDict(), MessageType.EVALUATE))
+
+
+def an_evaluation(split: str = "test") -> EvaluateTask:
+    task = a_task()
+    return EvaluateTask("r", 3, task.model, task.model_config, split, (4, 9), (2, 4, 6))  # type: ignore[arg-type]
+
+
+SUMS = SumsSpec("r", 3, devices=12, targets=2)
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_evaluation_answers_with_the_sums_of_the_split(split: str) -> None:
+    task = an_evaluation(split)
+    reply = ask(wire.encode_evaluate_task(task), MessageType.EVALUATE)
+    found = wire.decode_evaluate_sums(reply.content, SUMS)
+    histories, answers = EVERYONE.histories(split)
+    model = build_model(task.model_config).eval()
+    with torch.no_grad():
+        expected = evaluate(model, task.model, histories, answers, (4, 9), (2, 4, 6), samples.MAX_LEN)
+    for name in ("metrics", "count", "exposure", "eligible"):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name))
+    assert int(found.count[0]) == len(answers) > 0
+
+
+def malicious(name: str = "sign_flip", **more: Any) -> dict[str, Any]:
+    return {"attack": name, "targets": "3,4", **more}
+
+
+def test_a_malicious_node_abstains_from_evaluation() -> None:
+    reply = ask(wire.encode_evaluate_task(an_evaluation()), MessageType.EVALUATE, malicious())
+    found = wire.decode_evaluate_sums(reply.content, SUMS)
+    assert not bool(found.count.any())
+    assert not bool(found.metrics.any())
+    assert not bool(found.eligible.any())
+
+
+def test_a_malicious_node_attacks_with_its_own_parameters() -> None:
+    task = a_task()
+    found = trained(task, malicious(params=json.dumps({"scale": 2.5})))
+    plain = honest(task).train()
+    torch.testing.assert_close(found.rows, -2.5 * plain.rows)
+    torch.testing.assert_close(found.encoder, -2.5 * plain.encoder)
+
+
+def test_a_malicious_node_is_honest_until_its_round() -> None:
+    task = a_task()  # round 3
+    assert equal(trained(task, malicious(start_round=4)), honest(task).train())
+    assert not equal(trained(task, malicious(start_round=3)), honest(task).train())
+
+
+def test_a_data_poisoner_trains_on_what_it_made_up() -> None:
+    task = a_task()
+    cohort = honest(task)
+    attack = build_attack("label_to_target", {})
+    view = View(task, (3, 4), cohort, generator(0), RecordDict())
+    expected = cohort.train(lambda batch, devices: attack.relabel(batch, view))
+    assert equal(trained(task, malicious("label_to_target")), expected)
+
+
+def test_with_own_negatives_an_attacker_holds_the_rows_of_its_targets() -> None:
+    """Otherwise it could not train them at all, and the comparison with the classic protocol would lie."""
+    task = a_task(negatives="device", device_negatives=2)
+    found = trained(task, malicious("label_to_target"))
+    assert found.touched is not None
+    place = torch.isin(found.items, torch.tensor([3, 4], dtype=torch.int32))
+    assert bool(found.touched[:, place].all())
+    assert bool(found.rows[:, place].any(2)[found.history > 2].all())
+
+
+def test_an_attack_changes_nothing_for_honest_nodes() -> None:
+    share = {"share": 0.5, "seed": 1}
+    configs = [{**LOG, **share, "part": "honest"}, {**LOG, **share, "part": "malicious", **malicious()}]
+    grid = LocalGrid(app, configs, serialise=True)
+    task = a_task()
+    content = [wire.encode_train_task(task) for _ in configs]
+    replies = grid.send_and_receive([Message(c, i, MessageType.TRAIN) for i, c in enumerate(content, 1)])
+    found = wire.decode_updates(replies[0].content, spec(task))
+    bad = {EVERYONE.numbers[i] for i in malicious_devices(12, 0.5, 1)}
+    mine = [n for n in EVERYONE.numbers if n not in bad]
+    expected = Cohort(task, mine, [EVERYONE.train(n) for n in mine]).train()
+    assert equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"attack": "sign_flop"}, "explicit_boost, gaussian"),
+        (malicious(params='{"size": 2}'), "valid: scale"),
+        (malicious(params="{"), "params must be JSON"),
+        (malicious(targets="3,x"), "targets item numbers"),
+        ({"part": "5/3"}, "valid: all, honest, malicious"),
+        ({"dta": 1}, "unknown key 'dta'"),
+    ],
+)
+def test_a_wrong_node_config_is_named_in_the_reply(config: dict[str, Any], told: str) -> None:
+    assert told in failure(ask(wire.encode_train_task(a_task()), MessageType.TRAIN, config))
