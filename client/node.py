@@ -10,6 +10,7 @@ import argparse
 import importlib
 import logging
 import signal
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -124,6 +125,14 @@ def load_keys(path: Path) -> Keys:
     return key, key.public_key()
 
 
+def load_app(module: str, name: str) -> App:
+    """Import an app with all that its first message would import: seconds, before there is a deadline."""
+    app: App = getattr(importlib.import_module(module), name)
+    if "torch" in sys.modules:
+        importlib.import_module("torch._dynamo")  # torch.func.grad imports it when it is first called
+    return app
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """``python -m client.node``: serve until SIGTERM or SIGINT; a second signal ends it at once."""
     parser = argparse.ArgumentParser(prog="python -m client.node", description=__doc__)
@@ -150,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         keys = load_keys(options.auth_private_key) if options.auth_private_key else None
         certificates = None if options.insecure else options.root_certificates.read_bytes()
         module, _, name = options.app.partition(":")
-        app = getattr(importlib.import_module(module), name)
+        app = load_app(module, name)
     except (ConfigError, ClickException, OSError, ImportError, AttributeError) as error:
         parser.error(str(error))
     run_node(app, options.superlink, config, certificates, keys, stop)

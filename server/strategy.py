@@ -26,7 +26,7 @@ from server.model_record import fitting, from_record, to_record
 from server.pipeline import Pipeline
 from server.popularity import estimate
 from server.report import Evaluation, Listener, RoundReport
-from server.roster import Roster
+from server.roster import ENROL_S, Roster
 from server.slices import draw_slice
 from server.state import ServerState
 from server.traffic import content_bytes
@@ -225,6 +225,8 @@ class RobustStrategy(Strategy):
         if rounds is None:
             rounds = self.config.train.rounds
         for round_ in range(self.state.round + 1, rounds + 1):
+            if not self.roster.nodes:  # all are silent: the rounds that are left would pass in a moment
+                self.wait_for_nodes(grid, 1)
             result.train_metrics_clientapp[round_] = self.round(grid, round_, timeout)
             due = round_ == rounds or (every and round_ % every == 0)
             if due and (metrics := self.evaluate(grid, "valid")) is not None:
@@ -240,10 +242,11 @@ class RobustStrategy(Strategy):
     def round(self, grid: Grid, round_: int, timeout: float | None = None) -> MetricRecord:
         """One training round, from drawing to audit."""
         clock = time.perf_counter()
-        self.roster.refresh(grid, round_)
+        deadline = timeout or self.config.strategy.deadline_s
+        self.roster.refresh(grid, round_, min(ENROL_S, deadline))  # a dead node may be asked again
         arrays = to_record(self.state.model)
         messages = self.configure_train(round_, arrays, ConfigRecord(), grid)
-        replies = exchange(grid, messages, timeout or self.config.strategy.deadline_s)
+        replies = exchange(grid, messages, deadline)
         waited = time.perf_counter() - clock
         _, metrics = self.aggregate_train(round_, replies)
         traffic: dict[str, float] = {
@@ -257,11 +260,12 @@ class RobustStrategy(Strategy):
             listener.on_round(report, self.state)
         return metrics or MetricRecord()
 
-    def wait_for_nodes(self, grid: Grid) -> None:
-        """Wait until ``strategy.wait_nodes`` nodes have enrolled, saying how many of how many."""
-        wanted, limit = self.config.strategy.wait_nodes, self.config.strategy.wait_s
+    def wait_for_nodes(self, grid: Grid, wanted: int = 0) -> None:
+        """Wait until ``wanted`` (or ``strategy.wait_nodes``) nodes have enrolled, saying how many have."""
+        wanted, limit = wanted or self.config.strategy.wait_nodes, self.config.strategy.wait_s
         end, told = time.monotonic() + limit, -1
         while True:
+            self.roster.resting.clear()
             self.roster.refresh(grid, self.state.round)
             here = len(self.roster.nodes)
             if here >= wanted:
@@ -271,7 +275,6 @@ class RobustStrategy(Strategy):
                 told = here
             if time.monotonic() >= end:
                 raise RunError(f"{here} of {wanted} nodes after {limit:g} s; see strategy.wait_nodes, wait_s")
-            self.roster.resting.clear()
             time.sleep(0.2)
 
 
