@@ -1,0 +1,78 @@
+"""Clean federated accuracy over seeds, beside Popularity and Markov-1.
+
+``python -m benchmarks.accuracy [CONFIG …] [--seeds 0 1 2] [--out runs/accuracy]``: each CONFIG is a YAML
+file (default: configs/ml-100k.yaml and configs/ml-100k-gru4rec.yaml). Finished runs in --out are not
+repeated. Prints a Markdown table: mean over seeds ± half a 95 % t interval, test items.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.interval import mean_and_half_width
+from common.config import RunConfig
+from common.data import load
+from common.settings import load as load_settings
+from experiments.floors import floors
+from experiments.parallel import run_all
+
+CONFIGS = ("configs/ml-100k.yaml", "configs/ml-100k-gru4rec.yaml")
+COLUMNS = ("hr@10", "ndcg@10")
+
+
+def results(runs: Mapping[str, RunConfig], out: Path, console: Console) -> dict[str, dict[str, Any]]:
+    """Summaries by name: of earlier runs where they are finished, else of new ones."""
+    done = {
+        name: json.loads((out / name / "summary.json").read_text())
+        for name in runs
+        if (out / name / "summary.json").exists()
+    }
+    left = {name: config for name, config in runs.items() if name not in done}
+    return done | (run_all(left, out, console) if left else {})
+
+
+def row(label: str, values: Sequence[Mapping[str, float]]) -> str:
+    """A line of the table."""
+    cells = []
+    for column in COLUMNS:
+        mean, half = mean_and_half_width([v[column] for v in values])
+        cells.append(f"{mean:.4f}" + (f" ± {half:.4f}" if len(values) > 1 else ""))
+    return f"| {label} | {' | '.join(cells)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("configs", nargs="*", default=CONFIGS)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--out", type=Path, default=Path("runs/accuracy"))
+    args = parser.parse_args()
+    console = Console()
+    named = {Path(path).stem: load_settings(Path(path)) for path in args.configs}
+    runs = {
+        f"{name}-seed{seed}": config.model_copy(update={"seed": seed})
+        for name, config in named.items()
+        for seed in args.seeds
+    }
+    summaries = results(runs, args.out, console)
+    print("\n| test, full ranking, seen filtered | HR@10 | NDCG@10 |\n|---|---|---|")
+    for data in dict.fromkeys(config.data.name for config in named.values()):
+        found = floors(load(data))
+        print(row(f"{data} Popularity", [found["popularity"]]))
+        print(row(f"{data} Markov-1", [found["markov"]]))
+        for name, config in named.items():
+            if config.data.name == data:
+                of_seeds = [summaries[f"{name}-seed{seed}"] for seed in args.seeds]
+                print(row(f"{name}, {len(args.seeds)} seeds", [s["test"] for s in of_seeds]))
+    for name in named:
+        first = summaries[f"{name}-seed{args.seeds[0]}"]
+        print(f"\n{name}: {first['protocol']}; {first['seconds']:.0f} s a run")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Device updates per second: the vmapped cohort against a plain loop of nn.Module copies.
+
+Both do the same work in this process, in turn, on the same devices: SASRec d = 64, L = 50, slice 512,
+3 local steps. ``python -m benchmarks.throughput [--devices 128] [--repeats 5] [--threads N]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import platform
+import statistics
+import time
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from client.cohort import Cohort
+from common.config import ClientConfig, ModelConfig, TrainConfig
+from common.models import build_model, initial, layout_of
+from common.seeding import generator
+from common.tasks import TrainTask
+from server.slices import draw_slice
+
+
+def make_task(devices: int, items: int = 1682, slice_size: int = 512, steps: int = 3) -> Cohort:
+    """Random histories of 51 items (every window is full: the slowest case)."""
+    model_config = ModelConfig(dropout=0.0)
+    model, _ = initial(model_config, items, generator(0, "model"))
+    draw = generator(0, "benchmark")
+    chosen, log_q = draw_slice(torch.zeros(items), slice_size, draw)
+    task = TrainTask(
+        run="benchmark",
+        round=1,
+        seed=0,
+        model=model,
+        items=chosen,
+        log_q=log_q,
+        devices=torch.arange(devices),
+        model_config=model_config,
+        train_config=TrainConfig(local_steps=steps, local_lr=0.1, window="last"),
+        client_config=ClientConfig(),
+    )
+    histories = [(torch.randperm(items, generator=draw)[:51] + 1).int().numpy() for _ in range(devices)]
+    return Cohort(task, range(devices), histories)
+
+
+def loop(cohort: Cohort) -> tuple[Tensor, Tensor]:
+    """One module copy, one SGD and plain autograd a device."""
+    task = cohort.task
+    model = build_model(task.model_config)
+    layout = layout_of(model)
+    torch.nn.utils.vector_to_parameters(task.model.encoder, model.parameters())
+    size = len(task.items)
+    slots = torch.full((task.model.table.shape[0],), size)
+    slots[task.items.long()] = torch.arange(size)
+    start = task.model.table[task.items.long()]
+    encoders, row_updates = [], []
+    for window in cohort.windows:
+        local, rows = copy.deepcopy(model), nn.Parameter(start.clone())
+        optimizer = torch.optim.SGD([*local.parameters(), rows], lr=task.train_config.local_lr)
+        items = torch.from_numpy(window.astype("int64"))
+        inputs, target = items[:-1], slots[items[1:]]
+        inside, padding = slots[inputs] < size, inputs == 0
+        for _ in range(task.train_config.local_steps):
+            own = rows[slots[inputs].clamp(max=size - 1)]
+            x = torch.where(inside[:, None], own, task.model.table[inputs])  # [L, d]
+            scores = local(x, padding) @ rows.T - task.log_q  # [L, K]
+            counted = target < size
+            loss = F.cross_entropy(scores[counted], target[counted], reduction="sum")
+            optimizer.zero_grad()
+            (loss / task.model_config.max_len).backward()
+            optimizer.step()
+        encoders.append(layout.flatten(dict(local.named_parameters())).detach() - task.model.encoder)
+        row_updates.append(rows.detach() - start)
+    return torch.stack(encoders), torch.stack(row_updates)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--devices", type=int, default=128)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    cohort = make_task(args.devices)
+    print(
+        f"{platform.machine()}, {args.threads} thread(s), torch {torch.__version__}, {args.devices} devices"
+    )
+    fast, slow = cohort.train(), loop(cohort)  # the first round of both warms up
+    apart = max(float((fast.encoder - slow[0]).abs().max()), float((fast.rows - slow[1]).abs().max()))
+    print(f"largest difference between the two: {apart:.1e}")
+    seconds: dict[str, list[float]] = {"vmap": [], "loop": []}
+    for _ in range(args.repeats):
+        for name, work in (("vmap", cohort.train), ("loop", lambda: loop(cohort))):
+            started = time.perf_counter()
+            work()
+            seconds[name].append(time.perf_counter() - started)
+    for name, taken in seconds.items():
+        rate = args.devices / statistics.median(taken)
+        print(
+            f"{name}: {rate:7.0f} device updates/s (median of {args.repeats}, {min(taken):.2f}–{max(taken):.2f} s)"
+        )
+    ratios = [slow_s / fast_s for slow_s, fast_s in zip(seconds["loop"], seconds["vmap"], strict=True)]
+    print(f"ratio: {statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})")
+
+
+if __name__ == "__main__":
+    main()

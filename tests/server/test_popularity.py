@@ -1,0 +1,103 @@
+"""Popularity read off the updates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from common.data import load, split
+from common.updates import DeviceUpdates
+from server.popularity import PRIOR, estimate, observe
+from server.state import no_counts
+from tests.server.federation import LOG, Watch, config, run
+
+
+def updates(rows: torch.Tensor, items: list[int], touched: torch.Tensor | None = None) -> DeviceUpdates:
+    n = len(rows)
+    return DeviceUpdates(
+        encoder=torch.zeros(n, 3),
+        rows=rows,
+        items=torch.tensor(items, dtype=torch.int32),
+        history=torch.ones(n, dtype=torch.int32),
+        device=torch.arange(n),
+        touched=touched,
+    )
+
+
+def cohort(scale: float = 1.0) -> torch.Tensor:
+    """Ten devices, 20 rows: rows 0 to 15 of every device have norm 1, the others a hundredth."""
+    rows = torch.zeros(10, 20, 2)
+    rows[:, :16, 0] = 1.0
+    rows[:, 16:, 0] = 0.01
+    return scale * rows
+
+
+def test_strong_rows_count_as_pulls() -> None:
+    pulls, seen = observe(no_counts(30), no_counts(30), updates(cohort(), list(range(5, 25))))
+    assert pulls.tolist() == [0.0] * 4 + [10.0] * 16 + [0.0] * 10
+    assert seen.tolist() == [0.0] * 4 + [10.0] * 20 + [0.0] * 6
+
+
+def test_the_size_of_updates_does_not_matter() -> None:
+    counts = [
+        observe(no_counts(30), no_counts(30), updates(cohort(s), list(range(5, 25)))) for s in (1.0, 1e-6)
+    ]
+    assert torch.equal(counts[0][0], counts[1][0])
+
+
+def test_one_device_counts_once_however_large() -> None:
+    rows = cohort()
+    honest, _ = observe(no_counts(20), no_counts(20), updates(rows, list(range(1, 21))))
+    rows[0, 18] = 1e6
+    attacked, seen = observe(no_counts(20), no_counts(20), updates(rows, list(range(1, 21))))
+    gained = attacked - honest
+    assert gained[18] == 1
+    assert gained.abs().sum() == 1
+    assert bool((attacked <= seen).all())
+
+
+def test_a_minority_cannot_silence_the_others() -> None:
+    rows = cohort()
+    rows[:4] = 1e6  # four of ten raise the bar
+    attacked, _ = observe(no_counts(20), no_counts(20), updates(rows, list(range(1, 21))))
+    assert bool((attacked[:16] == 10).all())
+
+
+def test_untouched_rows_are_not_seen() -> None:
+    touched = torch.ones(10, 20, dtype=torch.bool)
+    touched[:5, 3] = False
+    _, seen = observe(no_counts(20), no_counts(20), updates(cohort(), list(range(1, 21)), touched))
+    assert seen[3] == 5
+    assert seen[4] == 10
+
+
+def test_counts_are_new_tensors() -> None:
+    pulls, seen = no_counts(20), no_counts(20)
+    observe(pulls, seen, updates(cohort(), list(range(1, 21))))
+    assert float(pulls.sum() + seen.sum()) == 0
+
+
+def test_the_estimate_starts_flat_and_is_bounded_by_the_devices() -> None:
+    assert estimate(no_counts(4), no_counts(4), 100).tolist() == [0.0] * 4
+    found = estimate(torch.tensor([0.0, 30.0, 1e6]), torch.tensor([30.0, 30.0, 1e6]), 100)
+    assert found[0] == 0
+    assert float(found[1]) == pytest.approx(100 * 30 / (30 + PRIOR))
+    assert float(found[2]) <= 100
+
+
+def test_a_run_recovers_the_planted_popularity(tmp_path: Path) -> None:
+    watch = Watch()
+    settings = config(
+        "train.rounds=25", "train.slice_size=30", "eval.every=0", "train.devices_per_round=40", "model.dim=8"
+    )
+    run(settings, tmp_path, listeners=[watch])
+    state = watch.states[-1]
+    found = estimate(state.pulls, state.seen, 40).numpy()
+    dataset = load("synthetic", LOG)
+    train = np.concatenate([split(one).train for one in dataset.sequences])
+    true = np.bincount(train, minlength=31)[1:]
+    assert np.corrcoef(found, true)[0, 1] > 0.6
+    assert found.max() <= 40
