@@ -99,9 +99,8 @@ def main() -> None:
             seconds[name].append(time.perf_counter() - started)
     for name, taken in seconds.items():
         rate = args.devices / statistics.median(taken)
-        print(
-            f"{name}: {rate:7.0f} device updates/s (median of {args.repeats}, {min(taken):.2f}–{max(taken):.2f} s)"
-        )
+        spread = f"median of {args.repeats}, {min(taken):.2f}–{max(taken):.2f} s"
+        print(f"{name}: {rate:7.0f} device updates/s ({spread})")
     ratios = [slow_s / fast_s for slow_s, fast_s in zip(seconds["loop"], seconds["vmap"], strict=True)]
     print(f"ratio: {statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})")
 

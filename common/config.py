@@ -77,8 +77,8 @@ class StrategyConfig(Section):
     pre: tuple[Named, ...] = ()
     byzantine: Annotated[float, Field(ge=0)] = Field(0.2, description="a share below 1 or a number")
     constraints: tuple[Named, ...] = ()
-    optimizer: Named = Component(name="block_adam")
-    lr: Annotated[float, Field(gt=0)] = 4e-3
+    optimizer: Named = Component(name="adam")
+    lr: Annotated[float, Field(gt=0)] = 8e-3
     warmup_rounds: Count = 10
     decay_from: Share = Field(0.4, description="share of the rounds after which the rate falls to 0")
     deadline_s: Annotated[float, Field(gt=0)] = 60.0
