@@ -38,7 +38,7 @@ class Layout:
         lead = flat.shape[:-1]
         pieces = torch.split(flat, self.sizes, dim=-1)
         return {
-            name: piece.reshape(*lead, *shape)
+            name: piece.reshape((*lead, *shape))
             for name, shape, piece in zip(self.names, self.shapes, pieces, strict=True)
         }
 
