@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from client.batch import Batch, buckets, make_batch, window
+from client.regularisers import build_regularisers
 from client.training import Device, LocalTraining
 from common.data.types import Items
 from common.models import build_model, layout_of
@@ -112,6 +113,7 @@ class Cohort:
             loss=task.train_config.loss,
             steps=task.train_config.local_steps,
             lr=task.train_config.local_lr,
+            regularisers=build_regularisers(task.client_config.regularisers),
         )
 
     def _chunks(

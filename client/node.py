@@ -129,7 +129,7 @@ def load_app(module: str, name: str) -> App:
     """Import an app with all that its first message would import: seconds, before there is a deadline."""
     app: App = getattr(importlib.import_module(module), name)
     if "torch" in sys.modules:
-        importlib.import_module("torch._dynamo")  # torch.func.grad imports it when it is first called
+        import torch._dynamo  # noqa: F401  (torch.func.grad would import it when it is first called)
     return app
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from client.losses import LOSSES, corrected
+from client.regularisers import Regulariser
 from common.models import Layout
 
 Parameters = dict[str, Tensor]
@@ -43,12 +43,12 @@ class LocalTraining:
     loss: str
     steps: int
     lr: float
-    penalty: Callable[[Tensor, Tensor, Device], Tensor] | None = None
+    regularisers: tuple[Regulariser, ...] = ()
 
     def objective(
-        self, encoder: Parameters, rows: Tensor, device: Device, keep: Tensor, log_q: Tensor
+        self, encoder: Parameters, rows: Tensor, device: Device, keep: Tensor, log_q: Tensor, anchor: Tensor
     ) -> Tensor:
-        """The loss of ONE device: encoder by name, rows [K, d] of the slice, log_q [K]."""
+        """The loss of ONE device: encoder by name, rows [K, d] of the slice, log_q [K], anchor [ℓ, d]."""
         hidden = self.hidden(encoder, rows, device, keep)  # [ℓ, d]
         size = rows.shape[0]
         scores = corrected(self.loss, hidden @ rows.T, log_q)  # [ℓ, K]
@@ -56,10 +56,10 @@ class LocalTraining:
         target = device.slot_out.clamp(max=size - 1)  # [ℓ]
         losses = LOSSES[self.loss](scores, target, device.candidates, self.num_items)  # [ℓ]
         # The fixed L: one interaction has one size on every device, however short its history.
-        total = torch.where(counted, losses, 0.0).sum() / self.max_len
-        if self.penalty is not None:
-            total = total + self.penalty(hidden, rows, device)
-        return total
+        total = torch.where(counted, losses, 0.0).sum()
+        for term in self.regularisers:
+            total = total + torch.where(device.padding, 0.0, term(hidden, anchor, device.padding)).sum()
+        return total / self.max_len
 
     def hidden(self, encoder: Parameters, rows: Tensor, device: Device, keep: Tensor) -> Tensor:
         """Hidden states [ℓ, d]: input rows in the slice are the device's own, the others global."""
@@ -74,9 +74,13 @@ class LocalTraining:
     ) -> tuple[Parameters, Tensor]:
         """Local training of ONE device; returns its update (encoder by name, rows [K, d])."""
         encoder_now, rows_now = encoder, rows
+        anchor = rows.new_zeros(device.padding.shape[0], rows.shape[1])  # [ℓ, d]
+        if self.regularisers:
+            whole = torch.ones_like(device.keep[0])
+            anchor = self.hidden(encoder, rows, device, whole)  # [ℓ, d]
         for number in range(self.steps):
             g_encoder, g_rows = grad(self.objective, argnums=(0, 1))(
-                encoder_now, rows_now, device, device.keep[number], log_q
+                encoder_now, rows_now, device, device.keep[number], log_q, anchor
             )
             encoder_now = {name: p - self.lr * g_encoder[name] for name, p in encoder_now.items()}
             rows_now = rows_now - self.lr * g_rows

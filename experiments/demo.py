@@ -30,8 +30,8 @@ def show(out: Path, overrides: Sequence[str]) -> dict[str, dict[str, float]]:
     target, share = config.eval.targets[0], config.attack.share
     title = dataset.titles.get(target, f"item {target}")
     console.print(
-        f"{config.model.name} on {dataset.name}: {len(dataset)} users, each a device; {share:.0%} of the devices "
-        f"({config.attack.name}) promote item {target} “{title}”."
+        f"{config.model.name} on {dataset.name}: {len(dataset)} users, each a device; "
+        f"{share:.0%} of the devices ({config.attack.name}) promote item {target} “{title}”."
     )
     summaries = run_all(plan(config), out, console)
     rows = table_rows(config, dataset, summaries)

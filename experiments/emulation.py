@@ -13,6 +13,7 @@ import torch
 from attacks import build_attack
 from client.app import app as client_app
 from client.fleet import malicious_devices
+from client.regularisers import build_regularisers
 from common.config import RunConfig
 from common.data import Dataset, load, split
 from common.errors import ConfigError
@@ -35,6 +36,8 @@ def emulate(
     """Run ``config`` on LocalGrid and return the summary; ``nodes`` replaces the two sides of the draw."""
     dataset = load(config.data.name, config.data.path)
     config = with_targets(config, dataset)
+    build_regularisers(config.client.regularisers)  # what only nodes would notice, and only in a round
+    build_attack("control" if config.attack.name == "none" else config.attack.name, config.attack.params)
     grid = LocalGrid(client_app, node_configs(config) if nodes is None else nodes)
     summary = serve(grid, config, dataset.num_items, out, resume, listeners)
     write_report(out)
