@@ -266,7 +266,7 @@ class RobustStrategy(Strategy):
         end, told = time.monotonic() + limit, -1
         while True:
             self.roster.resting.clear()
-            self.roster.refresh(grid, self.state.round)
+            self.roster.refresh(grid, self.state.round, min(ENROL_S, max(1.0, limit)))
             here = len(self.roster.nodes)
             if here >= wanted:
                 return

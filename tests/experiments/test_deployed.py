@@ -1,0 +1,67 @@
+"""Who runs on what in a deployment, and which files an app consists of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from client.fleet import open_fleet
+from common.data import catalogue_size, load
+from common.errors import ConfigError
+from common.settings import from_flat
+from common.settings import load as settings
+from experiments.deployed import PACKAGES, Plan, plan, stage
+
+DATA = load("synthetic", "devices=10,items=30,length=8")
+
+
+def make(folder: Path, honest: int, malicious: int, *overrides: str) -> Plan:
+    return plan(settings(overrides=["data.name=synthetic", *overrides]), DATA, honest, malicious, folder)
+
+
+def test_each_node_has_its_own_devices_and_the_last_ones_attack(tmp_path: Path) -> None:
+    made = make(tmp_path, 2, 1, "attack.name=gaussian", "attack.targets=[7]", "attack.params={scale: 2.0}")
+    fleets = [open_fleet(node) for node in made.nodes]
+    assert [fleet.numbers for fleet in fleets] == [tuple(DATA.devices[k::3].tolist()) for k in range(3)]
+    assert {fleet.num_items for fleet in fleets} == {30}
+    assert ["attack" in node for node in made.nodes] == [False, False, True]
+    assert made.nodes[2]["attack"] == "gaussian"
+    assert made.nodes[2]["targets"] == "7"
+    assert json.loads(str(made.nodes[2]["params"])) == {"scale": 2.0}
+
+
+def test_the_server_gets_the_catalogue_and_no_log(tmp_path: Path) -> None:
+    made = make(tmp_path / "logs", 3, 1, "attack.name=nan", "train.rounds=3")
+    path = Path(made.config.data.path)
+    assert path.name == "catalogue.parquet"
+    assert catalogue_size(made.config.data.name, str(path)) == 30
+    assert made.config.strategy.wait_nodes == 4
+    assert made.config.attack.share == pytest.approx(0.25)
+    assert len(made.config.eval.targets) == 1  # the cold item is chosen where the data is
+    flat = made.run_config(tmp_path / "out", resume=True)
+    assert (flat.pop("out"), flat.pop("resume")) == (str(tmp_path / "out"), True)
+    assert from_flat(flat) == made.config
+
+
+def test_without_malicious_nodes_nothing_says_attack(tmp_path: Path) -> None:
+    made = make(tmp_path, 2, 0, "attack.name=nan")
+    assert (made.config.attack.name, made.config.attack.share) == ("none", 0.0)
+    assert not any("attack" in node for node in made.nodes)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "problem"),
+    [((2, 1), "attack.name: none, but 1 malicious"), ((11, 0), "nodes: expected 1 to 10")],
+)
+def test_what_cannot_be_is_refused(tmp_path: Path, nodes: tuple[int, int], problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        make(tmp_path, *nodes)
+
+
+def test_the_staged_app_holds_the_app_and_nothing_else(tmp_path: Path) -> None:
+    app = stage(tmp_path / "app")
+    assert {entry.name for entry in app.iterdir()} == {"pyproject.toml", *PACKAGES}
+    assert (app / "server" / "app.py").exists()
+    assert not list(app.rglob("__pycache__"))

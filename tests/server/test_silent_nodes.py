@@ -1,0 +1,111 @@
+"""Nodes that say nothing for a while: what that costs in devices, rounds and seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from flwr.app import Message
+
+from client.app import app as client_app
+from common.config import RunConfig
+from common.errors import RunError
+from common.settings import load
+from server.local_grid import LocalGrid
+from server.report import Evaluation, RoundReport
+from server.state import ServerState
+from server.strategy import RobustStrategy
+
+LOG = "devices=40,items=30,length=12"
+DEADLINE_S = 0.3
+Mute = Callable[[Message, int], bool]
+
+
+class MutedGrid(LocalGrid):
+    """Loses the messages for which ``mute(message, round in progress)`` holds, as a dead node does."""
+
+    def __init__(self, mute: Mute) -> None:
+        super().__init__(client_app, [{"data": "synthetic", "path": LOG, "part": f"{i}/2"} for i in range(2)])
+        self.mute, self.round, self.lost = mute, 1, 0
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        ids = super().push_messages(messages)
+        for number in ids:
+            if self.mute(self._waiting[number], self.round):
+                del self._waiting[number]
+                self.lost += 1
+        return ids
+
+
+class Rounds:
+    """Keeps what each round reports, and tells the grid which round comes next."""
+
+    def __init__(self, grid: MutedGrid) -> None:
+        self.grid, self.reports, self.clock = grid, list[RoundReport](), list[float]()
+
+    def on_round(self, report: RoundReport, state: ServerState) -> None:
+        self.reports.append(report)
+        self.clock.append(time.monotonic())
+        self.grid.round = report.round + 1
+
+    def on_evaluation(self, evaluation: Evaluation) -> None:
+        pass
+
+    def admitted(self) -> list[float]:
+        return [report.figures["admitted"] for report in self.reports]
+
+
+def config(rounds: int, **strategy: Any) -> RunConfig:
+    tiny = ["data.name=synthetic", "model.dim=4", "model.max_len=8", "model.blocks=1", "eval.every=0"]
+    tiny += ["train.devices_per_round=40", "train.slice_size=30", f"train.rounds={rounds}"]
+    made = load(overrides=tiny)
+    return replace_strategy(made, deadline_s=DEADLINE_S, wait_nodes=2, wait_s=5.0, **strategy)
+
+
+def replace_strategy(made: RunConfig, **values: Any) -> RunConfig:
+    return made.model_copy(update={"strategy": made.strategy.model_copy(update=values)})
+
+
+def run(rounds: int, mute: Mute, **strategy: Any) -> Rounds:
+    grid = MutedGrid(mute)
+    rounds_ = Rounds(grid)
+    RobustStrategy(config(rounds, **strategy), 30, [rounds_]).start(grid)
+    return rounds_
+
+
+@pytest.fixture(scope="module", autouse=True)
+def warm() -> None:
+    """The first gradient imports seconds of torch, which must not fall into a round with a deadline."""
+    run(1, lambda message, round_: False, min_replies=1)
+
+
+def test_a_node_that_dies_costs_its_devices_and_a_deadline() -> None:
+    told = run(8, lambda message, round_: message.metadata.dst_node_id == 2 and round_ >= 2)
+    assert told.admitted() == [40] + [20] * 7
+    silent = [[e for e in report.audit if e["node"] == 2] for report in told.reports]
+    assert [e["detail"] for e in silent[1]] == ["'no reply by the deadline'"]
+    assert not any(silent[2:])  # it rests, so that it is not waited for in every round
+    assert told.grid.lost == 2  # the task of round 2 and, five rounds later, the question who it is
+    assert told.clock[-1] - told.clock[0] < 2 * DEADLINE_S + 3.0  # not the half minute a newcomer is given
+
+
+def test_a_node_that_comes_back_is_asked_again() -> None:
+    told = run(8, lambda message, round_: message.metadata.dst_node_id == 2 and round_ == 2)
+    assert told.admitted() == [40, 20, 20, 20, 20, 20, 40, 40]
+
+
+def test_a_round_without_any_reply_is_one_round() -> None:
+    """All rest after it; were they left to rest, the next rounds would pass empty in a moment."""
+    told = run(4, lambda message, round_: round_ == 2 and message.metadata.message_type == "train")
+    assert told.admitted() == [40, 0, 40, 40]
+    assert [report.skipped for report in told.reports] == [False, True, False, False]
+
+
+def test_a_federation_that_stays_silent_ends_the_run_with_a_reason() -> None:
+    grid = MutedGrid(lambda message, round_: round_ >= 2)
+    strategy = RobustStrategy(replace_strategy(config(100), wait_s=0.2), 30, [Rounds(grid)])
+    with pytest.raises(RunError, match=r"0 of 1 nodes after 0\.2 s"):
+        strategy.start(grid)
+    assert strategy.state.round == 2
