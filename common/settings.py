@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,17 @@ from common.config import Component, RunConfig
 from common.errors import ConfigError
 
 Scalar = bool | int | float | str
+JSON_STARTS = ("{", "[", '"')
+"""Text of the flat form that begins like this is JSON."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 reads 1e-6 as text; here it is a number, as in YAML 1.2 and as everyone means it."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
 
 
 def load(path: Path | None = None, overrides: Iterable[str] = ()) -> RunConfig:
@@ -29,7 +41,7 @@ def load(path: Path | None = None, overrides: Iterable[str] = ()) -> RunConfig:
         if not sign or not key:
             raise ConfigError(f"--set {item!r}: expected KEY=VALUE, as in train.rounds=100")
         try:
-            value = yaml.safe_load(text)
+            value = yaml.load(text, _Loader)  # a SafeLoader
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {item!r}: the value is not YAML: {error}") from error
         _put(tree, key, value)
@@ -38,7 +50,7 @@ def load(path: Path | None = None, overrides: Iterable[str] = ()) -> RunConfig:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        tree = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -101,15 +113,17 @@ def to_flat(config: RunConfig) -> dict[str, Scalar]:
     for name, value in config:
         if isinstance(value, BaseModel):
             for leaf, inner in value.model_dump(mode="json").items():
-                flat[f"{name}.{leaf}"] = inner if isinstance(inner, Scalar) else _text(inner)
+                flat[f"{name}.{leaf}"] = _scalar(inner, isinstance(getattr(value, leaf), Component))
         else:
             flat[name] = value
     return flat
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, dict) and set(value) == {"name"}:
-        return str(value["name"])
+def _scalar(value: Any, is_component: bool) -> Scalar:
+    if is_component and set(value) == {"name"}:
+        value = value["name"]
+    if isinstance(value, Scalar) and not (isinstance(value, str) and value.startswith(JSON_STARTS)):
+        return value
     return json.dumps(value)
 
 
@@ -117,7 +131,7 @@ def from_flat(flat: Mapping[str, Scalar]) -> RunConfig:
     """Read Flower's run config; text that begins like JSON is read as JSON."""
     tree: dict[str, Any] = {}
     for key, value in flat.items():
-        if isinstance(value, str) and value[:1] in ("{", "["):
+        if isinstance(value, str) and value.startswith(JSON_STARTS):
             try:
                 value = json.loads(value)
             except json.JSONDecodeError as error:
