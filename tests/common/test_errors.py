@@ -1,0 +1,48 @@
+"""The exception tree and its texts."""
+
+from __future__ import annotations
+
+import pytest
+
+from common import errors
+from common.errors import CheckpointError, ConfigError, DataError, FedSieveError, RunError, UnknownName, WireError
+
+
+def test_everything_raised_on_purpose_has_one_base() -> None:
+    for kind in (ConfigError, UnknownName, DataError, WireError, RunError, CheckpointError):
+        assert issubclass(kind, FedSieveError)
+    assert issubclass(UnknownName, ConfigError)
+    assert not issubclass(WireError, ConfigError)
+
+
+def test_the_drawn_tree_is_the_real_one() -> None:
+    assert errors.__doc__ is not None
+    for name, value in vars(errors).items():
+        if isinstance(value, type) and issubclass(value, FedSieveError):
+            assert name in errors.__doc__
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "text"),
+    [
+        (None, None, "log.csv: is empty"),
+        (3, None, "log.csv, line 3: is empty"),
+        (3, "item", "log.csv, line 3, column item: is empty"),
+        (None, "item", "log.csv, column item: is empty"),
+    ],
+)
+def test_a_data_error_says_where(line: int | None, column: str | None, text: str) -> None:
+    error = DataError("log.csv", "is empty", line, column)
+    assert str(error) == text
+    assert (error.file, error.line, error.column) == ("log.csv", line, column)
+
+
+def test_a_wire_error_says_which_field_and_why() -> None:
+    error = WireError("rows", "shape", "expected (4, 5)")
+    assert str(error) == "rows: shape: expected (4, 5)"
+    assert (error.field, error.reason) == ("rows", "shape")
+
+
+def test_an_unknown_name_sorts_what_is_valid() -> None:
+    assert str(UnknownName("attack", "x", iter(["b", "a"]))) == "unknown attack 'x'; valid: a, b"
+    assert UnknownName("attack", "x", ()).valid == []

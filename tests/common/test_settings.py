@@ -1,0 +1,261 @@
+"""YAML, ``--set`` and Flower's flat run config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.config import Component, RunConfig
+from common.errors import ConfigError
+from common.settings import component, from_flat, load, to_flat, to_tree, validate
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "run.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_without_anything_the_defaults_hold() -> None:
+    assert load() == RunConfig()
+    assert from_flat({}) == RunConfig()
+
+
+def test_yaml_then_overrides_in_order(tmp_path: Path) -> None:
+    path = written(tmp_path, "seed: 3\ntrain: {rounds: 7, loss: bce}\n")
+    config = load(path, ["train.rounds=9", "model.dim=16", "train.rounds=11"])
+    assert (config.seed, config.train.rounds, config.train.loss, config.model.dim) == (3, 11, "bce", 16)
+
+
+def test_an_empty_file_is_no_settings(tmp_path: Path) -> None:
+    assert load(written(tmp_path, "")) == RunConfig()
+    assert load(written(tmp_path, "# nothing\n")) == RunConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("train: {rounds: 7", "is not YAML"),
+        ("- a\n- b\n", "expected a mapping of settings, found list"),
+        ("krum\n", "expected a mapping of settings, found str"),
+    ],
+)
+def test_bad_yaml_is_told_with_its_file(tmp_path: Path, text: str, told: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(ConfigError, match=told) as caught:
+        load(path)
+    assert path.name in str(caught.value)
+
+
+def test_a_file_that_is_not_there_or_no_text_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read .*missing\.yaml: No such file"):
+        load(tmp_path / "missing.yaml")
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00\xd8")
+    with pytest.raises(ConfigError, match="is not YAML"):
+        load(binary)
+
+
+def test_yaml_runs_no_code(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is not YAML"):
+        load(written(tmp_path, "seed: !!python/object/apply:os.getpid []\n"))
+
+
+@pytest.mark.parametrize("item", ["train.rounds", "=3", ""])
+def test_an_override_must_be_key_and_value(item: str) -> None:
+    with pytest.raises(ConfigError, match="expected KEY=VALUE"):
+        load(overrides=[item])
+
+
+def test_an_overrides_value_is_yaml() -> None:
+    config = load(overrides=["attack.targets=[3, 4]", "data.path=a=b.csv", "attack.params={boost: 2}"])
+    assert config.attack.targets == (3, 4)
+    assert config.data.path == "a=b.csv"  # only the first = separates
+    assert config.attack.params == {"boost": 2}
+    with pytest.raises(ConfigError, match="the value is not YAML"):
+        load(overrides=["attack.targets=[3"])
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("sede", "unknown setting sede; valid: seed, data, model"),
+        ("train.round", r"unknown setting train.round; valid: train.rounds, train.devices_per_round"),
+        ("trian.rounds", "unknown setting trian; valid: seed, data"),
+        ("client.klip", "valid: client.regularisers, client.clip, client.noise"),
+    ],
+)
+def test_an_unknown_key_lists_the_valid_ones(key: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        load(overrides=[f"{key}=1"])
+
+
+def test_every_problem_is_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(overrides=["train.rounds=0", "model.dim=wide", "sede=1"])
+    told = str(caught.value)
+    assert len(told.splitlines()) == 3
+    assert "train.rounds: " in told
+    assert "(given: 0)" in told
+    assert "model.dim: " in told
+    assert "'wide'" in told
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        "train.negatives=none",
+        "attack.share=1.2",
+        "attack.targets=hot",
+        "attack.targets=[0]",
+        "model.dropout=1",
+        "strategy.lr=.nan",
+        "strategy.lr=.inf",
+        "wire.dtype=int8",
+        "seed=-1",
+        "train.rounds=2.5",
+        "strategy.aggregator=3",
+        "strategy.aggregator={byzantine: 3}",
+    ],
+)
+def test_a_value_out_of_range_names_its_key(item: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(overrides=[item])
+    assert str(caught.value).startswith(item.partition("=")[0])
+
+
+def test_a_group_is_no_value_and_a_value_no_group() -> None:
+    with pytest.raises(ConfigError, match="train: "):
+        load(overrides=["train=3"])
+    with pytest.raises(ConfigError, match=r"seed\.x: seed is not a group of settings"):
+        load(overrides=["seed=1", "seed.x=3"])
+
+
+def test_a_component_is_text_or_a_mapping() -> None:
+    krum = component("krum", byzantine=3)
+    forms: list[list[str]] = [
+        ["strategy.aggregator={name: krum, byzantine: 3}"],
+        ["strategy.aggregator=krum", "strategy.aggregator.byzantine=3"],
+        ["strategy.aggregator.byzantine=3", "strategy.aggregator.name=krum"],
+        ["strategy.aggregator={name: mean, x: 1}", "strategy.aggregator=krum", "strategy.aggregator.byzantine=3"],
+    ]
+    for overrides in forms:
+        assert load(overrides=overrides).strategy.aggregator == krum
+    assert load(overrides=["strategy.aggregator=krum"]).strategy.aggregator == component("krum")
+
+
+def test_lists_of_components_mix_both_forms(tmp_path: Path) -> None:
+    path = written(tmp_path, "strategy:\n  constraints:\n    - rows\n    - {name: encoder, factor: 3}\n")
+    found = load(path).strategy.constraints
+    assert found == (component("rows"), component("encoder", factor=3))
+    assert [c.params for c in found] == [{}, {"factor": 3}]
+
+
+@pytest.mark.parametrize("text", ["1e-6", "1E-6", "1.0e-6", "1.e-6"])
+def test_a_small_number_is_a_number_everywhere(text: str) -> None:
+    """YAML 1.1 reads 1e-6 as text; a component's parameters have no type that would repair it."""
+    config = load(overrides=[f"strategy.aggregator.tolerance={text}", "strategy.aggregator.name=x"])
+    assert config.strategy.aggregator.params == {"tolerance": 1e-6}
+    assert load(overrides=[f"strategy.lr={text}"]).strategy.lr == 1e-6
+
+
+def test_words_that_look_like_numbers_stay_words() -> None:
+    config = load(overrides=["data.path=1e5.csv", "data.name=e5"])
+    assert (config.data.path, config.data.name) == ("1e5.csv", "e5")
+
+
+def test_settings_are_immutable() -> None:
+    config = load()
+    with pytest.raises(ValueError, match="frozen"):
+        config.seed = 3  # type: ignore[misc]
+    with pytest.raises(ValueError, match="frozen"):
+        config.strategy.aggregator.name = "krum"  # type: ignore[misc]
+
+
+words = st.text("abcxyz_-", min_size=1, max_size=6)
+scalars = st.one_of(st.integers(-9, 9), st.floats(-4, 4, width=32), st.booleans(), words, st.none())
+params = st.dictionaries(words.map(lambda w: f"p{w}".replace("-", "_")), scalars, max_size=2)
+components = st.builds(lambda name, extra: component(name, **extra), words, params)
+shares = st.floats(0, 1)
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> RunConfig:
+    """Any settings at all."""
+    tree: dict[str, Any] = {
+        "seed": draw(st.integers(0, 2**62)),
+        "checkpoint_every": draw(st.integers(0, 99)),
+        "data": {"name": draw(words), "path": draw(st.text(max_size=8))},
+        "model": {"dim": draw(st.integers(1, 64)), "dropout": draw(st.floats(0, 0.99))},
+        "train": {
+            "negatives": draw(st.sampled_from(["full", "slice", "device"])),
+            "loss": draw(st.sampled_from(["softmax", "bce", "gbce"])),
+            "local_lr": draw(st.floats(1e-9, 10)),
+        },
+        "strategy": {
+            "aggregator": draw(components),
+            "pre": draw(st.lists(components, max_size=2)),
+            "constraints": draw(st.lists(components, max_size=2)),
+            "optimizer": draw(components),
+        },
+        "client": {"regularisers": draw(st.lists(components, max_size=2)), "clip": draw(shares)},
+        "attack": {
+            "name": draw(words),
+            "share": draw(shares),
+            "targets": draw(
+                st.one_of(st.sampled_from(["cold", "medium", "random"]), st.lists(st.integers(1, 99), max_size=3))
+            ),
+            "params": draw(st.one_of(params, st.just({"name": "x"}))),
+        },
+        "eval": {"targets": draw(st.lists(st.integers(1, 99), max_size=3))},
+    }
+    return RunConfig.model_validate(tree)
+
+
+@settings(max_examples=40, deadline=None)
+@given(config=configs())
+def test_settings_survive_every_form(config: RunConfig) -> None:
+    assert validate(to_tree(config)) == config
+    assert validate(yaml.safe_load(yaml.safe_dump(to_tree(config)))) == config
+    flat = to_flat(config)
+    assert all(isinstance(value, bool | int | float | str) for value in flat.values())
+    assert from_flat(flat) == config
+
+
+def test_a_file_written_from_a_config_reads_back(tmp_path: Path) -> None:
+    config = load(overrides=["strategy.aggregator={name: krum, byzantine: 3}", "strategy.lr=1e-7"])
+    path = written(tmp_path, yaml.safe_dump(to_tree(config)))
+    assert load(path) == config
+
+
+def test_flat_keys_are_the_names_of_set() -> None:
+    flat = to_flat(RunConfig())
+    assert {"seed", "train.rounds", "strategy.aggregator", "attack.params", "eval.targets"} <= set(flat)
+    assert flat["strategy.aggregator"] == "mean"
+    assert flat["eval.targets"] == "[]"
+    assert isinstance(flat["train.rounds"], int)
+
+
+def test_a_flat_component_takes_parameters_as_json_or_as_keys() -> None:
+    krum = component("krum", byzantine=3)
+    assert from_flat({"strategy.aggregator": '{"name": "krum", "byzantine": 3}'}).strategy.aggregator == krum
+    flat: dict[str, bool | int | float | str] = {"strategy.aggregator": "krum", "strategy.aggregator.byzantine": 3}
+    assert from_flat(flat).strategy.aggregator == krum
+
+
+def test_flat_text_that_is_broken_json_or_unknown_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"attack\.params: not JSON"):
+        from_flat({"attack.params": "{boost: 2}"})
+    with pytest.raises(ConfigError, match="unknown setting train.round"):
+        from_flat({"train.round": 3})
+
+
+def test_a_components_parameters_are_a_copy() -> None:
+    krum = Component.model_validate({"name": "krum", "byzantine": 3})
+    krum.params["byzantine"] = 9
+    assert krum.params == {"byzantine": 3}
