@@ -36,6 +36,8 @@ BASE = (
     "checkpoint_every=2",
     "wire.dtype=float32",
     "strategy.deadline_s=20",
+    "strategy.optimizer=block_adam",
+    "strategy.lr=4e-3",
 )
 NodeConfig = dict[str, bool | int | float | str]
 

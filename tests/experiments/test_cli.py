@@ -1,0 +1,178 @@
+"""``fedsieve``: what it prints, writes and refuses."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from common.errors import FedSieveError
+from experiments import cli
+from experiments.emulation import emulate
+from experiments.tables import catalogue
+from tests.server.federation import BASE, Watch, config, same_model
+
+SETS = [part for item in BASE for part in ("--set", item)]
+
+
+@pytest.fixture(autouse=True)
+def _log_level() -> Iterator[None]:
+    logger = logging.getLogger("flwr")
+    level = logger.level
+    yield
+    logger.setLevel(level)
+
+
+def invoke(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli.app, [str(a) for a in arguments])
+
+
+def refused(*arguments: str | Path) -> str:
+    """The text of the FedSieveError that ends a command."""
+    result = invoke(*arguments)
+    assert isinstance(result.exception, FedSieveError), result.output
+    return str(result.exception)
+
+
+def test_run_prints_the_table_and_writes_the_files(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    result = invoke("run", *SETS, "--out", out)
+    assert result.exit_code == 0, result.output
+    summary = json.loads((out / "summary.json").read_text())
+    assert f"{summary['test']['ndcg@10']:.4f}" in result.output
+    assert "round 4 of 4, valid HR@10" in result.output
+    assert "sasrec on devices=40" in result.output
+    assert "Results in" in result.output
+    assert (out / "report.html").exists()
+    assert "aggregator mean, optimizer" not in result.output
+    assert logging.getLogger("flwr").level == logging.WARNING
+
+
+def test_run_reads_yaml_and_set_wins(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("seed: 3\ntrain: {rounds: 9}\nstrategy: {aggregator: median}\n")
+    out = tmp_path / "run"
+    result = invoke("run", tmp_path / "run.yaml", *SETS, "--out", out)
+    assert result.exit_code == 0, result.output
+    summary = json.loads((out / "summary.json").read_text())
+    assert (summary["seed"], summary["rounds"], summary["aggregator"]) == (3, 4, "median")
+
+
+def test_without_out_a_fresh_folder_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert invoke("run", *SETS, "--set", "train.rounds=1").exit_code == 0
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["synthetic-mean", "synthetic-mean-2"]
+
+
+def stopped(out: Path) -> None:
+    with pytest.raises(InterruptedError):
+        emulate(config(), out, listeners=[Watch(lambda found: found.round == 3)])
+
+
+def test_resume_takes_the_settings_of_the_folder(tmp_path: Path) -> None:
+    stopped(tmp_path / "run")
+    result = invoke("run", "--resume", "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    emulate(config(), tmp_path / "whole")
+    assert same_model(tmp_path / "run", tmp_path / "whole")
+
+
+def test_resume_with_set_starts_from_the_settings_of_the_folder(tmp_path: Path) -> None:
+    stopped(tmp_path / "run")
+    assert "other settings" in refused("run", "--resume", "--out", tmp_path / "run", "--set", "strategy.lr=1")
+    result = invoke("run", "--resume", "--out", tmp_path / "run", "--set", "eval.every=1")
+    assert result.exit_code == 0, result.output
+
+
+def test_a_used_folder_is_refused_without_resume(tmp_path: Path) -> None:
+    stopped(tmp_path / "run")
+    assert "continue it with --resume" in refused("run", *SETS, "--out", tmp_path / "run")
+
+
+def test_resume_needs_a_folder_with_a_run(tmp_path: Path) -> None:
+    assert "--resume needs --out" in refused("run", "--resume")
+    assert "nothing to resume" in refused("run", "--resume", "--out", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("strategy.aggregator=krumm", "unknown aggregator 'krumm'; valid: "),
+        ("attack.name=krumm", "unknown attack 'krumm'; valid: "),
+        ("model.name=bert", "unknown model 'bert'; valid: gru4rec, sasrec"),
+        ("data={name: ml-2m}", "unknown data set 'ml-2m'; valid: "),
+        ("strategy.optimizer=sgdd", "unknown optimizer 'sgdd'; valid: "),
+        ("train.rouds=3", "unknown setting train.rouds; valid: train.rounds, "),
+        ("train.rounds=-3", "train.rounds: Input should be greater than or equal to 1 (given: -3)"),
+        ("train.negatives=some", "train.negatives: Input should be 'full', 'slice' or 'device'"),
+        ("train.rounds", "expected KEY=VALUE"),
+        ("eval.targets=[999]", "eval.targets: item 999; valid: 1 to 30"),
+    ],
+)
+def test_errors_name_the_field_and_what_is_valid(tmp_path: Path, setting: str, told: str) -> None:
+    assert told in refused("run", *SETS, "--set", setting, "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_engine_and_a_missing_file_are_refused(tmp_path: Path) -> None:
+    assert "--engine 'spark'; valid: " in refused("run", "--engine", "spark")
+    assert "cannot read" in refused("run", tmp_path / "nope.yaml")
+
+
+@pytest.mark.parametrize("what", ["aggregators", "attacks", "models", "datasets"])
+def test_list_shows_every_name(what: str) -> None:
+    found = invoke("list", what, "--json")
+    assert found.exit_code == 0
+    entries = json.loads(found.output)
+    assert entries == catalogue(what)
+    shown = invoke("list", what)
+    assert shown.exit_code == 0
+    for entry in entries:
+        assert entry["summary"]
+        assert entry["name"][:6] in shown.output
+
+
+def test_list_of_something_else_is_refused() -> None:
+    told = refused("list", "optimisers")
+    assert told == "unknown list 'optimisers'; valid: aggregators, attacks, datasets, models"
+
+
+def test_main_ends_with_status_2_and_one_line() -> None:
+    command = [sys.executable, "-m", "experiments.cli", "list", "nothing"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    told = "fedsieve: unknown list 'nothing'; valid: aggregators, attacks, datasets, models\n"
+    assert result.stderr == told
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (FedSieveError("what was wrong"), 2, "fedsieve: what was wrong\n"),
+        (KeyboardInterrupt(), 130, "fedsieve: interrupted; --resume goes on from the last checkpoint\n"),
+    ],
+)
+def test_main_tells_errors_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    status: int,
+    told: str,
+) -> None:
+    def fails() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", fails)
+    fails.add_typer = lambda *_, **__: None  # type: ignore[attr-defined]
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == status
+    assert capsys.readouterr().err == told

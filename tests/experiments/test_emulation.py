@@ -1,0 +1,139 @@
+"""A whole federation in one process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attacks import ATTACKS
+from client.fleet import open_fleet
+from common.config import RunConfig
+from common.data import Dataset, load, split
+from common.errors import ConfigError, UnknownName
+from experiments.emulation import emulate, malicious_numbers, node_configs, with_targets
+from tests.server.federation import DEVICES, LOG, config, lines, same_model
+
+ATTACKED = ("attack.name=label_to_target", "attack.share=0.25", "eval.targets=[]")
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return load("synthetic", LOG)
+
+
+def counts(dataset: Dataset) -> np.ndarray:  # type: ignore[type-arg]
+    train = np.concatenate([split(one).train for one in dataset.sequences])
+    return np.bincount(train, minlength=dataset.num_items + 1)[1:]
+
+
+def test_an_attacked_run_writes_everything(tmp_path: Path, dataset: Dataset) -> None:
+    settings = config(*ATTACKED)
+    summary = emulate(settings, tmp_path)
+    assert summary == json.loads((tmp_path / "summary.json").read_text())
+    assert (tmp_path / "report.html").stat().st_size > 10**6
+    assert summary["attack"] == "label_to_target"
+    assert summary["malicious_share"] == 0.25
+    assert len(summary["targets"]) == 1
+    assert summary["evaluated_devices"] == DEVICES - round(0.25 * DEVICES)  # the malicious abstain
+    bad = malicious_numbers(with_targets(settings, dataset), dataset)
+    assert {a["device"] for a in lines(tmp_path, "audit") if a["node"] == 2} <= bad
+    assert not {a["device"] for a in lines(tmp_path, "audit") if a["node"] == 1} & bad
+
+
+def test_targets_are_resolved_in_the_config_that_is_kept(tmp_path: Path) -> None:
+    from common.settings import load as load_settings
+
+    summary = emulate(config(*ATTACKED), tmp_path)
+    kept = load_settings(tmp_path / "config.yaml")
+    assert list(kept.attack.targets) == list(kept.eval.targets) == summary["targets"]
+    emulate(kept, tmp_path / "again")
+    assert same_model(tmp_path, tmp_path / "again")
+
+
+def test_both_sides_of_the_draw_make_the_whole_log(dataset: Dataset) -> None:
+    settings = with_targets(config(*ATTACKED), dataset)
+    honest, bad = (set(open_fleet(one).numbers) for one in node_configs(settings))
+    assert honest | bad == {int(d) for d in dataset.devices}
+    assert not honest & bad
+    assert bad == malicious_numbers(settings, dataset)
+    assert len(bad) == 10
+    other = with_targets(config(*ATTACKED, "seed=4"), dataset)
+    assert malicious_numbers(other, dataset) != bad
+
+
+@pytest.mark.parametrize("overrides", [("attack.name=none",), ("attack.name=nan", "attack.share=0")])
+def test_without_malicious_devices_there_is_one_node(dataset: Dataset, overrides: tuple[str, ...]) -> None:
+    settings = with_targets(config(*overrides), dataset)
+    (only,) = node_configs(settings)
+    assert only["part"] == "all"
+    assert malicious_numbers(settings, dataset) == frozenset()
+
+
+def test_max_devices_cuts_the_log(tmp_path: Path, dataset: Dataset) -> None:
+    settings = config(*ATTACKED, "data.max_devices=12", "train.devices_per_round=100")
+    emulate(settings, tmp_path)
+    first = {int(d) for d in dataset.devices[:12]}
+    assert {a["device"] for a in lines(tmp_path, "audit")} == first
+    assert malicious_numbers(settings, dataset) < first
+
+
+@pytest.mark.parametrize("kind", ["cold", "medium", "random"])
+def test_targets_are_picked_by_popularity(dataset: Dataset, kind: str) -> None:
+    order = np.argsort(counts(dataset), kind="stable") + 1
+    pools = {"cold": set(order[:3]), "medium": set(order[13:17]), "random": set(order)}
+    picked = set()
+    for seed in range(12):
+        found = with_targets(config(*ATTACKED, f"attack.targets={kind}", f"seed={seed}"), dataset)
+        assert found.attack.targets == found.eval.targets
+        picked |= set(found.attack.targets)
+    assert picked <= pools[kind]
+    assert len(picked) > 1
+
+
+def test_own_targets_are_kept(dataset: Dataset) -> None:
+    found = with_targets(config("attack.name=nan", "attack.targets=[4, 2]", "eval.targets=[9]"), dataset)
+    assert found.attack.targets == (4, 2)
+    assert found.eval.targets == (9,)
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        ("attack.targets=[31]", r"attack\.targets: item 31; valid: 1 to 30"),
+        ("eval.targets=[2, 99]", r"eval\.targets: item 99; valid: 1 to 30"),
+        ("eval.targets=[2, 2]", r"eval\.targets: an item appears more than once"),
+    ],
+)
+def test_targets_outside_the_catalogue_are_refused(tmp_path: Path, setting: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        emulate(config(setting), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "error"),
+    [
+        ("attack.name=krumm", "unknown attack 'krumm'; valid: "),
+        (
+            "attack={name: sign_flip, params: {nope: 1}}",
+            "attack 'sign_flip' has no parameter 'nope'; valid: ",
+        ),
+    ],
+)
+def test_a_wrong_attack_is_told_before_the_run(tmp_path: Path, setting: str, error: str) -> None:
+    with pytest.raises(ConfigError) as found:
+        emulate(config(setting), tmp_path / "run")
+    assert error in str(found.value)
+    assert isinstance(found.value, UnknownName) == ("unknown" in error)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", sorted(ATTACKS))
+def test_every_attack_runs_in_the_node(tmp_path: Path, name: str) -> None:
+    settings: RunConfig = config(f"attack.name={name}", "attack.share=0.4", "train.rounds=2", "eval.every=0")
+    emulate(settings, tmp_path)
+    reasons = {a["reason"] for a in lines(tmp_path, "audit") if a["node"] == 2 and a["verdict"] == "refused"}
+    assert reasons - {"idle"} == ({"not_finite"} if name == "nan" else set())

@@ -1,0 +1,156 @@
+"""``report.html`` shows a run and needs nothing beside itself."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.errors import RunError
+from experiments.emulation import emulate
+from experiments.report_charts import charts, devices, learning, read_audit, seconds, weights
+from experiments.run_report import page, write_report
+from tests.server.federation import config, lines
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("report") / "run"
+    settings = config("attack.name=label_to_target", "strategy.aggregator=geometric_median")
+    emulate(settings, out)
+    return out
+
+
+class Cells(HTMLParser):
+    """Texts of all cells, and whatever would be fetched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.sources: list[str] = []
+        self.inside = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.sources += [str(value) for key, value in attrs if key in ("src", "href")]
+        if tag == "tr":
+            self.rows.append([])
+        self.inside = tag in ("td", "th")
+
+    def handle_data(self, data: str) -> None:
+        if self.inside:
+            self.rows[-1].append(data)
+            self.inside = False
+
+
+def parsed(html: str) -> Cells:
+    cells = Cells()
+    cells.feed(html)
+    return cells
+
+
+def test_the_page_is_whole_and_fetches_nothing(finished: Path) -> None:
+    html = (finished / "report.html").read_text()
+    assert parsed(html).sources == []
+    assert "cdn" not in re.sub(r"<script.*?</script>", "", html, flags=re.S)
+    assert html.count("Plotly.newPlot(") >= 5
+    assert html.startswith("<!doctype html>")
+    assert html.rstrip().endswith("</html>")
+    assert "prefers-color-scheme: dark" in html
+
+
+def test_the_protocol_stands_on_top(finished: Path) -> None:
+    html = (finished / "report.html").read_text()
+    protocol = json.loads((finished / "summary.json").read_text())["protocol"]
+    assert html.index(protocol) < html.index("<table>") < html.index("Plotly.newPlot(")
+
+
+def test_the_tables_hold_the_numbers_of_the_summary(finished: Path) -> None:
+    summary = json.loads((finished / "summary.json").read_text())
+    rows = {row[0]: row[1:] for row in parsed((finished / "report.html").read_text()).rows if row}
+    for name, found in {"test": summary["test"], "validation": summary["valid"]}.items():
+        assert rows[name] == [f"{found[m]:.4f}" for m in _metrics()]
+    for quartile, found in summary["quartiles"].items():
+        assert rows[f"test {quartile}"] == [f"{found[m]:.4f}" for m in _metrics()]
+    assert rows["@10"] == [f"{summary['er@10']:.4f}", f"{summary['t_ndcg@10']:.4f}"]
+    assert rows["Seed"] == ["0"]
+    assert rows["Bytes up"] == [f"{summary['bytes_up']:,}"]
+
+
+def _metrics() -> list[str]:
+    return ["hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr"]
+
+
+def test_curves_are_those_of_the_metrics(finished: Path) -> None:
+    metrics = lines(finished, "metrics")
+    ndcg, er = learning(metrics)
+    for figure, name in ((ndcg, "ndcg@10"), (er, "er@10")):
+        valid, test = figure.data
+        expected = [(m["round"], m[name]) for m in metrics if m.get("split") == "valid"]
+        assert list(zip(valid.x, valid.y, strict=True)) == expected
+        assert (list(test.x), len(test.y)) == ([4], 1)
+    whole, exchange = seconds([m for m in metrics if "split" not in m]).data
+    assert list(whole.x) == [1, 2, 3, 4]
+    assert all(e <= w for e, w in zip(exchange.y, whole.y, strict=True))
+
+
+def line(round_: int, device: int | None, verdict: str, reason: str = "", **more: Any) -> dict[str, Any]:
+    return {"round": round_, "node": 1, "device": device, "verdict": verdict, "reason": reason, **more}
+
+
+def test_verdicts_are_counted_by_reason_and_round() -> None:
+    audit = [
+        line(1, 4, "admitted", weight=0.75),
+        line(1, 5, "clipped", "history", weight=0.25),
+        line(1, 6, "refused", "not_finite"),
+        line(2, None, "refused", "stale"),
+        line(2, 4, "admitted", weight=1.0),
+    ]
+    verdicts, shares = read_audit(iter(audit))
+    assert {label: dict(count) for label, count in verdicts.items()} == {
+        "admitted": {1: 1, 2: 1},
+        "clipped: history": {1: 1},
+        "refused: not_finite": {1: 1},
+        "refused: stale (whole reply)": {2: 1},
+    }
+    assert shares == [1.5, 0.5, 1.0]
+    figure = devices(verdicts)
+    assert figure.data[0].name == "admitted"
+    assert sum(sum(bar.y) for bar in figure.data) == len(audit)
+
+
+def test_the_histogram_counts_every_weight() -> None:
+    (bars,) = weights([0.0, 0.5, 1.0, 1.0, 40.0]).data
+    assert sum(bars.y) == 5
+    assert weights([]).data == ()
+
+
+def test_charts_without_data_are_left_out() -> None:
+    assert charts([], []) == []
+    drawn = charts([{"round": 1, "seconds": 1.0}, {"round": 2, "seconds": 2.0}], [])
+    assert len(drawn) == 1
+    assert len(drawn[0]) > 10**6  # the first chart brings the library
+
+
+def test_text_from_outside_is_escaped() -> None:
+    evil = "<script>alert(1)</script>"
+    html = page({"model": evil, "data": evil, "aggregator": "mean", "protocol": evil, "seed": evil}, [])
+    assert evil not in html
+    assert "&lt;script&gt;alert(1)" in html
+
+
+def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"no finished run in .*summary\.json"):
+        write_report(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["summary.json", "metrics.jsonl", "audit.jsonl"])
+def test_damaged_results_are_told(finished: Path, tmp_path: Path, name: str) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    (tmp_path / "run" / name).write_text('{"round": 1, ')
+    with pytest.raises(RunError, match="damaged results"):
+        write_report(tmp_path / "run")

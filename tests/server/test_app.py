@@ -1,0 +1,115 @@
+"""The ServerApp, as ``flwr run`` starts it, and what it says."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+from flwr.app import Context, RecordDict
+
+from client.app import app as client_app
+from common.errors import ConfigError
+from common.settings import Scalar, to_flat
+from server.app import LogProgress, app, protocol
+from server.local_grid import LocalGrid
+from server.report import Evaluation, RoundReport
+from server.state import ServerState
+from server.traffic import content_bytes
+from tests.server.federation import config, model, node, run, same_model
+
+
+def start(out: Path, *overrides: str, **more: Scalar) -> None:
+    flat: dict[str, Scalar] = {**to_flat(config(*overrides)), "out": str(out), **more}
+    app(LocalGrid(client_app, [node()]), Context(1, 0, {}, RecordDict(), flat))
+
+
+def test_the_server_app_runs_the_settings_of_its_run_config(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="flwr"):
+        start(tmp_path / "app")
+    run(config(), tmp_path / "direct")
+    assert same_model(tmp_path / "app", tmp_path / "direct")
+    summary = json.loads((tmp_path / "app" / "summary.json").read_text())
+    said = caplog.text
+    assert f"finished: test HR@10 {summary['test']['hr@10']:.4f}" in said
+    assert f"ER@10 {summary['er@10']:.4f}; results in {tmp_path / 'app'}" in said
+    assert "round 4 of 4: " in said
+    assert "round 2 valid: HR@10" in said
+
+
+def test_the_server_app_resumes(tmp_path: Path) -> None:
+    start(tmp_path, resume=True)  # nothing there yet: it begins
+    kept = model(tmp_path)["encoder"]
+    (tmp_path / "summary.json").unlink()
+    start(tmp_path, resume=True)
+    assert (tmp_path / "summary.json").exists()
+    assert bool((model(tmp_path)["encoder"] == kept).all())
+
+
+def test_unknown_settings_of_the_run_config_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"unknown setting train\.round; valid: train\.rounds"):
+        start(tmp_path, **{"train.round": 3})
+
+
+def progress(round_: int, skipped: bool = False) -> RoundReport:
+    return RoundReport(round_, {"asked": 8.0, "admitted": 5.0}, skipped=skipped)
+
+
+def test_progress_is_told_ten_times_and_when_a_round_is_lost(caplog: pytest.LogCaptureFixture) -> None:
+    listener = LogProgress(50)
+    state: ServerState = None  # type: ignore[assignment]  # not looked at
+    with caplog.at_level(logging.INFO, logger="flwr"):
+        for round_ in range(1, 51):
+            listener.on_round(progress(round_, skipped=round_ == 7), state)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 11
+    assert said[0].startswith("round 5 of 50: 5 of 8 devices admitted, about ")
+    assert said[1].startswith("round 7 of 50: 5 of 8 devices admitted (skipped), about ")
+    assert said[-1].endswith("about 0 s left")
+
+
+def test_time_left_counts_from_where_a_resumed_run_began(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("server.app.time.monotonic", lambda: now)
+    listener = LogProgress(100)
+    state: ServerState = None  # type: ignore[assignment]
+    with caplog.at_level(logging.INFO, logger="flwr"):
+        for round_ in range(81, 91):
+            now += 2.0
+            listener.on_round(progress(round_), state)
+    assert caplog.records[-1].getMessage().endswith("about 20 s left")  # 10 rounds of 2 s
+
+
+def test_evaluations_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    found = Evaluation(7, "valid", {"all": {"hr@10": 0.25, "ndcg@10": 0.125}}, {}, 12)
+    with caplog.at_level(logging.INFO, logger="flwr"):
+        LogProgress(10).on_evaluation(found)
+    assert "round 7 valid: HR@10 0.2500 NDCG@10 0.1250 over 12 devices" in caplog.text
+
+
+def test_the_protocol_is_one_line() -> None:
+    text = protocol(config("train.negatives=device", "train.local_steps=3", "train.loss=bce"))
+    assert "negatives device" in text
+    assert "3 local step(s), bce loss, block_adam 0.004" in text
+    assert "\n" not in text
+
+
+def test_bytes_are_those_of_the_arrays() -> None:
+    import numpy as np
+    from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message
+
+    content = RecordDict(
+        {
+            "a": ArrayRecord({"x": Array("float32", (2, 3), "raw", bytes(24))}),
+            "b": ArrayRecord({"y": Array(np.zeros(1))}),
+            "c": ConfigRecord({"text": "not counted"}),
+        }
+    )
+    message = Message(content, 1, "train")
+    assert content_bytes(message) == 24 + len(Array(np.zeros(1)).data)
+    assert content_bytes(Message(Error(code=0, reason="x" * 50), reply_to=message)) == 0

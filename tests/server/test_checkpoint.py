@@ -1,0 +1,107 @@
+"""State on disk, without a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from common.config import RunConfig
+from common.errors import CheckpointError
+from server.checkpoint import FILE, digest, fingerprint, load_state, restored, save_state, write_atomically
+from server.pipeline import Pipeline
+from server.state import ServerState
+from tests.server.federation import ITEMS, config
+
+
+def state(round_: int = 3) -> ServerState:
+    pipeline = Pipeline.build(config("strategy.optimizer=adam"), ITEMS)
+    begun = pipeline.init()
+    return ServerState(
+        round_,
+        begun.model,
+        begun.optimizer,
+        {"trust": torch.tensor([0.5, float("nan")])},
+        {"0/window": torch.arange(3)},
+        begun.pulls + 0.1,
+        begun.seen + 1,
+    )
+
+
+def test_what_is_saved_is_read_back_bit_for_bit(tmp_path: Path) -> None:
+    saved = state()
+    save_state(tmp_path, config(), saved, {"sizes": {"a": 1}})
+    found, extra = load_state(tmp_path, config())
+    assert found.round == 3
+    assert extra == {"sizes": {"a": 1}}
+    before, after = saved.tensors(), found.tensors()
+    assert list(before) == list(before | after)
+    for name, tensor in before.items():
+        assert after[name].dtype == tensor.dtype
+        assert torch.equal(after[name].nan_to_num(7), tensor.nan_to_num(7))
+    assert restored(found, saved) is found
+
+
+def test_nothing_saved_is_told(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=f"nothing to resume: .*{FILE}"):
+        load_state(tmp_path, config())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *("seed=1", "train.rounds=9", "train.local_steps=2", "strategy.lr=1", "strategy.aggregator=median"),
+        *("attack.name=nan", "data.path=devices=50,items=30,length=8", "eval.targets=[1]", "model.dim=8"),
+    ],
+)
+def test_settings_that_decide_the_course_are_in_the_fingerprint(change: str, tmp_path: Path) -> None:
+    assert fingerprint(config(change)) != fingerprint(config())
+    save_state(tmp_path, config(), state(), {})
+    with pytest.raises(CheckpointError, match=r"other settings; use its own config\.yaml"):
+        load_state(tmp_path, config(change))
+
+
+@pytest.mark.parametrize("change", ["eval.every=1", "checkpoint_every=1"])
+def test_settings_that_do_not_are_not(change: str) -> None:
+    assert fingerprint(config(change)) == fingerprint(config())
+    assert isinstance(config(change), RunConfig)
+
+
+def test_a_state_of_other_shapes_is_refused() -> None:
+    from dataclasses import replace
+
+    saved = state()
+    grown = replace(saved, aggregator={"trust": torch.zeros(5)})
+    assert restored(grown, saved) is grown  # what a rule learns may grow
+    with pytest.raises(CheckpointError, match=r"seen is \[5\], expected \[30\]"):
+        restored(replace(saved, seen=torch.zeros(5)), saved)
+    with pytest.raises(CheckpointError, match="aggregator/trust is missing"):
+        restored(replace(saved, aggregator={}), saved)
+
+
+def test_the_digest_sees_values_names_types_and_shapes() -> None:
+    base = {"a": torch.tensor([1.0, 2.0])}
+    others: list[dict[str, torch.Tensor]] = [
+        {"a": torch.tensor([1.0, 2.0000002])},
+        {"b": torch.tensor([1.0, 2.0])},
+        {"a": torch.tensor([[1.0, 2.0]])},
+        {"a": torch.tensor([1.0, 2.0]).view(torch.int32)},
+    ]
+    assert digest(base) == digest({"a": torch.tensor([1.0, 2.0])})
+    assert len({digest(one) for one in (base, *others)}) == 5
+
+
+def test_writing_replaces_the_whole_file_and_leaves_nothing_beside(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+    write_atomically(path, b"long old text")
+    (path.parent / "file.tmp").write_bytes(b"half of a write that was killed")
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert [p.name for p in path.parent.iterdir()] == ["file"]
+
+
+def test_an_unwritable_place_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(CheckpointError, match=r"cannot write .*intact"):
+        write_atomically(tmp_path / "file" / "below", b"x")

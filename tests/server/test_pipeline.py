@@ -1,0 +1,112 @@
+"""The server's part of a round, without messages."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from common.errors import ConfigError, RunError, UnknownName
+from common.seeding import generator
+from common.updates import DeviceUpdates
+from server.admission import Admitted
+from server.pipeline import Pipeline
+from tests.server.federation import ITEMS, config
+
+SLICE = torch.tensor([2, 5, 9, 30], dtype=torch.int32)
+
+
+def admitted(pipeline: Pipeline, n: int = 6) -> Admitted:
+    g = generator(1, "updates")
+    updates = DeviceUpdates(
+        encoder=torch.randn(n, pipeline.layout.total, generator=g),
+        rows=torch.randn(n, len(SLICE), 4, generator=g),
+        items=SLICE,
+        history=torch.full((n,), 5, dtype=torch.int32),
+        device=torch.arange(n),
+    )
+    return Admitted(updates, tuple((1, d) for d in range(n)), [])
+
+
+def pipeline(*overrides: str) -> Pipeline:
+    return Pipeline.build(config("strategy.warmup_rounds=0", *overrides), ITEMS)
+
+
+def test_a_step_of_sgd_under_the_mean_is_the_mean() -> None:
+    rules = pipeline("strategy.optimizer=sgd", "strategy.lr=0.5")
+    begun, found = rules.init(), admitted(rules)
+    assert found.updates is not None
+    step = rules.step(begun, found, 1)
+    table = begun.model.table.clone()
+    table[SLICE.long()] += 0.5 * found.updates.rows.mean(0)
+    torch.testing.assert_close(step.state.model.table, table)
+    encoder = begun.model.encoder + 0.5 * found.updates.encoder.mean(0)
+    torch.testing.assert_close(step.state.model.encoder, encoder)
+    assert step.state.round == 1
+    assert step.weights is not None
+    assert step.weights.tolist() == pytest.approx([1 / 6] * 6)
+
+
+def test_rows_outside_the_slice_and_the_padding_stay() -> None:
+    rules = pipeline("strategy.optimizer=adam")
+    begun = rules.init()
+    after = rules.step(begun, admitted(rules), 1).state.model.table
+    moved = (after != begun.model.table).any(dim=1).nonzero().flatten().tolist()
+    assert moved == SLICE.tolist()
+
+
+def test_a_step_changes_nothing_it_was_given() -> None:
+    rules = pipeline("strategy.optimizer=yogi", "strategy.aggregator=geometric_median")
+    begun, found = rules.init(), admitted(rules)
+    assert found.updates is not None
+    before = {name: tensor.clone() for name, tensor in begun.tensors().items()}
+    rows = found.updates.rows.clone()
+    rules.step(begun, found, 1)
+    assert all(torch.equal(before[name], tensor) for name, tensor in begun.tensors().items())
+    assert torch.equal(rows, found.updates.rows)
+
+
+def test_the_rate_rises_stays_and_falls_over_the_rounds() -> None:
+    settings = ("train.rounds=10", "strategy.decay_from=0.6", "strategy.lr=1", "strategy.warmup_rounds=2")
+    rates = [pipeline(*settings).rate(round_) for round_ in range(1, 11)]
+    assert rates == pytest.approx([0.5, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25])
+
+
+@pytest.mark.parametrize(
+    ("claim", "devices", "expected"), [(0.2, 16, 4), (0.2, 15, 3), (0, 9, 0), (3, 50, 3)]
+)
+def test_byzantine_is_a_number_or_a_share_rounded_up(claim: float, devices: int, expected: int) -> None:
+    assert pipeline(f"strategy.byzantine={claim}").byzantine(devices) == expected
+
+
+def test_a_rule_that_needs_more_devices_says_so() -> None:
+    rules = pipeline("strategy.aggregator=krum")
+    with pytest.raises(RunError, match="needs at least"):
+        rules.step(rules.init(), admitted(rules, 2), 1)
+
+
+@pytest.mark.parametrize(
+    ("setting", "kind"),
+    [
+        ("strategy.aggregator=krumm", "aggregator"),
+        ("strategy.optimizer=adamm", "optimizer"),
+        ("strategy.constraints=[nope]", "constraint"),
+        ("strategy.pre=[nnm]", "pre-aggregator"),
+        ("model.name=bert", "model"),
+    ],
+)
+def test_unknown_names_are_told_with_the_valid_ones(setting: str, kind: str) -> None:
+    with pytest.raises(UnknownName) as found:
+        pipeline(setting)
+    assert found.value.kind == kind
+    assert "valid:" in str(found.value)
+
+
+def test_unknown_parameters_are_told_with_the_valid_ones() -> None:
+    with pytest.raises(ConfigError, match="aggregator 'krum' has no parameter 'f'; valid: "):
+        pipeline("strategy.aggregator={name: krum, f: 3}")
+
+
+def test_the_start_depends_on_the_seed() -> None:
+    starts = [pipeline(f"seed={s}").init().model.table for s in (1, 1, 2)]
+    assert torch.equal(starts[0], starts[1])
+    assert not torch.equal(starts[0], starts[2])
