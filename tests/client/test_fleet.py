@@ -85,7 +85,8 @@ def test_a_part_that_does_not_exist_is_refused_with_the_valid_ones(part: str) ->
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("share", "many"), ("share", 1.5), ("share", -0.1), ("seed", "x"), ("max_devices", "x")]
+    ("key", "value"),
+    [("share", "many"), ("share", 1.5), ("share", -0.1), ("seed", "x"), ("max_devices", "x")],
 )
 def test_a_value_that_is_no_number_in_range_is_refused(key: str, value: object) -> None:
     with pytest.raises(ConfigError, match=f"node config: {key}"):
@@ -108,7 +109,9 @@ def test_an_unknown_log_is_refused() -> None:
 
 def test_any_file_is_a_log(tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
-    log.write_text("user,item,time\n" + "".join(f"u{u},i{(u + t) % 5},{t}\n" for u in range(3) for t in range(4)))
+    log.write_text(
+        "user,item,time\n" + "".join(f"u{u},i{(u + t) % 5},{t}\n" for u in range(3) for t in range(4))
+    )
     found = open_fleet({"path": str(log)})
     assert len(found.numbers) == 3
     assert found.num_items == 5

@@ -111,7 +111,7 @@ def test_the_correction_does_nothing_over_the_whole_catalogue() -> None:
 
 
 def test_the_correction_makes_the_sampled_partition_sum_right_on_average() -> None:
-    """E Σ_{j in S} e^{s_j} / q_j = Σ_j e^{s_j}: without the correction rare items would be pushed too little."""
+    """E Σ_{j in S} e^{s_j} / q_j = Σ_j e^{s_j}: without the correction rare items are pushed too little."""
     g = torch.Generator().manual_seed(4)
     logits = torch.randn(200, generator=g).double()
     q = 0.1 + 0.8 * torch.rand(200, generator=g).double()

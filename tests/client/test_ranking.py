@@ -51,7 +51,9 @@ def slow(
     for row, items, answer in zip(scores.tolist(), sequences, answers, strict=True):
         seen = set(items.tolist())
         plain = slow_values(slow_rank(row, answer, {0}))
-        values = slow_values(slow_rank(row, answer, seen | {0})) | {f"{name}_unfiltered": v for name, v in plain.items()}
+        values = slow_values(slow_rank(row, answer, seen | {0})) | {
+            f"{name}_unfiltered": v for name, v in plain.items()
+        }
         quartile = sum(len(items) > bound for bound in QUARTILES)
         for group in (0, 1 + quartile):
             metrics[group] += torch.tensor([values[m] for m in METRICS], dtype=torch.float64)

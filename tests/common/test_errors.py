@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from common import errors
-from common.errors import CheckpointError, ConfigError, DataError, FedSieveError, RunError, UnknownName, WireError
+from common.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    FedSieveError,
+    RunError,
+    UnknownName,
+    WireError,
+)
 
 
 def test_everything_raised_on_purpose_has_one_base() -> None:

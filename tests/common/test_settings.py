@@ -142,7 +142,11 @@ def test_a_component_is_text_or_a_mapping() -> None:
         ["strategy.aggregator={name: krum, byzantine: 3}"],
         ["strategy.aggregator=krum", "strategy.aggregator.byzantine=3"],
         ["strategy.aggregator.byzantine=3", "strategy.aggregator.name=krum"],
-        ["strategy.aggregator={name: mean, x: 1}", "strategy.aggregator=krum", "strategy.aggregator.byzantine=3"],
+        [
+            "strategy.aggregator={name: mean, x: 1}",
+            "strategy.aggregator=krum",
+            "strategy.aggregator.byzantine=3",
+        ],
     ]
     for overrides in forms:
         assert load(overrides=overrides).strategy.aggregator == krum
@@ -208,7 +212,9 @@ def configs(draw: st.DrawFn) -> RunConfig:
             "name": draw(words),
             "share": draw(shares),
             "targets": draw(
-                st.one_of(st.sampled_from(["cold", "medium", "random"]), st.lists(st.integers(1, 99), max_size=3))
+                st.one_of(
+                    st.sampled_from(["cold", "medium", "random"]), st.lists(st.integers(1, 99), max_size=3)
+                )
             ),
             "params": draw(st.one_of(params, st.just({"name": "x"}))),
         },
@@ -244,7 +250,10 @@ def test_flat_keys_are_the_names_of_set() -> None:
 def test_a_flat_component_takes_parameters_as_json_or_as_keys() -> None:
     krum = component("krum", byzantine=3)
     assert from_flat({"strategy.aggregator": '{"name": "krum", "byzantine": 3}'}).strategy.aggregator == krum
-    flat: dict[str, bool | int | float | str] = {"strategy.aggregator": "krum", "strategy.aggregator.byzantine": 3}
+    flat: dict[str, bool | int | float | str] = {
+        "strategy.aggregator": "krum",
+        "strategy.aggregator.byzantine": 3,
+    }
     assert from_flat(flat).strategy.aggregator == krum
 
 

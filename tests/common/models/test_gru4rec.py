@@ -58,6 +58,8 @@ def test_dropout_multiplies_input_and_state() -> None:
 def test_it_has_no_positions() -> None:
     """The same parameters serve any length."""
     short, long = build("gru4rec", max_len=4), build("gru4rec", max_len=400)
-    assert {k: v.shape for k, v in short.named_parameters()} == {k: v.shape for k, v in long.named_parameters()}
+    assert {k: v.shape for k, v in short.named_parameters()} == {
+        k: v.shape for k, v in long.named_parameters()
+    }
     items = sequence(30)
     torch.testing.assert_close(short(items, nothing(30)), long(items, nothing(30)))

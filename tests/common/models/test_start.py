@@ -21,7 +21,9 @@ def config(name: str, **changes: int) -> ModelConfig:
     return ModelConfig.model_validate({"name": name, "dim": DIM, "max_len": MAX_LEN, "heads": 2} | changes)
 
 
-def start(name: str, seed: int = 0, items: int = 40, **changes: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+def start(
+    name: str, seed: int = 0, items: int = 40, **changes: int
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     model, layout = initial(config(name, **changes), items, torch.Generator().manual_seed(seed))
     return layout.unflatten(model.encoder), model.table
 

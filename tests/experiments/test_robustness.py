@@ -1,0 +1,59 @@
+"""The claim of the project on a small run: the mean is taken over, the sieve is not and learns as well."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from common.settings import load
+from experiments.emulation import emulate
+
+SMALL = [
+    "data.name=synthetic",
+    "model.dim=16",
+    "model.max_len=16",
+    "model.blocks=1",
+    "train.rounds=80",
+    "train.devices_per_round=64",
+    "train.slice_size=60",
+    "strategy.lr=2e-2",
+    "eval.every=0",
+    "attack.share=0.2",
+]
+
+
+@cache
+def outcome(aggregator: str, attack: str, seed: int) -> tuple[float, float]:
+    """(NDCG@10 on test, ER@10) of one run."""
+    settings = [f"strategy.aggregator={aggregator}", f"attack.name={attack}", f"seed={seed}"]
+    with TemporaryDirectory() as folder:
+        summary = emulate(load(None, SMALL + settings), Path(folder) / "run")
+    return summary["test"]["ndcg@10"], summary["er@10"]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_label_to_target_takes_the_mean_over_and_not_the_sieve(seed: int) -> None:
+    clean, by_nature = outcome("mean", "control", seed)
+    _, taken = outcome("mean", "label_to_target", seed)
+    kept, left = outcome("sieve", "label_to_target", seed)
+    assert by_nature < 0.1
+    assert taken > 0.3
+    assert left < taken / 5
+    assert kept >= 0.95 * clean
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_sign_flip_ruins_the_mean_and_not_the_sieve(seed: int) -> None:
+    clean, _ = outcome("mean", "control", seed)
+    ruined, _ = outcome("mean", "sign_flip", seed)
+    kept, _ = outcome("sieve", "sign_flip", seed)
+    assert ruined < 0.7 * clean
+    assert kept >= 0.95 * clean
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_without_an_attack_the_sieve_learns_as_well_as_the_mean(seed: int) -> None:
+    assert outcome("sieve", "control", seed)[0] >= 0.95 * outcome("mean", "control", seed)[0]
