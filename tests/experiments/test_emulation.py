@@ -13,7 +13,7 @@ from client.fleet import open_fleet
 from common.config import RunConfig
 from common.data import Dataset, load, split
 from common.errors import ConfigError, UnknownName
-from experiments.emulation import emulate, malicious_numbers, node_configs, with_targets
+from experiments.emulation import attack_keys, emulate, malicious_numbers, node_configs, with_targets
 from tests.server.federation import DEVICES, LOG, config, lines, same_model
 
 ATTACKED = ("attack.name=label_to_target", "attack.share=0.25", "eval.targets=[]")
@@ -24,7 +24,7 @@ def dataset() -> Dataset:
     return load("synthetic", LOG)
 
 
-def counts(dataset: Dataset) -> np.ndarray:  # type: ignore[type-arg]
+def counts(dataset: Dataset) -> np.ndarray:
     train = np.concatenate([split(one).train for one in dataset.sequences])
     return np.bincount(train, minlength=dataset.num_items + 1)[1:]
 
@@ -129,6 +129,16 @@ def test_a_wrong_attack_is_told_before_the_run(tmp_path: Path, setting: str, err
     assert error in str(found.value)
     assert isinstance(found.value, UnknownName) == ("unknown" in error)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_deployment_checks_the_attack_of_its_nodes_too() -> None:
+    settings = config("attack.name=krumm", "attack.targets=[3]")
+    with pytest.raises(UnknownName, match="unknown attack 'krumm'"):
+        attack_keys(settings)
+    with pytest.raises(ConfigError, match=r"attack\.targets: 'cold' is not resolved"):
+        attack_keys(config("attack.name=nan"))
+    keys = attack_keys(config("attack.name=nan", "attack.targets=[3, 4]", "attack.start_round=2"))
+    assert keys == {"attack": "nan", "targets": "3,4", "start_round": 2, "params": "{}"}
 
 
 @pytest.mark.parametrize("name", sorted(ATTACKS))

@@ -46,7 +46,7 @@ def lying(change: Callable[[EvaluateSums], EvaluateSums] | None) -> App:
         if change is None:
             raise ZeroDivisionError("no")
         meta = message.content["meta"]
-        name, round_ = str(meta["run"]), int(meta["round"])  # type: ignore[call-overload, index, arg-type]
+        name, round_ = str(meta["run"]), int(meta["round"])  # type: ignore[arg-type]
         sums = decode_evaluate_sums(reply.content, SumsSpec(name, round_, DEVICES, 2))
         return Message(encode_evaluate_sums(change(sums), name, round_), reply_to=message)
 
@@ -103,9 +103,9 @@ def test_quartiles_hold_the_same_devices_for_both_splits(tmp_path: Path) -> None
         reply = client_app(message, context)
         if message.metadata.message_type == "evaluate":
             meta = message.content["meta"]
-            name, round_ = str(meta["run"]), int(meta["round"])  # type: ignore[call-overload, index, arg-type]
+            name, round_ = str(meta["run"]), int(meta["round"])  # type: ignore[arg-type]
             sums = decode_evaluate_sums(reply.content, SumsSpec(name, round_, DEVICES, 2))
-            counts[str(meta["split"])] = sums.count.tolist()  # type: ignore[call-overload, index]
+            counts[str(meta["split"])] = sums.count.tolist()
         return reply
 
     run(SETTINGS, tmp_path, app=app)

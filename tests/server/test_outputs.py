@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 
 from common.errors import RunError
 from common.settings import load, to_tree
@@ -100,13 +100,13 @@ def test_the_audit_names_every_device_asked(finished: tuple[Path, Watch]) -> Non
 
 def test_tensorboard_reads_the_events(finished: tuple[Path, Watch]) -> None:
     out, watch = finished
-    events = EventAccumulator(str(out / "events"))  # type: ignore[no-untyped-call]
-    events.Reload()  # type: ignore[no-untyped-call]
-    found = [(e.step, e.value) for e in events.Scalars("valid/ndcg_at_10")]  # type: ignore[no-untyped-call]
+    events = EventAccumulator(str(out / "events"))
+    events.Reload()
+    found = [(e.step, e.value) for e in events.Scalars("valid/ndcg_at_10")]
     expected = [(e.round, e.groups["all"]["ndcg@10"]) for e in watch.evaluations if e.split == "valid"]
     assert [step for step, _ in found] == [step for step, _ in expected] == [2, 4]
     assert [v for _, v in found] == pytest.approx([v for _, v in expected], rel=1e-5)
-    assert {"round/seconds", "round/admitted", "test/er_at_10"} <= set(events.Tags()["scalars"])  # type: ignore[no-untyped-call]
+    assert {"round/seconds", "round/admitted", "test/er_at_10"} <= set(events.Tags()["scalars"])
 
 
 def test_the_saved_model_is_the_last_state(finished: tuple[Path, Watch]) -> None:

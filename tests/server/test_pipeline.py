@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -9,6 +11,8 @@ from common.errors import ConfigError, RunError, UnknownName
 from common.seeding import generator
 from common.updates import DeviceUpdates
 from server.admission import Admitted
+from server.aggregators import Aggregate, Round, State
+from server.aggregators.mean import Mean
 from server.pipeline import Pipeline
 from tests.server.federation import ITEMS, config
 
@@ -110,3 +114,17 @@ def test_the_start_depends_on_the_seed() -> None:
     starts = [pipeline(f"seed={s}").init().model.table for s in (1, 1, 2)]
     assert torch.equal(starts[0], starts[1])
     assert not torch.equal(starts[0], starts[2])
+
+
+def test_the_rules_draws_depend_on_the_seed_and_the_round() -> None:
+    class Drawing(Mean):
+        def __call__(self, updates: DeviceUpdates, state: State, round_: Round) -> tuple[Aggregate, State]:
+            drawn.append(float(torch.rand(1, generator=round_.generator)))
+            return super().__call__(updates, state, round_)
+
+    drawn: list[float] = []
+    for seed, number in ((0, 1), (0, 1), (0, 2), (1, 1)):
+        rules = replace(pipeline(f"seed={seed}"), aggregator=Drawing())
+        rules.step(rules.init(), admitted(rules), number)
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn)) == 3

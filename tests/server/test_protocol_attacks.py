@@ -118,7 +118,8 @@ TAMPERS: dict[str, tuple[Tamper, str]] = {
 
 def tampered(tamper: Tamper) -> Callable[[Message, Message], Message]:
     def fault(task: Message, reply: Message) -> Message:
-        arrays, meta = dict(reply.content["arrays"]), dict(reply.content["meta"])  # type: ignore[arg-type, call-overload]
+        arrays: dict[str, Any] = dict(reply.content["arrays"])
+        meta: dict[str, Any] = dict(reply.content["meta"])
         tamper(arrays, meta)
         content = RecordDict({"meta": ConfigRecord(meta), "arrays": ArrayRecord(arrays)})
         return Message(content, reply_to=task)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from flwr.app import Array, ArrayRecord, Message, MetricRecord
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp.strategy import Strategy
 
 from client.app import app as client_app
@@ -63,7 +63,7 @@ def crash(task: Message, reply: Message) -> Message:
 
 def in_rounds(*rounds: int) -> Callable[[Message, Message], Message]:
     def fault(task: Message, reply: Message) -> Message:
-        if task.content["meta"]["round"] in rounds:  # type: ignore[call-overload, operator]
+        if task.content["meta"]["round"] in rounds:
             raise ZeroDivisionError("no")
         return reply
 
@@ -156,7 +156,7 @@ def test_a_silent_node_rests_and_comes_back(tmp_path: Path) -> None:
         return (
             message.metadata.message_type == "train"
             and message.metadata.dst_node_id == 2
-            and message.content["meta"]["round"] == 1  # type: ignore[call-overload, operator]
+            and message.content["meta"]["round"] == 1
         )
 
     rounds = RETRY_ROUNDS + 3
@@ -224,7 +224,7 @@ def test_a_reply_that_nobody_asked_for_is_ignored() -> None:
     one = strategy(config())
     net = grid()
     one.wait_for_nodes(net)
-    messages = one.configure_train(1, to_record(one.state.model), None, net)  # type: ignore[arg-type]
+    messages = one.configure_train(1, to_record(one.state.model), ConfigRecord(), net)
     (reply,) = net.send_and_receive(messages)
     stranger = Message(reply.content, reply_to=messages[0])
     stranger.metadata.__dict__["_src_node_id"] = 77
@@ -232,6 +232,17 @@ def test_a_reply_that_nobody_asked_for_is_ignored() -> None:
     assert arrays is None
     assert metrics is not None
     assert metrics["admitted"] == 0
+
+
+def test_sums_that_nobody_asked_for_are_ignored() -> None:
+    one, net = strategy(config()), grid()
+    one.wait_for_nodes(net)
+    messages = one.configure_evaluate(0, to_record(one.state.model), ConfigRecord(), net)
+    (reply,) = net.send_and_receive(messages)
+    stranger = Message(reply.content, reply_to=messages[0])
+    stranger.metadata.__dict__["_src_node_id"] = 77
+    assert one.aggregate_evaluate(0, [stranger]) is None
+    assert one.aggregate_evaluate(0, [stranger, reply]) == one.aggregate_evaluate(0, [reply]) is not None
 
 
 def test_the_record_of_a_model_is_a_copy() -> None:
