@@ -49,8 +49,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def refused(out: Path) -> list[dict[str, Any]]:
+    """Audit lines of replies that were not counted; a device with nothing to learn (idle) is no offence."""
     lines = map(json.loads, (out / "audit.jsonl").read_text().splitlines())
-    return [line for line in lines if line["verdict"] == "refused"]
+    return [line for line in lines if line["verdict"] == "refused" and line["reason"] != "idle"]
 
 
 def ndcg(summary: dict[str, Any]) -> float:

@@ -41,6 +41,13 @@ def position_loss(name: str, scores: Tensor, log_q: Tensor, place: int, num_item
     return -beta * F.logsigmoid(scores[place]) - F.logsigmoid(-others).sum()  # 1 − σ(s) = σ(−s)
 
 
+def penalty(name: str, hidden: Tensor, anchor: Tensor) -> Tensor:
+    """Σ over the real positions."""
+    if name == "anchor":
+        return (hidden - anchor).square().sum()
+    return (hidden[1:] - hidden[:-1]).square().sum()
+
+
 def train_one(
     task: TrainTask, window: Items, candidates: Tensor, log_q: Tensor, keep: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -67,6 +74,9 @@ def train_one(
                 if answer in place:
                     name, catalogue = task.train_config.loss, len(task.model.table) - 1
                     total = total + position_loss(name, scores[t], log_q, place[answer], catalogue)
+            anchor = start(sequence[:-1], torch.ones(keep.shape[1], 1, 1)).detach()
+            for term in task.client_config.regularisers:
+                total = total + term.params["weight"] * penalty(term.name, hidden, anchor)
         (total / task.model_config.max_len + 0.0 * sum(p.sum() for p in local.parameters())).backward()
         optimizer.step()
     layout = layout_of(start.encoder)

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from client.cohort import Cohort
 from client.training import Device
+from common.config import ClientConfig
+from common.settings import component
 from common.updates import DeviceUpdates
 from tests.client.oracle import train_one
-from tests.client.samples import LENGTHS, SLICE, cohort, history, model_config, task
+from tests.client.samples import LENGTHS, SLICE, cohort, model_config, task
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
@@ -68,6 +70,13 @@ def test_the_cohort_equals_a_loop_over_devices(
 def test_gru4rec_trains_alike(dropout_rate: float, dropout: dict[int, Tensor]) -> None:
     what = task(model_config(name="gru4rec", dropout=dropout_rate), local_steps=2, window="random")
     compare(cohort(what), dropout)
+
+
+@pytest.mark.parametrize("name", ["coherence", "anchor"])
+def test_regularisers_are_part_of_the_loss(name: str, dropout: dict[int, Tensor]) -> None:
+    """Summed over the real positions only and divided by the fixed L, like the loss."""
+    terms = ClientConfig(regularisers=(component(name, weight=0.3),))
+    compare(cohort(replace(task(local_steps=3), client_config=terms)), dropout)
 
 
 def test_dropout_drops_the_right_share_and_keeps_the_mean(dropout: dict[int, Tensor]) -> None:
@@ -144,20 +153,6 @@ def test_one_interaction_has_one_size_however_short_the_history() -> None:
     halved = task(model_config(name="gru4rec", dropout=0.0, max_len=20), **loss)
     history = torch.tensor([a, b], dtype=torch.int32).numpy()
     torch.testing.assert_close(2 * Cohort(halved, [0], [history]).train().rows[0], rows([a, b]), **CLOSE)
-
-
-def test_a_penalty_is_added_to_the_loss() -> None:
-    """The door for regularisers: ½‖rows‖² pulls every row of the slice back by lr · row."""
-    what = task(model_config(dropout=0.0))
-    one = Cohort(what, [0], [history(11)])
-    plain = one._training()
-    pulled = replace(plain, penalty=lambda hidden, rows, device: 0.5 * rows.square().sum())
-    start = what.model.table[what.items.long()]
-    _, devices = next(one._chunks(plain, one.rows, None))
-    a = plain.cohort(what.model.encoder, start, devices, what.log_q)
-    b = pulled.cohort(what.model.encoder, start, devices, what.log_q)
-    torch.testing.assert_close(b[1][0] - a[1][0], -0.7 * start, **CLOSE)
-    torch.testing.assert_close(b[0], a[0], **CLOSE)
 
 
 def test_every_awkward_length_trains(dropout: dict[int, Tensor]) -> None:
