@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -161,7 +162,9 @@ def test_a_superlink_that_is_not_there_is_waited_for_until_the_stop(
     runner = threading.Thread(target=node.run_node, args=(app, address, {}), kwargs={"stop": stop})
     with caplog.at_level(logging.WARNING):
         runner.start()
-        runner.join(0.6)
+        end = time.monotonic() + 20
+        while "waiting for it" not in caplog.text and time.monotonic() < end:
+            runner.join(0.1)
         assert runner.is_alive()
         stop.set()
         runner.join(10)

