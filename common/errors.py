@@ -12,10 +12,22 @@ FedSieveError
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 
 class FedSieveError(Exception):
     """Base class; the command line prints its text and exits with status 2."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Text and attributes, so that an error of a worker process arrives as it was raised."""
+        return _revive, (type(self), self.args, self.__dict__)
+
+
+def _revive(kind: type[FedSieveError], args: tuple[Any, ...], attributes: dict[str, Any]) -> FedSieveError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
 
 
 class ConfigError(FedSieveError):

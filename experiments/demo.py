@@ -33,7 +33,8 @@ def show(out: Path, overrides: Sequence[str]) -> dict[str, dict[str, float]]:
         f"{config.model.name} on {dataset.name}: {len(dataset)} users, each a device; "
         f"{share:.0%} of the devices ({config.attack.name}) promote item {target} “{title}”."
     )
-    summaries = run_all(plan(config), out, console)
+    runs = plan(config)
+    summaries = run_all(runs, out, console, workers=len(runs))
     rows = table_rows(config, dataset, summaries)
     console.print(draw(rows, summaries[CLEAN]["protocol"], config.seed))
     (out / "demo.json").write_text(json.dumps(rows, indent=2), encoding="utf-8")

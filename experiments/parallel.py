@@ -60,10 +60,15 @@ def _work(name: str, config: RunConfig, out: Path, threads: int, notes: Any) -> 
     return emulate(config, out, listeners=[Postman(name, notes)])
 
 
-def run_all(runs: Mapping[str, RunConfig], out: Path, console: Console) -> dict[str, dict[str, Any]]:
-    """Run every config into ``out/NAME``; the summaries by name. The first error ends all."""
+def run_all(
+    runs: Mapping[str, RunConfig], out: Path, console: Console, workers: int = 0
+) -> dict[str, dict[str, Any]]:
+    """Run every config into ``out/NAME``; the summaries by name. The first error ends all.
+
+    workers: runs at a time; 0 is one a core. A few runs of one length end soonest all at once.
+    """
     cores = len(os.sched_getaffinity(0))
-    workers = max(1, min(cores, len(runs)))
+    workers = max(1, min(workers or cores, len(runs)))
     context = multiprocessing.get_context("spawn")
     with (
         context.Manager() as manager,

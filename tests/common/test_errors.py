@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from common import errors
@@ -54,3 +56,20 @@ def test_a_wire_error_says_which_field_and_why() -> None:
 def test_an_unknown_name_sorts_what_is_valid() -> None:
     assert str(UnknownName("attack", "x", iter(["b", "a"]))) == "unknown attack 'x'; valid: a, b"
     assert UnknownName("attack", "x", ()).valid == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnknownName("model", "x", ["a", "b"]),
+        DataError("log.csv", "expected a number", 3, "time"),
+        WireError("rows", "shape", "expected [2]"),
+        RunError("too few nodes"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_crosses_a_process_boundary_whole(error: FedSieveError) -> None:
+    back = pickle.loads(pickle.dumps(error))
+    assert type(back) is type(error)
+    assert str(back) == str(error)
+    assert vars(back) == vars(error)
