@@ -33,15 +33,26 @@ def emulate(
     listeners: Sequence[Listener] = (),
     nodes: Sequence[NodeConfig] | None = None,
 ) -> dict[str, Any]:
+    """:func:`federate`, and ``report.html`` beside its files."""
+    summary = federate(config, out, resume, listeners, nodes)
+    write_report(out)
+    return summary
+
+
+def federate(
+    config: RunConfig,
+    out: Path,
+    resume: bool = False,
+    listeners: Sequence[Listener] = (),
+    nodes: Sequence[NodeConfig] | None = None,
+) -> dict[str, Any]:
     """Run ``config`` on LocalGrid and return the summary; ``nodes`` replaces the two sides of the draw."""
     dataset = load(config.data.name, config.data.path)
     config = with_targets(config, dataset)
     build_regularisers(config.client.regularisers)  # what only nodes would notice, and only in a round
     build_attack("control" if config.attack.name == "none" else config.attack.name, config.attack.params)
     grid = LocalGrid(client_app, node_configs(config) if nodes is None else nodes)
-    summary = serve(grid, config, dataset.num_items, out, resume, listeners)
-    write_report(out)
-    return summary
+    return serve(grid, config, dataset.num_items, out, resume, listeners)
 
 
 def node_configs(config: RunConfig) -> list[NodeConfig]:

@@ -1,0 +1,1 @@
+"""Grids of runs: data sets × models × strategies × attacks × shares × seeds, into one folder of results."""

@@ -1,0 +1,100 @@
+"""A grid on the terminal: what runs, what has ended, and how long it will still take."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from experiments.compare.pool import Event
+
+LATEST = 12
+
+
+class Display:
+    """A live table on a terminal; elsewhere a line for every cell that ends."""
+
+    def __init__(self, console: Console, total: int, finished: int) -> None:
+        self.console, self.total, self.finished = console, total, finished
+        self.failed = 0
+        self._first, self._began = finished, time.monotonic()
+        self._running: dict[str, tuple[str, int, int, str]] = {}
+        self._latest: deque[tuple[str, str]] = deque(maxlen=LATEST)
+        self._live = Live(console=console, refresh_per_second=4, get_renderable=self._picture)
+
+    def __enter__(self) -> Display:
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.console.is_terminal:
+            self._live.stop()
+
+    def running(self, event: Event) -> None:
+        """A job has begun, or has got so far."""
+        job = event.job
+        old = self._running.get(job.key, ("", 0, 0, ""))
+        text = event.text or old[3]
+        self._running[job.key] = (job.title, event.round or old[1], job.config.train.rounds, text)
+
+    def ended(self, event: Event, row: Mapping[str, Any] | None) -> None:
+        """A cell has ended: ``row`` are its results, None if it failed."""
+        self._running.pop(event.job.key, None)
+        self.finished += 1
+        self.failed += row is None
+        told = figures(row) if row is not None else f"failed: {event.text}"
+        self._latest.append((event.job.title, told))
+        if not self.console.is_terminal:
+            line = f"[{self.finished}/{self.total}] {event.job.title}: {told}{self._left()}"
+            self.console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+    def warmed(self, event: Event) -> None:
+        """A shared warm-up has ended."""
+        self._running.pop(event.job.key, None)
+        if not self.console.is_terminal:
+            told = "ready" if event.kind == "done" else f"failed: {event.text}"
+            self.console.print(f"{event.job.title}: {told}", soft_wrap=True, markup=False, highlight=False)
+
+    def _left(self) -> str:
+        done = self.finished - self._first
+        if not done or self.finished == self.total:
+            return ""
+        seconds = (time.monotonic() - self._began) / done * (self.total - self.finished)
+        return f"; about {span(seconds)} left"
+
+    def _picture(self) -> Group:
+        bad = f", {self.failed} failed" if self.failed else ""
+        head = Text(f"{self.finished} of {self.total} cells{bad}{self._left()}", style="bold")
+        now = Table("running", "round", "", box=None, pad_edge=False)
+        for title, round_, rounds, text in self._running.values():
+            now.add_row(title, f"{round_}/{rounds}", text)
+        past = Table("ended", "", box=None, pad_edge=False)
+        for title, told in self._latest:
+            past.add_row(title, told)
+        return Group(head, now, past)
+
+
+def figures(row: Mapping[str, Any]) -> str:
+    """The figures of a cell in a few words."""
+    parts = [f"NDCG@10 {row['test.ndcg@10']:.4f}"] if row.get("test.ndcg@10") is not None else []
+    if row.get("er@10") is not None:
+        parts.append(f"ER@10 {row['er@10']:.1%}")
+    return " ".join([*parts, f"({row['seconds']:.0f} s)"])
+
+
+def span(seconds: float) -> str:
+    """``40 s``, ``12 min``, ``3 h 05 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

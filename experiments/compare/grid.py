@@ -1,0 +1,166 @@
+"""A grid as written in YAML, and the cells it stands for."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BeforeValidator, Field, ValidationError
+
+from attacks import ATTACKS, build_attack
+from client.regularisers import build_regularisers
+from common.config import Named, Positive, RunConfig, Section, Share
+from common.errors import ConfigError
+from common.settings import load
+from experiments.compare.labels import attack_label, strategy_label
+from server.aggregators import AGGREGATORS, build_aggregator
+from server.aggregators.pre import with_pre
+from server.constraints import build_constraints
+from server.optimizers import build_optimizer
+from server.pipeline import check_bound
+
+
+def _as_budget(value: object) -> object:
+    return {"config": value} if isinstance(value, str | Path) else value
+
+
+def _as_recipe(value: object) -> object:
+    if isinstance(value, str) or (isinstance(value, dict) and "name" in value):
+        return {"aggregator": value}
+    return value
+
+
+class Budget(Section):
+    """One data set with its settings: a run's YAML beside the grid, and what this grid changes in it."""
+
+    config: Path
+    set: dict[str, Any] = Field({}, description="settings by dotted name")
+
+
+class Recipe(Section):
+    """One strategy of a grid: a rule and any other setting of the section ``strategy``."""
+
+    aggregator: Named
+    label: str = ""
+    set: dict[str, Any] = Field({}, description="further settings of `strategy`, without the prefix")
+
+    def overrides(self) -> dict[str, Any]:
+        found = {"strategy.aggregator": {"name": self.aggregator.name, **self.aggregator.params}}
+        return found | {f"strategy.{key}": value for key, value in self.set.items()}
+
+
+class GridConfig(Section):
+    """What to compare. ``all`` stands for every registered rule, or ``control`` and every attack."""
+
+    configs: Annotated[tuple[Annotated[Budget, BeforeValidator(_as_budget)], ...], Field(min_length=1)]
+    models: tuple[str, ...] = ()
+    strategies: Literal["all"] | tuple[Annotated[Recipe, BeforeValidator(_as_recipe)], ...] = "all"
+    attacks: Literal["all"] | tuple[Named, ...] = "all"
+    shares: tuple[Share, ...] = (0.2,)
+    targets: tuple[Literal["cold", "medium", "random"] | tuple[Positive, ...], ...] = ("cold",)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
+    set: dict[str, Any] = Field({}, description="settings of every cell, by dotted name")
+    vary: dict[str, list[Any]] = Field({}, description="more axes: dotted name -> its values")
+    skip: tuple[str, ...] = Field((), description="rules or attacks that `all` leaves out")
+    keep: Literal["all", "results"] = Field(
+        "all", description="results: no model, audit and events of a cell"
+    )
+
+
+class Cell(Section):
+    """One run of a grid: its settings, and the columns that tell it from the others."""
+
+    config: RunConfig
+    labels: dict[str, Any]
+
+
+def read_grid(path: Path) -> GridConfig:
+    """Read a grid's YAML; the configs it names are relative to it. Raises ConfigError naming the key."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    try:
+        grid = GridConfig.model_validate(tree)
+    except ValidationError as error:
+        lines = [f"{path.name}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        lines.append(f"keys of a grid: {', '.join(GridConfig.model_fields)}")
+        raise ConfigError("\n".join(lines)) from error
+    budgets = tuple(b.model_copy(update={"config": (path.parent / b.config).resolve()}) for b in grid.configs)
+    return grid.model_copy(update={"configs": budgets})
+
+
+def expand(grid: GridConfig) -> list[Cell]:
+    """Every cell, seeds outermost so that a first picture of all comes early.
+
+    Settings are checked here: an unknown name or an impossible bound ends the grid before it starts.
+    Raises ConfigError.
+    """
+    cells = []
+    axes = [[(key, value) for value in values] for key, values in grid.vary.items()]
+    for seed, budget, model, target, share, recipe, attack, *more in itertools.product(
+        grid.seeds,
+        grid.configs,
+        grid.models or ("",),
+        grid.targets,
+        grid.shares,
+        _recipes(grid),
+        _attacks(grid),
+        *axes,
+    ):
+        settings: dict[str, Any] = {**grid.set, **budget.set, **dict(more), **recipe.overrides()}
+        settings |= {"seed": seed, "attack.name": attack.name, "attack.params": attack.params}
+        settings |= {"attack.share": share, "attack.targets": target}
+        if model:
+            settings["model.name"] = model
+        config = load(budget.config, _as_set(settings))
+        _check(config)
+        labels = {
+            "data": config.data.name if not config.data.path else Path(config.data.path).stem,
+            "model": config.model.name,
+            "aggregator": recipe.label or strategy_label(recipe.aggregator, recipe.set),
+            "attack": attack_label(attack),
+            "malicious_share": share,
+            "aim": target if isinstance(target, str) else ",".join(map(str, target)),
+            "seed": seed,
+            **{
+                key: value if isinstance(value, str | int | float) else json.dumps(value)
+                for key, value in more
+            },
+        }
+        cells.append(Cell(config=config, labels=labels))
+    return cells
+
+
+def _as_set(settings: Mapping[str, Any]) -> Iterator[str]:
+    return (f"{key}={json.dumps(value)}" for key, value in settings.items())  # JSON is YAML
+
+
+def _recipes(grid: GridConfig) -> Sequence[Recipe]:
+    if grid.strategies != "all":
+        return grid.strategies
+    return [Recipe.model_validate({"aggregator": {"name": n}}) for n in AGGREGATORS if n not in grid.skip]
+
+
+def _attacks(grid: GridConfig) -> Sequence[Any]:
+    if grid.attacks != "all":
+        return grid.attacks
+    names = ["control", *(n for n in ATTACKS if n != "control")]
+    return [
+        Recipe.model_validate({"aggregator": {"name": n}}).aggregator for n in names if n not in grid.skip
+    ]
+
+
+def _check(config: RunConfig) -> None:
+    strategy = config.strategy
+    check_bound(with_pre(build_aggregator(strategy.aggregator), strategy.pre), config)
+    build_constraints(strategy.constraints)
+    build_optimizer(strategy.optimizer)
+    build_regularisers(config.client.regularisers)
+    build_attack("control" if config.attack.name == "none" else config.attack.name, config.attack.params)

@@ -1,0 +1,45 @@
+"""The content hash of a cell: equal hashes are the same computation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.config import RunConfig
+from common.data import Dataset
+from common.settings import to_tree
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("attacks", "client", "common", "server")
+DIGITS = 12
+
+
+@lru_cache(maxsize=1)
+def code_version() -> str:
+    """A hash of every source file that a run executes."""
+    found = hashlib.sha256()
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            found.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return found.hexdigest()
+
+
+def data_digest(dataset: Dataset) -> str:
+    """A hash of every history and its device number."""
+    found = hashlib.sha256(str(dataset.num_items).encode())
+    for number, items in zip(dataset.devices, dataset.sequences, strict=True):
+        found.update(f"{int(number)}:{len(items)}:".encode() + np.ascontiguousarray(items).tobytes())
+    return found.hexdigest()
+
+
+def cell_key(config: RunConfig, data: str) -> str:
+    """The name of a cell's folder: its resolved settings (not how often to save), code and data."""
+    tree: dict[str, Any] = to_tree(config)
+    tree.pop("checkpoint_every")
+    text = json.dumps([tree, data, code_version()], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]

@@ -1,0 +1,149 @@
+"""Jobs in processes of their own, so that one that fails or is killed costs only itself.
+
+The processes are forked from a server that has imported everything once: a job starts at once, sees no
+other job's memory, and a crash of it is a result like any other.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import resource
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from common.config import RunConfig
+from common.errors import FedSieveError
+from experiments.parallel import describe, end_with_parent
+from server.report import Evaluation, RoundReport
+from server.state import ServerState
+
+NEW_JOB_MB = 700.0
+"""What a job is thought to take until the first one has ended."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """``config`` to be run into ``folder``; ``title`` is shown, ``key`` is told with every event."""
+
+    key: str
+    title: str
+    config: RunConfig
+    folder: Path
+
+
+Work = Callable[[Job, "Notes"], None]
+"""What a process does with its job: a function of a module's top level."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened to a job: ``started``, ``round``, ``done`` or ``failed``; text: figures or an error."""
+
+    kind: str
+    job: Job
+    round: int = 0
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Notes:
+    """A listener that sends progress to the parent process."""
+
+    pipe: Connection
+
+    def on_round(self, report: RoundReport, state: ServerState) -> None:
+        self.pipe.send(("round", report.round, ""))
+
+    def on_evaluation(self, evaluation: Evaluation) -> None:
+        self.pipe.send(("round", evaluation.round, describe(evaluation)))
+
+
+@dataclass
+class Pool:
+    """At most ``workers`` jobs at a time, and no more than ``memory_mb`` is likely to hold.
+
+    Every job has one thread, so that its result does not depend on how many run beside it.
+    """
+
+    workers: int
+    memory_mb: float
+    _needs: float = NEW_JOB_MB
+    _running: dict[Connection, tuple[Any, Job]] = field(default_factory=dict)
+
+    def run(self, jobs: Sequence[Job], work: Work) -> Iterator[Event]:
+        """Do every job; events come as they happen. Closing the iterator ends all that still runs."""
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["experiments.emulation", "experiments.compare.work"])
+        waiting = list(reversed(jobs))
+        try:
+            while waiting or self._running:
+                while waiting and self._room():
+                    job = waiting.pop()
+                    here, there = context.Pipe(duplex=False)
+                    process = context.Process(target=_child, args=(work, job, there), daemon=True)
+                    process.start()
+                    there.close()
+                    self._running[here] = process, job
+                    yield Event("started", job)
+                for pipe in wait(list(self._running), timeout=1.0):
+                    assert isinstance(pipe, Connection)
+                    yield from self._hear(pipe)
+        finally:
+            self._end()
+
+    def _room(self) -> bool:
+        count = len(self._running)
+        return count == 0 or (count < self.workers and (count + 1) * self._needs <= self.memory_mb)
+
+    def _hear(self, pipe: Connection) -> Iterator[Event]:
+        process, job = self._running[pipe]
+        try:
+            kind, number, text = pipe.recv()
+        except (EOFError, OSError):  # it ended without a word: killed, or out of memory
+            process.join()
+            kind, number, text = "failed", 0, f"the process ended with exit code {process.exitcode}"
+        if kind != "round":
+            del self._running[pipe]
+            pipe.close()
+            process.join()
+        if kind == "done":
+            self._needs = max(self._needs, float(number))
+        yield Event(kind, job, number, text)
+
+    def _end(self) -> None:
+        for pipe, (process, _) in self._running.items():
+            process.terminate()
+            pipe.close()
+        for process, _ in self._running.values():
+            process.join()
+        self._running.clear()
+
+
+def _child(work: Work, job: Job, pipe: Connection) -> None:
+    end_with_parent()
+    torch.set_num_threads(1)
+    logging.getLogger("flwr").setLevel(logging.ERROR)
+    try:
+        work(job, Notes(pipe))
+    except FedSieveError as error:
+        pipe.send(("failed", 0, str(error)))
+    except Exception as error:
+        pipe.send(("failed", 0, f"{type(error).__name__}: {error}"))
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        pipe.send(("done", int(peak), ""))
+    pipe.close()
+
+
+def available_mb() -> float:
+    """Memory that new processes can have, as the kernel estimates it."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return float(line.split()[1]) / 1024
+    return float("inf")

@@ -1,0 +1,82 @@
+"""One finished run as one row of a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from common.config import RunConfig
+from common.data import Dataset, split
+from experiments.emulation import malicious_numbers
+
+METRICS = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr")
+EXPOSURE = ("er@5", "er@10", "er@20", "t_ndcg@5", "t_ndcg@10", "t_ndcg@20")
+COSTS = ("seconds", "bytes_up", "bytes_down", "device_updates_per_second", "peak_rss_mb")
+Row = dict[str, Any]
+
+
+def row(folder: Path, config: RunConfig, dataset: Dataset) -> Row:
+    """Metrics, weights and costs of the run in ``folder``; rounds before the attack's first are left out of
+    the weights, the rejections and the rows' shares."""
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    found: Row = {"protocol": summary["protocol"], "targets": ",".join(map(str, summary["targets"]))}
+    found |= {"rounds": summary["rounds"], "devices_per_round": config.train.devices_per_round}
+    found |= {"start_round": config.attack.start_round, "pre": ",".join(p.name for p in config.strategy.pre)}
+    for part in ("test", "valid"):
+        found |= {f"{part}.{name}": summary.get(part, {}).get(name) for name in METRICS}
+    found |= {name: summary.get(name) for name in EXPOSURE}
+    for quarter, values in sorted(summary.get("quartiles", {}).items()):
+        found |= {f"{quarter}.{name}": values[name] for name in ("hr@10", "ndcg@10")}
+    first = config.attack.start_round
+    rounds = [
+        line for line in lines(folder / "metrics.jsonl") if "split" not in line and line["round"] >= first
+    ]
+    found |= {name: _mean(line.get(name) for line in rounds) for name in ("frozen_rows", "clipped_rows")}
+    found["skipped_rounds"] = sum(bool(line.get("skipped")) for line in rounds)
+    audit = [line for line in lines(folder / "audit.jsonl") if line["round"] >= first]
+    found |= trust(audit, config, dataset)
+    return found | {name: summary[name] for name in COSTS}
+
+
+def trust(audit: Sequence[Mapping[str, Any]], config: RunConfig, dataset: Dataset) -> Row:
+    """Mean weight of honest and malicious devices, of honest ones by quartile of history length, relative
+    to a uniform share of the round; and the share of devices whose reply was refused."""
+    bad = malicious_numbers(config, dataset)
+    lengths = {int(n): len(split(s).train) for n, s in zip(dataset.devices, dataset.sequences, strict=True)}
+    edges = np.quantile(list(lengths.values()), [0.25, 0.5, 0.75])
+    groups: dict[str, list[float]] = {name: [] for name in ("honest", "malicious", "q1", "q2", "q3", "q4")}
+    sizes: dict[int, int] = {}
+    for line in audit:
+        if "weight" in line:
+            sizes[line["round"]] = sizes.get(line["round"], 0) + 1
+    for line in audit:
+        if "weight" not in line:
+            continue
+        relative = line["weight"] * sizes[line["round"]]
+        if line["device"] in bad:
+            groups["malicious"].append(relative)
+        else:
+            groups["honest"].append(relative)
+            quarter = int(np.searchsorted(edges, lengths[line["device"]], side="right")) + 1
+            groups[f"q{quarter}"].append(relative)
+    judged = [line for line in audit if line.get("reason") != "idle"]
+    refused = sum(line["verdict"] == "refused" for line in judged)
+    found: Row = {f"weight.{name}": _mean(values) for name, values in groups.items()}
+    return found | {"rejected": refused / len(judged) if judged else None}
+
+
+def lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The JSON lines of a file."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return fmean(known) if known else None
