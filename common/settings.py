@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -33,9 +34,7 @@ def load(path: Path | None = None, overrides: Iterable[str] = ()) -> RunConfig:
 
     Raises :class:`ConfigError` that names the key and what is valid there.
     """
-    tree: dict[str, Any] = {}
-    if path is not None:
-        tree = _read_yaml(path)
+    tree = {} if path is None else read_tree(path)
     for item in overrides:
         key, sign, text = item.partition("=")
         if not sign or not key:
@@ -48,7 +47,16 @@ def load(path: Path | None = None, overrides: Iterable[str] = ()) -> RunConfig:
     return validate(tree)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def changed(tree: Mapping[str, Any], settings: Mapping[str, Any]) -> RunConfig:
+    """``tree`` (left as it is) with values at dotted keys. Raises :class:`ConfigError`."""
+    found = copy.deepcopy(dict(tree))
+    for key, value in settings.items():
+        _put(found, key, value)
+    return validate(found)
+
+
+def read_tree(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises :class:`ConfigError` when there is none."""
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
     except OSError as error:
@@ -56,7 +64,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: expected a mapping of settings, found {type(tree).__name__}")
+        raise ConfigError(f"{path}: expected a mapping, found {type(tree).__name__}")
     return tree
 
 

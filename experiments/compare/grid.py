@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BeforeValidator, Field, ValidationError
 
 from attacks import ATTACKS, build_attack
 from client.regularisers import build_regularisers
 from common.config import Named, Positive, RunConfig, Section, Share
 from common.errors import ConfigError
-from common.settings import load
+from common.settings import changed, read_tree
 from experiments.compare.labels import attack_label, strategy_label
 from server.aggregators import AGGREGATORS, build_aggregator
 from server.aggregators.pre import with_pre
@@ -80,12 +79,7 @@ class Cell(Section):
 
 def read_grid(path: Path) -> GridConfig:
     """Read a grid's YAML; the configs it names are relative to it. Raises ConfigError naming the key."""
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+    tree = read_tree(path)
     try:
         grid = GridConfig.model_validate(tree)
     except ValidationError as error:
@@ -103,6 +97,7 @@ def expand(grid: GridConfig) -> list[Cell]:
     Raises ConfigError.
     """
     cells = []
+    trees = {budget.config: read_tree(budget.config) for budget in grid.configs}
     axes = [[(key, value) for value in values] for key, values in grid.vary.items()]
     for seed, budget, model, target, share, recipe, attack, *more in itertools.product(
         grid.seeds,
@@ -119,7 +114,7 @@ def expand(grid: GridConfig) -> list[Cell]:
         settings |= {"attack.share": share, "attack.targets": target}
         if model:
             settings["model.name"] = model
-        config = load(budget.config, _as_set(settings))
+        config = changed(trees[budget.config], settings)
         _check(config)
         labels = {
             "data": config.data.name if not config.data.path else Path(config.data.path).stem,
@@ -136,10 +131,6 @@ def expand(grid: GridConfig) -> list[Cell]:
         }
         cells.append(Cell(config=config, labels=labels))
     return cells
-
-
-def _as_set(settings: Mapping[str, Any]) -> Iterator[str]:
-    return (f"{key}={json.dumps(value)}" for key, value in settings.items())  # JSON is YAML
 
 
 def _recipes(grid: GridConfig) -> Sequence[Recipe]:

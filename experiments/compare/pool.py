@@ -26,6 +26,9 @@ from server.state import ServerState
 NEW_JOB_MB = 700.0
 """What a job is thought to take until the first one has ended."""
 
+PRELOADED = ["experiments.compare.work", "torch._dynamo"]
+"""Imported once, before the first fork; the second is what torch.func imports at its first call."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -79,7 +82,7 @@ class Pool:
     def run(self, jobs: Sequence[Job], work: Work) -> Iterator[Event]:
         """Do every job; events come as they happen. Closing the iterator ends all that still runs."""
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["experiments.emulation", "experiments.compare.work"])
+        context.set_forkserver_preload(PRELOADED)
         waiting = list(reversed(jobs))
         try:
             while waiting or self._running:

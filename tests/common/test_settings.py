@@ -41,8 +41,8 @@ def test_an_empty_file_is_no_settings(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ("train: {rounds: 7", "is not YAML"),
-        ("- a\n- b\n", "expected a mapping of settings, found list"),
-        ("krum\n", "expected a mapping of settings, found str"),
+        ("- a\n- b\n", "expected a mapping, found list"),
+        ("krum\n", "expected a mapping, found str"),
     ],
 )
 def test_bad_yaml_is_told_with_its_file(tmp_path: Path, text: str, told: str) -> None:

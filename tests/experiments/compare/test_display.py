@@ -1,0 +1,70 @@
+"""What a grid shows while it runs."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from common.config import Component
+from experiments.compare.display import Display, figures, span
+from experiments.compare.labels import attack_label, strategy_label
+from experiments.compare.pool import Event, Job
+from tests.server.federation import config
+
+JOB = Job("k", "mean · alie", config("train.rounds=40"), Path("nowhere"))
+ROW = {"test.ndcg@10": 0.1234, "er@10": 0.25, "seconds": 7.4}
+
+
+def test_a_terminal_sees_what_runs_and_what_has_ended() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=120)
+    with Display(console, 3, 1) as display:
+        display.running(Event("started", JOB))
+        display.running(Event("round", JOB, 12, "valid HR@10 0.1"))
+        display.running(Event("round", JOB, 13))
+        console.print(display._picture())
+        assert "13/40" in out.getvalue()
+        assert "valid HR@10 0.1" in out.getvalue()
+        assert "1 of 3 cells" in out.getvalue()
+        display.ended(Event("done", JOB), ROW)
+        display.ended(Event("failed", JOB, text="no disk"), None)
+        console.print(display._picture())
+    assert "3 of 3 cells, 1 failed" in out.getvalue()
+    assert "NDCG@10 0.1234 ER@10 25.0% (7 s)" in out.getvalue()
+    assert "failed: no disk" in out.getvalue()
+
+
+def test_elsewhere_every_ended_cell_is_a_line() -> None:
+    out = io.StringIO()
+    with Display(Console(file=out, width=60), 2, 0) as display:
+        display.running(Event("started", JOB))
+        display.ended(Event("done", JOB), ROW)
+        display.warmed(Event("failed", JOB, text="[no] disk"))
+        display.ended(Event("failed", JOB, text="no disk"), None)
+    lines = out.getvalue().splitlines()
+    assert lines[0].startswith("[1/2] mean · alie: NDCG@10 0.1234 ER@10 25.0% (7 s); about ")
+    assert lines[1:] == ["mean · alie: failed: [no] disk", "[2/2] mean · alie: failed: no disk"]
+
+
+def test_figures_without_exposure() -> None:
+    assert figures({"test.ndcg@10": 0.5, "er@10": None, "seconds": 2}) == "NDCG@10 0.5000 (2 s)"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0 s"), (89, "89 s"), (600, "10 min"), (5300, "88 min"), (11100, "3 h 05 min")]
+)
+def test_spans_are_told_as_people_say_them(seconds: float, text: str) -> None:
+    assert span(seconds) == text
+
+
+def test_labels() -> None:
+    krum = Component.model_validate({"name": "krum", "neighbours": 3})
+    settings = {"pre": ["nnm", {"name": "clip", "bound": 2}], "byzantine": 0.1, "constraints": ["row_drift"]}
+    assert attack_label(krum) == "krum(neighbours=3)"
+    assert (
+        strategy_label(krum, settings)
+        == "nnm > clip(bound=2) > krum(neighbours=3), byzantine=0.1, constraints=row_drift"
+    )

@@ -1,0 +1,111 @@
+"""From a grid's YAML to its cells, and what is wrong with it told before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attacks import ATTACKS
+from common.errors import ConfigError, UnknownName
+from experiments.compare.grid import Cell, expand, read_grid
+from server.aggregators import AGGREGATORS
+from tests.experiments.compare.samples import grid_file
+
+
+def cells(folder: Path, **changes: Any) -> list[Cell]:
+    return expand(read_grid(grid_file(folder, **changes)))
+
+
+def test_every_combination_is_a_cell_with_its_settings(tmp_path: Path) -> None:
+    found = cells(tmp_path, seeds=[0, 1], shares=[0.1, 0.3], targets=["cold", [3]])
+    assert len(found) == 2 * 2 * 2 * 2 * 2
+    told = {(c.labels["aggregator"], c.labels["attack"], c.labels["seed"], c.labels["aim"]) for c in found}
+    assert ("median", "sign_flip", 1, "3") in told
+    for cell in found:
+        config, labels = cell.config, cell.labels
+        assert config.strategy.aggregator.name == labels["aggregator"]
+        assert (config.attack.name, config.attack.share) == (labels["attack"], labels["malicious_share"])
+        assert config.seed == labels["seed"]
+        assert config.train.rounds == 6
+    assert [c.labels["seed"] for c in found] == [0] * 16 + [1] * 16
+
+
+def test_all_stands_for_the_registries(tmp_path: Path) -> None:
+    found = cells(tmp_path, strategies="all", attacks="all", skip=["bulyan", "nan"])
+    assert {c.labels["aggregator"] for c in found} == set(AGGREGATORS) - {"bulyan"}
+    names = list(dict.fromkeys(c.labels["attack"] for c in found))
+    assert set(names) == set(ATTACKS) - {"nan"}
+    assert names[0] == "control"
+
+
+def test_a_strategy_may_set_more_than_its_rule(tmp_path: Path) -> None:
+    recipes = [
+        {"name": "multi_krum", "select": 5},
+        {"aggregator": "mean", "set": {"pre": ["nnm"], "byzantine": 0.1}},
+        {"aggregator": "mean", "label": "plain"},
+    ]
+    found = cells(tmp_path, strategies=recipes, attacks=["control"])
+    assert [c.labels["aggregator"] for c in found] == [
+        "multi_krum(select=5)",
+        "nnm > mean, byzantine=0.1",
+        "plain",
+    ]
+    assert found[0].config.strategy.aggregator.params == {"select": 5}
+    assert found[1].config.strategy.byzantine == 0.1
+    assert [p.name for p in found[1].config.strategy.pre] == ["nnm"]
+
+
+def test_parameters_of_an_attack_make_another_attack(tmp_path: Path) -> None:
+    found = cells(tmp_path, attacks=[{"name": "scaling", "scale": 3}, "scaling"], strategies=["mean"])
+    assert [c.labels["attack"] for c in found] == ["scaling(scale=3)", "scaling"]
+    assert found[0].config.attack.params == {"scale": 3}
+
+
+def test_any_setting_can_be_an_axis(tmp_path: Path) -> None:
+    vary = {"model.dim": [4, 8], "strategy.constraints": [[], ["row_norm_cap"]]}
+    found = cells(tmp_path, vary=vary, strategies=["mean"], attacks=["control"], models=["sasrec", "gru4rec"])
+    assert len(found) == 8
+    assert {c.labels["model.dim"] for c in found} == {4, 8}
+    assert {c.labels["strategy.constraints"] for c in found} == {"[]", '["row_norm_cap"]'}
+    assert {c.config.model.name for c in found} == {"sasrec", "gru4rec"}
+    dims = {(c.labels["model.dim"], c.config.model.dim) for c in found}
+    assert dims == {(4, 4), (8, 8)}
+
+
+def test_a_budget_of_one_data_set_wins_over_the_grid(tmp_path: Path) -> None:
+    configs = ["base.yaml", {"config": "base.yaml", "set": {"train.rounds": 9}}]
+    found = cells(tmp_path, configs=configs, strategies=["mean"], attacks=["control"])
+    assert [c.config.train.rounds for c in found] == [6, 9]
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"strategies": ["krumm"]}, "unknown aggregator 'krumm'; valid: "),
+        ({"attacks": ["sgn_flip"]}, "unknown attack 'sgn_flip'; valid: "),
+        ({"strategies": [{"name": "krum", "nope": 1}]}, "'krum' has no parameter 'nope'"),
+        ({"set": {"train.round": 3}}, "unknown setting train.round; valid: "),
+        ({"strategies": [{"aggregator": "krum", "set": {"byzantine": 0.9}}]}, "it needs at least"),
+        ({"shares": [1.5]}, r"grid\.yaml: shares\.0"),
+        ({"seeds": ["x"]}, r"grid\.yaml: seeds\.0"),
+        ({"configs": []}, r"grid\.yaml: configs"),
+        ({"colour": 1}, r"grid\.yaml: colour(.|\n)*keys of a grid: configs, models, strategies"),
+        ({"configs": ["absent.yaml"]}, "cannot read .*absent.yaml"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, changes: dict[str, Any], text: str) -> None:
+    with pytest.raises((ConfigError, UnknownName), match=text):
+        cells(tmp_path, **changes)
+
+
+def test_a_file_that_is_no_grid_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read"):
+        read_grid(tmp_path / "absent.yaml")
+    (tmp_path / "bad.yaml").write_text("configs: [")
+    with pytest.raises(ConfigError, match="is not YAML"):
+        read_grid(tmp_path / "bad.yaml")
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    with pytest.raises(ConfigError, match="list.yaml"):
+        read_grid(tmp_path / "list.yaml")

@@ -1,0 +1,59 @@
+"""A cell that goes on from a shared warm-up is the run from round 1, to the last bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from common.config import RunConfig
+from common.data import load
+from experiments.compare.warmup import continue_from, honest_part, is_ready, warm_up
+from experiments.emulation import federate, with_targets
+from tests.server.federation import LOG, Watch, config, lines, same_model, timeless
+
+START = 4
+
+
+def settings(*overrides: str) -> RunConfig:
+    found = config("train.rounds=7", f"attack.start_round={START}", "attack.share=0.3", *overrides)
+    return with_targets(found, load("synthetic", LOG))
+
+
+@pytest.mark.parametrize("rule", ["mean", "sieve", "centred_clipping"])
+@pytest.mark.parametrize("attack", ["sign_flip", "label_to_target", "pieck_ipe"])
+def test_the_shared_start_changes_nothing(tmp_path: Path, rule: str, attack: str) -> None:
+    cell = settings(f"strategy.aggregator={rule}", f"attack.name={attack}")
+    whole, shared, out = tmp_path / "whole", tmp_path / "shared", tmp_path / "out"
+    expected = federate(cell, whole)
+    honest = honest_part(cell)
+    assert honest is not None
+    warm_up(honest, shared, Watch(lambda _: False))
+    assert is_ready(shared)
+    continue_from(shared, honest, cell, out)
+    found = federate(cell, out, resume=True)
+    assert same_model(whole, out)
+    assert found["test"] == expected["test"]
+    for name in ("metrics", "audit"):
+        assert timeless(lines(out, name)) == timeless(lines(whole, name))
+    assert lines(whole, "audit") != []
+
+
+def test_a_warm_up_is_the_same_for_every_attack() -> None:
+    first, second = (
+        settings("attack.name=sign_flip"),
+        settings("attack.name=scaling", "attack.params={scale: 3}"),
+    )
+    assert honest_part(first) == honest_part(second)
+    assert honest_part(first) != honest_part(settings("attack.name=sign_flip", "strategy.aggregator=median"))
+
+
+@pytest.mark.parametrize(
+    "overrides", [("attack.name=none",), ("attack.start_round=1",), ("attack.start_round=8",)]
+)
+def test_without_honest_rounds_before_the_attack_nothing_is_shared(overrides: tuple[str, ...]) -> None:
+    assert honest_part(settings("attack.name=zero", *overrides)) is None
+
+
+def test_a_warm_up_that_never_ended_is_not_ready(tmp_path: Path) -> None:
+    assert not is_ready(tmp_path)
