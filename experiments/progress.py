@@ -14,6 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from experiments.pool import describe
 from server.report import Evaluation, RoundReport
 from server.state import ServerState
 
@@ -50,10 +51,7 @@ class Bar:
         self._progress.update(self._task, completed=report.round)
 
     def on_evaluation(self, evaluation: Evaluation) -> None:
-        found = evaluation.groups["all"]
-        note = f"{evaluation.split} HR@10 {found['hr@10']:.3f} NDCG@10 {found['ndcg@10']:.3f}"
-        if evaluation.exposure:
-            note += f" ER@10 {evaluation.exposure['er@10']:.3f}"
+        note = describe(evaluation)
         self._progress.update(self._task, note=note)
         if not self._console.is_terminal:
             self._console.print(f"{self._title}: round {evaluation.round} of {self._rounds}, {note}")

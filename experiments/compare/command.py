@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +17,12 @@ from common.errors import ConfigError, RunError
 from experiments.compare.display import Display
 from experiments.compare.grid import Cell, expand, read_grid
 from experiments.compare.keys import cell_key, data_digest
-from experiments.compare.pool import Job, Pool, available_mb
 from experiments.compare.results import read_row, write_results
 from experiments.compare.warmup import honest_part, is_ready
 from experiments.compare.work import CellWork, train_warm_up
 from experiments.emulation import with_targets
 from experiments.floors import floors
+from experiments.pool import Job, Pool, available_mb, cores
 from server.checkpoint import write_atomically
 
 MARGIN = 0.8
@@ -61,8 +60,7 @@ def compare(path: Path, out: Path, console: Console, workers: int = 0, memory_gb
         out / "grid.yaml", yaml.safe_dump(grid.model_dump(mode="json"), sort_keys=False).encode()
     )
     write_atomically(out / "floors.json", json.dumps(datasets.floors(), indent=2).encode())
-    cores = len(os.sched_getaffinity(0))
-    pool = Pool(workers or cores, memory_gb * 1024 or MARGIN * available_mb())
+    pool = Pool(workers or cores(), memory_gb * 1024 or MARGIN * available_mb())
     missing = [p for p in planned if read_row(out / "cells" / p.key) is None]
     console.print(
         f"{path.name}: {len(planned)} cells, {len(planned) - len(missing)} of them already in {out}/; "

@@ -10,10 +10,10 @@ from pathlib import Path
 from common.config import RunConfig
 from common.data import load
 from common.settings import load as load_settings
-from experiments.compare.pool import Job, Notes
 from experiments.compare.row import row
 from experiments.compare.warmup import continue_from, is_ready, warm_up
 from experiments.emulation import federate
+from experiments.pool import Job, Notes
 from server.checkpoint import FILE, write_atomically
 
 ROW = "row.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -9,7 +10,12 @@ import sys
 import time
 from pathlib import Path
 
-from tests.server.federation import BASE
+import pytest
+from rich.console import Console
+
+from common.errors import RunError
+from experiments.parallel import run_all
+from tests.server.federation import BASE, config
 
 SCRIPT = """
 import sys
@@ -63,14 +69,14 @@ def test_no_process_outlives_a_killed_command(tmp_path: Path) -> None:
     )
     children: set[int] = set()
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 240
         lines = [tmp_path / "out" / name / "metrics.jsonl" for name in ("one", "two")]
         while not all(path.exists() and path.stat().st_size for path in lines):
             assert command.poll() is None
             assert time.monotonic() < end
             time.sleep(0.1)
         children = family(command.pid)
-        assert len(alive(children)) >= 3  # two runs and the manager of their notes
+        assert len(alive(children)) >= 3  # two runs and the process they were forked from
         command.send_signal(signal.SIGKILL)
         command.wait()
         end = time.monotonic() + 15
@@ -82,3 +88,17 @@ def test_no_process_outlives_a_killed_command(tmp_path: Path) -> None:
         command.wait()
         for pid in alive(children):
             os.kill(pid, signal.SIGKILL)
+
+
+def test_the_first_error_ends_all_and_names_its_run(tmp_path: Path) -> None:
+    runs = {"good": config("train.rounds=2"), "bad": config("attack.targets=[99]")}
+    with pytest.raises(RunError, match=r"bad: attack\.targets: item 99; valid: 1 to 30"):
+        run_all(runs, tmp_path, Console(file=io.StringIO()), workers=2)
+
+
+def test_summaries_come_back_by_name(tmp_path: Path) -> None:
+    out = io.StringIO()
+    found = run_all({"one": config("train.rounds=2", "eval.every=1")}, tmp_path, Console(file=out))
+    assert found["one"]["rounds"] == 2
+    assert (tmp_path / "one" / "report.html").exists()
+    assert "one: round 2, test HR@10" in out.getvalue()

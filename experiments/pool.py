@@ -7,8 +7,11 @@ other job's memory, and a crash of it is a result like any other.
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
+import os
 import resource
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -19,14 +22,13 @@ import torch
 
 from common.config import RunConfig
 from common.errors import FedSieveError
-from experiments.parallel import describe, end_with_parent
 from server.report import Evaluation, RoundReport
 from server.state import ServerState
 
 NEW_JOB_MB = 700.0
 """What a job is thought to take until the first one has ended."""
 
-PRELOADED = ["experiments.compare.work", "torch._dynamo"]
+PRELOADED = ["experiments.emulation", "torch._dynamo"]
 """Imported once, before the first fork; the second is what torch.func imports at its first call."""
 
 
@@ -71,11 +73,12 @@ class Notes:
 class Pool:
     """At most ``workers`` jobs at a time, and no more than ``memory_mb`` is likely to hold.
 
-    Every job has one thread, so that its result does not depend on how many run beside it.
+    Every job has ``threads`` threads, however many run beside it.
     """
 
     workers: int
-    memory_mb: float
+    memory_mb: float = math.inf
+    threads: int = 1
     _needs: float = NEW_JOB_MB
     _running: dict[Connection, tuple[Any, Job]] = field(default_factory=dict)
 
@@ -89,7 +92,9 @@ class Pool:
                 while waiting and self._room():
                     job = waiting.pop()
                     here, there = context.Pipe(duplex=False)
-                    process = context.Process(target=_child, args=(work, job, there), daemon=True)
+                    process = context.Process(
+                        target=_child, args=(work, job, there, self.threads), daemon=True
+                    )
                     process.start()
                     there.close()
                     self._running[here] = process, job
@@ -128,9 +133,16 @@ class Pool:
         self._running.clear()
 
 
-def _child(work: Work, job: Job, pipe: Connection) -> None:
-    end_with_parent()
-    torch.set_num_threads(1)
+def describe(evaluation: Evaluation) -> str:
+    """The figures of an evaluation in a few words."""
+    found = evaluation.groups["all"]
+    text = f"{evaluation.split} HR@10 {found['hr@10']:.3f} NDCG@10 {found['ndcg@10']:.3f}"
+    return text + (f" ER@10 {evaluation.exposure['er@10']:.3f}" if evaluation.exposure else "")
+
+
+def _child(work: Work, job: Job, pipe: Connection, threads: int) -> None:
+    _end_with_parent()
+    torch.set_num_threads(threads)
     logging.getLogger("flwr").setLevel(logging.ERROR)
     try:
         work(job, Notes(pipe))
@@ -142,6 +154,23 @@ def _child(work: Work, job: Job, pipe: Connection) -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         pipe.send(("done", int(peak), ""))
     pipe.close()
+
+
+def _end_with_parent() -> None:
+    """Leave this process as soon as its parent is gone, however that ended: nobody waits for the result."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_outlived, args=(parent.sentinel,), daemon=True).start()
+
+
+def _outlived(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def available_mb() -> float:

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 from common.errors import RunError
-from experiments.compare.pool import Event, Job, Notes, Pool, available_mb
+from experiments.pool import Event, Job, Notes, Pool, available_mb
 from tests.server.federation import config
 
 
