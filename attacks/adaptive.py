@@ -11,15 +11,17 @@ from torch.nn import functional as F
 
 from attacks.base import Attack, View
 from attacks.hidden import last_states
+from attacks.hiding import add_decoys, best_forward
 from attacks.label_to_target import LabelToTarget
 from attacks.pushing import TINY
-from attacks.recipe import Bounds, clipped, collusion_weight, cosines, estimate
+from attacks.recipe import Bounds, clipped, estimate
 from attacks.shilling import confined, trained_targets
 from client.batch import Batch
 from common.updates import DeviceUpdates
 
 MODES = ("row", "encoder", "last_position", "spread")
-JITTERS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9)
+TEACHERS = 16
+"""How many own devices are trained as label poisoners for an encoder to mix in."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,12 @@ class Adaptive(Attack):
     the encoder to its median norm; the jitter j maximises √(1−j²) times the mean collusion weight.
 
     mode  row            the above
-          encoder        and the encoder is mixed with a label poisoner's of the same length, ``mix`` of it
+          encoder        and the encoder is mixed with that of label poisoners, ``mix`` of it, as long
           last_position  honest training, but the target is the last interaction of the window
           spread         row, by a device in one of ``turns`` rounds, by turns; in the others it is honest
 
-    Ours, against docs/method.md. Cost: an honest training and a forward pass, with ``encoder`` one more
-    training; O(n²·K·d) for the cosines.
+    Ours, against docs/method.md. An honest training, a forward pass, O(n²·K·d) for the cosines, and with
+    ``encoder`` the training of at most 16 devices more.
     """
 
     mode: Literal["row", "encoder", "last_position", "spread"] = "row"
@@ -100,51 +102,24 @@ class Adaptive(Attack):
         """Rows [m, K, d] of the devices that push: targets by c, decoys, and the rest within the block."""
         base = clipped(some.rows, bounds.size)
         base[:, slots] = 0
-        room = (bounds.rows**2 - len(slots) * bounds.size**2) * torch.ones(len(some))  # [m]
-        base = self.decoyed(base, some.touched, slots, users, room, bounds.size, view)
-        norms = base.flatten(1).norm(dim=1)  # [m]
-        base = base * (room.clamp(min=0).sqrt() / norms.clamp(min=TINY)).clamp(max=1)[:, None, None]
+        # What the targets leave of the block; never nothing, as zero rows would be refused.
+        room = max(bounds.rows**2 - len(slots) * bounds.size**2, (0.1 * bounds.rows) ** 2)
+        free = torch.ones(base.shape[:2], dtype=torch.bool) if some.touched is None else some.touched.clone()
+        free[:, slots] = False
+        add_decoys(base, free, users, self.decoys, room, bounds.size, view.generator)
+        base *= (room**0.5 / base.flatten(1).norm(dim=1).clamp(min=TINY)).clamp(max=1)[:, None, None]
         noise = torch.randn(len(some), len(mean), generator=view.generator)  # [m, d]
         aside = F.normalize(noise - (noise @ mean)[:, None] * mean, dim=1)
-        best: Tensor = base
-        most = -1.0
-        for jitter in JITTERS:
-            forward = (1 - jitter**2) ** 0.5
-            rows = base.clone()
-            rows[:, slots] = bounds.size * (forward * mean + jitter * aside)[:, None, :]
-            gain = forward * float(collusion_weight(cosines(rows.flatten(1)), bounds).mean())
-            if gain > most:
-                best, most = rows, gain
-        return best
-
-    def decoyed(
-        self,
-        rows: Tensor,
-        touched: Tensor | None,
-        slots: list[int],
-        users: Tensor,
-        room: Tensor,
-        size: float,
-        view: View,
-    ) -> Tensor:
-        """``rows`` with up to ``decoys`` weak rows a device moved by c towards its user, given room [m]."""
-        square = rows.square().sum(2)  # [m, K]
-        free = square < (size / 2) ** 2
-        free[:, slots] = False
-        if touched is not None:
-            free = free & touched
-        order = (torch.rand(free.shape, generator=view.generator) * free).argsort(dim=1, descending=True)
-        spare = ((room - square.sum(1)) / size**2).floor().clamp(0, self.decoys)  # [m]
-        number = torch.minimum(spare, free.sum(1)).long()
-        moved = rows.clone()
-        for device, count in enumerate(number.tolist()):
-            moved[device, order[device, :count]] = size * F.normalize(users[device], dim=0)
-        return moved
+        forward = best_forward(base, mean, aside, len(slots), bounds)
+        base[:, slots] = bounds.size * (forward * mean + (1 - forward**2) ** 0.5 * aside)[:, None, :]
+        return base
 
     def mixed(self, encoder: Tensor, chosen: Tensor, view: View) -> Tensor:
-        """(1 − mix)·D_u + mix·‖D_u‖·P_u/‖P_u‖ with P_u the encoder of a label poisoner: [m, P]."""
-        fresh = replace(view.cohort)  # its generators start anew: the same windows and dropout
-        poison = fresh.train(lambda batch, devices: LabelToTarget().relabel(batch, view)).encoder[chosen]
+        """(1 − mix)·D_u + mix·‖D_u‖·P/‖P‖, P the mean encoder of some label poisoners: [m, P]."""
+        own, some = view.cohort, chosen[:TEACHERS].tolist()
+        fresh = replace(
+            own, numbers=[own.numbers[i] for i in some], sequences=[own.sequences[i] for i in some]
+        )
+        poison = fresh.train(lambda batch, devices: LabelToTarget().relabel(batch, view)).encoder.mean(0)
         size = encoder.norm(dim=1, keepdim=True)  # [m, 1]
-        found: Tensor = (1 - self.mix) * encoder + self.mix * size * F.normalize(poison, dim=1)
-        return found
+        return torch.lerp(encoder, size * F.normalize(poison, dim=0), self.mix)

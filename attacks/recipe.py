@@ -33,9 +33,10 @@ class Bounds:
 
 def estimate(updates: DeviceUpdates) -> Bounds | None:
     """Bounds after own honest ``updates``; None when all devices are idle."""
-    busy = updates.take(updates.rows.flatten(1).any(dim=1).nonzero().flatten())
-    if not len(busy):
+    working = updates.rows.flatten(1).any(dim=1)  # [n]
+    if not bool(working.any()):
         return None
+    busy = updates if bool(working.all()) else updates.take(working.nonzero().flatten())
     size = float(interaction_size(busy).quantile(0.5))
     blocks = clipped(busy.rows, size).flatten(1)  # [m, K·d]
     centre, width = alikeness(cosines(blocks))
@@ -56,8 +57,9 @@ def clipped(rows: Tensor, size: float) -> Tensor:
 
 def cosines(blocks: Tensor) -> Tensor:
     """[n, D] -> [n, n]."""
-    unit = torch.nn.functional.normalize(blocks, dim=1)
-    return unit @ unit.T
+    products = blocks @ blocks.T
+    size = products.diagonal().sqrt().clamp(min=TINY)  # [n]
+    return products / size / size[:, None]
 
 
 def alikeness(cos: Tensor) -> tuple[float, float]:
