@@ -17,6 +17,7 @@ from attacks.pushing import TINY
 from attacks.recipe import Bounds, clipped, estimate
 from attacks.shilling import confined, trained_targets
 from client.batch import Batch
+from common.seeding import generator
 from common.updates import DeviceUpdates
 
 MODES = ("row", "encoder", "last_position", "spread")
@@ -106,9 +107,10 @@ class Adaptive(Attack):
         room = max(bounds.rows**2 - len(slots) * bounds.size**2, (0.1 * bounds.rows) ** 2)
         free = torch.ones(base.shape[:2], dtype=torch.bool) if some.touched is None else some.touched.clone()
         free[:, slots] = False
-        add_decoys(base, free, users, self.decoys, room, bounds.size, view.generator)
+        own = [generator(view.task.seed, "adaptive", view.task.round, int(n)) for n in some.device]
+        add_decoys(base, free, users, self.decoys, room, bounds.size, own)
         base *= (room**0.5 / base.flatten(1).norm(dim=1).clamp(min=TINY)).clamp(max=1)[:, None, None]
-        noise = torch.randn(len(some), len(mean), generator=view.generator)  # [m, d]
+        noise = torch.stack([torch.randn(len(mean), generator=one) for one in own])  # [m, d]
         aside = F.normalize(noise - (noise @ mean)[:, None] * mean, dim=1)
         forward = best_forward(base, mean, aside, len(slots), bounds)
         base[:, slots] = bounds.size * (forward * mean + (1 - forward**2) ** 0.5 * aside)[:, None, :]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -18,16 +20,18 @@ def add_decoys(
     most: int,
     room: float,
     size: float,
-    generator: torch.Generator,
+    own: Sequence[torch.Generator],
 ) -> None:
     """Move up to ``most`` weak rows of each device by ``size`` towards its own user, in place.
 
     As an honest interaction with them would. rows [m, K, d]; free bool [m, K] says which may move; users
-    [m, d]; a device adds no more than its squared block norm may grow to ``room``.
+    [m, d]; a device adds no more than its squared block norm may grow to ``room``, and draws from its own
+    generator: nodes that share a seed must not choose alike.
     """
     square = rows.square().sum(2)  # [m, K]
     weak = free & (square < (size / 2) ** 2)
-    order = (torch.rand(weak.shape, generator=generator) * weak).argsort(dim=1, descending=True)
+    drawn = torch.stack([torch.rand(rows.shape[1], generator=one) for one in own])  # [m, K]
+    order = (drawn * weak).argsort(dim=1, descending=True)
     spare = ((room - square.sum(1)) / size**2).floor().clamp(0, most)  # [m]
     number = torch.minimum(spare, weak.sum(1)).long()
     for device, count in enumerate(number.tolist()):

@@ -174,3 +174,19 @@ def test_with_own_rows_nothing_else_is_touched(mode: str) -> None:
 def test_parameters_out_of_range_are_refused(params: dict[str, object], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         build_attack("adaptive", params)
+
+
+def test_nodes_with_one_seed_do_not_send_alike_jitter_and_decoys() -> None:
+    """Two nodes of three devices each, with the same histories: only the device numbers differ."""
+    from tests.attacks import samples as attacked
+
+    task, cohort = fleet(3)
+    attack = build_attack("adaptive", {})
+    found = []
+    for first in (0, 3):
+        own = replace(cohort, numbers=range(first, first + 3))
+        honest = replace(cohort).train()
+        honest = replace(honest, device=torch.arange(first, first + 3))
+        found.append(attack.poison(honest, replace(attacked.view(task), cohort=own)).rows)
+    changed = (found[0] != found[1]).any(dim=2)  # [n, K]
+    assert int(changed.any(dim=1).sum()) >= 2  # a device whose block is full has room for no decoy
