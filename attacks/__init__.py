@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from attacks.a_hum import AHum
 from attacks.a_ra import ARa
+from attacks.adaptive import Adaptive
 from attacks.alie import ALIE
 from attacks.bandwagon import Bandwagon
 from attacks.base import Attack, View
@@ -28,6 +29,7 @@ from attacks.min_max import MinMax
 from attacks.min_sum import MinSum
 from attacks.nan import NaN
 from attacks.oversize import Oversize
+from attacks.parity import Parity
 from attacks.pieck_ipe import PieckIpe
 from attacks.pieck_uea import PieckUea
 from attacks.pip_attack import PipAttack
@@ -41,6 +43,7 @@ from attacks.same_value import SameValue
 from attacks.scaling import Scaling
 from attacks.segment import Segment
 from attacks.sign_flip import SignFlip
+from attacks.slow_reply import SlowReply
 from attacks.spattack import Spattack
 from attacks.stale_round import StaleRound
 from attacks.wrong_dtype import WrongDtype
@@ -52,6 +55,7 @@ from common.registry import build
 ATTACKS: Mapping[str, type[Attack]] = {
     "a_hum": AHum,
     "a_ra": ARa,
+    "adaptive": Adaptive,
     "alie": ALIE,
     "bandwagon": Bandwagon,
     "cluster_attack": ClusterAttack,
@@ -73,6 +77,7 @@ ATTACKS: Mapping[str, type[Attack]] = {
     "min_sum": MinSum,
     "nan": NaN,
     "oversize": Oversize,
+    "parity": Parity,
     "pieck_ipe": PieckIpe,
     "pieck_uea": PieckUea,
     "pip_attack": PipAttack,
@@ -86,6 +91,7 @@ ATTACKS: Mapping[str, type[Attack]] = {
     "scaling": Scaling,
     "segment": Segment,
     "sign_flip": SignFlip,
+    "slow_reply": SlowReply,
     "spattack": Spattack,
     "stale_round": StaleRound,
     "wrong_dtype": WrongDtype,

@@ -7,7 +7,7 @@ from statistics import NormalDist
 from typing import ClassVar
 
 from attacks.base import Attack, View
-from attacks.estimates import moments, own_honest, send
+from attacks.estimates import crowd, known_honest, moments, send
 from common.updates import DeviceUpdates
 
 
@@ -18,7 +18,8 @@ class ALIE(Attack):
     z = Φ⁻¹((n − f − s)/(n − f)) with s = ⌊n/2 + 1⌋ − f, the number of honest devices that must lie further
     out than the attackers for these to be the majority; at least 0. μ and σ are those of the attackers' own
     honest updates; f is the number of their devices in the round and n = f/share, since no device is told
-    how many others are asked. ``z`` sets z itself. With one device σ = 0 and the update is honest.
+    how many others are asked. ``z`` sets z itself. With one device σ = 0 and the update is honest. With
+    ``knowledge: full`` μ and σ are those of the honest devices, and n is counted.
     """
 
     share: float = 0.2
@@ -26,17 +27,18 @@ class ALIE(Attack):
 
     kind: ClassVar[str] = "model"
     reference: ClassVar[str] = "arXiv 1902.06156"
+    full: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 0.5:
             raise ValueError(f"share must lie above 0 and at most at 0.5, given {self.share}")
 
     def poison(self, updates: DeviceUpdates, view: View) -> DeviceUpdates:
-        own = own_honest(updates)  # [m, D]
+        own = known_honest(updates, view)  # [m, D]
         if not len(own):
             return updates
         mean, std = moments(own)
-        z = z_max(round(len(updates) / self.share), len(updates)) if self.z is None else self.z
+        z = z_max(crowd(updates, view, self.share), len(updates)) if self.z is None else self.z
         return send(updates, mean - z * std)
 
 

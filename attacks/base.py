@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,6 +12,7 @@ from flwr.app import RecordDict
 
 from client.batch import Batch
 from client.cohort import Cohort
+from common.data.types import Items
 from common.tasks import TrainTask
 from common.updates import DeviceUpdates
 
@@ -19,7 +22,9 @@ class View:
     """What a malicious node knows in a round: what it was sent, its own devices, its memory.
 
     cohort: its own devices, which can also be trained honestly; generator: shared by colluding nodes
-    through the run's seed; memory: the node's state, kept from round to round.
+    through the run's seed; memory: the node's state, kept from round to round; honest: with
+    ``knowledge: full`` the updates that honest devices sent in this round, else None; sleep: waits, in
+    seconds, where there is a clock.
     """
 
     task: TrainTask
@@ -27,6 +32,8 @@ class View:
     cohort: Cohort
     generator: torch.Generator
     memory: RecordDict
+    honest: DeviceUpdates | None = None
+    sleep: Callable[[float], None] = time.sleep
 
     def slots(self) -> list[int]:
         """Places in the slice of those targets that this round trains."""
@@ -41,12 +48,18 @@ class Attack:
     kind       data, model or protocol
     goal       untargeted or targeted
     knowledge  what the attacker needs beside its own devices and the global model
+    full       whether it can use the honest updates of the round (``knowledge: full``)
     """
 
     kind: ClassVar[str] = "none"
     goal: ClassVar[str] = "untargeted"
     knowledge: ClassVar[str] = "global model, own data"
     reference: ClassVar[str] = ""
+    full: ClassVar[bool] = False
+
+    def history(self, items: Items, number: int, targets: tuple[int, ...], seed: int) -> Items:
+        """Data poisoning at its source: the history of device ``number``, the same in every round."""
+        return items
 
     def relabel(self, batch: Batch, view: View) -> Batch:
         """Data poisoning: change what a device trains on."""

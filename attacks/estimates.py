@@ -1,4 +1,4 @@
-"""What attackers know of honest updates: those of their own devices, and the statistics of these."""
+"""What attackers know of honest updates: those of their own devices or all, and the statistics of these."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from attacks.base import View
 from common.updates import DeviceUpdates
 
 
@@ -22,6 +23,35 @@ def own_honest(updates: DeviceUpdates) -> Tensor:
     """
     every = vectors(updates)  # [n, D]
     return every[every.any(dim=1)]
+
+
+def known_honest(updates: DeviceUpdates, view: View) -> Tensor:
+    """The honest vectors [m, D] that the attack may look at: ``updates`` are those of the own devices.
+
+    With ``knowledge: full`` those of all honest devices of the round, and of them alone, on the rows that
+    the own devices may send.
+    """
+    if view.honest is None:
+        return own_honest(updates)
+    return own_honest(on_rows(view.honest, updates.items))
+
+
+def on_rows(updates: DeviceUpdates, items: Tensor) -> DeviceUpdates:
+    """``updates`` on the rows of ``items`` [K]; a row that they do not have is zero and not touched."""
+    if torch.equal(updates.items, items):
+        return updates
+    place = torch.searchsorted(updates.items, items).clamp(max=len(updates.items) - 1)  # [K]
+    there = updates.items[place] == items  # [K]
+    touched = there.expand(len(updates), -1)
+    if updates.touched is not None:
+        touched = touched & updates.touched[:, place]
+    rows = updates.rows[:, place] * touched[:, :, None]
+    return replace(updates, rows=rows, items=items, touched=touched)
+
+
+def crowd(updates: DeviceUpdates, view: View, share: float) -> int:
+    """How many devices answer in the round: counted with ``knowledge: full``, else own devices over share."""
+    return round(len(updates) / share) if view.honest is None else len(updates) + len(view.honest)
 
 
 def moments(own: Tensor) -> tuple[Tensor, Tensor]:

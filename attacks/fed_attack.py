@@ -7,12 +7,11 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.func import functional_call, vmap
 
 from attacks.base import Attack, View
 from attacks.choices import choices
+from attacks.hidden import hidden_states
 from client.batch import Batch
-from common.models import build_model, layout_of
 
 
 @dataclass(frozen=True)
@@ -36,14 +35,5 @@ class FedAttack(Attack):
 
     def _scores(self, batch: Batch, view: View) -> Tensor:
         """h_t·e_i without dropout, as in ranking -> [n, ℓ, K]."""
-        shared = view.task.model
-        model = build_model(view.task.model_config).eval()
-        named = layout_of(model).unflatten(shared.encoder)
-
-        def hidden(items: Tensor, padding: Tensor) -> Tensor:
-            out: Tensor = functional_call(model, named, (items, padding))  # [ℓ, d]
-            return out
-
-        with torch.no_grad():
-            states = vmap(hidden)(shared.table[batch.inputs], batch.padding)  # [n, ℓ, d]
-        return states @ shared.table[view.cohort.rows.items.long()].T
+        states = hidden_states(batch, view.task)  # [n, ℓ, d]
+        return states @ view.task.model.table[view.cohort.rows.items.long()].T

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 
 from attacks.base import Attack, View
-from attacks.estimates import own_honest, send
+from attacks.estimates import known_honest, send
 from common.updates import DeviceUpdates
 
 
@@ -19,14 +19,16 @@ class Mimic(Attack):
     Karimireddy et al. 2022 (arXiv 2006.09365). z is the top eigenvector of the covariance, here of the
     attackers' own honest updates, whose number makes it exact from their inner products (m × m). The paper
     learns z over a warm-up and then follows one worker; here devices are drawn anew each round, so i* is
-    chosen in each. Every update sent is an honest one: what harms is the repetition. O(m²·D).
+    chosen in each, with ``knowledge: full`` from the true honest devices. Every update sent is an honest
+    one: what harms is the repetition. O(m²·D).
     """
 
     kind: ClassVar[str] = "model"
     reference: ClassVar[str] = "arXiv 2006.09365"
+    full: ClassVar[bool] = True
 
     def poison(self, updates: DeviceUpdates, view: View) -> DeviceUpdates:
-        own = own_honest(updates)  # [m, D]
+        own = known_honest(updates, view)  # [m, D]
         if not len(own):
             return updates
         wide = own.double()

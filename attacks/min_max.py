@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from attacks.base import Attack, View
-from attacks.estimates import moments, own_honest, send
+from attacks.estimates import known_honest, moments, send
 from attacks.geometry import DIRECTIONS, Direction, Line, against, largest
 from common.updates import DeviceUpdates
 
@@ -18,7 +18,8 @@ class MinMax(Attack):
     """u := μ + γ∇ᵖ with the largest γ such that max_i ‖u − g_i‖ ≤ max_ij ‖g_i − g_j‖.
 
     ∇ᵖ (``direction``) is −μ/‖μ‖ (unit), −sign μ (sign) or −σ (std); g_i, μ and σ are those of the attackers'
-    own devices. γ by bisection in O(m) a step after one O(m²·D) product. With one device γ∇ᵖ = 0: honest.
+    own devices, or those of all honest ones with ``knowledge: full``. γ by bisection in O(m) a step after
+    one O(m²·D) product. With one device γ∇ᵖ = 0: honest.
     Reference: Shejwalkar & Houmansadr, NDSS 2021.
     """
 
@@ -26,13 +27,14 @@ class MinMax(Attack):
 
     kind: ClassVar[str] = "model"
     reference: ClassVar[str] = "NDSS 2021 (Shejwalkar & Houmansadr)"
+    full: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.direction not in DIRECTIONS:
             raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}, given {self.direction!r}")
 
     def poison(self, updates: DeviceUpdates, view: View) -> DeviceUpdates:
-        own = own_honest(updates)  # [m, D]
+        own = known_honest(updates, view)  # [m, D]
         if not len(own):
             return updates
         mean, std = moments(own)

@@ -7,20 +7,19 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from common.interaction import interaction_sizes
 from common.updates import DeviceUpdates
 
 TINY = torch.finfo(torch.float32).tiny
 
 
 def interaction_size(updates: DeviceUpdates) -> Tensor:
-    """c_u = (Σ_i‖g_ui‖⁴ / Σ_i‖g_ui‖²)^½, float32 [n]: about the size of one interaction's row update.
+    """c_u, float32 [n]: about the size of one interaction's row update (common/interaction.py).
 
-    A softmax spreads over all negatives what it puts on one positive, so the energy-weighted size is
-    that of the positives, whatever the length of the history. 0 for a device with nothing to predict:
-    its upload stays empty, as any other would be refused for its coverage.
+    0 for a device with nothing to predict: its upload stays empty, as any other would be refused for its
+    coverage.
     """
-    square = updates.rows.square().sum(2)  # [n, K]
-    return (square.square().sum(1) / square.sum(1).clamp(min=TINY)).sqrt()
+    return interaction_sizes(updates.rows.norm(dim=2)).float()
 
 
 def push(updates: DeviceUpdates, slots: list[int], directions: Tensor, boost: float) -> DeviceUpdates:

@@ -63,11 +63,10 @@ def substitute(
             wanted = (ahead @ unit.T).masked_fill(~allowed, -torch.inf)  # [n, N + 1]
             best, found = wanted.topk(min(candidates, len(table)), dim=1)  # [n, C]
             found = torch.where(best.isfinite(), found, item[:, None])
-            tried = [_with(inputs, place, column) for column in found.T]
-            chance = torch.stack(
-                [log_chance(table[t], batch.padding, target, task) for t in tried], dim=1
-            )  # [n, C]
-            chosen = found[every, chance.argmax(1)]  # [n]
+            tried = torch.cat([_with(inputs, place, column) for column in found.T])  # [C·n, ℓ]
+            padding = batch.padding.repeat(found.shape[1], 1)
+            chance = log_chance(table[tried], padding, target, task).view(found.shape[1], -1)  # [C, n]
+            chosen = found[every, chance.argmax(0)]  # [n]
             inputs = _with(inputs, place, torch.where(batch.padding[every, place], 0, chosen))
     return inputs
 

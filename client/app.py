@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 import torch
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from attacks import Attack, View, build_attack
+from attacks import View
+from attacks.attacker import Attacker, read_attacker
 from client.batch import Batch
 from client.cohort import Cohort
 from client.fleet import Fleet, open_fleet
@@ -20,6 +21,7 @@ from common.errors import ConfigError, WireError
 from common.models import build_model
 from common.seeding import generator
 from common.tasks import Enrolment, EvaluateTask, TrainTask
+from common.updates import DeviceUpdates, concatenate
 
 app = ClientApp()
 
@@ -38,10 +40,7 @@ def enrol(message: Message, context: Context) -> Message:
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """Train the devices asked for and send one update each."""
-    task = wire.decode_train_task(message.content)
-    fleet = open_fleet(context.node_config)
-    _check_catalogue(task.model.table.shape[0] - 1, fleet)
-    return Message(local_round(task, fleet, attacker(context), context), reply_to=message)
+    return trained(message, context)
 
 
 @app.evaluate()
@@ -50,7 +49,7 @@ def evaluate(message: Message, context: Context) -> Message:
     task: EvaluateTask = wire.decode_evaluate_task(message.content)
     fleet = open_fleet(context.node_config)
     _check_catalogue(task.model.table.shape[0] - 1, fleet)
-    histories, answers = ([], []) if attacker(context) else fleet.histories(task.split)
+    histories, answers = ([], []) if read_attacker(context.node_config) else fleet.histories(task.split)
     with torch.no_grad():
         sums = rank_devices(
             build_model(task.model_config).eval(),
@@ -64,23 +63,52 @@ def evaluate(message: Message, context: Context) -> Message:
     return Message(wire.encode_evaluate_sums(sums, task.run, task.round), reply_to=message)
 
 
-def local_round(
-    task: TrainTask, fleet: Fleet, attack: tuple[Attack, tuple[int, ...], int] | None, context: Context
+def trained(
+    message: Message,
+    context: Context,
+    honest: Callable[[int], Sequence[DeviceUpdates]] | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Message:
+    """The answer to a training task.
+
+    An embedded run can tell a malicious node what the honest ones sent in a round, and keeps a clock of
+    its own. Raises ConfigError for ``knowledge: full`` anywhere else.
+    """
+    task = wire.decode_train_task(message.content)
+    fleet = open_fleet(context.node_config)
+    _check_catalogue(task.model.table.shape[0] - 1, fleet)
+    attacker = read_attacker(context.node_config)
+    if attacker is None or not attacker.attacks_in(task.round):
+        return Message(honest_round(task, fleet), reply_to=message)
+    if attacker.omniscient and honest is None:
+        raise ConfigError("node config: knowledge is 'full'; a node on its own sees no updates but its own")
+    others = honest(task.round) if attacker.omniscient and honest else ()
+    seen = concatenate(others) if others else None
+    return Message(attack_round(task, fleet, attacker, context.state, seen, sleep), reply_to=message)
+
+
+def honest_round(task: TrainTask, fleet: Fleet) -> RecordDict:
+    """The reply to one training task."""
+    numbers = own_devices(task, fleet)
+    cohort = Cohort(task, numbers, [fleet.train(n) for n in numbers])
+    protection = task.client_config
+    updates = protect(cohort.train(), protection.clip, protection.noise, cohort.generators)
+    return wire.encode_updates(updates, task.run, task.round, task.wire_dtype)
+
+
+def attack_round(
+    task: TrainTask,
+    fleet: Fleet,
+    attacker: Attacker,
+    memory: RecordDict,
+    honest: DeviceUpdates | None,
+    sleep: Callable[[float], None],
 ) -> RecordDict:
-    """The reply to one training task, honest or poisoned."""
-    numbers = [int(n) for n in task.devices if int(n) in fleet.splits]
-    if not numbers:
-        raise WireError("devices", "unknown_device", "none of the devices asked for is on this node")
-    attacking = attack is not None and task.round >= attack[2]
-    wanted = attack[1] if attack is not None and attacking else ()
-    cohort = Cohort(task, numbers, [fleet.train(n) for n in numbers], wanted)
-    if attack is None or not attacking:
-        updates = protect(
-            cohort.train(), task.client_config.clip, task.client_config.noise, cohort.generators
-        )
-        return wire.encode_updates(updates, task.run, task.round, task.wire_dtype)
-    rule, targets, _ = attack
-    view = View(task, targets, cohort, generator(task.seed, "attack", task.round), context.state)
+    """The reply of a malicious node to one training task."""
+    rule, targets, numbers = attacker.rule, attacker.targets, own_devices(task, fleet)
+    sequences = [rule.history(fleet.train(n), n, targets, task.seed) for n in numbers]
+    cohort = Cohort(task, numbers, sequences, targets)
+    view = View(task, targets, cohort, generator(task.seed, "attack", task.round), memory, honest, sleep)
 
     def relabel(batch: Batch, devices: Sequence[int]) -> Batch:
         return rule.relabel(batch, view)
@@ -89,18 +117,12 @@ def local_round(
     return rule.tamper(wire.encode_updates(updates, task.run, task.round, task.wire_dtype), view)
 
 
-def attacker(context: Context) -> tuple[Attack, tuple[int, ...], int] | None:
-    """(attack, targets, first round) if the node config makes this node malicious."""
-    config = context.node_config
-    name = str(config.get("attack", "none"))
-    if name == "none":
-        return None
-    try:
-        params = json.loads(str(config.get("params", "{}")))
-        targets = tuple(int(t) for t in str(config.get("targets", "")).split(",") if t.strip())
-    except ValueError as error:
-        raise ConfigError(f"node config: params must be JSON and targets item numbers: {error}") from error
-    return build_attack(name, params), targets, int(config.get("start_round", 1))
+def own_devices(task: TrainTask, fleet: Fleet) -> list[int]:
+    """Those devices of the task that are on this node. Raises WireError without any."""
+    numbers = [int(n) for n in task.devices if int(n) in fleet.splits]
+    if not numbers:
+        raise WireError("devices", "unknown_device", "none of the devices asked for is on this node")
+    return numbers
 
 
 def _check_catalogue(num_items: int, fleet: Fleet) -> None:

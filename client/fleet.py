@@ -16,7 +16,10 @@ from common.errors import ConfigError
 from common.seeding import generator
 
 Scalar = bool | int | float | str
-KEYS = ("data", "path", "part", "share", "seed", "max_devices", "attack", "targets", "start_round", "params")
+KEYS = (
+    *("data", "path", "part", "share", "seed", "max_devices"),
+    *("attack", "targets", "start_round", "period", "active", "knowledge", "params"),
+)
 """What a node config may hold: the log, which of its devices, and the attack if the node is malicious."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 
 class Section(BaseModel):
@@ -108,8 +108,22 @@ class AttackConfig(Section):
     name: str = "none"
     share: Share = 0.2
     targets: tuple[Positive, ...] | Literal["cold", "medium", "random"] = "cold"
+    target_count: Positive = Field(1, description="how many items `cold`, `medium` or `random` picks")
     start_round: Positive = 1
+    period: Positive = Field(1, description="from start_round on, attack in `active` rounds of `period`")
+    active: Positive = 1
+    knowledge: Literal["own", "full"] = Field(
+        "own", description="`full`: the honest updates of the round are seen; in one process only"
+    )
     params: dict[str, Any] = {}
+
+    @field_validator("active")
+    @classmethod
+    def _within_period(cls, active: int, others: ValidationInfo) -> int:
+        period = others.data.get("period", active)
+        if active > period:
+            raise ValueError(f"expected at most attack.period = {period}")
+        return active
 
 
 class EvalConfig(Section):

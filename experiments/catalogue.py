@@ -74,7 +74,7 @@ def _attack(name: str) -> Entry:
         "name": name,
         "kind": attack.kind,
         "goal": attack.goal,
-        "knowledge": attack.knowledge,
+        "knowledge": attack.knowledge + ("; or full" if attack.full else ""),
         "reference": attack.reference or "-",
         "parameters": ", ".join(inspect.signature(attack).parameters) or "-",
         "summary": _lines(attack),

@@ -38,6 +38,8 @@ def plan(config: RunConfig, dataset: Dataset, honest: int, malicious: int, folde
     """
     if malicious and config.attack.name == "none":
         raise ConfigError(f"attack.name: none, but {malicious} malicious node(s) are asked for")
+    if config.attack.knowledge == "full":
+        raise ConfigError("attack.knowledge: full is for `fedsieve run` alone: no node sees another's update")
     total = honest + malicious
     config = with_targets(config, dataset)
     logs = write_shards(dataset, total, folder)

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from attacks import build_attack
-from client.app import app as client_app
+from attacks import ATTACKS, build_attack
 from client.fleet import malicious_devices
 from client.regularisers import build_regularisers
 from common.config import RunConfig
 from common.data import Dataset, load, split
 from common.errors import ConfigError
 from common.seeding import generator
+from experiments.embedded import Embedded
 from experiments.run_report import write_report
 from server.app import serve
 from server.local_grid import LocalGrid
@@ -50,9 +50,22 @@ def federate(
     dataset = load(config.data.name, config.data.path)
     config = with_targets(config, dataset)
     build_regularisers(config.client.regularisers)  # what only nodes would notice, and only in a round
-    build_attack("control" if config.attack.name == "none" else config.attack.name, config.attack.params)
-    grid = LocalGrid(client_app, node_configs(config) if nodes is None else nodes)
+    check_attack(config)
+    app = Embedded(config.strategy.deadline_s, config.attack.knowledge == "full")
+    grid = LocalGrid(app, node_configs(config) if nodes is None else nodes)
     return serve(grid, config, dataset.num_items, out, resume, listeners)
+
+
+def check_attack(config: RunConfig) -> None:
+    """Raises UnknownName or ConfigError for an attack that no node could run."""
+    attack = config.attack
+    build_attack("control" if attack.name == "none" else attack.name, attack.params)
+    honest = attack.name in ("none", "control")  # the clean run beside an attacked one
+    if attack.knowledge == "full" and not honest and not ATTACKS[attack.name].full:
+        able = ", ".join(name for name, rule in ATTACKS.items() if rule.full)
+        raise ConfigError(
+            f"attack.knowledge: {attack.name!r} has no use for honest updates; 'full' is for {able}"
+        )
 
 
 def node_configs(config: RunConfig) -> list[NodeConfig]:
@@ -66,7 +79,8 @@ def node_configs(config: RunConfig) -> list[NodeConfig]:
     if attack.name == "none" or attack.share == 0:
         return [{**base, "part": "all"}]
     base |= {"share": attack.share, "seed": config.seed}
-    return [{**base, "part": "honest"}, {**base, "part": "malicious", **attack_keys(config)}]
+    evil = {**attack_keys(config), "knowledge": attack.knowledge}
+    return [{**base, "part": "honest"}, {**base, "part": "malicious", **evil}]
 
 
 def attack_keys(config: RunConfig) -> NodeConfig:
@@ -79,18 +93,22 @@ def attack_keys(config: RunConfig) -> NodeConfig:
         "attack": attack.name,
         "targets": ",".join(map(str, attack.targets)),
         "start_round": attack.start_round,
+        "period": attack.period,
+        "active": attack.active,
         "params": json.dumps(attack.params),
     }
 
 
 def with_targets(config: RunConfig, dataset: Dataset) -> RunConfig:
-    """Resolve ``cold``, ``medium`` or ``random`` to one item, and measure its exposure.
+    """Resolve ``cold``, ``medium`` or ``random`` to items, and measure their exposure.
 
-    Without an attack the same item is measured, so that a clean run shows its exposure by nature.
-    Raises ConfigError for numbers outside the catalogue.
+    Without an attack the same items are measured, so that a clean run shows their exposure by nature.
+    Raises ConfigError for numbers outside the catalogue and for more targets than there are such items.
     """
     wanted = config.attack.targets
-    numbers = (_pick(wanted, dataset, config.seed),) if isinstance(wanted, str) else wanted
+    numbers = (
+        _pick(wanted, config.attack.target_count, dataset, config.seed) if isinstance(wanted, str) else wanted
+    )
     for key, items in (("attack.targets", numbers), ("eval.targets", config.eval.targets)):
         if bad := [n for n in items if n > dataset.num_items]:
             raise ConfigError(f"{key}: item {bad[0]}; valid: 1 to {dataset.num_items}")
@@ -103,16 +121,23 @@ def with_targets(config: RunConfig, dataset: Dataset) -> RunConfig:
     )
 
 
-def _pick(kind: str, dataset: Dataset, seed: int) -> int:
-    """cold: among the least popular tenth; medium: the middle tenth; random: any. By training counts."""
+def _pick(kind: str, wanted: int, dataset: Dataset, seed: int) -> tuple[int, ...]:
+    """cold: among the least popular tenth; medium: the middle tenth; random: any. By training counts.
+
+    The first of several is the one that is picked alone.
+    """
     train = np.concatenate([split(s).train for s in dataset.sequences])
     counts = np.bincount(train, minlength=dataset.num_items + 1)[1:]
     order = np.argsort(counts, kind="stable")
     n = len(order)
     tenth = max(1, n // 10)
     pool = {"cold": order[:tenth], "medium": order[(n - tenth) // 2 :][:tenth], "random": order}[kind]
-    choice = torch.randint(len(pool), (1,), generator=generator(seed, "target"))
-    return int(pool[int(choice)]) + 1
+    if wanted > len(pool):
+        raise ConfigError(f"attack.target_count: {wanted}; there are {len(pool)} {kind} items")
+    draw = generator(seed, "target")
+    first = int(torch.randint(len(pool), (1,), generator=draw))
+    others = [i for i in torch.randperm(len(pool), generator=draw).tolist() if i != first]
+    return tuple(int(pool[i]) + 1 for i in (first, *others[: wanted - 1]))
 
 
 def malicious_numbers(config: RunConfig, dataset: Dataset) -> frozenset[int]:

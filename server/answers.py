@@ -6,11 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flwr.app import Message
+from flwr.common.constant import ErrorCode
 from torch import Tensor
 
 from server.admission import Admitted, AuditEntry, Reply
 
 LATE = "no reply by the deadline"
+EXPIRED = (ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE)
+"""The grid's own word, not the node's, that no reply will come any more."""
 
 
 def sort_replies(messages: Iterable[Message], asked: Mapping[int, Tensor]) -> tuple[list[Reply], list[int]]:
@@ -23,8 +26,10 @@ def sort_replies(messages: Iterable[Message], asked: Mapping[int, Tensor]) -> tu
         node = message.metadata.src_node_id
         if node not in asked:
             continue
-        silent.discard(node)
         failed = message.has_error()
+        if failed and message.error.code in EXPIRED:
+            continue
+        silent.discard(node)
         error = (message.error.reason or "error") if failed else ""
         answers.append(Reply(node, asked[node], None if failed else message.content, error))
     late = sorted(silent)

@@ -14,8 +14,10 @@ from flwr.serverapp import Grid, ServerApp
 
 from common.config import RunConfig
 from common.data import catalogue_size
+from common.errors import ConfigError
 from common.settings import from_flat
 from server.checkpoint import FILE, restored
+from server.local_grid import LocalGrid
 from server.outputs import RunFolder
 from server.report import Listener
 from server.strategy import RobustStrategy
@@ -31,6 +33,8 @@ def main(grid: Grid, context: Context) -> None:
     flat = dict(context.run_config)
     out, resume = str(flat.pop("out", "runs/flower")), bool(flat.pop("resume", False))
     config = from_flat(flat)
+    if config.attack.knowledge == "full":
+        raise ConfigError("attack.knowledge: full is for `fedsieve run` alone: no node sees another's update")
     size = catalogue_size(config.data.name, config.data.path)
     summary = serve(grid, config, size, Path(out), resume, [LogProgress(config.train.rounds)])
     test, exposed = summary.get("test", {}), summary.get("er@10")
@@ -52,7 +56,7 @@ def serve(
     listeners: Sequence[Listener] = (),
 ) -> dict[str, Any]:
     """Run ``config`` over ``grid`` to its end, write ``out``, and return the summary."""
-    folder = RunFolder(out, config)
+    folder = RunFolder(out, config, grid if isinstance(grid, LocalGrid) else None)
     strategy = RobustStrategy(
         config, num_items, [folder, *listeners], str(grid.run.run_id), settled=folder.settled
     )
@@ -81,6 +85,7 @@ def facts(config: RunConfig, folder: RunFolder) -> dict[str, Any]:
         "aggregator": config.strategy.aggregator.name,
         "attack": config.attack.name,
         "malicious_share": config.attack.share if config.attack.name != "none" else 0.0,
+        "knowledge": config.attack.knowledge,
         "targets": list(config.eval.targets),
         "seed": config.seed,
         "device_updates_per_second": round(totals["admitted"] / max(totals["seconds"], 1e-9), 2),

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -20,6 +21,8 @@ from common.settings import to_tree
 from server.state import ServerState
 
 FILE = "state.safetensors"
+NODES = "nodes/"
+"""What the names of tensors with a node's memory begin with."""
 
 
 def fingerprint(config: RunConfig) -> str:
@@ -51,9 +54,17 @@ def write_atomically(path: Path, data: bytes) -> None:
         ) from error
 
 
-def save_state(folder: Path, config: RunConfig, state: ServerState, extra: Mapping[str, Any]) -> None:
-    """Save ``state`` and the JSON-able ``extra`` under ``folder``."""
+def save_state(
+    folder: Path,
+    config: RunConfig,
+    state: ServerState,
+    extra: Mapping[str, Any],
+    memory: Mapping[int, bytes] | None = None,
+) -> None:
+    """Save ``state``, the JSON-able ``extra`` and what the nodes of this process remember."""
     tensors = {name: t.contiguous() for name, t in state.tensors().items()}
+    for node, kept in (memory or {}).items():
+        tensors[f"{NODES}{node}"] = torch.frombuffer(bytearray(kept), dtype=torch.uint8)
     meta = {
         "round": state.round,
         "config": fingerprint(config),
@@ -74,7 +85,10 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def load_state(folder: Path, config: RunConfig) -> tuple[ServerState, dict[str, Any]]:
-    """State and extra as saved. Raises CheckpointError if damaged or of another run's settings."""
+    """State and extra as saved, the nodes' memory as extra["memory"]: node -> bytes.
+
+    Raises CheckpointError if damaged or of another run's settings.
+    """
     path = folder / FILE
     if not path.exists():
         raise CheckpointError(f"nothing to resume: {path} does not exist")
@@ -88,6 +102,8 @@ def load_state(folder: Path, config: RunConfig) -> tuple[ServerState, dict[str, 
             raise ValueError("the tensors are not the ones that were saved")
         state = ServerState.from_tensors(int(meta["round"]), tensors)
         saved, extra = str(meta["config"]), dict(meta["extra"])
+        kept = {name.removeprefix(NODES): t for name, t in tensors.items() if name.startswith(NODES)}
+        extra["memory"] = {int(node): t.numpy().tobytes() for node, t in kept.items()}
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
     if saved != fingerprint(config):

@@ -9,10 +9,13 @@ from itertools import count
 from flwr.app import Context, Message, RecordDict
 from flwr.app.user_config import UserConfig, UserConfigValue
 from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
+from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
+from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 from flwr.supercore.run import Run
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from common.answering import App, answer, failure
 
@@ -75,6 +78,20 @@ class LocalGrid(Grid):
     def context(self, node: int) -> Context:
         """The node's own Context, for tests and for saving a run."""
         return self._contexts[node]
+
+    def memory(self) -> dict[int, bytes]:
+        """The state of every node that keeps one, for a checkpoint."""
+        states = {node: context.state for node, context in self._contexts.items() if context.state}
+        return {node: recorddict_to_proto(state).SerializeToString() for node, state in states.items()}
+
+    def remember(self, memory: Mapping[int, bytes]) -> None:
+        """Give the nodes what :meth:`memory` kept; the others forget. Raises ValueError for other bytes."""
+        for node, context in self._contexts.items():
+            try:
+                proto = ProtoRecordDict.FromString(memory.get(node, b""))
+            except DecodeError as error:
+                raise ValueError(f"the state of node {node} cannot be read") from error
+            context.state = recorddict_from_proto(proto)
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Queue the messages; their ids come back in the same order."""

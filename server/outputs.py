@@ -17,6 +17,7 @@ from common.config import RunConfig
 from common.errors import CheckpointError, RunError
 from common.settings import load, to_tree
 from server.checkpoint import fingerprint, load_state, save_state, write_atomically
+from server.local_grid import LocalGrid
 from server.report import Evaluation, RoundReport
 from server.state import ServerState
 
@@ -25,10 +26,13 @@ TOTALS = ("bytes_up", "bytes_down", "seconds", "admitted")
 
 
 class RunFolder:
-    """A listener that writes ``folder``; after :meth:`resume` it goes on where the checkpoint stands."""
+    """A listener that writes ``folder``; after :meth:`resume` it goes on where the checkpoint stands.
 
-    def __init__(self, folder: Path, config: RunConfig) -> None:
-        self.folder, self.config = folder, config
+    nodes: those of this process, whose memory (attacks keep some) belongs to the checkpoint.
+    """
+
+    def __init__(self, folder: Path, config: RunConfig, nodes: LocalGrid | None = None) -> None:
+        self.folder, self.config, self.nodes = folder, config, nodes
         self.totals: dict[str, float] = dict.fromkeys(TOTALS, 0.0)
         self.evaluations: dict[str, Evaluation] = {}
         self._files = {name: folder / name for name in LINES}
@@ -69,6 +73,8 @@ class RunFolder:
             self.evaluations = {e["split"]: Evaluation(**e) for e in extra["evaluations"]}
             self._before = float(extra["elapsed"])
             sizes = {name: int(extra["sizes"][name]) for name in LINES}
+            if self.nodes is not None:
+                self.nodes.remember(extra["memory"])
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{self.folder / 'state'} is damaged: {error!r}") from error
         for name, path in self._files.items():
@@ -108,7 +114,8 @@ class RunFolder:
             "evaluations": [asdict(e) for e in self.evaluations.values()],
             "elapsed": self.elapsed(),
         }
-        save_state(self.folder / "state", self.config, state, extra)
+        memory = self.nodes.memory() if self.nodes is not None else {}
+        save_state(self.folder / "state", self.config, state, extra, memory)
 
     def elapsed(self) -> float:
         """Seconds this run has taken, those before an interruption included up to the checkpoint."""

@@ -10,12 +10,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from attacks import ATTACKS, build_attack
+from attacks import ATTACKS
 from client.regularisers import build_regularisers
 from common.config import Named, Positive, RunConfig, Section, Share
 from common.errors import ConfigError
 from common.settings import changed, read_tree
 from experiments.compare.labels import attack_label, strategy_label
+from experiments.emulation import check_attack
 from server.aggregators import AGGREGATORS, build_aggregator
 from server.aggregators.pre import with_pre
 from server.constraints import build_constraints
@@ -154,4 +155,4 @@ def _check(config: RunConfig) -> None:
     build_constraints(strategy.constraints)
     build_optimizer(strategy.optimizer)
     build_regularisers(config.client.regularisers)
-    build_attack("control" if config.attack.name == "none" else config.attack.name, config.attack.params)
+    check_attack(config)

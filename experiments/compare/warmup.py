@@ -50,7 +50,8 @@ def continue_from(folder: Path, honest: RunConfig, config: RunConfig, out: Path)
         shutil.copyfile(folder / name, out / name)
     text = yaml.safe_dump(to_tree(config), sort_keys=False)
     write_atomically(out / "config.yaml", text.encode())
-    save_state(out / "state", config, state, extra)
+    memory = extra.pop("memory")
+    save_state(out / "state", config, state, extra, memory)
 
 
 def is_ready(folder: Path) -> bool:

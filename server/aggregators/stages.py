@@ -8,20 +8,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from common.interaction import interaction_sizes
 from server.aggregators.gram import inner_products, middle
 
 TINY = 1e-12
 
 
 def interaction_size(norms: Tensor) -> Tensor:
-    """c = median_u (Σ_i ‖g_ui‖⁴ / Σ_i ‖g_ui‖²)^½: about the size of one interaction; norms [n, K] -> 0-d.
-
-    The energy-weighted root mean square of a device's row norms. A softmax pulls the row of each next
-    item by about one size and spreads as much over all negatives, so weak rows hardly count, and the
-    value does not depend on how many interactions the device has.
-    """
-    square = norms.double().square()  # [n, K]
-    return middle((square.square().sum(1) / square.sum(1).clamp_min(TINY)).sqrt()).float()
+    """c = median_u (Σ_i ‖g_ui‖⁴ / Σ_i ‖g_ui‖²)^½: about the size of one interaction; norms [n, K] -> 0-d."""
+    return middle(interaction_sizes(norms)).float()
 
 
 def row_clip(rows: Tensor, norms: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:

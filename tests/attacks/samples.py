@@ -45,13 +45,23 @@ class Played:
 
 def play(attack: Attack, task: TrainTask, targets: tuple[int, ...] = (INSIDE,), seed: int = 0) -> Played:
     """Exactly what the ClientApp does with an attack."""
-    seen = view(task, targets, seed)
+    seen = poisoned_histories(attack, view(task, targets, seed))
     if type(attack).__module__.removeprefix("attacks.") in REMEMBERING:
         earlier = replace(task, round=task.round - 1, model=samples.parameters(task.model_config, seed=1))
         attack.poison(cohort(earlier, targets).train(), replace(seen, task=earlier))
     relabel: Callable[[Batch, Any], Batch] = lambda batch, devices: attack.relabel(batch, seen)  # noqa: E731
     sent = attack.poison(seen.cohort.train(relabel), seen)
     return Played(cohort(task, targets).train(), sent, seen)
+
+
+def poisoned_histories(attack: Attack, seen: View) -> View:
+    """What the node sees once its devices' histories are what the attack makes of them."""
+    own = seen.cohort
+    histories = [
+        attack.history(items, number, seen.targets, seen.task.seed)
+        for items, number in zip(own.sequences, own.numbers, strict=True)
+    ]
+    return replace(seen, cohort=replace(own, sequences=histories))
 
 
 def played(name: str, task: TrainTask, targets: tuple[int, ...] = (INSIDE,), **params: object) -> Played:

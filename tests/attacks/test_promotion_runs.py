@@ -31,6 +31,8 @@ WORKING = (
     "pip_attack",
     "fed_rec_attack",
     "dv_fsr",
+    "adaptive",
+    "parity",
 )
 Run = Callable[..., dict[str, Any]]
 
@@ -63,6 +65,13 @@ def test_either_part_of_dv_fsr_works_alone(run: Run, part: str) -> None:
     assert run("dv_fsr", f"{{part: {part}}}")["er@10"] > run("control")["er@10"] + 0.15
 
 
-@pytest.mark.parametrize("name", ["pieck_ipe", "pieck_uea", "poison_frs", "pip_attack"])
+@pytest.mark.parametrize("mode", ["encoder", "last_position", "spread"])
+def test_every_adaptive_attack_works_under_the_plain_mean(run: Run, mode: str) -> None:
+    attacked = run("adaptive", f"{{mode: {mode}}}")
+    assert attacked["er@10"] > run("control")["er@10"] + (0.08 if mode == "spread" else 0.3)
+    assert not refused(attacked["out"])
+
+
+@pytest.mark.parametrize("name", ["adaptive", "pieck_ipe", "pieck_uea", "poison_frs", "pip_attack"])
 def test_moving_one_row_costs_the_others_nothing(run: Run, name: str) -> None:
     assert run(name)["test"]["ndcg@10"] > 0.9 * run("control")["test"]["ndcg@10"]

@@ -93,6 +93,31 @@ def test_targets_are_picked_by_popularity(dataset: Dataset, kind: str) -> None:
     assert len(picked) > 1
 
 
+@pytest.mark.parametrize("kind", ["cold", "medium", "random"])
+def test_several_targets_begin_with_the_one_that_is_picked_alone(dataset: Dataset, kind: str) -> None:
+    for seed in range(6):
+        settings = config(*ATTACKED, f"attack.targets={kind}", f"seed={seed}")
+        (alone,) = with_targets(settings, dataset).attack.targets
+        many = config(*ATTACKED, f"attack.targets={kind}", f"seed={seed}", "attack.target_count=3")
+        found = with_targets(many, dataset)
+        assert found.attack.targets[0] == alone
+        assert len(set(found.attack.targets)) == 3
+        assert found.eval.targets == found.attack.targets
+        assert with_targets(found, dataset) == found
+
+
+def test_more_targets_than_there_are_such_items_are_refused(dataset: Dataset) -> None:
+    with pytest.raises(ConfigError, match=r"attack\.target_count: 4; there are 3 cold items"):
+        with_targets(config(*ATTACKED, "attack.target_count=4"), dataset)
+
+
+def test_an_attack_rests_between_its_turns(tmp_path: Path) -> None:
+    nan = ("attack.name=nan", "attack.share=0.4", "eval.every=0", "eval.targets=[]", "train.rounds=7")
+    emulate(config(*nan, "attack.start_round=2", "attack.period=3", "attack.active=2"), tmp_path)
+    refused = {a["round"] for a in lines(tmp_path, "audit") if a["reason"] == "not_finite"}
+    assert refused == {2, 3, 5, 6}
+
+
 def test_own_targets_are_kept(dataset: Dataset) -> None:
     found = with_targets(config("attack.name=nan", "attack.targets=[4, 2]", "eval.targets=[9]"), dataset)
     assert found.attack.targets == (4, 2)
@@ -138,7 +163,8 @@ def test_a_deployment_checks_the_attack_of_its_nodes_too() -> None:
     with pytest.raises(ConfigError, match=r"attack\.targets: 'cold' is not resolved"):
         attack_keys(config("attack.name=nan"))
     keys = attack_keys(config("attack.name=nan", "attack.targets=[3, 4]", "attack.start_round=2"))
-    assert keys == {"attack": "nan", "targets": "3,4", "start_round": 2, "params": "{}"}
+    times = {"start_round": 2, "period": 1, "active": 1}
+    assert keys == {"attack": "nan", "targets": "3,4", **times, "params": "{}"}
 
 
 REFUSED = {
@@ -146,6 +172,7 @@ REFUSED = {
     "nan": "not_finite",
     "oversize": "size",
     "replay": "stale",
+    "slow_reply": "failed",
     "stale_round": "stale",
     "wrong_dtype": "dtype",
     "wrong_keys": "missing",

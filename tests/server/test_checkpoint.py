@@ -31,10 +31,10 @@ def state(round_: int = 3) -> ServerState:
 
 def test_what_is_saved_is_read_back_bit_for_bit(tmp_path: Path) -> None:
     saved = state()
-    save_state(tmp_path, config(), saved, {"sizes": {"a": 1}})
+    save_state(tmp_path, config(), saved, {"sizes": {"a": 1}}, {2: b"\x00kept", 7: b"\xff"})
     found, extra = load_state(tmp_path, config())
     assert found.round == 3
-    assert extra == {"sizes": {"a": 1}}
+    assert extra == {"sizes": {"a": 1}, "memory": {2: b"\x00kept", 7: b"\xff"}}
     before, after = saved.tensors(), found.tensors()
     assert list(before) == list(before | after)
     for name, tensor in before.items():

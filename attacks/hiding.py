@@ -1,0 +1,58 @@
+"""Hiding one row that many devices push alike: other rows beside it, and a direction of each device's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from attacks.recipe import Bounds, collusion_weight
+
+JITTERS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9)
+
+
+def add_decoys(
+    rows: Tensor,
+    free: Tensor,
+    users: Tensor,
+    most: int,
+    room: float,
+    size: float,
+    own: Sequence[torch.Generator],
+) -> None:
+    """Move up to ``most`` weak rows of each device by ``size`` towards its own user, in place.
+
+    As an honest interaction with them would. rows [m, K, d]; free bool [m, K] says which may move; users
+    [m, d]; a device adds no more than its squared block norm may grow to ``room``, and draws from its own
+    generator: nodes that share a seed must not choose alike.
+    """
+    square = rows.square().sum(2)  # [m, K]
+    weak = free & (square < (size / 2) ** 2)
+    drawn = torch.stack([torch.rand(rows.shape[1], generator=one) for one in own])  # [m, K]
+    order = (drawn * weak).argsort(dim=1, descending=True)
+    spare = ((room - square.sum(1)) / size**2).floor().clamp(0, most)  # [m]
+    number = torch.minimum(spare, weak.sum(1)).long()
+    for device, count in enumerate(number.tolist()):
+        rows[device, order[device, :count]] = size * F.normalize(users[device], dim=0)
+
+
+def best_forward(rows: Tensor, mean: Tensor, aside: Tensor, targets: int, bounds: Bounds) -> float:
+    """√(1 − j²) of the jitter j that brings most: the share that goes forward times the weight it keeps.
+
+    rows [m, K, d] without those of the targets, which then get c·(√(1 − j²)·mean + j·aside) each; mean
+    [d], aside [m, d].
+    """
+    blocks = rows.flatten(1)
+    others = blocks @ blocks.T  # [m, m]
+    best, most = 1.0, -1.0
+    for jitter in JITTERS:
+        forward = (1 - jitter**2) ** 0.5
+        towards = bounds.size * (forward * mean + jitter * aside)  # [m, d]
+        products = others + targets * towards @ towards.T
+        size = products.diagonal().sqrt()
+        gain = forward * float(collusion_weight(products / size / size[:, None], bounds).mean())
+        if gain > most:
+            best, most = forward, gain
+    return best

@@ -1,0 +1,192 @@
+"""The adaptive attack: what it sends passes every stage of the true sieve."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from attacks import build_attack
+from attacks.hidden import hidden_states, last_states
+from attacks.pushing import interaction_size
+from attacks.recipe import alikeness, clipped, collusion_weight, cosines, estimate
+from attacks.shilling import confined
+from client.batch import make_batch
+from common.errors import ConfigError
+from common.settings import component
+from common.updates import DeviceUpdates, concatenate
+from server.aggregators import Round, build_aggregator, stages
+from tests.attacks.samples import INSIDE, Played, played
+from tests.client import samples
+
+
+def fleet(n: int = 24) -> Any:
+    """A cohort of n devices with histories of 4 to 14 items, none of them idle."""
+    task = samples.task(samples.model_config(dropout=0.0), negatives="full")
+    return task, samples.cohort(task, [4 + i % 11 for i in range(n)], seed=4)
+
+
+def attack_of(n: int = 24, targets: tuple[int, ...] = (INSIDE,), **params: object) -> Played:
+    """``played`` with more devices."""
+    from tests.attacks import samples as attacked
+
+    task, cohort = fleet(n)
+    seen = replace(attacked.view(task, targets), cohort=cohort)
+    attack = build_attack("adaptive", params)
+    sent = attack.poison(cohort.train(lambda batch, devices: attack.relabel(batch, seen)), seen)
+    return Played(fleet(n)[1].train(), sent, seen)
+
+
+def test_estimates_are_those_of_the_rule_on_the_same_devices() -> None:
+    honest = fleet()[1].train()
+    bounds = estimate(honest)
+    assert bounds is not None
+    norms = honest.rows.norm(dim=2)
+    limit = stages.interaction_size(norms)
+    torch.testing.assert_close(torch.tensor(bounds.size), limit)
+    rows, factors = stages.row_clip(honest.rows, norms, limit)
+    torch.testing.assert_close(clipped(honest.rows, bounds.size), rows)
+    weights = collusion_weight(cosines(rows.flatten(1)), bounds)
+    expected = stages.collusion_weight(rows, 0.3, 8.0, 4.0)
+    torch.testing.assert_close(weights.double(), expected, rtol=1e-3, atol=1e-3)
+    assert bool((factors <= 1).all())
+
+
+def test_idle_devices_are_no_estimate() -> None:
+    honest = fleet(4)[1].train()
+    nothing = replace(honest, rows=torch.zeros_like(honest.rows))
+    assert estimate(nothing) is None
+    assert alikeness(torch.ones(1, 1)) == (0.0, 1.0)
+
+
+def test_the_last_state_is_that_after_the_whole_history() -> None:
+    round_ = attack_of(6)
+    found = last_states(round_.seen)
+    for row, items in zip(found, round_.seen.cohort.sequences, strict=True):
+        tail = items[-samples.MAX_LEN :]
+        batch = make_batch([[*tail, 1]], len(tail))  # type: ignore[list-item]
+        torch.testing.assert_close(row, hidden_states(batch, round_.seen.task)[0, -1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["row", "encoder"])
+def test_it_stays_inside_every_bound_it_can_see(mode: str) -> None:
+    round_ = attack_of(mode=mode)
+    bounds = estimate(round_.honest)
+    assert bounds is not None
+    rows = round_.sent.rows
+    assert float(rows.norm(dim=2).max()) <= bounds.size * 1.0001
+    assert float(rows.flatten(1).norm(dim=1).max()) <= bounds.rows * 1.0001
+    assert float(round_.sent.encoder.norm(dim=1).max()) <= bounds.encoder * 1.0001
+    (slot,) = round_.seen.slots()
+    torch.testing.assert_close(rows[:, slot].norm(dim=1), torch.full((24,), bounds.size))
+
+
+def test_the_target_moves_towards_the_mean_user() -> None:
+    round_ = attack_of()
+    (slot,) = round_.seen.slots()
+    users = last_states(round_.seen)
+    towards = F.normalize(round_.sent.rows[:, slot], dim=1) @ F.normalize(users.mean(0), dim=0)
+    assert float(towards.min()) > 0.4  # the jitter leaves at least √(1 − .9²)
+    assert float((towards - towards[0]).abs().max()) < 1e-3  # as far for each, each to another side
+
+
+@pytest.mark.parametrize("mode", ["row", "encoder"])
+def test_the_true_sieve_weighs_it_like_an_honest_device(mode: str) -> None:
+    """Eight attackers among twenty-four honest devices; the rule sees all, the attackers themselves alone."""
+    task, everyone = fleet(32)
+    honest = everyone.train()
+    own = replace(everyone, numbers=everyone.numbers[:8], sequences=everyone.sequences[:8])
+    from tests.attacks import samples as attacked
+
+    seen = replace(attacked.view(task), cohort=own)
+    sent = build_attack("adaptive", {"mode": mode}).poison(own.train(), seen)
+    mixed = concatenate([sent, honest.take(torch.arange(8, 32))])
+    rule = build_aggregator(component("sieve"))
+    setting = Round(8, tuple((1, i) for i in range(32)), torch.Generator())
+    found, _ = rule(mixed, rule.init(), setting)
+    assert found.weights is not None
+    assert float(found.weights[:8].mean()) > 0.95 * float(found.weights[8:].mean())
+    label = build_attack("explicit_boost", {}).poison(own.train(), seen)
+    boosted, _ = rule(concatenate([label, honest.take(torch.arange(8, 32))]), rule.init(), setting)
+    assert boosted.weights is not None
+    assert float(boosted.weights[:8].mean()) < 0.5 * float(boosted.weights[8:].mean())
+
+
+def test_decoys_are_moved_by_c_and_differ_from_device_to_device() -> None:
+    with_, without = attack_of(decoys=3), attack_of(decoys=0)
+    size = interaction_size(with_.honest).quantile(0.5)
+
+    def at_full_size(updates: DeviceUpdates) -> torch.Tensor:
+        return (updates.rows.norm(dim=2) - size).abs() < 1e-3 * size
+
+    more = at_full_size(with_.sent).sum(1) - at_full_size(without.sent).sum(1)
+    assert int(more.sum()) > 6
+    assert 0 <= int(more.min()) <= int(more.max()) <= 3
+    assert len({tuple(row.tolist()) for row in at_full_size(with_.sent)}) > 12
+
+
+def test_spread_takes_turns_and_is_honest_in_between() -> None:
+    pushes = torch.zeros(24, dtype=torch.int64)
+    task, _ = fleet()
+    for round_number in range(8):
+        round_ = attack_of()
+        seen = replace(round_.seen, task=replace(task, round=round_number))
+        sent = build_attack("adaptive", {"mode": "spread", "turns": 4}).poison(round_.honest, seen)
+        changed = (sent.rows != round_.honest.rows).flatten(1).any(dim=1)
+        pushes += changed
+        assert torch.equal(sent.encoder[~changed], round_.honest.encoder[~changed])
+    assert pushes.tolist() == [2] * 24
+
+
+def test_last_position_trains_on_one_planted_interaction() -> None:
+    task = samples.task()
+    attack = build_attack("adaptive", {"mode": "last_position"})
+    round_ = played("adaptive", task, mode="last_position")
+    batch = make_batch([samples.history(5), samples.history(1), samples.history(9)], 10)
+    changed = attack.relabel(batch, round_.seen)
+    assert torch.equal(changed.inputs, batch.inputs)
+    assert changed.targets[:, -1].tolist() == [INSIDE, 0, INSIDE]  # who predicts nothing still does not
+    assert torch.equal(changed.targets[:, :-1], batch.targets[:, :-1])
+    expected = round_.seen.cohort
+    honest = replace(expected).train(lambda batch, devices: attack.relabel(batch, round_.seen))
+    assert torch.equal(round_.sent.rows, confined(honest).rows)
+
+
+@pytest.mark.parametrize("mode", ["row", "encoder", "spread"])
+def test_with_own_rows_nothing_else_is_touched(mode: str) -> None:
+    round_ = played("adaptive", samples.task(negatives="device", device_negatives=6), mode=mode)
+    assert round_.sent.touched is not None
+    assert not bool(round_.sent.rows[~round_.sent.touched].any())
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({"mode": "table"}, "row, encoder, last_position, spread"),
+        ({"mix": 1.5}, "mix must be a share"),
+        ({"decoys": -1}, "decoys"),
+        ({"turns": 0}, "turns"),
+    ],
+)
+def test_parameters_out_of_range_are_refused(params: dict[str, object], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        build_attack("adaptive", params)
+
+
+def test_nodes_with_one_seed_do_not_send_alike_jitter_and_decoys() -> None:
+    """Two nodes of three devices each, with the same histories: only the device numbers differ."""
+    from tests.attacks import samples as attacked
+
+    task, cohort = fleet(3)
+    attack = build_attack("adaptive", {})
+    found = []
+    for first in (0, 3):
+        own = replace(cohort, numbers=range(first, first + 3))
+        honest = replace(cohort).train()
+        honest = replace(honest, device=torch.arange(first, first + 3))
+        found.append(attack.poison(honest, replace(attacked.view(task), cohort=own)).rows)
+    changed = (found[0] != found[1]).any(dim=2)  # [n, K]
+    assert int(changed.any(dim=1).sum()) >= 2  # a device whose block is full has room for no decoy
