@@ -1,4 +1,4 @@
-"""``fedsieve``: run, data, list, demo."""
+"""``fedsieve``: run, recommend, export, data, list, demo."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from common.errors import FedSieveError
+from experiments.model_cli import export, recommend
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -82,6 +83,10 @@ def grpc_demo(
     from experiments.grpc_demo import show
 
     show(out or _fresh(Path("runs"), "grpc-demo"), nodes, malicious, stock, overrides or [])
+
+
+app.command()(recommend)
+app.command()(export)
 
 
 @app.command("list")

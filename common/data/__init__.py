@@ -16,6 +16,7 @@ from common.data.types import Dataset, Split
 from common.errors import ConfigError, UnknownName
 
 __all__ = [
+    "CATALOGUE",
     "DATASETS",
     "SHORTEST",
     "Dataset",
@@ -23,6 +24,7 @@ __all__ = [
     "catalogue_size",
     "describe",
     "load",
+    "read_catalogue",
     "split",
     "write_shards",
 ]
