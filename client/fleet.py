@@ -10,13 +10,25 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from common.data import Split, load, split
+from common.data import Split, load, recent, split
 from common.data.types import Items
 from common.errors import ConfigError
 from common.seeding import generator
 
 Scalar = bool | int | float | str
-KEYS = ("data", "path", "part", "share", "seed", "max_devices", "attack", "targets", "start_round", "params")
+KEYS = (
+    "data",
+    "path",
+    "part",
+    "share",
+    "seed",
+    "max_devices",
+    "max_length",
+    "attack",
+    "targets",
+    "start_round",
+    "params",
+)
 """What a node config may hold: the log, which of its devices, and the attack if the node is malicious."""
 
 
@@ -70,6 +82,7 @@ def open_fleet(config: Mapping[str, Scalar]) -> Fleet:
         _number(config, "share", 1.0),
         int(_number(config, "seed")),
         int(_number(config, "max_devices")),
+        int(_number(config, "max_length")),
     )
 
 
@@ -82,8 +95,10 @@ def _number(config: Mapping[str, Scalar], key: str, largest: float = math.inf) -
 
 
 @lru_cache(maxsize=16)
-def _open(data: str, path: str, part: str, share: float, seed: int, max_devices: int) -> Fleet:
-    log = load(data, path)
+def _open(
+    data: str, path: str, part: str, share: float, seed: int, max_devices: int, max_length: int
+) -> Fleet:
+    log = recent(load(data, path), max_length)
     count = min(len(log), max_devices) if max_devices else len(log)
     chosen = [int(log.devices[i]) for i in _positions(part, count, share, seed)]
     place = {int(number): i for i, number in enumerate(log.devices)}

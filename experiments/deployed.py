@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.config import RunConfig
-from common.data import Dataset, write_shards
+from common.data import Dataset, recent, write_shards
 from common.data.shards import CATALOGUE
 from common.errors import ConfigError
 from common.settings import Scalar, to_flat
@@ -39,6 +39,7 @@ def plan(config: RunConfig, dataset: Dataset, honest: int, malicious: int, folde
     if malicious and config.attack.name == "none":
         raise ConfigError(f"attack.name: none, but {malicious} malicious node(s) are asked for")
     total = honest + malicious
+    dataset = recent(dataset, config.data.max_length)
     config = with_targets(config, dataset)
     logs = write_shards(dataset, total, folder)
     evil = attack_keys(config) if malicious else {}

@@ -15,7 +15,7 @@ from client.app import app as client_app
 from client.fleet import malicious_devices
 from client.regularisers import build_regularisers
 from common.config import RunConfig
-from common.data import Dataset, load, split
+from common.data import Dataset, load, recent, split
 from common.errors import ConfigError
 from common.seeding import generator
 from experiments.run_report import write_report
@@ -34,7 +34,7 @@ def emulate(
     nodes: Sequence[NodeConfig] | None = None,
 ) -> dict[str, Any]:
     """Run ``config`` on LocalGrid and return the summary; ``nodes`` replaces the two sides of the draw."""
-    dataset = load(config.data.name, config.data.path)
+    dataset = recent(load(config.data.name, config.data.path), config.data.max_length)
     config = with_targets(config, dataset)
     build_regularisers(config.client.regularisers)  # what only nodes would notice, and only in a round
     build_attack("control" if config.attack.name == "none" else config.attack.name, config.attack.params)
@@ -51,6 +51,7 @@ def node_configs(config: RunConfig) -> list[NodeConfig]:
         "data": config.data.name,
         "path": config.data.path,
         "max_devices": config.data.max_devices,
+        "max_length": config.data.max_length,
     }
     if attack.name == "none" or attack.share == 0:
         return [{**base, "part": "all"}]

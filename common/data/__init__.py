@@ -8,6 +8,7 @@ from pathlib import Path
 
 from common.data import readers, synthetic
 from common.data.build import build
+from common.data.cut import recent
 from common.data.known import KNOWN
 from common.data.leave_one_out import SHORTEST, split
 from common.data.shards import CATALOGUE, is_shard, read_catalogue, read_shard, write_shards
@@ -25,6 +26,7 @@ __all__ = [
     "describe",
     "load",
     "read_catalogue",
+    "recent",
     "split",
     "write_shards",
 ]
