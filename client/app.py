@@ -73,7 +73,8 @@ def local_round(
         raise WireError("devices", "unknown_device", "none of the devices asked for is on this node")
     attacking = attack is not None and task.round >= attack[2]
     wanted = attack[1] if attack is not None and attacking else ()
-    cohort = Cohort(task, numbers, [fleet.train(n) for n in numbers], wanted)
+    times = None if fleet.times is None else [fleet.train_times(n) for n in numbers]
+    cohort = Cohort(task, numbers, [fleet.train(n) for n in numbers], wanted, times)
     if attack is None or not attacking:
         updates = protect(
             cohort.train(), task.client_config.clip, task.client_config.noise, cohort.generators

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from common.data import Split, load, recent, split
-from common.data.types import Items
+from common.data.types import Items, Times
 from common.errors import ConfigError
 from common.seeding import generator
 
@@ -34,14 +34,23 @@ KEYS = (
 
 @dataclass(frozen=True)
 class Fleet:
-    """Leave-one-out histories of the node's devices, by their stable numbers (ascending)."""
+    """Leave-one-out histories of the node's devices, by their stable numbers (ascending).
+
+    times: seconds of every interaction of a device, where the log has them.
+    """
 
     numbers: tuple[int, ...]
     splits: Mapping[int, Split]
     num_items: int
+    times: Mapping[int, Times] | None = None
 
     def train(self, number: int) -> Items:
         return self.splits[number].train
+
+    def train_times(self, number: int) -> Times:
+        """Seconds of the interactions that :meth:`train` returns. Only where the log has times."""
+        assert self.times is not None
+        return self.times[number][: len(self.train(number))]
 
     def histories(self, which: str) -> tuple[list[Items], list[int]]:
         """(history, answer) of every device that can be evaluated on ``valid`` or ``test``."""
@@ -102,7 +111,8 @@ def _open(
     count = min(len(log), max_devices) if max_devices else len(log)
     chosen = [int(log.devices[i]) for i in _positions(part, count, share, seed)]
     place = {int(number): i for i, number in enumerate(log.devices)}
-    return Fleet(tuple(chosen), {n: split(log.sequences[place[n]]) for n in chosen}, log.num_items)
+    times = None if log.times is None else {n: log.times[place[n]] for n in chosen}
+    return Fleet(tuple(chosen), {n: split(log.sequences[place[n]]) for n in chosen}, log.num_items, times)
 
 
 def _positions(part: str, count: int, share: float, seed: int) -> list[int]:
