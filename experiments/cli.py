@@ -91,7 +91,7 @@ app.command()(export)
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="aggregators, pre, attacks, models or datasets")],
+    what: Annotated[str, typer.Argument(help="aggregators, attacks, constraints, regularisers, …")],
     as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
 ) -> None:
     """Names that the settings take."""

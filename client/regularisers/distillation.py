@@ -19,7 +19,7 @@ class Distillation(Regulariser):
     The teacher is the global model on the whole sequence; the student is the device's model on a view
     with each item but the last hidden with chance ``mask``. Positions of hidden items do not count.
     Every other one does, also where the next item is not in the slice. It holds local training near the
-    global model, as in FedGKD, and asks that the state survive a missing item. Reference: arXiv 2107.00778.
+    global model, as in FedGKD, and asks that the state survive a missing item. Reference: arXiv 2107.00051.
     """
 
     passes: ClassVar[int] = 1
