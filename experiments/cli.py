@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -33,11 +34,13 @@ def run(
     out: Out = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint in --out")] = False,
     engine: Annotated[str, typer.Option(help="local: in this process")] = "local",
+    mlflow: Annotated[bool, typer.Option("--mlflow", help="also log to MLFLOW_TRACKING_URI")] = False,
 ) -> None:
     """Train and evaluate one federation in this process."""
     from common.errors import ConfigError, RunError
     from common.settings import load
     from experiments.emulation import emulate
+    from experiments.mlflow_log import MlflowLog
     from experiments.progress import Bar
     from experiments.tables import summary_table
 
@@ -53,8 +56,10 @@ def run(
     folder = out or _fresh(Path("runs"), f"{settings.data.name}-{settings.strategy.aggregator.name}")
     console = Console()
     logging.getLogger("flwr").setLevel(logging.WARNING)
-    with Bar(settings.strategy.aggregator.name, settings.train.rounds, console) as bar:
-        summary = emulate(settings, folder, resume, [bar])
+    with ExitStack() as stack:
+        log = [stack.enter_context(MlflowLog(settings, folder.name))] if mlflow else []
+        bar = stack.enter_context(Bar(settings.strategy.aggregator.name, settings.train.rounds, console))
+        summary = emulate(settings, folder, resume, [bar, *log])
     console.print(summary_table(summary))
     console.print(
         f"Results in {folder}/ (report.html, summary.json, metrics.jsonl, audit.jsonl, model.safetensors)"
