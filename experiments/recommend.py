@@ -113,7 +113,8 @@ def as_json(run: Trained, known: Catalogue, history: Items, hits: Sequence[Hit])
 
 def shown(run: Trained, known: Catalogue, history: Items, hits: Sequence[Hit]) -> Group:
     """The latest of the history, then the table of recommendations."""
-    titles = bool(known.titles)
+    # Some logs call their items by the title.
+    titles = any(title != known.ids[i - 1] for i, title in known.titles.items())
     past, tops = Table(), Table()
     tops.add_column("rank", justify="right")
     for table in (past, tops):

@@ -142,6 +142,17 @@ def test_titles_are_shown_as_they_are_written(trained: Trained) -> None:
     assert "the model reads the last 8:" in text
 
 
+def test_titles_that_are_the_ids_are_shown_once(trained: Trained) -> None:
+    known = catalogue(trained)
+    known = replace(known, titles=dict(enumerate(known.ids, start=1)))
+    history = np.array([3], dtype=np.int32)
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(shown(trained, known, history, best(trained, known, history, 1)))
+    text = console.export_text()
+    assert text.count("i103") == 1
+    assert "title" not in text
+
+
 def test_json_of_a_user(run: Path) -> None:
     result = invoke("--run", run, "--user", "u3", "--top", 2, "--json")
     found = json.loads(result.output)
