@@ -132,6 +132,20 @@ def test_weight_zero_changes_nothing_under_dropout_and_for_every_length(name: st
     torch.testing.assert_close(found.rows, expected.rows, rtol=0, atol=1e-6)
 
 
+@EACH
+def test_a_device_trains_alone_as_it_does_among_others(name: str) -> None:
+    """What it draws is its own, and its neighbours in the map do not reach it."""
+    terms = ClientConfig(regularisers=(component(name, weight=0.5),))
+    task = replace(sample_task(local_steps=2, window="random"), client_config=terms)
+    together = sample(task)
+    updates = together.train()
+    for i in (1, 3, 8):
+        alone = Cohort(task, [i], [together.sequences[i]]).train()
+        torch.testing.assert_close(alone.encoder[0], updates.encoder[i], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(alone.rows[0], updates.rows[i], rtol=1e-4, atol=1e-5)
+    assert float(updates.encoder[8].abs().max()) > 1e-3
+
+
 def test_the_anchor_is_silent_in_the_first_step_and_holds_the_device_back_later() -> None:
     torch.testing.assert_close(updates("anchor", steps=1).encoder, updates(steps=1).encoder)
     free = updates(steps=8)
