@@ -17,6 +17,7 @@ from client.fleet import Fleet, open_fleet
 from client.privacy import protect
 from client.ranking import evaluate as rank_devices
 from common import wire
+from common.data.types import Items, Times
 from common.errors import ConfigError, WireError
 from common.models import build_model
 from common.seeding import generator
@@ -90,7 +91,8 @@ def trained(
 def honest_round(task: TrainTask, fleet: Fleet) -> RecordDict:
     """The reply to one training task."""
     numbers = own_devices(task, fleet)
-    cohort = Cohort(task, numbers, [fleet.train(n) for n in numbers])
+    sequences = [fleet.train(n) for n in numbers]
+    cohort = Cohort(task, numbers, sequences, times=own_times(fleet, numbers, sequences))
     protection = task.client_config
     updates = protect(cohort.train(), protection.clip, protection.noise, cohort.generators)
     return wire.encode_updates(updates, task.run, task.round, task.wire_dtype)
@@ -107,7 +109,7 @@ def attack_round(
     """The reply of a malicious node to one training task."""
     rule, targets, numbers = attacker.rule, attacker.targets, own_devices(task, fleet)
     sequences = [rule.history(fleet.train(n), n, targets, task.seed) for n in numbers]
-    cohort = Cohort(task, numbers, sequences, targets)
+    cohort = Cohort(task, numbers, sequences, targets, own_times(fleet, numbers, sequences))
     view = View(task, targets, cohort, generator(task.seed, "attack", task.round), memory, honest, sleep)
 
     def relabel(batch: Batch, devices: Sequence[int]) -> Batch:
@@ -123,6 +125,14 @@ def own_devices(task: TrainTask, fleet: Fleet) -> list[int]:
     if not numbers:
         raise WireError("devices", "unknown_device", "none of the devices asked for is on this node")
     return numbers
+
+
+def own_times(fleet: Fleet, numbers: Sequence[int], sequences: Sequence[Items]) -> list[Times] | None:
+    """Seconds of every interaction of ``sequences``; None without time stamps, or for a history made up."""
+    if fleet.times is None:
+        return None
+    times = [fleet.train_times(n) for n in numbers]
+    return times if all(len(t) == len(s) for t, s in zip(times, sequences, strict=True)) else None
 
 
 def _check_catalogue(num_items: int, fleet: Fleet) -> None:

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from client import draws
 from client.batch import Batch, buckets, make_batch, window
 from client.regularisers import build_regularisers
 from client.training import Device, LocalTraining
-from common.data.types import Items
+from common.data.types import Items, Times
 from common.models import build_model, layout_of
 from common.seeding import generator
 from common.tasks import TrainTask
@@ -40,12 +41,14 @@ class Cohort:
     """The devices ``numbers`` of one task with their training sequences.
 
     wanted: items that every device adds to its own rows with ``negatives: device`` (an attack's targets).
+    times: seconds of each interaction of ``sequences``, where the log has them; regularisers may ask.
     """
 
     task: TrainTask
     numbers: Sequence[int]
     sequences: Sequence[Items]
     wanted: Sequence[int] = ()
+    times: Sequence[Times] | None = None
 
     @cached_property
     def generators(self) -> list[torch.Generator]:
@@ -53,13 +56,18 @@ class Cohort:
         return [generator(self.task.seed, "device", self.task.round, number) for number in self.numbers]
 
     @cached_property
-    def windows(self) -> list[Items]:
+    def spans(self) -> list[Items]:
+        """Places in its sequence that each device trains on."""
         random = self.task.train_config.window == "random"
         length = self.task.model_config.max_len
         return [
-            window(items, length, gen if random else None)
+            window(np.arange(len(items), dtype=np.int32), length, gen if random else None)
             for items, gen in zip(self.sequences, self.generators, strict=True)
         ]
+
+    @cached_property
+    def windows(self) -> list[Items]:
+        return [items[span] for items, span in zip(self.sequences, self.spans, strict=True)]
 
     @cached_property
     def rows(self) -> Rows:
@@ -123,8 +131,10 @@ class Cohort:
         slots = torch.full((training.num_items + 1,), size)  # item -> place in the slice, or K
         slots[rows.items.long()] = torch.arange(size)
         for length, members in buckets([len(w) - 1 for w in self.windows], training.max_len):
+            passes = 1 + sum(term.passes for term in training.regularisers)
             per_device = (
-                6 * (length * size + training.layout.total) + 4 * size * self.task.model.table.shape[1]
+                6 * passes * (length * size + training.layout.total)
+                + 4 * size * self.task.model.table.shape[1]
             )
             step = max(1, CHUNK_FLOATS // per_device)
             for first in range(0, len(members), step):
@@ -138,21 +148,24 @@ class Cohort:
         self, training: LocalTraining, rows: Rows, slots: Tensor, batch: Batch, chosen: Sequence[int]
     ) -> Device:
         size, dim = len(rows.items), self.task.model.table.shape[1]
-        # Item 0 (padding, nothing to predict) is in no slice, so its slot is K: not counted.
-        shape = (training.steps, int(training.model.dropout_sites), batch.inputs.shape[1], dim)  # type: ignore[arg-type]
-        drop = self.task.model_config.dropout
-        keep = torch.ones(len(chosen), training.steps, shape[1], 1, 1)
-        if drop > 0:
-            drawn = [torch.rand(shape, generator=self.generators[i]) for i in chosen]
-            keep = (torch.stack(drawn) >= drop).float() / (1 - drop)  # [n, E, sites, ℓ, d]
+        length, steps, terms = batch.inputs.shape[1], training.steps, training.regularisers
+        generators = [self.generators[i] for i in chosen]
+        times = None
+        if self.times is not None and any(term.timed for term in terms):
+            times = [self.times[i][self.spans[i]] for i in chosen]
+        shape = (steps, int(training.model.dropout_sites), length, dim)  # type: ignore[arg-type]
         mask = torch.ones(1, size, dtype=torch.bool).expand(len(chosen), size)
         if rows.candidates is not None:
             mask = rows.candidates[torch.tensor(chosen)]
         return Device(
             context=self.task.model.table[batch.inputs],  # [n, ℓ, d]
+            # Item 0 (padding, nothing to predict) is in no slice, so its slot is K: not counted.
             slot_in=slots[batch.inputs],
             slot_out=slots[batch.targets],
             padding=batch.padding,
             candidates=mask,
-            keep=keep,
+            keep=draws.dropout(generators, shape, self.task.model_config.dropout),
+            # After all else: what a term draws moves no other draw.
+            noise=draws.noise(generators, steps, length, any(term.passes for term in terms)),
+            gaps=draws.gaps(times, length, len(chosen)),
         )

@@ -10,14 +10,14 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from common.data import Split, load, split
-from common.data.types import Items
+from common.data import Split, load, recent, split
+from common.data.types import Items, Times
 from common.errors import ConfigError
 from common.seeding import generator
 
 Scalar = bool | int | float | str
 KEYS = (
-    *("data", "path", "part", "share", "seed", "max_devices"),
+    *("data", "path", "part", "share", "seed", "max_devices", "max_length"),
     *("attack", "targets", "start_round", "period", "active", "knowledge", "params"),
 )
 """What a node config may hold: the log, which of its devices, and the attack if the node is malicious."""
@@ -25,14 +25,23 @@ KEYS = (
 
 @dataclass(frozen=True)
 class Fleet:
-    """Leave-one-out histories of the node's devices, by their stable numbers (ascending)."""
+    """Leave-one-out histories of the node's devices, by their stable numbers (ascending).
+
+    times: seconds of every interaction of a device, where the log has them.
+    """
 
     numbers: tuple[int, ...]
     splits: Mapping[int, Split]
     num_items: int
+    times: Mapping[int, Times] | None = None
 
     def train(self, number: int) -> Items:
         return self.splits[number].train
+
+    def train_times(self, number: int) -> Times:
+        """Seconds of the interactions that :meth:`train` returns. Only where the log has times."""
+        assert self.times is not None
+        return self.times[number][: len(self.train(number))]
 
     def histories(self, which: str) -> tuple[list[Items], list[int]]:
         """(history, answer) of every device that can be evaluated on ``valid`` or ``test``."""
@@ -73,6 +82,7 @@ def open_fleet(config: Mapping[str, Scalar]) -> Fleet:
         _number(config, "share", 1.0),
         int(_number(config, "seed")),
         int(_number(config, "max_devices")),
+        int(_number(config, "max_length")),
     )
 
 
@@ -85,12 +95,15 @@ def _number(config: Mapping[str, Scalar], key: str, largest: float = math.inf) -
 
 
 @lru_cache(maxsize=16)
-def _open(data: str, path: str, part: str, share: float, seed: int, max_devices: int) -> Fleet:
-    log = load(data, path)
+def _open(
+    data: str, path: str, part: str, share: float, seed: int, max_devices: int, max_length: int
+) -> Fleet:
+    log = recent(load(data, path), max_length)
     count = min(len(log), max_devices) if max_devices else len(log)
     chosen = [int(log.devices[i]) for i in _positions(part, count, share, seed)]
     place = {int(number): i for i, number in enumerate(log.devices)}
-    return Fleet(tuple(chosen), {n: split(log.sequences[place[n]]) for n in chosen}, log.num_items)
+    times = None if log.times is None else {n: log.times[place[n]] for n in chosen}
+    return Fleet(tuple(chosen), {n: split(log.sequences[place[n]]) for n in chosen}, log.num_items, times)
 
 
 def _positions(part: str, count: int, share: float, seed: int) -> list[int]:

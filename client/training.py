@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from client.losses import LOSSES, corrected
-from client.regularisers import Regulariser
+from client.regularisers import Own, Regulariser
 from common.models import Layout
 
 Parameters = dict[str, Tensor]
@@ -21,7 +21,7 @@ class Device:
 
     context [ℓ, d] global rows of the inputs; slot_in, slot_out int64 [ℓ] place of input and target in
     the slice (K: not in it); padding bool [ℓ]; candidates bool [K]; keep [E, sites, ℓ, d] dropout
-    multipliers of each local step.
+    multipliers of each local step; noise [E, CHANNELS, ℓ] and gaps [ℓ] for regularisers.
     """
 
     context: Tensor
@@ -30,6 +30,8 @@ class Device:
     padding: Tensor
     candidates: Tensor
     keep: Tensor
+    noise: Tensor
+    gaps: Tensor
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,27 @@ class LocalTraining:
     regularisers: tuple[Regulariser, ...] = ()
 
     def objective(
-        self, encoder: Parameters, rows: Tensor, device: Device, keep: Tensor, log_q: Tensor, anchor: Tensor
+        self,
+        encoder: Parameters,
+        rows: Tensor,
+        device: Device,
+        number: int,
+        log_q: Tensor,
+        anchor: Tensor,
+        start: Tensor,
     ) -> Tensor:
-        """The loss of ONE device: encoder by name, rows [K, d] of the slice, log_q [K], anchor [ℓ, d]."""
-        hidden = self.hidden(encoder, rows, device, keep)  # [ℓ, d]
+        """The loss of ONE device in local step ``number``.
+
+        encoder by name, rows [K, d] of the slice, log_q [K]; anchor [ℓ, d] hidden states and ``start``
+        [K, d] rows of the global model.
+        """
+
+        def encode(inputs: Tensor, padding: Tensor) -> Tensor:
+            out: Tensor = functional_call(self.model, encoder, (inputs, padding, device.keep[number]))
+            return out
+
+        inputs = self.inputs(rows, device)  # [ℓ, d]
+        hidden = encode(inputs, device.padding)  # [ℓ, d]
         size = rows.shape[0]
         scores = corrected(self.loss, hidden @ rows.T, log_q)  # [ℓ, K]
         counted = device.slot_out < size  # [ℓ]
@@ -57,17 +76,30 @@ class LocalTraining:
         losses = LOSSES[self.loss](scores, target, device.candidates, self.num_items)  # [ℓ]
         # The fixed L: one interaction has one size on every device, however short its history.
         total = torch.where(counted, losses, 0.0).sum()
+        own = Own(
+            hidden,
+            anchor,
+            device.padding,
+            inputs,
+            rows,
+            start,
+            target,
+            counted,
+            device.candidates,
+            device.noise[number],
+            device.gaps,
+            encode,
+        )
         for term in self.regularisers:
-            total = total + torch.where(device.padding, 0.0, term(hidden, anchor, device.padding)).sum()
+            total = total + torch.where(device.padding, 0.0, term(own)).sum()
         return total / self.max_len
 
-    def hidden(self, encoder: Parameters, rows: Tensor, device: Device, keep: Tensor) -> Tensor:
-        """Hidden states [ℓ, d]: input rows in the slice are the device's own, the others global."""
+    @staticmethod
+    def inputs(rows: Tensor, device: Device) -> Tensor:
+        """Rows of the inputs [ℓ, d]: those in the slice are the device's own, the others global."""
         own = torch.cat([rows, rows.new_zeros(1, rows.shape[1])])[device.slot_in]  # [ℓ, d]
         inside = (device.slot_in < rows.shape[0])[:, None]  # [ℓ, 1]
-        looked_up = torch.where(inside, own, device.context)  # [ℓ, d]
-        out: Tensor = functional_call(self.model, encoder, (looked_up, device.padding, keep))
-        return out
+        return torch.where(inside, own, device.context)  # [ℓ, d]
 
     def step(
         self, encoder: Parameters, rows: Tensor, device: Device, log_q: Tensor
@@ -77,10 +109,12 @@ class LocalTraining:
         anchor = rows.new_zeros(device.padding.shape[0], rows.shape[1])  # [ℓ, d]
         if self.regularisers:
             whole = torch.ones_like(device.keep[0])
-            anchor = self.hidden(encoder, rows, device, whole)  # [ℓ, d]
+            anchor = functional_call(
+                self.model, encoder, (self.inputs(rows, device), device.padding, whole)
+            )  # [ℓ, d]
         for number in range(self.steps):
             g_encoder, g_rows = grad(self.objective, argnums=(0, 1))(
-                encoder_now, rows_now, device, device.keep[number], log_q, anchor
+                encoder_now, rows_now, device, number, log_q, anchor, rows
             )
             encoder_now = {name: p - self.lr * g_encoder[name] for name, p in encoder_now.items()}
             rows_now = rows_now - self.lr * g_rows
@@ -96,6 +130,8 @@ class LocalTraining:
             devices.padding,
             devices.candidates,
             devices.keep,
+            devices.noise,
+            devices.gaps,
         )
 
         def one(*fields: Tensor) -> tuple[Parameters, Tensor]:

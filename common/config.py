@@ -43,6 +43,7 @@ class DataConfig(Section):
     name: str = "ml-100k"
     path: str = ""
     max_devices: Count = Field(0, description="keep only the first devices; 0 keeps all")
+    max_length: Count = Field(0, description="keep only the last interactions of each device; 0 keeps all")
 
 
 class ModelConfig(Section):

@@ -14,18 +14,24 @@ from pathlib import Path
 from rich.table import Table
 
 from attacks import ATTACKS
+from client.regularisers import REGULARISERS
 from common.config import ModelConfig
 from common.data import DATASETS, describe
 from common.errors import UnknownName
 from common.models import MODELS, build_model
 from server.aggregators import AGGREGATORS
 from server.aggregators.pre import KNOWN
+from server.constraints import CONSTRAINTS
+from server.optimizers import OPTIMIZERS
 
 Entry = dict[str, str]
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "catalogue.md"
 SHOWN: Mapping[str, tuple[str, ...]] = {
     "aggregators": ("name", "family", "cost", "breakdown", "reference"),
     "pre": ("name", "reference", "summary"),
+    "constraints": ("name", "parameters", "summary"),
+    "optimizers": ("name", "parameters", "summary"),
+    "regularisers": ("name", "parameters", "reference", "summary"),
     "attacks": ("name", "kind", "goal", "knowledge", "reference"),
     "models": ("name", "summary"),
     "datasets": ("name", "summary"),
@@ -40,6 +46,9 @@ def entries(what: str) -> list[Entry]:
             {"name": name, "family": rule.family, **facts(rule)} for name, rule in AGGREGATORS.items()
         ],
         "pre": lambda: [{"name": name, **facts(mixer)} for name, mixer in KNOWN.items()],
+        "constraints": lambda: [{"name": name, **facts(rule)} for name, rule in CONSTRAINTS.items()],
+        "optimizers": lambda: [{"name": name, **facts(step)} for name, step in OPTIMIZERS.items()],
+        "regularisers": lambda: [{"name": name, **facts(term)} for name, term in REGULARISERS.items()],
         "attacks": lambda: [_attack(name) for name in ATTACKS],
         "models": lambda: [
             {"name": name, "summary": _lines(build_model(ModelConfig(name=name)))} for name in MODELS

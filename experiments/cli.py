@@ -1,4 +1,4 @@
-"""``fedsieve``: run, data, list, demo."""
+"""``fedsieve``: run, recommend, export, data, list, demo."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,8 @@ import typer
 from rich.console import Console
 
 from common.errors import FedSieveError
+from experiments.grid_cli import compare
+from experiments.model_cli import export, recommend
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -32,11 +35,13 @@ def run(
     out: Out = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint in --out")] = False,
     engine: Annotated[str, typer.Option(help="local: in this process")] = "local",
+    mlflow: Annotated[bool, typer.Option("--mlflow", help="also log to MLFLOW_TRACKING_URI")] = False,
 ) -> None:
     """Train and evaluate one federation in this process."""
     from common.errors import ConfigError, RunError
     from common.settings import load
     from experiments.emulation import emulate
+    from experiments.mlflow_log import MlflowLog
     from experiments.progress import Bar
     from experiments.tables import summary_table
 
@@ -52,8 +57,10 @@ def run(
     folder = out or _fresh(Path("runs"), f"{settings.data.name}-{settings.strategy.aggregator.name}")
     console = Console()
     logging.getLogger("flwr").setLevel(logging.WARNING)
-    with Bar(settings.strategy.aggregator.name, settings.train.rounds, console) as bar:
-        summary = emulate(settings, folder, resume, [bar])
+    with ExitStack() as stack:
+        log = [stack.enter_context(MlflowLog(settings, folder.name))] if mlflow else []
+        bar = stack.enter_context(Bar(settings.strategy.aggregator.name, settings.train.rounds, console))
+        summary = emulate(settings, folder, resume, [bar, *log])
     console.print(summary_table(summary))
     console.print(
         f"Results in {folder}/ (report.html, summary.json, metrics.jsonl, audit.jsonl, model.safetensors)"
@@ -84,30 +91,14 @@ def grpc_demo(
     show(out or _fresh(Path("runs"), "grpc-demo"), nodes, malicious, stock, overrides or [])
 
 
-@app.command()
-def compare(
-    grid: Annotated[Path, typer.Argument(help="the grid as YAML; configs/compare/ has some")],
-    out: Annotated[
-        Path, typer.Option("--out", help="folder of the results; an interrupted grid goes on there")
-    ],
-    workers: Annotated[int, typer.Option("--workers", min=0, help="cells at a time; 0: one a core")] = 0,
-    memory: Annotated[
-        float, typer.Option("--memory", min=0, help="GiB for all cells; 0: most of what is free")
-    ] = 0,
-) -> None:
-    """Strategies × attacks × shares × seeds in one table."""
-    from experiments.compare.command import compare as run_grid
-
-    console = Console()
-    if failed := run_grid(grid, out, console, workers, memory):
-        console.print(f"{failed} cells failed; the column `error` of {out}/results.csv says why")
-        raise typer.Exit(1)
-    console.print(f"Results in {out}/ (results.csv, results.parquet, cells/)")
+app.command()(compare)
+app.command()(recommend)
+app.command()(export)
 
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="aggregators, pre, attacks, models or datasets")],
+    what: Annotated[str, typer.Argument(help="aggregators, attacks, constraints, regularisers, …")],
     as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
 ) -> None:
     """Names that the settings take."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.config import RunConfig
-from common.data import Dataset, write_shards
+from common.data import Dataset, recent, write_shards
 from common.data.shards import CATALOGUE
 from common.errors import ConfigError
 from common.settings import Scalar, to_flat
@@ -41,6 +41,7 @@ def plan(config: RunConfig, dataset: Dataset, honest: int, malicious: int, folde
     if config.attack.knowledge == "full":
         raise ConfigError("attack.knowledge: full is for `fedsieve run` alone: no node sees another's update")
     total = honest + malicious
+    dataset = recent(dataset, config.data.max_length)
     config = with_targets(config, dataset)
     logs = write_shards(dataset, total, folder)
     evil = attack_keys(config) if malicious else {}

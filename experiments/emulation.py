@@ -14,7 +14,7 @@ from attacks import ATTACKS, build_attack
 from client.fleet import malicious_devices
 from client.regularisers import build_regularisers
 from common.config import RunConfig
-from common.data import Dataset, load, split
+from common.data import Dataset, load, recent, split
 from common.errors import ConfigError
 from common.seeding import generator
 from experiments.embedded import Embedded
@@ -47,13 +47,18 @@ def federate(
     nodes: Sequence[NodeConfig] | None = None,
 ) -> dict[str, Any]:
     """Run ``config`` on LocalGrid and return the summary; ``nodes`` replaces the two sides of the draw."""
-    dataset = load(config.data.name, config.data.path)
+    dataset = open_log(config)
     config = with_targets(config, dataset)
     build_regularisers(config.client.regularisers)  # what only nodes would notice, and only in a round
     check_attack(config)
     app = Embedded(config.strategy.deadline_s, config.attack.knowledge == "full")
     grid = LocalGrid(app, node_configs(config) if nodes is None else nodes)
     return serve(grid, config, dataset.num_items, out, resume, listeners)
+
+
+def open_log(config: RunConfig) -> Dataset:
+    """The log that a run reads, its histories cut as the config says. Raises DataError."""
+    return recent(load(config.data.name, config.data.path), config.data.max_length)
 
 
 def check_attack(config: RunConfig) -> None:
@@ -75,6 +80,7 @@ def node_configs(config: RunConfig) -> list[NodeConfig]:
         "data": config.data.name,
         "path": config.data.path,
         "max_devices": config.data.max_devices,
+        "max_length": config.data.max_length,
     }
     if attack.name == "none" or attack.share == 0:
         return [{**base, "part": "all"}]

@@ -17,9 +17,9 @@ from common.tasks import GlobalModel
 from server.admission import Admitted
 from server.aggregators import Aggregator, Round, build_aggregator
 from server.aggregators.pre import with_pre
-from server.constraints import Chain, build_constraints
+from server.constraints import Chain, Evidence, build_constraints
 from server.optimizers import Optimizer, ParameterUpdate, build_optimizer, schedule
-from server.popularity import observe
+from server.popularity import estimate, observe
 from server.state import ServerState, no_counts
 
 
@@ -66,7 +66,7 @@ class Pipeline:
             model=self.start,
             optimizer=self.optimizer.init(self.layout.unflatten(self.start.encoder), self.start.table),
             aggregator=self.aggregator.init(),
-            constraints=self.constraints.init(),
+            constraints=self.constraints.init(self.start),
             pulls=counts,
             seen=counts.clone(),
         )
@@ -89,8 +89,9 @@ class Pipeline:
             combined, aggregator = self.aggregator(updates, state.aggregator, setting)
             update = ParameterUpdate(self.layout.unflatten(combined.encoder), combined.rows, updates.items)
             delta, optimizer = self.optimizer.step(update, state.optimizer, self.rate(round_))
-            delta, constraints, limited = self.constraints(state.model, delta, state.constraints)
             pulls, seen = observe(state.pulls, state.seen, updates)
+            evidence = Evidence(updates, estimate(pulls, seen, len(updates)))
+            delta, constraints, limited = self.constraints(state.model, delta, state.constraints, evidence)
             model = self.moved(state.model, delta)
         figures = {
             "update_norm": float((combined.encoder.square().sum() + combined.rows.square().sum()).sqrt()),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from common.data import readers, synthetic
 from common.data.build import build
+from common.data.cut import recent
 from common.data.known import KNOWN
 from common.data.leave_one_out import SHORTEST, split
 from common.data.shards import CATALOGUE, is_shard, read_catalogue, read_shard, write_shards
@@ -16,6 +17,7 @@ from common.data.types import Dataset, Split
 from common.errors import ConfigError, UnknownName
 
 __all__ = [
+    "CATALOGUE",
     "DATASETS",
     "SHORTEST",
     "Dataset",
@@ -23,6 +25,8 @@ __all__ = [
     "catalogue_size",
     "describe",
     "load",
+    "read_catalogue",
+    "recent",
     "split",
     "write_shards",
 ]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Items = NDArray[np.int32]
+Times = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

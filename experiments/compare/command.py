@@ -11,16 +11,17 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from common.config import RunConfig
-from common.data import Dataset, load
+from common.config import DataConfig, RunConfig
+from common.data import Dataset
 from common.errors import ConfigError, RunError
 from experiments.compare.display import Display
 from experiments.compare.grid import Cell, expand, read_grid
 from experiments.compare.keys import cell_key, data_digest
+from experiments.compare.labels import data_label
 from experiments.compare.results import read_row, write_results
 from experiments.compare.warmup import honest_part, is_ready
 from experiments.compare.work import CellWork, train_warm_up
-from experiments.emulation import with_targets
+from experiments.emulation import open_log, with_targets
 from experiments.floors import floors
 from experiments.pool import Job, Pool, available_mb, cores
 from server.checkpoint import write_atomically
@@ -88,19 +89,18 @@ class Datasets:
     """Every log of a grid, read once."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], tuple[Dataset, str]] = {}
+        self._known: dict[DataConfig, tuple[Dataset, str]] = {}
 
     def get(self, config: RunConfig) -> tuple[Dataset, str]:
         """The log of a config and its digest."""
-        place = config.data.name, config.data.path
-        if place not in self._known:
-            dataset = load(*place)
-            self._known[place] = dataset, data_digest(dataset)
-        return self._known[place]
+        if config.data not in self._known:
+            dataset = open_log(config)
+            self._known[config.data] = dataset, data_digest(dataset)
+        return self._known[config.data]
 
     def floors(self) -> dict[str, dict[str, dict[str, float]]]:
-        """Popularity and Markov-1 of every log that was asked for."""
-        return {Path(path).stem if path else name: floors(d) for (name, path), (d, _) in self._known.items()}
+        """Popularity and Markov-1 of every log that was asked for, by its label."""
+        return {data_label(data): floors(dataset) for data, (dataset, _) in self._known.items()}
 
 
 def plan(cells: Iterable[Cell], datasets: Datasets) -> list[Planned]:

@@ -15,7 +15,7 @@ from client.regularisers import build_regularisers
 from common.config import Named, Positive, RunConfig, Section, Share
 from common.errors import ConfigError
 from common.settings import changed, read_tree
-from experiments.compare.labels import attack_label, strategy_label
+from experiments.compare.labels import attack_label, data_label, strategy_label
 from experiments.emulation import check_attack
 from server.aggregators import AGGREGATORS, build_aggregator
 from server.aggregators.pre import with_pre
@@ -118,7 +118,7 @@ def expand(grid: GridConfig) -> list[Cell]:
         config = changed(trees[budget.config], settings)
         _check(config)
         labels = {
-            "data": config.data.name if not config.data.path else Path(config.data.path).stem,
+            "data": data_label(config.data),
             "model": config.model.name,
             "aggregator": recipe.label or strategy_label(recipe.aggregator, recipe.set),
             "attack": attack_label(attack),

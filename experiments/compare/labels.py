@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from common.config import Component
+from common.config import Component, DataConfig
+
+
+def data_label(data: DataConfig) -> str:
+    """``ml-100k``, or ``ml-100k, last 10`` where histories are cut."""
+    name = Path(data.path).stem if data.path and data.name != "synthetic" else data.name
+    return f"{name}, last {data.max_length}" if data.max_length else name
 
 
 def strategy_label(rule: Component, settings: Mapping[str, Any]) -> str:

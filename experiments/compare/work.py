@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.config import RunConfig
-from common.data import load
 from common.settings import load as load_settings
 from experiments.compare.row import row
 from experiments.compare.warmup import continue_from, is_ready, warm_up
-from experiments.emulation import federate
+from experiments.emulation import federate, open_log
 from experiments.pool import Job, Notes
 from server.checkpoint import FILE, write_atomically
 
@@ -45,7 +44,7 @@ def train_warm_up(job: Job, notes: Notes) -> None:
 
 def finish(config: RunConfig, out: Path, light: bool) -> None:
     """The row of a run that has ended, written last: a folder with a row is a finished cell."""
-    found = row(out, config, load(config.data.name, config.data.path))
+    found = row(out, config, open_log(config))
     shutil.rmtree(out / "state", ignore_errors=True)
     for name in BULKY if light else ():
         path = out / name

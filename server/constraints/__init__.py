@@ -9,13 +9,19 @@ from collections.abc import Callable, Sequence
 
 from common.config import Component
 from common.registry import build
-from server.constraints.base import Chain, Constraint, Outcome
+from server.constraints.base import Chain, Constraint, Evidence, Outcome
 from server.constraints.encoder import EncoderStep
+from server.constraints.popularity import PopularityCap
 from server.constraints.rows import RowDrift, RowNormCap
+from server.constraints.trust import RowTrust
+from server.constraints.variance import VarianceFloor
 
 CONSTRAINTS: dict[str, Callable[..., Constraint]] = {
     "row_norm_cap": RowNormCap,
     "row_drift": RowDrift,
+    "row_trust": RowTrust,
+    "popularity_cap": PopularityCap,
+    "variance_floor": VarianceFloor,
     "encoder_step": EncoderStep,
 }
 
@@ -25,4 +31,4 @@ def build_constraints(components: Sequence[Component]) -> Chain:
     return Chain(tuple(build("constraint", CONSTRAINTS, c.name, c.params) for c in components))
 
 
-__all__ = ["CONSTRAINTS", "Chain", "Constraint", "Outcome", "build_constraints"]
+__all__ = ["CONSTRAINTS", "Chain", "Constraint", "Evidence", "Outcome", "build_constraints"]

@@ -9,20 +9,35 @@ import torch
 from torch import Tensor
 
 from common.tasks import GlobalModel
+from common.updates import DeviceUpdates
 from server.optimizers import ParameterUpdate, State
 
 Outcome = tuple[ParameterUpdate, State, dict[str, float]]
 """The permitted change, the next state, and figures for the audit."""
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What a round showed of the items.
+
+    updates     the admitted updates, as they came
+    popularity  float64 [N]: the running estimate of how many devices hold each item (server/popularity.py)
+    """
+
+    updates: DeviceUpdates
+    popularity: Tensor
+
+
 class Constraint(Protocol):
     """Shrinks a change of the model. Pure: state in and state out, the given change stays as it is."""
 
-    def init(self) -> State:
+    def init(self, start: GlobalModel) -> State:
         """The state before the first round."""
         ...
 
-    def __call__(self, model: GlobalModel, delta: ParameterUpdate, state: State) -> Outcome:
+    def __call__(
+        self, model: GlobalModel, delta: ParameterUpdate, state: State, evidence: Evidence
+    ) -> Outcome:
         """The permitted part of ``delta``, which is about to be added to ``model``."""
         ...
 
@@ -33,17 +48,21 @@ class Chain:
 
     parts: tuple[Constraint, ...]
 
-    def init(self) -> State:
+    def init(self, start: GlobalModel) -> State:
         return {
-            f"{i}/{key}": value for i, part in enumerate(self.parts) for key, value in part.init().items()
+            f"{i}/{key}": value
+            for i, part in enumerate(self.parts)
+            for key, value in part.init(start).items()
         }
 
-    def __call__(self, model: GlobalModel, delta: ParameterUpdate, state: State) -> Outcome:
+    def __call__(
+        self, model: GlobalModel, delta: ParameterUpdate, state: State, evidence: Evidence
+    ) -> Outcome:
         after: dict[str, Tensor] = {}
         figures: dict[str, float] = {}
         for i, part in enumerate(self.parts):
             own = {k.removeprefix(f"{i}/"): v for k, v in state.items() if k.startswith(f"{i}/")}
-            delta, own_after, found = part(model, delta, own)
+            delta, own_after, found = part(model, delta, own, evidence)
             after |= {f"{i}/{key}": value for key, value in own_after.items()}
             figures |= found
         return delta, after, figures

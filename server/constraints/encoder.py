@@ -8,7 +8,7 @@ import torch
 
 from common.tasks import GlobalModel
 from server.checks import positive, unit
-from server.constraints.base import Outcome
+from server.constraints.base import Evidence, Outcome
 from server.optimizers import ParameterUpdate, State
 
 
@@ -27,11 +27,13 @@ class EncoderStep:
         positive(factor=self.factor)
         unit(decay=self.decay)
 
-    def init(self) -> State:
+    def init(self, start: GlobalModel) -> State:
         zero = torch.zeros((), dtype=torch.float64)
         return {"mean": zero, "mass": zero.clone()}
 
-    def __call__(self, model: GlobalModel, delta: ParameterUpdate, state: State) -> Outcome:
+    def __call__(
+        self, model: GlobalModel, delta: ParameterUpdate, state: State, evidence: Evidence
+    ) -> Outcome:
         square = sum(float(block.double().square().sum()) for block in delta.encoder.values())
         size, mean, mass = square**0.5, float(state["mean"]), float(state["mass"])
         bound = self.factor * mean / mass if mean > 0 else float("inf")

@@ -8,7 +8,7 @@ import torch
 
 from common.tasks import GlobalModel
 from server.checks import positive
-from server.constraints.base import Outcome, quantile, share
+from server.constraints.base import Evidence, Outcome, quantile, share
 from server.optimizers import ParameterUpdate, State
 
 
@@ -27,10 +27,12 @@ class RowNormCap:
             raise ValueError(f"quantile must lie in (0, 1], given {self.quantile}")
         positive(factor=self.factor)
 
-    def init(self) -> State:
+    def init(self, start: GlobalModel) -> State:
         return {}
 
-    def __call__(self, model: GlobalModel, delta: ParameterUpdate, state: State) -> Outcome:
+    def __call__(
+        self, model: GlobalModel, delta: ParameterUpdate, state: State, evidence: Evidence
+    ) -> Outcome:
         cap = self.factor * quantile(model.table[1:].norm(dim=1), self.quantile)
         if cap == 0 or not len(delta.rows):
             return delta, state, {"row_norm_cap.clipped": 0.0, "row_norm_cap.cap": cap}
@@ -53,10 +55,12 @@ class RowDrift:
     def __post_init__(self) -> None:
         positive(factor=self.factor)
 
-    def init(self) -> State:
+    def init(self, start: GlobalModel) -> State:
         return {}
 
-    def __call__(self, model: GlobalModel, delta: ParameterUpdate, state: State) -> Outcome:
+    def __call__(
+        self, model: GlobalModel, delta: ParameterUpdate, state: State, evidence: Evidence
+    ) -> Outcome:
         size = delta.rows.norm(dim=1)  # [K]
         moving = size[size > 0]
         if not len(moving):

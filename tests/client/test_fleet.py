@@ -78,6 +78,17 @@ def test_a_log_can_be_cut_to_its_first_devices() -> None:
     assert len(bad) == 4
 
 
+def test_histories_can_be_cut_to_their_last_interactions() -> None:
+    whole, cut = fleet(), fleet(max_length=5)
+    assert cut.numbers == whole.numbers
+    assert cut.num_items == whole.num_items
+    for number in whole.numbers:
+        left, full = cut.splits[number], whole.splits[number]
+        assert (left.valid, left.test) == (full.valid, full.test)
+        assert left.train.tolist() == full.train[-3:].tolist()
+    assert fleet(max_length=0).splits.keys() == whole.splits.keys()
+
+
 @pytest.mark.parametrize("part", ["", "evil", "4/4", "5/4", "1/", "/4", "-1/4", "a/b", "1/4/2", "0/0", "²/4"])
 def test_a_part_that_does_not_exist_is_refused_with_the_valid_ones(part: str) -> None:
     with pytest.raises(ConfigError, match=r"all, honest, malicious, or I/N"):
@@ -86,7 +97,14 @@ def test_a_part_that_does_not_exist_is_refused_with_the_valid_ones(part: str) ->
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("share", "many"), ("share", 1.5), ("share", -0.1), ("seed", "x"), ("max_devices", "x")],
+    [
+        ("share", "many"),
+        ("share", 1.5),
+        ("share", -0.1),
+        ("seed", "x"),
+        ("max_devices", "x"),
+        ("max_length", -1),
+    ],
 )
 def test_a_value_that_is_no_number_in_range_is_refused(key: str, value: object) -> None:
     with pytest.raises(ConfigError, match=f"node config: {key}"):

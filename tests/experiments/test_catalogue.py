@@ -5,19 +5,26 @@ from __future__ import annotations
 import io
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from attacks import ATTACKS
+from client.regularisers import REGULARISERS
 from common.data import DATASETS
 from common.errors import UnknownName
 from common.models import MODELS
 from experiments.catalogue import PAGE, entries, facts, page, table
 from server.aggregators import AGGREGATORS
 from server.aggregators.pre import KNOWN
+from server.constraints import CONSTRAINTS
+from server.optimizers import OPTIMIZERS
 
 REGISTRIES = {
     "aggregators": AGGREGATORS,
     "pre": KNOWN,
+    "constraints": CONSTRAINTS,
+    "optimizers": OPTIMIZERS,
+    "regularisers": REGULARISERS,
     "attacks": ATTACKS,
     "models": MODELS,
     "datasets": DATASETS,
@@ -37,7 +44,7 @@ def test_names_are_whole_on_a_narrow_screen(what: str) -> None:
     out = io.StringIO()
     Console(file=out, width=80).print(table(what, entries(what)))
     assert all(name in out.getvalue() for name in REGISTRIES[what])
-    assert max(map(len, out.getvalue().splitlines())) <= 80
+    assert max(map(cell_len, out.getvalue().splitlines())) <= 80
 
 
 @pytest.mark.parametrize("name", sorted(AGGREGATORS))
@@ -79,7 +86,10 @@ def test_parameters_and_kinds_are_listed() -> None:
 
 
 def test_an_unknown_list_names_the_valid_ones() -> None:
-    with pytest.raises(UnknownName, match="valid: aggregators, attacks, datasets, models, pre"):
+    with pytest.raises(
+        UnknownName,
+        match="valid: aggregators, attacks, constraints, datasets, models",
+    ):
         entries("rules")
 
 

@@ -19,6 +19,7 @@ from experiments.catalogue import entries as listed
 from experiments.emulation import emulate
 from tests.server.federation import BASE, Watch, config, same_model
 
+KINDS = "aggregators, attacks, constraints, datasets, models, optimizers, pre, regularisers"
 SETS = [part for item in BASE for part in ("--set", item)]
 
 
@@ -127,7 +128,9 @@ def test_an_unknown_engine_and_a_missing_file_are_refused(tmp_path: Path) -> Non
     assert "cannot read" in refused("run", tmp_path / "nope.yaml")
 
 
-@pytest.mark.parametrize("what", ["aggregators", "attacks", "models", "datasets"])
+@pytest.mark.parametrize(
+    "what", ["aggregators", "attacks", "constraints", "regularisers", "models", "datasets"]
+)
 def test_list_shows_every_name(what: str) -> None:
     found = invoke("list", what, "--json")
     assert found.exit_code == 0
@@ -142,7 +145,7 @@ def test_list_shows_every_name(what: str) -> None:
 
 def test_list_of_something_else_is_refused() -> None:
     told = refused("list", "optimisers")
-    assert told == "unknown list 'optimisers'; valid: aggregators, attacks, datasets, models, pre"
+    assert told == f"unknown list 'optimisers'; valid: {KINDS}"
 
 
 def test_main_ends_with_status_2_and_one_line() -> None:
@@ -150,8 +153,7 @@ def test_main_ends_with_status_2_and_one_line() -> None:
     result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert result.returncode == 2
     assert result.stdout == ""
-    told = "fedsieve: unknown list 'nothing'; valid: aggregators, attacks, datasets, models, pre\n"
-    assert result.stderr == told
+    assert result.stderr == f"fedsieve: unknown list 'nothing'; valid: {KINDS}\n"
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,13 @@ def test_the_server_gets_the_catalogue_and_no_log(tmp_path: Path) -> None:
     assert from_flat(flat) == made.config
 
 
+def test_the_nodes_logs_are_as_short_as_the_settings_say(tmp_path: Path) -> None:
+    made = make(tmp_path, 2, 0, "data.max_length=4")
+    for node in made.nodes:
+        fleet = open_fleet(node)
+        assert {len(fleet.train(number)) for number in fleet.numbers} == {2}
+
+
 def test_without_malicious_nodes_nothing_says_attack(tmp_path: Path) -> None:
     made = make(tmp_path, 2, 0, "attack.name=nan")
     assert (made.config.attack.name, made.config.attack.share) == ("none", 0.0)

@@ -11,7 +11,7 @@ import pytest
 from attacks import ATTACKS
 from client.fleet import open_fleet
 from common.config import RunConfig
-from common.data import Dataset, load, split
+from common.data import Dataset, load, recent, split
 from common.errors import ConfigError, UnknownName
 from experiments.emulation import attack_keys, emulate, malicious_numbers, node_configs, with_targets
 from tests.server.federation import DEVICES, LOG, config, lines, same_model
@@ -78,6 +78,15 @@ def test_max_devices_cuts_the_log(tmp_path: Path, dataset: Dataset) -> None:
     first = {int(d) for d in dataset.devices[:12]}
     assert {a["device"] for a in lines(tmp_path, "audit")} == first
     assert malicious_numbers(settings, dataset) < first
+
+
+def test_max_length_cuts_every_history(tmp_path: Path, dataset: Dataset) -> None:
+    settings = config(*ATTACKED, "data.max_length=5", "train.rounds=1")
+    resolved = with_targets(settings, recent(dataset, 5))  # what is cold is told by the cut log
+    fleets = [open_fleet(node) for node in node_configs(resolved)]
+    assert max(len(fleet.train(n)) for fleet in fleets for n in fleet.numbers) == 3
+    assert emulate(settings, tmp_path)["targets"] == list(resolved.eval.targets)
+    assert resolved.eval.targets != with_targets(settings, dataset).eval.targets
 
 
 @pytest.mark.parametrize("kind", ["cold", "medium", "random"])

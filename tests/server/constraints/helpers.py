@@ -6,7 +6,8 @@ import torch
 
 from common.settings import component
 from common.tasks import GlobalModel
-from server.constraints import build_constraints
+from common.updates import DeviceUpdates
+from server.constraints import Evidence, build_constraints
 from server.optimizers import ParameterUpdate
 
 N, D, K = 200, 4, 20
@@ -24,6 +25,21 @@ def step(seed: int = 1, scale: float = 0.1) -> ParameterUpdate:
     return ParameterUpdate(encoder, scale * torch.randn(K, D, generator=g), items)
 
 
+def evidence(delta: ParameterUpdate, popularity: torch.Tensor | None = None, seed: int = 2) -> Evidence:
+    """Eight devices that each trained the rows of ``delta``, one in four rows strongly; item i holds i."""
+    g = torch.Generator().manual_seed(seed)
+    rows = torch.randn(8, len(delta.items), D, generator=g)
+    rows *= torch.where(torch.rand(8, len(delta.items), 1, generator=g) < 0.25, 1.0, 0.02)
+    updates = DeviceUpdates(
+        encoder=torch.zeros(8, 6),
+        rows=rows,
+        items=delta.items,
+        history=torch.ones(8, dtype=torch.int32),
+        device=torch.arange(8),
+    )
+    return Evidence(updates, torch.arange(N, dtype=torch.float64) if popularity is None else popularity)
+
+
 def louder(delta: ParameterUpdate, rows: list[int], factor: float) -> ParameterUpdate:
     changed = delta.rows.clone()
     changed[rows] *= factor
@@ -38,5 +54,6 @@ def apply(
     name: str, delta: ParameterUpdate, at: GlobalModel | None = None, **params: object
 ) -> tuple[ParameterUpdate, dict[str, float]]:
     chain = build_constraints([component(name, **params)])
-    after, _, figures = chain(at or model(), delta, chain.init())
+    at = at or model()
+    after, _, figures = chain(at, delta, chain.init(at), evidence(delta))
     return after, figures

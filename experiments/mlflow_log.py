@@ -1,0 +1,61 @@
+"""A run's settings and figures in MLflow, for those who keep their runs there (extra ``mlflow``)."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from common.config import RunConfig
+from common.errors import ConfigError
+from common.settings import to_flat
+from server.report import Evaluation, RoundReport
+from server.state import ServerState
+
+EXPERIMENT = "fedsieve"
+
+
+class MlflowLog:
+    """A listener that opens a run named ``name`` where ``MLFLOW_TRACKING_URI`` points.
+
+    Raises ConfigError where mlflow is not installed. A resumed run is a new run there.
+    """
+
+    def __init__(self, config: RunConfig, name: str) -> None:
+        try:
+            from mlflow import MlflowClient
+            from mlflow.entities import Metric, Param
+        except ImportError as error:
+            raise ConfigError("--mlflow needs mlflow: pip install 'fedsieve[mlflow]'") from error
+        self._metric: Any = Metric
+        self._client: Any = MlflowClient()
+        found = self._client.get_experiment_by_name(EXPERIMENT)
+        place = found.experiment_id if found else self._client.create_experiment(EXPERIMENT)
+        self.run_id: str = self._client.create_run(place, run_name=name).info.run_id
+        params = [Param(key, str(value)) for key, value in to_flat(config).items()]
+        self._client.log_batch(self.run_id, params=params)
+
+    def __enter__(self) -> MlflowLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.set_terminated(self.run_id, "FAILED" if kind else "FINISHED")
+
+    def on_round(self, report: RoundReport, state: ServerState) -> None:
+        self._log("round", report.figures, report.round)
+
+    def on_evaluation(self, evaluation: Evaluation) -> None:
+        self._log(evaluation.split, {**evaluation.groups["all"], **evaluation.exposure}, evaluation.round)
+
+    def _log(self, group: str, values: Mapping[str, float], step: int) -> None:
+        now = int(1000 * time.time())
+        metrics = [
+            self._metric(f"{group}/{name.replace('@', '_at_')}", float(value), now, step)
+            for name, value in values.items()
+            if math.isfinite(value)
+        ]
+        self._client.log_batch(self.run_id, metrics=metrics)

@@ -1,0 +1,64 @@
+"""``fedsieve recommend`` and ``fedsieve export``: what a finished run is good for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+Run = Annotated[Path, typer.Option("--run", help="folder of a finished run")]
+
+
+def recommend(
+    run: Run,
+    history: Annotated[
+        str | None, typer.Option("--history", help="item ids of the log, oldest first: 50,181,174")
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option("--user", help="take the whole history of this user of the run's log")
+    ] = None,
+    top: Annotated[int, typer.Option("--top", min=1, help="how many items")] = 10,
+    with_seen: Annotated[bool, typer.Option("--with-seen", help="also items of the history")] = False,
+    numbers: Annotated[
+        bool, typer.Option("--numbers", help="--history and --user are numbers from 1, not the log's ids")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
+) -> None:
+    """Recommend what comes next after a history."""
+    from common.errors import ConfigError
+    from experiments import recommend as made
+    from experiments.trained import catalogue, open_run
+
+    if (history is None) == (user is None):
+        raise ConfigError("recommend: give either --history or --user")
+    trained = open_run(run)
+    known = catalogue(trained)
+    items = (
+        made.parse_history(history, known, numbers)
+        if history is not None
+        else made.history_of(str(user), known, numbers)
+    )
+    hits = made.best(trained, known, items, top, with_seen)
+    if as_json:
+        found = made.as_json(trained, known, items, hits)
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        Console().print(made.shown(trained, known, items, hits))
+
+
+def export(
+    run: Run,
+    out: Annotated[Path, typer.Option("--out", help="a new folder, or one of an earlier export")],
+    form: Annotated[
+        str, typer.Option("--format", help="safetensors, or onnx (needs fedsieve[onnx])")
+    ] = "safetensors",
+) -> None:
+    """Write the model for use elsewhere, with its architecture and the item names."""
+    from experiments.export import export as write
+    from experiments.trained import open_run
+
+    written = write(open_run(run), out, form)
+    typer.echo(f"{', '.join(path.name for path in written)} in {out}/")

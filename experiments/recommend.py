@@ -1,0 +1,139 @@
+"""``fedsieve recommend``: what comes next after a history, by a finished run."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from common.data.types import Items
+from common.errors import ConfigError
+from experiments.trained import Catalogue, Trained
+
+SHOWN = 10
+"""Interactions of a history that the table shows, the latest."""
+HINTS = 3
+
+
+@dataclass(frozen=True)
+class Item:
+    """An item as people know it: catalogue number, the log's own id, and the title or ""."""
+
+    item: int
+    id: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Hit(Item):
+    """A recommended item."""
+
+    rank: int
+    score: float
+
+
+def parse_history(text: str, known: Catalogue, numbers: bool = False) -> Items:
+    """Item numbers of a comma-separated history, oldest first; an id with a comma stands in quotes.
+
+    Ids are the log's own, with ``numbers`` the catalogue's (1 to N). Raises ConfigError.
+    """
+    parts = [part.strip() for row in csv.reader([text], skipinitialspace=True) for part in row]
+    parts = [part for part in parts if part]
+    if not parts:
+        raise ConfigError("--history is empty; expected item ids, oldest first, as in 50,181,174")
+    place = {one: i for i, one in enumerate(known.ids, start=1)}
+    if numbers:
+        place = {str(i): i for i in range(1, len(known.ids) + 1)}
+    for part in parts:
+        if part not in place:
+            valid = f"1 to {len(known.ids)}" if numbers else f"ids as in the log, such as {known.ids[0]}"
+            raise ConfigError(
+                f"--history: no item {part!r} in {known.name}; valid: {valid}{hint(part, known)}"
+            )
+    return np.array([place[part] for part in parts], dtype=np.int32)
+
+
+def hint(text: str, known: Catalogue) -> str:
+    """Items whose title holds ``text``: someone typed a name for an id."""
+    found = [i for i, title in sorted(known.titles.items()) if text.casefold() in title.casefold()]
+    if not found or text.isdecimal():
+        return ""
+    return "; titles with it: " + ", ".join(f"{known.ids[i - 1]} ({known.title(i)})" for i in found[:HINTS])
+
+
+def history_of(user: str, known: Catalogue, numbers: bool = False) -> Items:
+    """The whole history of a user of the run's log. Raises ConfigError."""
+    if known.log is None:
+        raise ConfigError(f"--user {user}: the run's data is a catalogue without histories; use --history")
+    names = [str(n) for n in known.log.devices] if numbers else list(known.log.user_ids)
+    if user not in names:
+        raise ConfigError(f"--user: no user {user!r} in {known.name}; valid: such as {', '.join(names[:3])}")
+    return known.log.sequences[names.index(user)]
+
+
+def best(run: Trained, known: Catalogue, history: Items, top: int, with_seen: bool = False) -> list[Hit]:
+    """The ``top`` items by h·e after ``history``; what it holds already is left out unless ``with_seen``.
+
+    Ties go to the lower item number, as in the evaluation.
+    """
+    scores = run.scores(history)  # [N + 1]
+    scores[0] = -torch.inf
+    if not with_seen:
+        scores[torch.from_numpy(history.astype(np.int64))] = -torch.inf
+    order = torch.argsort(scores, descending=True, stable=True)[:top].tolist()
+    return [
+        Hit(i, known.ids[i - 1], known.title(i), rank, float(scores[i]))
+        for rank, i in enumerate(order, start=1)
+        if scores[i] > -torch.inf
+    ]
+
+
+def named(history: Items, known: Catalogue) -> list[Item]:
+    """The items of a history with their ids and titles."""
+    return [Item(int(i), known.ids[i - 1], known.title(int(i))) for i in history]
+
+
+def as_json(run: Trained, known: Catalogue, history: Items, hits: Sequence[Hit]) -> dict[str, Any]:
+    """What ``--json`` prints."""
+    return {
+        "run": str(run.folder),
+        "data": known.name,
+        "history": [asdict(item) for item in named(history, known)],
+        "recommendations": [asdict(hit) for hit in hits],
+    }
+
+
+def shown(run: Trained, known: Catalogue, history: Items, hits: Sequence[Hit]) -> Group:
+    """The latest of the history, then the table of recommendations."""
+    # Some logs call their items by the title.
+    titles = any(title != known.ids[i - 1] for i, title in known.titles.items())
+    past, tops = Table(), Table()
+    tops.add_column("rank", justify="right")
+    for table in (past, tops):
+        table.add_column("item", justify="right" if known.ids[0].isdecimal() else "left")
+        if titles:
+            table.add_column("title", overflow="fold")
+    tops.add_column("score", justify="right")
+    if len(history) > SHOWN:
+        past.add_row("…", *([f"{len(history) - SHOWN} earlier"] if titles else []))
+    for item in named(history[-SHOWN:], known):
+        past.add_row(escape(item.id), *([escape(item.title)] if titles else []))
+    for hit in hits:
+        name = [escape(hit.title)] if titles else []
+        tops.add_row(str(hit.rank), escape(hit.id), *name, f"{hit.score:.3f}")
+    reads = run.config.model.max_len
+    limit = f"; the model reads the last {reads}" if len(history) > reads else ""
+    return Group(
+        Text(f"History of {len(history)}, oldest first{limit}:"),
+        past,
+        Text(f"Next, by {run.config.model.name} of {run.folder}:"),
+        tops if hits else Text("nothing is left to recommend"),
+    )

@@ -1,0 +1,108 @@
+"""A finished run, opened again: its settings, its model, and the catalogue it speaks about."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from client.ranking import score
+from common.config import RunConfig
+from common.data import CATALOGUE, Dataset, load, read_catalogue
+from common.data.types import Items
+from common.errors import CheckpointError, ConfigError, RunError
+from common.models import Layout, build_model, layout_of
+from common.settings import validate
+from common.tasks import GlobalModel
+
+MODEL = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Settings and parameters of a finished run."""
+
+    folder: Path
+    config: RunConfig
+    parameters: GlobalModel
+
+    @property
+    def num_items(self) -> int:
+        return self.parameters.table.shape[0] - 1
+
+    @property
+    def layout(self) -> Layout:
+        return layout_of(self.encoder())
+
+    def encoder(self) -> nn.Module:
+        """The encoder as a module that holds the trained parameters."""
+        module = build_model(self.config.model).eval()
+        module.load_state_dict(layout_of(module).unflatten(self.parameters.encoder))
+        return module
+
+    def scores(self, history: Items) -> Tensor:
+        """The score of every item after ``history``: float32 [N + 1], place 0 meaningless."""
+        with torch.no_grad():
+            return score(self.encoder(), self.parameters, [history], self.config.model.max_len)[0]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What the items are called: ``ids[i − 1]`` is the log's own id of item i, ``titles`` may lack some."""
+
+    name: str
+    ids: tuple[str, ...]
+    titles: Mapping[int, str]
+    log: Dataset | None = None
+
+    def title(self, number: int) -> str:
+        return self.titles.get(number, "")
+
+
+def open_run(folder: Path) -> Trained:
+    """The model that ``fedsieve run`` left in ``folder``.
+
+    Raises RunError where there is no finished run, CheckpointError for a damaged model.
+    """
+    path = folder / MODEL
+    if not path.is_file():
+        if (folder / "config.yaml").is_file():
+            raise RunError(f"the run in {folder} is not finished: fedsieve run --resume --out {folder}")
+        raise RunError(f"--run {folder}: no run there; expected a folder that `fedsieve run` wrote")
+    try:
+        with safe_open(path, framework="pt") as file:
+            config = validate(json.loads(file.metadata()["config"]))
+            parameters = GlobalModel(file.get_tensor("encoder"), file.get_tensor("item_table"))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, ConfigError) as error:
+        raise CheckpointError(f"{path} is damaged or of another version: {error}") from error
+    wanted = (layout_of(build_model(config.model)).total, config.model.dim)
+    found = (parameters.encoder.numel(), parameters.table.shape[-1])
+    if found != wanted:
+        raise CheckpointError(f"{path} is damaged: encoder size and width {found}, expected {wanted}")
+    if not all(bool(torch.isfinite(t).all()) for t in (parameters.encoder, parameters.table)):
+        raise RunError(f"the model in {folder} has values that are not finite: the run diverged")
+    return Trained(folder, config, parameters)
+
+
+def catalogue(run: Trained) -> Catalogue:
+    """The items of the run's data. Raises DataError, and RunError if it is not what the run had."""
+    data = run.config.data
+    file = Path(data.path).expanduser() if data.path else None
+    if file is not None and file.name == CATALOGUE:
+        frame = read_catalogue(file)
+        titles = {i: t for i, t in zip(frame["item"], frame["title"], strict=True) if t}
+        found = Catalogue(data.name, tuple(frame["id"]), titles)
+    else:
+        log = load(data.name, data.path)
+        found = Catalogue(log.name, log.item_ids, log.titles, log)
+    if len(found.ids) != run.num_items:
+        raise RunError(
+            f"the run in {run.folder} knows {run.num_items} items, {data.path or data.name} has "
+            f"{len(found.ids)}: it is not the log of this run"
+        )
+    return found

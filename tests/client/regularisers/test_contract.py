@@ -1,0 +1,177 @@
+"""What training relies on, of every term in the registry."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from client.cohort import Cohort
+from client.regularisers import REGULARISERS, Own, Regulariser, build_regularisers
+from common.config import ClientConfig, ModelConfig, TrainConfig
+from common.errors import ConfigError, UnknownName
+from common.models import initial
+from common.seeding import generator
+from common.settings import component
+from common.tasks import TrainTask
+from common.updates import DeviceUpdates
+from tests.client.regularisers.helpers import LENGTH, encoder, own
+from tests.client.samples import cohort as sample
+from tests.client.samples import task as sample_task
+
+EACH = pytest.mark.parametrize("name", sorted(REGULARISERS))
+TENSORS = [f.name for f in fields(Own) if f.name != "encode"]
+
+
+def made(name: str, **params: object) -> Regulariser:
+    return build_regularisers([component(name, **params)])[0]
+
+
+@EACH
+def test_one_penalty_a_position_in_proportion_to_the_weight(name: str) -> None:
+    mine = own()
+    single, double = (made(name, weight=w)(mine) for w in (1.0, 2.0))
+    assert single.shape == (LENGTH,)
+    assert bool((single >= 0).all())
+    assert float(single.max()) > 0
+    torch.testing.assert_close(double, 2 * single)
+    assert not bool(made(name, weight=0.0)(mine).any())
+
+
+@EACH
+def test_a_map_over_devices_equals_a_loop(name: str) -> None:
+    term = made(name)
+    devices = [own(items, seed=items) for items in (1, 3, 6, 8)]
+    stacked = [torch.stack([getattr(one, field) for one in devices]) for field in TENSORS]
+
+    def one(*tensors: Tensor) -> Tensor:
+        return term(Own(*tensors, devices[0].encode))
+
+    loop = torch.stack([term(device) for device in devices])
+    torch.testing.assert_close(vmap(one)(*stacked), loop)
+
+
+@EACH
+def test_the_gradient_is_that_of_finite_differences(name: str) -> None:
+    term, mine = made(name, weight=1.0), own()
+
+    def penalty(inputs: Tensor, rows: Tensor) -> Tensor:
+        hidden = mine.encode(inputs, mine.padding)
+        changed = replace(mine, inputs=inputs, rows=rows, hidden=hidden)
+        return torch.where(mine.padding, 0.0, term(changed)).sum()
+
+    leaves = (mine.inputs.clone().requires_grad_(), mine.rows.clone().requires_grad_())
+    assert torch.autograd.gradcheck(penalty, leaves)
+    penalty(*leaves).backward()
+    assert leaves[0].grad is not None
+    assert float(leaves[0].grad[~mine.padding].abs().max()) > 1e-4
+
+
+@EACH
+@pytest.mark.parametrize("items", [0, 1])
+@pytest.mark.parametrize("model", ["sasrec", "gru4rec"])
+def test_devices_of_nothing_and_of_one_item_have_finite_gradients(name: str, items: int, model: str) -> None:
+    module = encoder(model).requires_grad_()
+    mine = own(items, model=module)
+    hidden = mine.encode(mine.inputs, mine.padding)
+    total = torch.where(mine.padding, 0.0, made(name)(replace(mine, hidden=hidden))).sum()
+    assert bool(torch.isfinite(total))
+    if items == 0:
+        assert float(total.detach()) == 0.0
+    (total + 0.0 * hidden.sum()).backward()
+    assert all(bool(torch.isfinite(p.grad).all()) for p in module.parameters() if p.grad is not None)
+
+
+@EACH
+def test_a_term_that_runs_the_model_uses_chance_and_no_other_does(name: str) -> None:
+    term, mine = made(name), own(8)
+    found = [term(replace(mine, noise=torch.rand_like(mine.noise))) for _ in range(6)]
+    varied = any(not torch.equal(found[0], one) for one in found[1:])
+    assert varied == (term.passes > 0)
+    assert not term.timed  # as it comes; tau asks for times
+
+
+def updates(*terms: str, weight: float = 1.0, steps: int = 2) -> DeviceUpdates:
+    model_config = ModelConfig(dim=8, max_len=8, blocks=1, dropout=0.0)
+    model, _ = initial(model_config, 12, generator(0, "model"))
+    named = tuple(component(term, weight=weight) for term in terms)
+    task = TrainTask(
+        run="test",
+        round=1,
+        seed=0,
+        model=model,
+        items=torch.arange(1, 13, dtype=torch.int32),
+        log_q=torch.zeros(12),
+        devices=torch.tensor([0]),
+        model_config=model_config,
+        train_config=TrainConfig(local_steps=steps, local_lr=0.1),
+        client_config=ClientConfig(regularisers=named),
+    )
+    history = torch.randperm(12, generator=torch.Generator().manual_seed(1))[:6].int().numpy() + 1
+    return Cohort(task, [0], [history]).train()
+
+
+@EACH
+def test_every_term_changes_two_local_steps_and_weight_zero_changes_nothing(name: str) -> None:
+    plain = updates()
+    assert torch.equal(updates(name, weight=0.0).encoder, plain.encoder)
+    assert not torch.allclose(updates(name).encoder, plain.encoder, atol=1e-6)
+
+
+@EACH
+@pytest.mark.parametrize("negatives", ["slice", "device"])
+def test_weight_zero_changes_nothing_under_dropout_and_for_every_length(name: str, negatives: str) -> None:
+    """What a term draws must not move the dropout of any device."""
+    plain = sample_task(local_steps=2, negatives=negatives, window="random")
+    terms = ClientConfig(regularisers=(component(name, weight=0.0),))
+    expected, found = sample(plain).train(), sample(replace(plain, client_config=terms)).train()
+    torch.testing.assert_close(found.encoder, expected.encoder, rtol=0, atol=1e-6)
+    torch.testing.assert_close(found.rows, expected.rows, rtol=0, atol=1e-6)
+
+
+@EACH
+def test_a_device_trains_alone_as_it_does_among_others(name: str) -> None:
+    """What it draws is its own, and its neighbours in the map do not reach it."""
+    terms = ClientConfig(regularisers=(component(name, weight=0.5),))
+    task = replace(sample_task(local_steps=2, window="random"), client_config=terms)
+    together = sample(task)
+    updates = together.train()
+    for i in (1, 3, 8):
+        alone = Cohort(task, [i], [together.sequences[i]]).train()
+        torch.testing.assert_close(alone.encoder[0], updates.encoder[i], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(alone.rows[0], updates.rows[i], rtol=1e-4, atol=1e-5)
+    assert float(updates.encoder[8].abs().max()) > 1e-3
+
+
+def test_the_anchor_is_silent_in_the_first_step_and_holds_the_device_back_later() -> None:
+    torch.testing.assert_close(updates("anchor", steps=1).encoder, updates(steps=1).encoder)
+    free = updates(steps=8)
+    held = updates("anchor", weight=0.2, steps=8)
+    assert float(held.encoder.norm()) < float(free.encoder.norm())
+
+
+def test_unknown_terms_and_parameters_name_the_valid_ones() -> None:
+    with pytest.raises(UnknownName, match="valid: anchor, coherence, distillation"):
+        build_regularisers([component("smooth")])
+    with pytest.raises(ConfigError, match="valid: weight"):
+        build_regularisers([component("anchor", strength=1)])
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        *((name, {"weight": -1.0}) for name in sorted(REGULARISERS)),
+        ("coherence", {"tau": -1.0}),
+        ("order_consistency", {"block": 1}),
+        ("two_views", {"crop": 1.5}),
+        ("two_views", {"block": 1}),
+        ("distillation", {"mask": -0.1}),
+        ("distillation", {"temperature": 0.0}),
+    ],
+)
+def test_invalid_parameters_are_settings_errors(name: str, params: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=name):
+        made(name, **params)
