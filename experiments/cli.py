@@ -1,4 +1,4 @@
-"""``fedsieve``: run, data, list, demo."""
+"""``fedsieve``: run, report, data, list, demo."""
 
 from __future__ import annotations
 
@@ -82,6 +82,25 @@ def grpc_demo(
     from experiments.grpc_demo import show
 
     show(out or _fresh(Path("runs"), "grpc-demo"), nodes, malicious, stock, overrides or [])
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="folder that fedsieve compare wrote")],
+    images: Annotated[bool, typer.Option(help="write every plot as PNG and SVG too")] = True,
+) -> None:
+    """The page, plots and tables of a comparison."""
+    from experiments.report.tables import terminal
+    from experiments.report.writing import write_grid_report
+
+    written = write_grid_report(folder, images)
+    console = Console()
+    for main in written.main:
+        console.print(terminal(main, console.width))
+    for note in written.notes:
+        console.print(note, markup=False)
+    plots = f", {len(written.images)} plots in {folder / 'plots'}/" if images else ""
+    console.print(f"Report in {written.page}{plots}, {len(written.tables)} tables in {folder / 'tables'}/")
 
 
 @app.command("list")
