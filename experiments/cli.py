@@ -93,8 +93,9 @@ def report(
     from experiments.report.tables import terminal
     from experiments.report.writing import write_grid_report
 
-    written = write_grid_report(folder, images)
     console = Console()
+    with console.status("Drawing"):
+        written = write_grid_report(folder, images)
     for main in written.main:
         console.print(terminal(main, console.width))
     for note in written.notes:

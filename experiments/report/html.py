@@ -88,7 +88,9 @@ def _cell(value: Value, column: Column, is_text: bool, top: float | None) -> str
     key = escape(value) if is_text and isinstance(value, str) else "" if own is None else f"{own:.10g}"
     words = shown(value, column)
     name = "text long" if is_text and len(words) > LONG else "text" if is_text else ""
-    inner = f"<b>{escape(words)}</b>" if top is not None and own == top else escape(words)
+    mean, sign, half = escape(words).partition(" ± ")
+    inner = f"{mean}<span class='half'> ± {half}</span>" if sign else mean
+    inner = f"<b>{inner}</b>" if top is not None and own == top else inner
     return f"<td{_text(is_text, name)} data-v='{key}'>{inner}</td>"
 
 

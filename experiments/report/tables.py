@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -9,6 +10,7 @@ from typing import Literal
 from rich.box import SIMPLE_HEAD
 from rich.table import Table as RichTable
 
+from experiments.report.naming import slug
 from experiments.report.statistics import Estimate
 
 Value = str | float | Estimate | None
@@ -97,7 +99,7 @@ def latex(table: Table) -> str:
     spec = "".join("l" if _left(table, j) else "r" for j in range(width))
     rows = [
         " & ".join(cells) + r" \\"
-        for cells in _cells(table, r" $\pm$ ", escape_latex, r"\textbf{{{}}}".format)
+        for cells in _cells(table, r" $\pm$ ", _latex_cell, r"\textbf{{{}}}".format)
     ]
     if table.floors:
         rows.insert(len(table.rows), r"\midrule")
@@ -114,7 +116,13 @@ def latex(table: Table) -> str:
         body = [r"\resizebox{\linewidth}{!}{%", *body, "}"]
     caption = escape_latex(f"{table.full}. {table.note}".strip().rstrip(".") + ".")
     uses = "% needs \\usepackage{booktabs}" + (" and \\usepackage{graphicx}" if width > 8 else "")
-    top = [uses, r"\begin{table}", r"\centering", rf"\caption{{{caption}}}", rf"\label{{tab:{table.name}}}"]
+    top = [
+        uses,
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{caption}}}",
+        rf"\label{{tab:{slug(table.place)}-{table.name}}}",
+    ]
     return "\n".join([*top, *body, r"\end{table}"]) + "\n"
 
 
@@ -127,8 +135,9 @@ def terminal(table: Table, width: int) -> RichTable:
     rows = _cells(table, " ± ", _rich, "[bold]{}[/bold]".format)
     for j, column in enumerate(table.columns):
         plain = [shown(row[j], column) for row in (*table.rows, *table.floors)]
-        whole = max(map(len, [*column.title.split(), *(plain if j else ())]))  # names may wrap, numbers not
-        drawn.add_column(column.title, justify="left" if _left(table, j) else "right", min_width=whole)
+        whole = max(map(len, [*column.title.split(), *plain]))  # heads and names may wrap, numbers not
+        side: Literal["left", "right"] = "left" if _left(table, j) else "right"
+        drawn.add_column(column.title, justify=side, width=whole if j else None, overflow="fold")
     for i, cells in enumerate(rows):
         if i == len(table.rows):
             drawn.add_section()
@@ -192,6 +201,10 @@ SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "Δ": r"$\Delta$",
     "\n": " ",
 }
+
+
+def _latex_cell(text: str) -> str:
+    return re.sub(r"^-(?=\d)", "$-$", escape_latex(text))
 
 
 def escape_latex(text: str) -> str:
