@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from experiments.report.comparisons import overall
+from experiments.report.naming import percent
 from experiments.report.section import ER, HR, NDCG, RETAINED, Section
 from experiments.report.statistics import LEVEL
 from experiments.report.tables import Column, Table, Value
 from experiments.report.tradeoff import worst
 
-CI = f"± is the {LEVEL:.0%} confidence interval (t) over seeds".replace("%", " %")
+CI = f"± is the {percent(LEVEL)} confidence interval (t) over seeds"
 
 
 def main_table(section: Section) -> Table:

@@ -107,7 +107,7 @@ def _lines(axes: Axes, plot: Lines) -> None:
             high = [min(1.0, p.high) for p in line.points]
             axes.fill_between(line.x, low, high, color=colour, alpha=0.18, linewidth=0)
     axes.set(xlabel=plot.x, ylabel=plot.y)
-    _legend(axes)
+    _legend(axes, -1)  # the first is drawn last, above the others
 
 
 def _scatter(axes: Axes, plot: Scatter) -> None:
@@ -148,6 +148,8 @@ def _ranks(axes: Axes, plot: Ranks) -> None:
         _legend(axes)
 
 
-def _legend(axes: Axes) -> None:
-    if axes.get_legend_handles_labels()[1]:
-        axes.figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+def _legend(axes: Axes, step: int = 1) -> None:
+    handles, names = axes.get_legend_handles_labels()
+    if names:
+        place = {"loc": "outside lower center", "ncols": 4, "fontsize": 8, "frameon": False}
+        axes.figure.legend(handles[::step], names[::step], **place)

@@ -34,7 +34,7 @@ def _line(line: Line) -> list[Spec]:
     mean = {
         "type": "scatter",
         "mode": "lines",
-        "name": line.name,
+        "name": escape(line.name),
         "legendgroup": line.name,
         "showlegend": not grey,
         "opacity": 0.45 if grey else 1,
@@ -156,10 +156,10 @@ def _series(one: Series, plot: Ranks) -> Spec:
     kept = [(n, v) for n, v in zip(plot.names, one.values, strict=True) if v is not None]
     colour = COLOURS[one.colour]
     found: Spec = {
-        "name": one.name,
+        "name": escape(one.name),
         "showlegend": len(plot.series) > 1,
         "x": [_short(v.mean) for _, v in kept],
-        "y": [n for n, _ in kept],
+        "y": [escape(n) for n, _ in kept],
         "hovertemplate": f"%{{y}}, {escape(one.name)}: %{{x:.4g}}<extra></extra>",
         "marker": {"color": colour},
     }

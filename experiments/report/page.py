@@ -11,7 +11,7 @@ from experiments.report.curves import Curves, learning
 from experiments.report.defence import cost, rejections, rows, weights
 from experiments.report.heatmaps import exposure, retained
 from experiments.report.interactive import Spec
-from experiments.report.naming import slug
+from experiments.report.naming import percent, slug
 from experiments.report.plots import Figure
 from experiments.report.reading import Grid
 from experiments.report.section import ER, Section
@@ -107,7 +107,7 @@ def _protocol(grid: Grid, parts: Sequence[Part]) -> str:
         shown.append(f"and {len(found) - PROTOCOLS} more, see protocol in results.csv")
     seeds = sorted({seed for one in parts for seed in one.section.seeds})
     done = sum(cell.done for cell in grid.cells)
-    interval = f"mean ± {LEVEL:.0%} confidence interval" if len(seeds) > 1 else "one seed: no interval"
+    interval = f"mean ± {percent(LEVEL)} confidence interval" if len(seeds) > 1 else "one seed: no interval"
     facts = (
         f"{done} finished cells, {len(grid.cells) - done} failed; "
         f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))} ({interval}). "

@@ -97,13 +97,13 @@ class Section:
 
     @cached_property
     def attacks(self) -> tuple[Condition, ...]:
-        """Conditions with an attack, the hardest first within a share."""
+        """Conditions with an attack: the largest share first, and within a share the hardest."""
         harm = {
             c: [v for s in self._names for v in self.by_seed(s, c, self.quality).values()]
             for c in {c for _, c in self.runs if not c.clean}
         }
         mean = {c: math.fsum(v) / len(v) if v else math.inf for c, v in harm.items()}
-        return tuple(sorted(harm, key=lambda c: (c.share or 0, mean[c], c.attack)))
+        return tuple(sorted(harm, key=lambda c: (-(c.share or 0), mean[c], c.attack)))
 
     @cached_property
     def shares(self) -> tuple[float | None, ...]:

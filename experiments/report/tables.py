@@ -116,13 +116,8 @@ def latex(table: Table) -> str:
         body = [r"\resizebox{\linewidth}{!}{%", *body, "}"]
     caption = escape_latex(f"{table.full}. {table.note}".strip().rstrip(".") + ".")
     uses = "% needs \\usepackage{booktabs}" + (" and \\usepackage{graphicx}" if width > 8 else "")
-    top = [
-        uses,
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{caption}}}",
-        rf"\label{{tab:{slug(table.place)}-{table.name}}}",
-    ]
+    label = rf"\label{{tab:{slug(table.place)}-{table.name}}}"
+    top = [uses, r"\begin{table}", r"\centering", rf"\caption{{{caption}}}", label]
     return "\n".join([*top, *body, r"\end{table}"]) + "\n"
 
 
@@ -152,7 +147,9 @@ def _narrow(table: Table) -> Table:
         [[v.mean if isinstance(v := row[j], Estimate) else v for j in kept] for row in found]
         for found in (table.rows, table.floors)
     )
-    return replace(table, columns=[table.columns[j] for j in kept], rows=rows, floors=floors)
+    columns = [table.columns[j] for j in kept]
+    note = re.sub(r"^± [^.]*\. ", "", table.note)
+    return replace(table, columns=columns, rows=rows, floors=floors, note=note)
 
 
 def _cells(table: Table, between: str, escape: Callable[[str], str], bold: Bold) -> list[list[str]]:
