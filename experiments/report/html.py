@@ -25,7 +25,7 @@ def frame(title: str, body: str, style: Iterable[str] = (), head: str = "") -> s
     return f"""<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title><link rel="icon" href="data:,"><style>{sheets}</style>{head}</head>
+<title>{escape(title)}</title><style>{sheets}</style>{head}</head>
 <body>
 {body}
 </body></html>

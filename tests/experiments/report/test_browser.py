@@ -21,7 +21,6 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found; apt-get install chromium")
-Page = "sync_api.Page"
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +60,9 @@ def browser() -> Iterator[sync_api.Browser]:
         opened.close()
 
 
-@pytest.fixture(params=[(1280, "light"), (1280, "dark"), (390, "light")], ids=["light", "dark", "phone"])
+@pytest.fixture(
+    scope="module", params=[(1280, "light"), (1280, "dark"), (390, "light")], ids=["light", "dark", "phone"]
+)
 def page(request: pytest.FixtureRequest, browser: sync_api.Browser, report: Path) -> Iterator[sync_api.Page]:
     """An open page; whatever it logs or asks for besides itself fails the test."""
     width, scheme = request.param
@@ -91,9 +92,11 @@ def test_every_plot_is_drawn_whatever_is_chosen(page: sync_api.Page) -> None:
             if figure.locator(".chart").count():
                 marks = figure.locator(".chart .main-svg .trace path, .chart .main-svg .points path")
                 assert marks.count() > 0, (figure.get_attribute("id"), option)
-                box = figure.locator(".chart .plot").first.bounding_box()
-                assert box is not None
-                assert min(box["width"], box["height"]) > 0
+                spread = marks.evaluate_all(
+                    """found => found.map(one => one.getBoundingClientRect()).reduce(
+                         (most, box) => Math.max(most, box.width, box.height), 0)"""
+                )
+                assert spread > 3, (figure.get_attribute("id"), option)
             else:
                 assert figure.locator(".heat:visible tbody td").count() >= 9
                 assert figure.locator("[data-variant]:visible").count() == 1
@@ -123,6 +126,7 @@ def test_text_stands_out_from_the_page(page: sync_api.Page) -> None:
         "([one, old]) => getComputedStyle(document.querySelector(one)).fill !== old",
         arg=[".chart .xtick text", colour],
     )
+    page.emulate_media(color_scheme="dark" if dark else "light")
 
 
 def column(table: sync_api.Locator, number: int) -> list[str]:
