@@ -8,7 +8,8 @@ from html import escape
 
 from plotly.offline import get_plotlyjs
 
-from experiments.report.interactive import Spec, heat, spec
+from experiments.report.heat import heat
+from experiments.report.interactive import Spec, spec
 from experiments.report.look import text
 from experiments.report.plots import Figure, Heatmap
 from experiments.report.tables import Column, Table, Value, number, shown

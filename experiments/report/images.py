@@ -9,8 +9,7 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from experiments.report.interactive import brief
-from experiments.report.look import COLOURS, GREY, ink, scaled
+from experiments.report.look import COLOURS, GREY, brief, ink, scaled
 from experiments.report.plots import Heatmap, Lines, Plot, Ranks, Scatter
 
 Axes = Any

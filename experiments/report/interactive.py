@@ -1,13 +1,12 @@
-"""Plots for the page: plotly's figures as plain data, and heatmaps as tables that a phone can read."""
+"""Plots for the page, as the plain data that plotly.js draws."""
 
 from __future__ import annotations
 
 from html import escape
 from typing import Any
 
-from experiments.report.look import COLOURS, GREY, ink, scaled
-from experiments.report.plots import Heatmap, Line, Lines, Point, Ranks, Scatter, Series
-from experiments.report.statistics import Estimate
+from experiments.report.look import COLOURS, GREY
+from experiments.report.plots import Line, Lines, Point, Ranks, Scatter, Series
 
 Spec = dict[str, Any]
 DASHES = ("dot", "dashdot", "dash")
@@ -169,39 +168,6 @@ def _series(one: Series, plot: Ranks) -> Spec:
         array = [_short(v.half or 0.0) for _, v in kept]
         found["error_x"] = {"array": array, "thickness": 1, "width": 2, "color": GREY}
     return found | {"type": "bar", "orientation": "h"}
-
-
-def heat(plot: Heatmap) -> str:
-    """A table: the first column stays while the rest scrolls, and each cell says its number."""
-    heads = "".join(f"<th scope='col'><span>{escape(c)}</span></th>" for c in plot.columns)
-    rows = []
-    for name, cells in zip(plot.rows, plot.cells, strict=True):
-        mark = " class='ours'" if name in plot.strong else ""
-        rows.append(
-            f"<tr{mark}><th scope='row'>{escape(name)}</th>{''.join(_cell(c, plot) for c in cells)}</tr>"
-        )
-    return (
-        f"<div class='wide heat'><table aria-label='{escape(plot.title)}'><thead><tr><th></th>{heads}</tr>"
-        f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
-def _cell(found: Estimate | None, plot: Heatmap) -> str:
-    if found is None:
-        return "<td class='none'>–</td>"
-    colour = scaled(found.mean, plot.worst, plot.best)
-    title = f"{found.mean:.4f}" + (f" ± {found.half:.4f}" if found.half is not None else "")
-    style = f"background:{colour};color:{ink(colour)}"
-    return f"<td style='{style}' title='{title}, {found.n} seeds'>{brief(found.mean)}</td>"
-
-
-def brief(value: float) -> str:
-    """Two decimals without the leading zero, as tables of papers have them."""
-    return (
-        f"{value:.2f}".replace("0.", ".", 1)
-        if abs(value) < 1 and f"{value:.2f}" != "1.00"
-        else f"{value:.2f}"
-    )
 
 
 def _layout(x: str, y: str, height: int) -> Spec:

@@ -30,6 +30,15 @@ def ink(colour: str) -> str:
     return "#000000" if luminance > 0.179 else "#ffffff"
 
 
+def brief(value: float) -> str:
+    """Two decimals without the leading zero, as tables of papers have them."""
+    return (
+        f"{value:.2f}".replace("0.", ".", 1)
+        if abs(value) < 1 and f"{value:.2f}" != "1.00"
+        else f"{value:.2f}"
+    )
+
+
 def _rgb(colour: str) -> tuple[int, int, int]:
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 

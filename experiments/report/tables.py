@@ -1,4 +1,4 @@
-"""A table as data, and as Markdown, LaTeX (booktabs) and for the terminal."""
+"""A table as data, and for the terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Literal
 from rich.box import SIMPLE_HEAD
 from rich.table import Table as RichTable
 
-from experiments.report.naming import slug
 from experiments.report.statistics import Estimate
 
 Value = str | float | Estimate | None
@@ -84,54 +83,17 @@ def shown(value: Value, column: Column, between: str = " ± ") -> str:
     return value if isinstance(value, str) else column.show(value)
 
 
-def markdown(table: Table) -> str:
-    """GitHub's pipe table under its title, with the note below."""
-    head = "| " + " | ".join(_pipes(c.title) for c in table.columns) + " |"
-    rule = "|" + "".join(":--|" if _left(table, j) else "--:|" for j in range(len(table.columns)))
-    rows = ["| " + " | ".join(cells) + " |" for cells in _cells(table, " ± ", _pipes, "**{}**".format)]
-    note = f"\n{table.note}\n" if table.note else ""
-    return "\n".join([f"### {table.full}", "", head, rule, *rows]) + "\n" + note
-
-
-def latex(table: Table) -> str:
-    """A ``table`` environment with booktabs rules; one wider than eight columns is scaled (graphicx)."""
-    width = len(table.columns)
-    spec = "".join("l" if _left(table, j) else "r" for j in range(width))
-    rows = [
-        " & ".join(cells) + r" \\"
-        for cells in _cells(table, r" $\pm$ ", _latex_cell, r"\textbf{{{}}}".format)
-    ]
-    if table.floors:
-        rows.insert(len(table.rows), r"\midrule")
-    body = [
-        rf"\begin{{tabular}}{{{spec}}}",
-        r"\toprule",
-        " & ".join(escape_latex(c.title) for c in table.columns) + r" \\",
-        r"\midrule",
-        *rows,
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
-    if width > 8:
-        body = [r"\resizebox{\linewidth}{!}{%", *body, "}"]
-    caption = escape_latex(f"{table.full}. {table.note}".strip().rstrip(".") + ".")
-    uses = "% needs \\usepackage{booktabs}" + (" and \\usepackage{graphicx}" if width > 8 else "")
-    label = rf"\label{{tab:{slug(table.place)}-{table.name}}}"
-    top = [uses, r"\begin{table}", r"\centering", rf"\caption{{{caption}}}", label]
-    return "\n".join([*top, *body, r"\end{table}"]) + "\n"
-
-
 def terminal(table: Table, width: int) -> RichTable:
     """For rich; without the half widths where ``width`` characters do not hold them."""
     if width < 15 * len(table.columns):
         table = _narrow(table)
     drawn = RichTable(title=table.full, caption=table.note or None, box=SIMPLE_HEAD, show_edge=False)
     drawn.padding = (0, 1, 0, 0)
-    rows = _cells(table, " ± ", _rich, "[bold]{}[/bold]".format)
+    rows = cell_texts(table, " ± ", _rich, "[bold]{}[/bold]".format)
     for j, column in enumerate(table.columns):
         plain = [shown(row[j], column) for row in (*table.rows, *table.floors)]
         whole = max(map(len, [*column.title.split(), *plain]))  # heads and names may wrap, numbers not
-        side: Literal["left", "right"] = "left" if _left(table, j) else "right"
+        side: Literal["left", "right"] = "left" if is_text(table, j) else "right"
         drawn.add_column(column.title, justify=side, width=whole if j else None, overflow="fold")
     for i, cells in enumerate(rows):
         if i == len(table.rows):
@@ -152,7 +114,8 @@ def _narrow(table: Table) -> Table:
     return replace(table, columns=columns, rows=rows, floors=floors, note=note)
 
 
-def _cells(table: Table, between: str, escape: Callable[[str], str], bold: Bold) -> list[list[str]]:
+def cell_texts(table: Table, between: str, escape: Callable[[str], str], bold: Bold) -> list[list[str]]:
+    """Every cell as text, floors last: escaped, the sign between mean and half width as ``between``."""
     best = table.best()
     found: list[list[str]] = []
     for row in (*table.rows, *table.floors):
@@ -171,39 +134,9 @@ def _parts(text: str) -> list[str | None]:
     return [left, None, right] if sign else [text]
 
 
-def _left(table: Table, j: int) -> bool:
+def is_text(table: Table, j: int) -> bool:
     return all(isinstance(row[j], str) for row in (*table.rows, *table.floors))
-
-
-def _pipes(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", r"\|").replace("\n", " ").replace("_", r"\_")
 
 
 def _rich(text: str) -> str:
     return text.replace("[", r"\[")
-
-
-SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "–": "--",
-    "−": "$-$",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "≤": r"$\leq$",
-    "≥": r"$\geq$",
-    "<": "$<$",
-    ">": "$>$",
-    "Δ": r"$\Delta$",
-    "\n": " ",
-}
-
-
-def _latex_cell(text: str) -> str:
-    return re.sub(r"^-(?=\d)", "$-$", escape_latex(text))
-
-
-def escape_latex(text: str) -> str:
-    """Every character that LaTeX would read as a command, and the signs that a plain font lacks."""
-    return "".join(SPECIAL.get(c, c) for c in text)

@@ -10,10 +10,11 @@ from PIL import Image
 
 from experiments.report.curves import Curves, bands, learning, palette
 from experiments.report.defence import cost, rejections, relative_weight, rows, weights
+from experiments.report.heat import heat
 from experiments.report.heatmaps import exposure, retained
 from experiments.report.images import save
-from experiments.report.interactive import brief, heat, spec
-from experiments.report.look import SCALE, ink, scaled
+from experiments.report.interactive import spec
+from experiments.report.look import SCALE, brief, ink, scaled
 from experiments.report.naming import Condition
 from experiments.report.plots import Figure, Heatmap, Line, Lines, Plot, Point, Ranks, Scatter, Series
 from experiments.report.reading import read_grid

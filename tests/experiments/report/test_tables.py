@@ -7,8 +7,9 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from experiments.report.markup import escape_latex, latex, markdown
 from experiments.report.statistics import Estimate
-from experiments.report.tables import Column, Table, escape_latex, latex, markdown, shown, terminal
+from experiments.report.tables import Column, Table, shown, terminal
 
 COLUMNS = [
     Column("Strategy"),
