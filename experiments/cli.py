@@ -1,4 +1,4 @@
-"""``fedsieve``: run, recommend, export, data, list, demo."""
+"""``fedsieve``: run, compare, report, recommend, export, data, list, demo."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from common.errors import FedSieveError
-from experiments.grid_cli import compare
+from experiments.grid_cli import compare, report
 from experiments.model_cli import export, recommend
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -92,6 +92,7 @@ def grpc_demo(
 
 
 app.command()(compare)
+app.command()(report)
 app.command()(recommend)
 app.command()(export)
 

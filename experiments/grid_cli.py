@@ -1,4 +1,4 @@
-"""``fedsieve compare``: the door to grids of runs."""
+"""``fedsieve compare`` and ``fedsieve report``: the doors to grids of runs."""
 
 from __future__ import annotations
 
@@ -22,8 +22,28 @@ def compare(
     """Strategies × attacks × shares × seeds in one table."""
     from experiments.compare.command import compare as run_grid
 
-    console = Console()
-    if failed := run_grid(grid, out, console, workers, memory):
-        console.print(f"{failed} cells failed; the column `error` of {out}/results.csv says why")
+    failed = run_grid(grid, out, Console(), workers, memory)
+    report(out, images=False)
+    if failed:
+        Console().print(f"{failed} cells failed; the column `error` of {out}/results.csv says why")
         raise typer.Exit(1)
-    console.print(f"Results in {out}/ (results.csv, results.parquet, cells/)")
+    Console().print(f"Numbers in {out}/results.csv and .parquet; plots as PNG and SVG: fedsieve report {out}")
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="folder that fedsieve compare wrote")],
+    images: Annotated[bool, typer.Option(help="write every plot as PNG and SVG too")] = True,
+) -> None:
+    """The page, plots and tables of a comparison."""
+    from experiments.report.tables import terminal
+    from experiments.report.writing import write_grid_report
+
+    console = Console()
+    with console.status("Drawing"):
+        written = write_grid_report(folder, images)
+    for main in written.main:
+        console.print(terminal(main, console.width))
+    for note in written.notes:
+        console.print(note, markup=False)
+    plots = f", {len(written.images)} plots in {folder / 'plots'}/" if images else ""
+    console.print(f"Report in {written.page}{plots}, {len(written.tables)} tables in {folder / 'tables'}/")

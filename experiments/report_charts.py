@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-COLOURS = ("#3f86d9", "#e0803a", "#2fa08f", "#c75590", "#8d72d6", "#a3963a", "#d2544f", "#5f9e3e")
-"""Read on white and on near-black."""
+from experiments.report.look import COLOURS
 
 BINS = 40
 CONFIG = {"displayModeBar": False, "responsive": True}

@@ -21,16 +21,18 @@ class PopularityCap:
     û is the mean user direction: honest negatives are pushed against the user's state, so
     −û ∝ EMA_decay Σ_u Σ_i g_ui over the weak row updates ‖g_ui‖ < weak·c (c the size of one interaction).
     Who promotes a cold item to everyone must raise e_i·û, whatever the way there. Ranks are of the
-    server's own estimate, equal ones share the highest; a row above its cap keeps what it has.
+    server's own estimate, equal ones share the highest. A row above its cap loses the share ``pull`` of its
+    excess each time it is trained: who turns the encoder towards a row lifts it without touching it.
     """
 
     top: float = 0.98
-    margin: float = 0.1
+    margin: float = 0.01
     weak: float = 0.1
     decay: float = 0.8
+    pull: float = 0.1
 
     def __post_init__(self) -> None:
-        unit(margin=self.margin, decay=self.decay)
+        unit(margin=self.margin, decay=self.decay, pull=self.pull)
         positive(top=self.top, weak=self.weak)
         if self.top > 1:
             raise ValueError(f"top must lie in (0, 1], given {self.top}")
@@ -53,7 +55,8 @@ class PopularityCap:
         table = table.index_copy(0, index - 1, new).double()
         place = (ranks(evidence.popularity)[index - 1] + self.margin).clamp(max=self.top)  # [K]
         cap = torch.quantile(table, place).float()  # [K]
-        excess = (new - torch.maximum(cap, old)).clamp(min=0)  # [K]
+        held = torch.maximum(cap, old - self.pull * (old - cap))  # [K]
+        excess = (new - held).clamp(min=0)  # [K]
         rows = torch.where(excess[:, None] > 0, delta.rows - excess[:, None] * user, delta.rows)
         return replace(delta, rows=rows), {"push": push}, {"popularity_cap.clipped": share(excess > 0)}
 

@@ -15,7 +15,7 @@ from experiments.pool import Event, Job
 from tests.server.federation import config
 
 JOB = Job("k", "mean · alie", config("train.rounds=40"), Path("nowhere"))
-ROW = {"test.ndcg@10": 0.1234, "er@10": 0.25, "seconds": 7.4}
+ROW = {"valid.ndcg@10": 0.1234, "er@10": 0.25, "seconds": 7.4}
 
 
 def test_a_terminal_sees_what_runs_and_what_has_ended() -> None:
@@ -33,7 +33,7 @@ def test_a_terminal_sees_what_runs_and_what_has_ended() -> None:
         display.ended(Event("failed", JOB, text="no disk"), None)
         console.print(display._picture())
     assert "3 of 3 cells, 1 failed" in out.getvalue()
-    assert "NDCG@10 0.1234 ER@10 25.0% (7 s)" in out.getvalue()
+    assert "valid NDCG@10 0.1234 ER@10 25.0% (7 s)" in out.getvalue()
     assert "failed: no disk" in out.getvalue()
 
 
@@ -45,12 +45,12 @@ def test_elsewhere_every_ended_cell_is_a_line() -> None:
         display.warmed(Event("failed", JOB, text="[no] disk"))
         display.ended(Event("failed", JOB, text="no disk"), None)
     lines = out.getvalue().splitlines()
-    assert lines[0].startswith("[1/2] mean · alie: NDCG@10 0.1234 ER@10 25.0% (7 s); about ")
+    assert lines[0].startswith("[1/2] mean · alie: valid NDCG@10 0.1234 ER@10 25.0% (7 s); about ")
     assert lines[1:] == ["mean · alie: failed: [no] disk", "[2/2] mean · alie: failed: no disk"]
 
 
 def test_figures_without_exposure() -> None:
-    assert figures({"test.ndcg@10": 0.5, "er@10": None, "seconds": 2}) == "NDCG@10 0.5000 (2 s)"
+    assert figures({"valid.ndcg@10": 0.5, "er@10": None, "seconds": 2}) == "valid NDCG@10 0.5000 (2 s)"
 
 
 @pytest.mark.parametrize(

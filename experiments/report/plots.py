@@ -1,0 +1,96 @@
+"""What a plot shows, free of any drawing library: the page and the image files draw from the same records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from experiments.report.statistics import Estimate
+
+Row = Sequence[Estimate | None]
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """``cells[r][c]``; colour runs from ``worst`` (orange) to ``best`` (blue), beyond them it stays."""
+
+    title: str
+    rows: Sequence[str]
+    columns: Sequence[str]
+    cells: Sequence[Row]
+    worst: float
+    best: float
+    strong: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Line:
+    """A mean over seeds by round; ``colour`` indexes the palette, None draws it thin and grey."""
+
+    name: str
+    x: Sequence[float]
+    points: Sequence[Estimate]
+    colour: int | None = None
+
+
+@dataclass(frozen=True)
+class Lines:
+    title: str
+    x: str
+    y: str
+    lines: Sequence[Line]
+
+
+@dataclass(frozen=True)
+class Point:
+    """``front``: no other point beats it in both. ``strong`` points are ours."""
+
+    name: str
+    x: Estimate
+    y: Estimate
+    front: bool = False
+    strong: bool = False
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Better is to the right and up; ``marks`` are vertical lines with a name."""
+
+    title: str
+    x: str
+    y: str
+    points: Sequence[Point]
+    marks: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Series:
+    name: str
+    values: Row
+    colour: int = 0
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Names down the side, one mark a series and name: bars, or dots where 0 is no natural start."""
+
+    title: str
+    x: str
+    names: Sequence[str]
+    series: Sequence[Series]
+    dots: bool = False
+    mark: float | None = None
+
+
+Plot = Heatmap | Lines | Scatter | Ranks
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One place on the page: a plot, or several of the same kind to choose from."""
+
+    name: str
+    title: str
+    note: str
+    variants: Mapping[str, Plot]
+    choice: str = ""

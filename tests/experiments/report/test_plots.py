@@ -1,0 +1,251 @@
+"""What the plots of a section show, on the page and as images."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from experiments.report.curves import Curves, bands, learning, palette
+from experiments.report.defence import cost, rejections, relative_weight, rows, weights
+from experiments.report.heat import heat
+from experiments.report.heatmaps import exposure, retained
+from experiments.report.images import save
+from experiments.report.interactive import spec
+from experiments.report.look import SCALE, brief, ink, scaled
+from experiments.report.naming import Condition
+from experiments.report.plots import Figure, Heatmap, Line, Lines, Plot, Point, Ranks, Scatter, Series
+from experiments.report.reading import read_grid
+from experiments.report.section import NDCG, Section, sections
+from experiments.report.statistics import Estimate
+from experiments.report.tradeoff import tradeoff, worst
+from tests.experiments.report import samples
+from tests.experiments.report.samples import Shape, write
+
+NAN = Condition("nan", 0.2)
+
+
+def section_of(folder: Path, shape: Shape) -> Section:
+    return sections(read_grid(write(folder, samples.rows(shape))))[0][0]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("grid")
+
+
+@pytest.fixture(scope="module")
+def section(folder: Path) -> Section:
+    return section_of(folder, Shape(shares=(0.05, 0.2)))
+
+
+def plots(figure: Figure | None) -> dict[str, Plot]:
+    assert figure is not None
+    return dict(figure.variants)
+
+
+def test_heatmaps_hold_the_estimates_by_share(section: Section) -> None:
+    found = plots(retained(section))
+    assert list(found) == ["20 %", "5 %"]
+    plot = found["20 %"]
+    assert isinstance(plot, Heatmap)
+    assert plot.columns[0] == "control"
+    assert set(plot.columns[1:]) == {"sign_flip", "label_to_target", "nan"}
+    at = plot.cells[plot.rows.index("krum")][plot.columns.index("nan")]
+    assert at == section.estimate("krum", NAN, "retained")
+    assert plot.strong == {"sieve"}
+    mean = plot.cells[plot.rows.index("mean")][0]
+    assert mean is not None
+    assert mean.mean == pytest.approx(1.0)
+
+
+def test_exposure_is_of_attacks_that_promote(section: Section) -> None:
+    for plot in plots(exposure(section)).values():
+        assert isinstance(plot, Heatmap)
+        assert list(plot.columns) == ["control", "label_to_target"]
+        assert (plot.worst, plot.best) == (1.0, 0.0)
+
+
+def test_a_grid_without_attacks_or_clean_runs_is_drawn_as_far_as_it_goes(tmp_path: Path) -> None:
+    clean = section_of(tmp_path / "clean", Shape(attacks=("none",), seeds=(0,)))
+    assert tradeoff(clean) is None
+    ((variant, plot),) = plots(retained(clean)).items()
+    assert (variant, isinstance(plot, Heatmap) and list(plot.columns)) == ("", ["none"])
+    attacked = section_of(tmp_path / "attacked", Shape(attacks=("nan",), seeds=(0,)))
+    figure = retained(attacked)
+    assert figure is not None
+    assert (figure.title, attacked.quality) == ("NDCG@10", NDCG)
+    assert exposure(attacked) is None
+
+
+def test_the_tradeoff_joins_clean_accuracy_and_robustness(section: Section) -> None:
+    found = plots(tradeoff(section))
+    assert list(found) == ["mean over attacks", "worst attack", "exposure"]
+    scatter = found["worst attack"]
+    assert isinstance(scatter, Scatter)
+    (sieve,) = (p for p in scatter.points if p.strong)
+    assert sieve.front
+    assert sieve.y == worst(section, "sieve")
+    assert sieve.x == section.mean("sieve", section.cleans, NDCG)
+    assert not next(p for p in scatter.points if p.name == "median").front
+    assert scatter.marks == {"popularity": 0.045, "markov": 0.077}
+
+
+def test_curves_are_means_over_the_seeds_of_a_cell(folder: Path, section: Section) -> None:
+    curves = Curves(folder)
+    ndcg, er = learning(section, curves)
+    assert curves.lost == 0
+    assert "label_to_target, 20 %" in er.variants
+    assert "nan, 20 %" not in er.variants
+    plot = ndcg.variants["nan, 20 %"]
+    assert isinstance(plot, Lines)
+    krum = next(line for line in plot.lines if line.name == "krum")
+    assert list(krum.x) == [3, 6, 9, 12]
+    values = section.by_seed("krum", NAN, "valid.ndcg@10").values()
+    assert krum.points[-1].mean == pytest.approx(sum(values) / 3)
+    assert krum.points[-1].n == 3
+    assert krum.points[1].mean == pytest.approx(krum.points[3].mean / 2)
+
+
+def test_missing_and_damaged_curves_are_counted(tmp_path: Path) -> None:
+    section = section_of(tmp_path, Shape(rules=("mean",), attacks=("nan",)))
+    first, second, _ = section.cells
+    (tmp_path / "cells" / first.id / "metrics.jsonl").unlink()
+    (tmp_path / "cells" / second.id / "metrics.jsonl").write_text('{"round": 1, ')
+    curves = Curves(tmp_path)
+    (figure,) = learning(section, curves)
+    plot = figure.variants["nan"]
+    assert curves.lost == 2
+    assert isinstance(plot, Lines)
+    assert {point.n for line in plot.lines for point in line.points} == {1}
+
+
+def test_bands_end_where_a_seed_ends() -> None:
+    assert list(bands([{1: 0.1, 2: 0.2, 3: 0.3}, {1: 0.3, 2: 0.2}])) == [1, 2]
+    assert bands([]) == {}
+
+
+def test_colours_go_to_ours_the_mean_and_the_best(tmp_path: Path) -> None:
+    rules = ("mean", "krum", "median", "norm_clip", "dnc", "caf", "mda", "rlr", "lasa", "flame", "sieve")
+    section = section_of(tmp_path, Shape(rules=rules, seeds=(0,)))
+    found = palette(section)
+    assert list(found)[:2] == ["sieve", "mean"]
+    assert sorted(found.values()) == list(range(8))
+
+
+def test_weights_are_relative_to_the_honest(section: Section) -> None:
+    found = relative_weight(section, "krum", NAN, "weight.malicious")
+    assert found is not None
+    assert found.mean == pytest.approx(0.5)
+    assert relative_weight(section, "median", NAN, "weight.malicious") is None
+    plot = plots(weights(section))["nan, 20 %"]
+    assert isinstance(plot, Ranks)
+    assert set(plot.names) == {"sieve", "mean", "krum"}
+    assert [s.name for s in plot.series] == ["malicious", "q1 (shortest)", "q2", "q3", "q4 (longest)"]
+
+
+def test_rows_and_rejections_leave_out_what_is_zero(section: Section, tmp_path: Path) -> None:
+    plot = plots(rows(section))["all attacks"]
+    assert isinstance(plot, Ranks)
+    assert set(plot.names) == {"sieve", "median"}
+    refused = plots(rejections(section))[""]
+    assert isinstance(refused, Ranks)
+    assert list(refused.names) == ["nan, 20 %", "nan, 5 %"]
+    calm = section_of(tmp_path, Shape(attacks=("control", "zero"), seeds=(0,)))
+    nothing = plots(rejections(calm))[""]
+    assert isinstance(nothing, Ranks)
+    assert list(nothing.names) == ["control", "zero"]
+
+
+def test_cost_is_in_the_units_it_says(section: Section) -> None:
+    plot = plots(cost(section))["bytes up"]
+    assert isinstance(plot, Ranks)
+    assert plot.x == "Uploaded, MB"
+    assert {round(e.mean, 4) for e in plot.series[0].values if e} == {3.2556}
+
+
+HEAT = Heatmap(
+    "H", ["a_b", "<c>"], ["x", "y"], [[Estimate(0.93, 0.1, 3), None]] * 2, 0, 1, frozenset({"a_b"})
+)
+LINES = Lines("L", "round", "y", [Line("<a>", [1, 2], [Estimate(0.01, 0.5, 2), Estimate(0.9, 0.5, 2)], 0)])
+GREY = Lines("L", "round", "y", [Line("a", [1], [Estimate(0.1, 0.5, 2)])])
+SCATTER = Scatter(
+    "S", "x", "y", [Point("a", Estimate(1, 0.5, 2), Estimate(2, None, 1), True)], {"floor": 0.5}
+)
+DOTS = Ranks("R", "x", ["a", "b"], [Series("s", [Estimate(1, None, 1), None])], True, 1.0)
+BARS = Ranks("R", "x", ["a"], [Series("s", [Estimate(1, 0.2, 2)]), Series("t", [None], 1)])
+
+
+@pytest.mark.parametrize("plot", [HEAT, LINES, GREY, SCATTER, DOTS, BARS])
+def test_every_kind_is_drawn_as_png_and_svg(tmp_path: Path, plot: Plot) -> None:
+    png, svg = save(plot, tmp_path / "deep" / "name.with.dots", "A title_1 $x$")
+    assert (png.name, svg.name) == ("name.with.dots.png", "name.with.dots.svg")
+    with Image.open(png) as image:
+        assert len(image.convert("RGB").getcolors(10**6) or []) > 5  # not an empty sheet
+    first = svg.read_bytes()
+    save(plot, tmp_path / "deep" / "name.with.dots", "A title_1 $x$")
+    assert svg.read_bytes() == first
+
+
+def test_bands_stay_between_0_and_1_and_grey_lines_have_none() -> None:
+    band, mean = spec(LINES)["data"]
+    assert (band["x"], band["y"]) == ([1, 2, 2, 1], [0.51, 1.0, 0.4, 0.0])
+    assert (mean["y"], mean["name"]) == ([0.01, 0.9], "&lt;a&gt;")
+    (only,) = spec(GREY)["data"]
+    assert (only["showlegend"], only["line"]["width"]) == (False, 1)
+
+
+def test_specs_of_points_and_ranks() -> None:
+    front, points = spec(SCATTER)["data"]
+    assert (front["x"], points["x"], points["error_x"]["array"]) == ([1.0], [1.0], [0.5])
+    assert "error_y" not in points
+    assert [a["text"] for a in spec(SCATTER)["layout"]["annotations"]] == ["floor"]
+    (dots,) = spec(DOTS)["data"]
+    assert (dots["y"], dots["mode"]) == (["a"], "markers")
+    first, second = spec(BARS)["data"]
+    assert (first["orientation"], first["error_x"]["array"], second["x"]) == ("h", [0.2], [])
+
+
+def test_a_heatmap_is_a_table_with_its_numbers() -> None:
+    html = heat(HEAT)
+    assert html.count(">.93</td>") == 2
+    assert html.count("class='none'>–") == 2
+    assert "title='0.9300 ± 0.1000, 3 seeds'" in html
+    assert "<tr class='ours'><th scope='row'>a_b" in html
+    assert "&lt;c&gt;" in html
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.934, ".93"), (1.0, "1.00"), (0.999, "1.00"), (1.2, "1.20"), (-0.5, "-.50"), (0, ".00")],
+)
+def test_numbers_in_small_cells(value: float, text: str) -> None:
+    assert brief(value) == text
+
+
+def test_colours_run_from_worst_to_best_and_text_can_be_read() -> None:
+    assert [scaled(v, 0, 1) for v in (-1, 0, 0.5, 1, 9)] == [
+        SCALE[0],
+        SCALE[0],
+        SCALE[3],
+        SCALE[-1],
+        SCALE[-1],
+    ]
+    assert scaled(0.0, 1, 0) == SCALE[-1]
+    for i in range(101):
+        colour = scaled(i / 100, 0, 1)
+        assert re.fullmatch("#[0-9a-f]{6}", colour)
+        assert contrast(colour, ink(colour)) >= 4.5
+
+
+def contrast(a: str, b: str) -> float:
+    high, low = sorted((luminance(a), luminance(b)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -1,0 +1,179 @@
+"""Names, sections, what is retained, the order on the page, and comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from experiments.report.comparisons import best_baseline, by_condition, overall
+from experiments.report.naming import Condition, slug
+from experiments.report.reading import Cell, read_grid
+from experiments.report.section import NDCG, RETAINED, Section, sections
+from tests.experiments.report.samples import Row, Shape, row, rows, write
+
+
+def only(folder: Path, found: Iterable[Row]) -> Section:
+    (section,), hidden = sections(read_grid(write(folder, found, curves=False)))
+    assert hidden == []
+    return section
+
+
+def cell(rule: str, attack: str, seed: int, ndcg: float | None, **more: object) -> Row:
+    share = more.pop("malicious_share", 0.2)
+    return row("synthetic", "sasrec", rule, attack, 0.2, seed, **more) | {
+        "malicious_share": share,
+        "test.ndcg@10": ndcg,
+    }
+
+
+def test_retained_is_the_share_of_the_clean_mean_of_the_same_seed(tmp_path: Path) -> None:
+    found = [
+        cell("mean", "control", 0, 0.10),
+        cell("mean", "control", 1, 0.20),
+        cell("krum", "nan", 0, 0.05),
+        cell("krum", "nan", 1, 0.05),
+        cell("krum", "nan", 2, 0.05),
+        cell("krum", "control", 0, 0.08),
+    ]
+    section = only(tmp_path, found)
+    assert section.by_seed("krum", Condition("nan", 0.2), RETAINED) == pytest.approx({0: 0.5, 1: 0.25})
+    assert section.by_seed("krum", Condition("control", 0.2), RETAINED) == pytest.approx({0: 0.8})
+    assert section.quality == RETAINED
+
+
+def test_the_clean_run_of_the_same_share_and_of_control_wins(tmp_path: Path) -> None:
+    found = [
+        cell("mean", "none", 0, 0.5, malicious_share=None),
+        cell("mean", "control", 0, 0.1, malicious_share=0.05),
+        cell("mean", "control", 0, 0.2, malicious_share=0.2),
+        cell("mean", "nan", 0, 0.1, malicious_share=0.05),
+        cell("mean", "nan", 0, 0.1, malicious_share=0.2),
+        cell("mean", "nan", 0, 0.1, malicious_share=0.4),
+    ]
+    section = only(tmp_path, found)
+    got = {c.share: section.by_seed("mean", c, RETAINED)[0] for c in section.attacks}
+    assert got == pytest.approx({0.05: 1.0, 0.2: 0.5, 0.4: 1.0})
+    assert [c.attack for c in section.cleans] == ["control", "control"]
+    assert section.shares == (0.4, 0.2, 0.05)
+    assert section.called(Condition("nan", 0.05)) == "nan, 5 %"
+
+
+def test_a_mean_behind_a_pre_aggregator_is_no_clean_run(tmp_path: Path) -> None:
+    section = only(tmp_path, [cell("mean", "none", 0, 0.1, pre="nnm"), cell("krum", "nan", 0, 0.1)])
+    assert section.clean == {}
+    assert section.quality == NDCG
+    assert set(section.strategies) == {"mean + nnm", "krum"}
+
+
+def test_strategies_and_attacks_are_ordered_by_what_is_left(tmp_path: Path) -> None:
+    section = only(tmp_path, rows(Shape()))
+    assert section.strategies[0] == "sieve"
+    assert section.strategies[-1] == "median"
+    means = [section.mean(s, section.attacks, RETAINED) for s in section.strategies]
+    values = [m.mean for m in means if m is not None]
+    assert values == sorted(values, reverse=True)
+    harm = [
+        sum(e.mean for s in section.strategies if (e := section.estimate(s, c, RETAINED)))
+        for c in section.attacks
+    ]
+    assert harm == sorted(harm)
+    assert section.seeds == (0, 1, 2)
+
+
+def test_varying_settings_go_where_they_belong(tmp_path: Path) -> None:
+    base = row("synthetic", "sasrec", "krum", "nan", 0.2, 0)
+    found = [
+        base | {"cell": "a" * 12, "train.slice_size": 20, "strategy.byzantine": 0.1, "attack.params": "{}"},
+        base | {"cell": "b" * 12, "train.slice_size": 30, "strategy.byzantine": 0.1, "attack.params": "{}"},
+        base | {"cell": "c" * 12, "train.slice_size": 30, "strategy.byzantine": 0.2, "attack.params": "x"},
+        base | {"cell": "d" * 12, "train.slice_size": 30, "start_round": 9, "pre": "[nnm, clip]"},
+    ]
+    parts, hidden = sections(read_grid(write(tmp_path, found, curves=False)))
+    assert hidden == []
+    assert [p.title for p in parts] == [
+        "synthetic, sasrec (slice_size=20)",
+        "synthetic, sasrec (slice_size=30)",
+    ]
+    assert set(parts[1].runs) == {
+        ("krum (byzantine=0.1)", Condition("nan (from 1, params={})", 0.2)),
+        ("krum (byzantine=0.2)", Condition("nan (from 1, params=x)", 0.2)),
+        ("krum + nnm + clip", Condition("nan (from 9)", 0.2)),
+    }
+
+
+def test_a_setting_that_never_varies_names_nothing(tmp_path: Path) -> None:
+    found = [one | {"strategy.byzantine": 0.2} for one in rows(Shape(rules=("krum",)))]
+    assert only(tmp_path, found).strategies == ("krum",)
+
+
+def test_of_two_cells_with_the_same_names_the_later_is_shown(tmp_path: Path) -> None:
+    found = [cell("mean", "nan", 0, 0.1, cell="a" * 12), cell("mean", "nan", 0, 0.2, cell="b" * 12)]
+    (section,), hidden = sections(read_grid(write(tmp_path, found, curves=False)))
+    assert [c.id for c in section.cells] == ["b" * 12]
+    assert [c.id for c in hidden] == ["a" * 12]
+
+
+def test_failed_cells_are_in_no_section(tmp_path: Path) -> None:
+    found = [cell("mean", "nan", 0, 0.1), cell("krum", "nan", 0, None, status="failed", error="x")]
+    assert only(tmp_path, found).strategies == ("mean",)
+
+
+def test_known_attacks_say_whether_they_promote_an_item() -> None:
+    assert Condition("label_to_target (from 5)", 0.2).targeted
+    assert not Condition("sign_flip", 0.2).targeted
+    assert Condition("my_own_attack", 0.2).targeted
+    assert [Condition(a, None).clean for a in ("none", "control", "nan")] == [True, True, False]
+
+
+def test_file_names_are_plain() -> None:
+    assert slug("ml-100k, sasrec (rounds=9)") == "ml-100k-sasrec-rounds-9"
+    assert slug("../../etc, 20 %") == "etc-20-pct"
+    assert slug("%&") == "pct"
+    assert slug("…") == "all"
+
+
+def contest(ours: Iterable[float], krum: Iterable[float], median: Iterable[float]) -> list[Row]:
+    sides = {"sieve": ours, "krum": krum, "median": median}
+    return [cell(rule, "nan", seed, v) for rule, side in sides.items() for seed, v in enumerate(side)]
+
+
+def test_ours_is_tested_against_the_best_baseline(tmp_path: Path) -> None:
+    section = only(tmp_path, contest([0.12, 0.14, 0.16], [0.11, 0.12, 0.13], [0.05, 0.15, 0.01]))
+    assert best_baseline(section, section.attacks) == "krum"
+    (one,) = by_condition(section)
+    assert (one.strategy, one.baseline, one.condition) == ("sieve", "krum", Condition("nan", 0.2))
+    assert one.accuracy is not None
+    assert one.accuracy.difference == pytest.approx(0.02)
+    assert one.accuracy.p == pytest.approx(0.07418, abs=1e-5)  # differences .01 .02 .03
+    assert one.p == one.accuracy.p
+    assert one.exposure is None  # nan promotes nothing
+
+
+def test_all_are_compared_overall_and_corrected_together(tmp_path: Path) -> None:
+    section = only(tmp_path, contest([0.12, 0.14, 0.16], [0.11, 0.12, 0.13], [0.05, 0.06, 0.04]))
+    found = {one.strategy: one for one in overall(section)}
+    assert set(found) == {"sieve", "median"}
+    raw = {s: one.accuracy.p for s, one in found.items() if one.accuracy is not None}
+    low, high = sorted(raw, key=raw.__getitem__)
+    assert found[low].p == pytest.approx(2 * raw[low])
+    assert found[high].p == pytest.approx(max(2 * raw[low], raw[high]))
+
+
+def test_without_ours_every_rule_is_compared_and_one_seed_tests_nothing(tmp_path: Path) -> None:
+    section = only(tmp_path / "three", contest([], [0.1, 0.2], [0.05, 0.1]))
+    assert [one.strategy for one in by_condition(section)] == ["median"]
+    single = only(tmp_path / "one", contest([0.1], [0.2], [0.3]))
+    assert [(one.accuracy, one.p) for one in by_condition(single)] == [(None, None)]
+
+
+def test_a_grid_of_ours_alone_has_no_baseline(tmp_path: Path) -> None:
+    section = only(tmp_path, contest([0.1, 0.2], [], []))
+    assert best_baseline(section, section.attacks) is None
+    assert overall(section) == by_condition(section) == []
+
+
+def test_cells_are_plain_records() -> None:
+    one = Cell({"cell": "x", "seed": "3", "status": "failed"}, {})
+    assert (one.id, one.seed, one.done, one.label("pre")) == ("x", 3, False, "")
