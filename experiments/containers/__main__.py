@@ -1,14 +1,13 @@
-"""Run one role: setup, superlink, node, malicious or run; ``--stock`` with Flower's own node."""
+"""Run one role: setup, superlink, node, malicious, run or results; ``--stock`` with Flower's own node."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
 from common.errors import FedSieveError
 
-ROLES = ("setup", "superlink", "node", "malicious", "run")
+ROLES = ("setup", "superlink", "node", "malicious", "run", "results")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -17,7 +16,6 @@ def main(argv: Sequence[str]) -> int:
     if role not in ROLES or (argv[1:] and not (stock and role in ("node", "malicious"))):
         print(f"usage: python -m experiments.containers {{{'|'.join(ROLES)}}} [--stock]", file=sys.stderr)
         return 2
-    os.umask(0o007)  # the volumes belong to one group, and to nobody else
     try:
         return _run(role, stock)
     except FedSieveError as error:
@@ -41,11 +39,14 @@ def _run(role: str, stock: bool) -> int:
         from experiments.containers.superlink import serve_superlink
 
         return serve_superlink(places(), console)
+    if role == "results":
+        from experiments.containers.deliver import deliver
+
+        deliver(places(), console)
+        return 0
     if role == "run":
         from experiments.containers.conduct import conduct
-        from experiments.containers.owner import become_owner
 
-        become_owner(places().runs)
         return conduct(places(), console)
     from experiments.containers.replica import serve_replica
 

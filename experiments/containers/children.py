@@ -38,6 +38,8 @@ def supervise(
         assert child.stdout is not None
         for line in child.stdout:
             text = COLOUR.sub("", line).rstrip()
+            if stop.is_set():
+                continue  # how a program takes its end is no news
             if not CHATTER.search(text) or (worth and worth.search(text)):
                 tell(text)
 

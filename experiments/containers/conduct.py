@@ -1,10 +1,10 @@
-"""``run``: count the containers, divide the devices, submit the run, follow it, and bring the results home."""
+"""``run``: count the containers, divide the devices, submit the run, follow it, and show its results."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
-import subprocess
 import tempfile
 import threading
 import time
@@ -32,7 +32,10 @@ from server.checkpoint import write_atomically
 SETTLE_S, LIMIT_S = 3.0, 60.0
 CONTROL = f"{CONTROL_HOST}:{CONTROL_PORT}"
 CONNECTION = "compose"
-WORTH = r"aggregator \w|waiting for nodes|round \d+ |finished: "
+WORTH = r"aggregator \w|waiting for nodes|round \d+ "
+NEWS = re.compile(WORTH + r"|^(WARNING|ERROR)|^\s|^\w*Error|^Traceback")
+"""Of Flower's own command line: failures, and no word of what goes well."""
+
 
 
 def conduct(places: Places, console: Console) -> int:
@@ -58,14 +61,13 @@ def _conduct(places: Places, console: Console, stop: threading.Event) -> int:
     nodes = _enrol(places, division)
     division.publish(places)
     console.print(f"{len(nodes)} node keys enrolled; submitting the run", highlight=False)
-    made, home = fresh(places.results, asked.name, places.runs), places.runs
-    submit(places, division, made, console, stop)
+    for earlier in places.results.iterdir():
+        shutil.rmtree(earlier)
+    out = places.results / asked.name
+    submit(places, division, out, console, stop)
     if stop.is_set():
-        console.print("stopped before the end")
-    out = bring(made, home / made.name) if made.exists() else None
-    if out is None or not (out / "summary.json").exists():
-        if stop.is_set():
-            return 130
+        return 130
+    if not (out / "summary.json").exists():
         raise RunError("the run did not complete; the lines above and `docker compose logs superlink` say why")
     show(out, nodes, data.name, console)
     return 0
@@ -117,7 +119,8 @@ def submit(places: Places, division: Division, out: Path, console: Console, stop
         command = [program("flwr"), "run", str(app), CONNECTION, "--stream", "--run-config", str(settings)]
 
         def tell(line: str) -> None:
-            console.print(plain(line), markup=False, highlight=False, soft_wrap=True)
+            if NEWS.search(line):
+                console.print(plain(line), markup=False, highlight=False, soft_wrap=True)
 
         status = supervise(command, stop, tell, WORTH, patience_s=1.0)
     if status:
@@ -127,27 +130,3 @@ def submit(places: Places, division: Division, out: Path, console: Console, stop
 def plain(line: str) -> str:
     """A line of the run's log without the mark of its level."""
     return line.removeprefix("INFO").lstrip(" :") if line.startswith("INFO") else line
-
-
-def fresh(parent: Path, name: str, also: Path) -> Path:
-    """``parent/name``, or the first of ``name-2``, ``name-3``, … that exists neither there nor in ``also``."""
-    number = 1
-    while (parent / (chosen := name if number == 1 else f"{name}-{number}")).exists() or (
-        also / chosen
-    ).exists():
-        number += 1
-    return parent / chosen
-
-
-def bring(made: Path, home: Path) -> Path:
-    """Copy a run's folder to the host. Raises RunError when that folder cannot be written."""
-    os.umask(0o022)  # the host's users may read what the run found
-    try:
-        for folder, _, files in os.walk(made):
-            to = home / Path(folder).relative_to(made)
-            to.mkdir(parents=True, exist_ok=True)
-            for file in files:
-                shutil.copyfile(Path(folder) / file, to / file)
-    except OSError as error:
-        raise RunError(f"./runs/{home.name} cannot be written: {error}") from error
-    return home

@@ -75,12 +75,7 @@ def show(out: Path, nodes: Sequence[Node], data: str, console: Console) -> None:
         table.add_row(node.name, str(len(node.devices)), str(one.admitted), str(one.refused), relative)
     console.print(table)
     seconds = [line["seconds"] for line in _lines(out / "metrics.jsonl") if "seconds" in line]
-    console.print(
-        f"{summary['rounds']} rounds, {median(seconds):.2f} s each (median). Results in runs/{out.name}/: "
-        "report.html, summary.json, metrics.jsonl, audit.jsonl, model.safetensors",
-        highlight=False,
-        soft_wrap=True,
-    )
+    console.print(f"{summary['rounds']} rounds, {median(seconds):.2f} s each (median)", highlight=False)
 
 
 def _lines(file: Path) -> list[dict[str, Any]]:

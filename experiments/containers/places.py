@@ -19,8 +19,8 @@ class Places:
     server     the SuperLink's certificate and key: setup and superlink
     public     CA certificate, catalogue, the end of the run: all read, setup and run write
     side       keys, claims and logs of the honest or the malicious nodes: they and run
-    results    written by the ServerApp in the superlink container, read by run
-    runs       a folder of the host, written by run
+    results    of the latest run: superlink and run write, results reads
+    runs       a folder of the host: results writes
     """
 
     root: Path = Path("/state")

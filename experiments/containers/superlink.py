@@ -20,6 +20,8 @@ from experiments.containers.places import (
 )
 
 RESOLVE_S = 10.0
+LINGER_S = 4.0
+"""So that the nodes can take their leave of a SuperLink that is still there."""
 
 
 def serve_superlink(places: Places, console: Console) -> int:
@@ -28,7 +30,7 @@ def serve_superlink(places: Places, console: Console) -> int:
     The Control API takes runs and keys without a password, so it listens on the network of ``run``
     alone: a node, honest or not, cannot reach it.
     """
-    stop = ending(places.over)
+    stop = ending(places.over, LINGER_S)
     fleet, control = _address(FLEET_HOST), _address(CONTROL_HOST)
     command = [program("flower-superlink"), "--enable-supernode-auth"]
     command += ["--disable-runtime-dependency-installation"]
