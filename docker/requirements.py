@@ -1,4 +1,4 @@
-"""Print the dependencies of a pyproject.toml, one a line: a layer of the image that the code does not touch."""
+"""Print the dependencies of a pyproject.toml, one a line, for a layer of the image of their own."""
 
 from __future__ import annotations
 

@@ -12,9 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from flwr.proto.control_pb2 import ListNodesRequest, RegisterNodeRequest
 from flwr.proto.control_pb2_grpc import ControlStub
+from flwr.proto.node_pb2 import NodeInfo
 from flwr.supercore.grpc import GRPC_MAX_MESSAGE_LENGTH, create_channel
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes, uses_nist_ec_curve
-from grpc import FutureTimeoutError, RpcError, channel_ready_future  # type: ignore[import-untyped]
+from grpc import Call, FutureTimeoutError, RpcError, channel_ready_future  # type: ignore[import-untyped]
 
 from common.errors import ConfigError, RunError
 
@@ -47,14 +48,15 @@ def enrol(
             known = {bytes(node.public_key): int(node.node_id) for node in _nodes(stub)}
             return {file: known.get(key) or _register(stub, key) for file, key in keys.items()}
         except RpcError as error:
-            raise RunError(f"{control} does not enrol: {getattr(error, 'details', lambda: error)()}") from error
+            details = error.details() if isinstance(error, Call) else error
+            raise RunError(f"{control} does not enrol: {details}") from error
 
 
 def _register(stub: ControlStub, key: bytes) -> int:
     return int(stub.RegisterNode(RegisterNodeRequest(public_key=key)).node_id)
 
 
-def _nodes(stub: ControlStub) -> Sequence[object]:
+def _nodes(stub: ControlStub) -> Sequence[NodeInfo]:
     return list(stub.ListNodes(ListNodesRequest()).nodes_info)
 
 

@@ -1,4 +1,4 @@
-"""A private certificate authority, a server's certificate, and the keys of nodes. Files are never replaced."""
+"""A private certificate authority, a server's certificate, and the keys of nodes."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from common.errors import ConfigError
 
@@ -64,7 +65,7 @@ def make_server(
         )
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName([_general(host) for host in hosts]), critical=False)
-        .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False
         )
@@ -129,6 +130,6 @@ def _write(file: Path, data: bytes, mode: int) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     work = file.with_name(f".{file.name}.new")
     work.unlink(missing_ok=True)
-    with open(os.open(work, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
+    with os.fdopen(os.open(work, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
         out.write(data)
     work.replace(file)

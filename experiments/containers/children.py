@@ -36,12 +36,13 @@ def supervise(
 
     def pump() -> None:
         assert child.stdout is not None
-        for line in child.stdout:
-            text = COLOUR.sub("", line).rstrip()
-            if stop.is_set():
-                continue  # how a program takes its end is no news
-            if not CHATTER.search(text) or (worth and worth.search(text)):
-                tell(text)
+        with child.stdout as lines:
+            for line in lines:
+                text = COLOUR.sub("", line).rstrip()
+                if stop.is_set():
+                    continue  # how a program takes its end is no news
+                if not CHATTER.search(text) or (worth and worth.search(text)):
+                    tell(text)
 
     reader = threading.Thread(target=pump, daemon=True)
     reader.start()

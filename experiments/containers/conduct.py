@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -35,7 +35,6 @@ CONNECTION = "compose"
 WORTH = r"aggregator \w|waiting for nodes|round \d+ "
 NEWS = re.compile(WORTH + r"|^(WARNING|ERROR)|^\s|^\w*Error|^Traceback")
 """Of Flower's own command line: failures, and no word of what goes well."""
-
 
 
 def conduct(places: Places, console: Console) -> int:
@@ -68,7 +67,9 @@ def _conduct(places: Places, console: Console, stop: threading.Event) -> int:
     if stop.is_set():
         return 130
     if not (out / "summary.json").exists():
-        raise RunError("the run did not complete; the lines above and `docker compose logs superlink` say why")
+        raise RunError(
+            "the run did not complete; the lines above and `docker compose logs superlink` say why"
+        )
     show(out, nodes, data.name, console)
     return 0
 

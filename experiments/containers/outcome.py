@@ -58,12 +58,18 @@ def trust(audit: Iterable[Mapping[str, Any]]) -> dict[int, Trust]:
 
 
 def show(out: Path, nodes: Sequence[Node], data: str, console: Console) -> None:
-    """Write ``containers.json`` and the report, and print the results and a line a container."""
+    """Write ``containers.json`` and the report, and print the results."""
     write_atomically(out / "containers.json", json.dumps([asdict(node) for node in nodes]).encode())
     write_report(out)
     summary = json.loads((out / "summary.json").read_text())
     console.print(summary_table({**summary, "data": data}))
-    found = trust(_lines(out / "audit.jsonl"))
+    show_trust(nodes, trust(_lines(out / "audit.jsonl")), console)
+    seconds = [line["seconds"] for line in _lines(out / "metrics.jsonl") if "seconds" in line]
+    console.print(f"{summary['rounds']} rounds, {median(seconds):.2f} s each (median)", highlight=False)
+
+
+def show_trust(nodes: Sequence[Node], found: Mapping[int, Trust], console: Console) -> None:
+    """A line a container: what the audit holds, and its mean weight beside that of the honest."""
     table = Table(title="Containers, by the audit", box=None)
     for name in ("container", "devices", "updates admitted", "refused", "weight, honest mean = 1"):
         table.add_column(name, justify="left" if name == "container" else "right")
@@ -74,8 +80,6 @@ def show(out: Path, nodes: Sequence[Node], data: str, console: Console) -> None:
         relative = f"{one.mean_weight / unit:.2f}" if unit and one.admitted else "–"
         table.add_row(node.name, str(len(node.devices)), str(one.admitted), str(one.refused), relative)
     console.print(table)
-    seconds = [line["seconds"] for line in _lines(out / "metrics.jsonl") if "seconds" in line]
-    console.print(f"{summary['rounds']} rounds, {median(seconds):.2f} s each (median)", highlight=False)
 
 
 def _lines(file: Path) -> list[dict[str, Any]]:

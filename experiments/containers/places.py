@@ -60,4 +60,3 @@ def places() -> Places:
     """Those of the image, or below ``FEDSIEVE_ROOT`` for a test outside a container."""
     root = os.environ.get("FEDSIEVE_ROOT")
     return Places(*(Path(root) / name for name in ("state", "results", "runs"))) if root else Places()
-

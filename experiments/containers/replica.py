@@ -1,4 +1,4 @@
-"""``node`` and ``malicious``: a replica that claims a shard and serves it, warm or with Flower's own program."""
+"""``node`` and ``malicious``: a replica claims a shard and serves it, warm or with Flower's own program."""
 
 from __future__ import annotations
 
@@ -81,9 +81,7 @@ def _devices(config: NodeConfig) -> int:
     return len(open_fleet(config).numbers)
 
 
-def _warm(
-    places: Places, config: NodeConfig, key: Path, stop: threading.Event, console: Console
-) -> int:
+def _warm(places: Places, config: NodeConfig, key: Path, stop: threading.Event, console: Console) -> int:
     from client.app import app
     from client.node import load_keys, run_node
 
@@ -93,9 +91,7 @@ def _warm(
     return 0
 
 
-def _stock(
-    places: Places, config: NodeConfig, key: Path, stop: threading.Event, console: Console
-) -> int:
+def _stock(places: Places, config: NodeConfig, key: Path, stop: threading.Event, console: Console) -> int:
     from experiments.flower_config import argument
 
     command = [program("flower-supernode"), "--superlink", SUPERLINK]
