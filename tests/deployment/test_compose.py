@@ -201,9 +201,10 @@ def assert_apart() -> None:
         assert not reaches(node, address, 9093)
         assert not reaches(node, "superlink-fleet", 9093)
         assert not reaches(node, "superlink-fleet", 9091)
-    assert docker("exec", name("malicious", 1), "ls", "/state/honest").returncode
+    assert docker("exec", name("node", 1), "ls", "/state/honest/keys").returncode == 0
+    assert docker("exec", name("malicious", 1), "ls", "/state/honest/keys").returncode
     assert docker("exec", name("superlink", 1), "ls", "/state/honest/keys").returncode
-    assert docker("exec", name("node", 1), "ls", "/state/authority").returncode
+    assert docker("exec", name("node", 1), "ls", "/state/authority/ca.key").returncode
 
 
 def reaches(container: str, host: str, port: int) -> bool:
