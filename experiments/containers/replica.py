@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import socket
 import threading
 from pathlib import Path
@@ -18,6 +19,7 @@ from experiments.identity import make_node_key
 
 NodeConfig = dict[str, bool | int | float | str]
 LOOK_S = 0.3
+PUBLIC = re.compile(r'"public_message": "([^"]*)"')
 READY = Path("/tmp/ready")
 SUPERLINK = f"{FLEET_HOST}:{FLEET_PORT}"
 
@@ -87,8 +89,18 @@ def _warm(places: Places, config: NodeConfig, key: Path, stop: threading.Event, 
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("flwr").setLevel(logging.WARNING)
+    logging.getLogger("flwr").addFilter(brief)
     run_node(app, SUPERLINK, config, places.certificate.read_bytes(), load_keys(key), stop)
     return 0
+
+
+def brief(record: logging.LogRecord) -> bool:
+    """Of a failed call's many lines, which Flower logs, only what the SuperLink said; for logging filters."""
+    found = PUBLIC.search(record.getMessage())
+    if found:
+        record.msg, record.args = f"the SuperLink says: {found[1]}", ()
+        record.exc_info = record.exc_text = None
+    return True
 
 
 def _stock(places: Places, config: NodeConfig, key: Path, stop: threading.Event, console: Console) -> int:

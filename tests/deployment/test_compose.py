@@ -92,7 +92,7 @@ def stack(image: str, tmp_path: Path) -> Iterator[Stack]:
     assert local is not None
     (tmp_path / "runs").mkdir()
     settings = {"IMAGE": image, "RUNS": str(tmp_path / "runs"), "FEDSIEVE_DATA": str(local[1].parent)}
-    made = Stack(tmp_path, {**settings, "NODES": "6", "MALICIOUS": "2", "DEADLINE": "6"})
+    made = Stack(tmp_path, {**settings, "NODES": "6", "MALICIOUS": "2", "DEADLINE": "10"})
     try:
         yield made
     finally:
@@ -152,7 +152,7 @@ def test_a_run_with_a_killed_and_a_restarted_container(stack: Stack) -> None:
 def shards(told: str) -> dict[str, list[int]]:
     """Container -> the shards it said it has, in order."""
     found: dict[str, list[int]] = {}
-    for container, number in re.findall(r"(\w+-\d+)\s*\| shard (\d+):", told):
+    for container, number in re.findall(r"((?:node|malicious)-\d+)\s*\| shard (\d+):", told):
         found.setdefault(f"{PROJECT}-{container}", []).append(int(number))
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -112,6 +113,17 @@ class TestClaims:
         threading.Timer(0.5, lambda: holder.release(0)).start()
         assert replica._spare(spare, {0: {}}, out, stop) == 0
         assert "waits in case another one dies" in said(out)
+
+    def test_a_refusal_is_one_line(self) -> None:
+        text = (
+            '<_InactiveRpcError\n details = "{"code": 2004, "public_message": "No such node.", "x": null}"\n>'
+        )
+        record = logging.makeLogRecord({"msg": "%s\n%s", "args": (text, text)})
+        assert replica.brief(record)
+        assert record.getMessage() == "the SuperLink says: No such node."
+        plain = logging.makeLogRecord({"msg": "as it is %d", "args": (1,)})
+        assert replica.brief(plain)
+        assert plain.getMessage() == "as it is 1"
 
     def test_claiming_imports_nothing_slow(self) -> None:
         code = "import sys, experiments.containers.replica; print({'torch', 'flwr'} & set(sys.modules))"
