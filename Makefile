@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install run test test-fast test-deployment grpc-demo check benchmark clean
+.PHONY: install run test test-fast test-deployment grpc-demo check benchmark wheels clean
 
 install: $(STAMP)
 
@@ -23,8 +23,8 @@ test: test-fast test-deployment  ## everything
 test-fast: install check
 	@$(BIN)/python -m pytest -m "not deployment" --cov --cov-report=term:skip-covered --cov-fail-under=90
 
-test-deployment: install  ## real SuperLink and nodes on 127.0.0.1
-	@$(BIN)/python -m pytest -m deployment
+test-deployment: install  ## real SuperLink and nodes on 127.0.0.1, and containers where there is Docker
+	@$(BIN)/python -m pytest -m deployment -rs
 
 check: install  ## style, types, import rules
 	@$(BIN)/ruff check .
@@ -39,6 +39,10 @@ benchmark: install  ## device updates per second, accuracy and robustness over s
 	@$(BIN)/python -m benchmarks.throughput
 	@$(BIN)/python -m benchmarks.accuracy
 	@$(BIN)/python -m benchmarks.robustness
+
+wheels: install  ## what `OFFLINE=1 docker compose build` needs
+	@$(BIN)/python docker/requirements.py pyproject.toml | $(BIN)/python -m pip download --quiet \
+		--only-binary=:all: --dest docker/wheels --extra-index-url https://download.pytorch.org/whl/cpu -r /dev/stdin
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

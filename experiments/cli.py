@@ -125,8 +125,10 @@ def main() -> None:
     """Entry point: a FedSieveError is told in one line, with exit status 2."""
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     from experiments.data_cli import app as data_app
+    from experiments.deploy_cli import register as register_deployment
 
     app.add_typer(data_app, name="data")
+    register_deployment(app)
     try:
         app()
     except FedSieveError as error:

@@ -1,0 +1,133 @@
+"""``run``: count the containers, divide the devices, submit the run, follow it, and show its results."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+
+from common.data import load
+from common.errors import RunError
+from common.settings import Scalar
+from experiments.containers.children import program, supervise
+from experiments.containers.ending import ending
+from experiments.containers.outcome import Node, show
+from experiments.containers.places import CONTROL_HOST, CONTROL_PORT, SIDES, Places
+from experiments.containers.replica import key_file
+from experiments.containers.settings import wanted
+from experiments.containers.shards import Division, divide
+from experiments.containers.slots import Slots
+from experiments.deployed import stage
+from experiments.enrolment import enrol
+from experiments.flower_config import toml
+from server.checkpoint import write_atomically
+
+SETTLE_S, LIMIT_S = 3.0, 60.0
+CONTROL = f"{CONTROL_HOST}:{CONTROL_PORT}"
+CONNECTION = "compose"
+WORTH = r"aggregator \w|waiting for nodes|round \d+ "
+NEWS = re.compile(WORTH + r"|^(WARNING|ERROR)|^\s|^\w*Error|^Traceback")
+"""Of Flower's own command line: failures, and no word of what goes well."""
+
+
+def conduct(places: Places, console: Console) -> int:
+    """One run from start to end; the exit status. Whatever happens, the other containers then end."""
+    stop = ending(places.over)
+    try:
+        return _conduct(places, console, stop)
+    finally:
+        write_atomically(places.over, b"")
+
+
+def _conduct(places: Places, console: Console, stop: threading.Event) -> int:
+    asked = wanted(os.environ)
+    data = load(asked.config.data.name, asked.config.data.path)
+    slots = settled(places, stop)
+    division = divide(asked.config, data, slots, places)
+    counts = [sum(map(len, division.devices[side].values())) for side in SIDES]
+    console.print(
+        f"{len(slots['honest'])} honest containers with {counts[0]} devices, "
+        f"{len(slots['malicious'])} malicious with {counts[1]} (attack: {division.config.attack.name})",
+        highlight=False,
+    )
+    nodes = _enrol(places, division)
+    division.publish(places)
+    console.print(f"{len(nodes)} node keys enrolled; submitting the run", highlight=False)
+    for earlier in places.results.iterdir():
+        shutil.rmtree(earlier)
+    out = places.results / asked.name
+    submit(places, division, out, console, stop)
+    if stop.is_set():
+        return 130
+    if not (out / "summary.json").exists():
+        raise RunError(
+            "the run did not complete; the lines above and `docker compose logs superlink` say why"
+        )
+    show(out, nodes, data.name, console)
+    return 0
+
+
+def settled(places: Places, stop: threading.Event, settle_s: float = SETTLE_S) -> dict[str, list[int]]:
+    """Side -> claimed slots, once none has come for ``settle_s`` seconds.
+
+    Compose starts this container after all replicas, each of which claims its slot at once.
+    Raises RunError when no honest replica comes within LIMIT_S.
+    """
+    claims = {side: Slots(places.side(side) / "slots") for side in SIDES}
+    began = changed = time.monotonic()
+    found: dict[str, list[int]] = {}
+    while not stop.is_set():
+        now = {side: slots.taken() for side, slots in claims.items()}
+        if now != found:
+            found, changed = now, time.monotonic()
+        if found["honest"] and time.monotonic() - changed >= settle_s:
+            break
+        if time.monotonic() - began > LIMIT_S:
+            raise RunError(f"no honest container is there after {LIMIT_S:.0f} s (--scale node=N)")
+        stop.wait(0.2)
+    return found
+
+
+def _enrol(places: Places, division: Division) -> list[Node]:
+    files: dict[Path, Node] = {}
+    for side in SIDES:
+        for slot, devices in division.devices[side].items():
+            files[key_file(places, side, slot).with_suffix(".pub")] = Node(side, slot, 0, devices)
+    numbers = enrol(CONTROL, places.certificate.read_bytes(), list(files))
+    return [Node(node.side, node.slot, numbers[file], node.devices) for file, node in files.items()]
+
+
+def submit(places: Places, division: Division, out: Path, console: Console, stop: threading.Event) -> None:
+    """``flwr run --stream``, its lines that say how it goes passed on. Raises RunError when it fails."""
+    from common.settings import to_flat
+
+    flat: Mapping[str, Scalar] = {**to_flat(division.config), "out": str(out), "resume": False}
+    with tempfile.TemporaryDirectory(prefix="fedsieve-") as folder:
+        home, settings = Path(os.environ.get("FLWR_HOME", folder)), Path(folder) / "run.toml"
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "config.toml").write_text(
+            f'[superlink.{CONNECTION}]\naddress = "{CONTROL}"\nroot-certificates = "{places.certificate}"\n'
+        )
+        settings.write_text(toml(flat), encoding="utf-8")
+        app = stage(Path(folder) / "app")
+        command = [program("flwr"), "run", str(app), CONNECTION, "--stream", "--run-config", str(settings)]
+
+        def tell(line: str) -> None:
+            if NEWS.search(line):
+                console.print(plain(line), markup=False, highlight=False, soft_wrap=True)
+
+        status = supervise(command, stop, tell, WORTH, patience_s=1.0)
+    if status:
+        raise RunError(f"flwr run ended with status {status}")
+
+
+def plain(line: str) -> str:
+    """A line of the run's log without the mark of its level."""
+    return line.removeprefix("INFO").lstrip(" :") if line.startswith("INFO") else line

@@ -1,0 +1,112 @@
+"""``node`` and ``malicious``: a replica claims a shard and serves it, warm or with Flower's own program."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import socket
+import threading
+from pathlib import Path
+
+from rich.console import Console
+
+from experiments.containers.children import program, supervise
+from experiments.containers.ending import ending
+from experiments.containers.places import FLEET_HOST, FLEET_PORT, Places
+from experiments.containers.slots import Slots
+from experiments.identity import make_node_key
+
+NodeConfig = dict[str, bool | int | float | str]
+LOOK_S = 0.3
+PUBLIC = re.compile(r'"public_message": "([^"]*)"')
+READY = Path("/tmp/ready")
+SUPERLINK = f"{FLEET_HOST}:{FLEET_PORT}"
+
+
+def serve_replica(side: str, places: Places, console: Console, stock: bool = False) -> int:
+    """Serve one shard of ``side`` until the run is over; the exit status.
+
+    A replica more than there are shards waits for one whose holder died, and takes it over.
+    """
+    stop = ending(places.over)
+    slots = Slots(places.side(side) / "slots")
+    slot = claim(slots, places, side)
+    READY.touch()
+    if not stock:
+        from client.node import load_app
+
+        load_app("client.app", "app")  # while the others start: seconds of imports
+    plan = _plan(places.plan(side), stop)
+    while slot not in plan and not stop.is_set():
+        slots.release(slot)
+        slot = _spare(slots, plan, console, stop)
+    if stop.is_set():
+        return 0
+    config, key = plan[slot], key_file(places, side, slot)
+    console.print(f"shard {slot}: {_devices(config)} devices", highlight=False)
+    return (_stock if stock else _warm)(places, config, key, stop, console)
+
+
+def claim(slots: Slots, places: Places, side: str) -> int:
+    """Take a slot, and make its key. Nothing slow is imported before: ``run`` counts the claims."""
+    slot = slots.claim(socket.gethostname())
+    assert slot is not None, "there are more slots than containers"
+    make_node_key(key_file(places, side, slot))
+    return slot
+
+
+def key_file(places: Places, side: str, slot: int) -> Path:
+    """The private key of a slot; its public key lies beside it as ``.pub``."""
+    return places.side(side) / "keys" / f"{slot:03d}"
+
+
+def _plan(file: Path, stop: threading.Event) -> dict[int, NodeConfig]:
+    """Slot -> node config, once the run is prepared; empty when it ends before."""
+    while not stop.wait(LOOK_S):
+        if file.exists():
+            return {int(slot): config for slot, config in json.loads(file.read_bytes()).items()}
+    return {}
+
+
+def _spare(slots: Slots, plan: dict[int, NodeConfig], console: Console, stop: threading.Event) -> int:
+    console.print("no shard is left for this replica; it waits in case another one dies")
+    while not stop.wait(LOOK_S):
+        if (slot := slots.claim(socket.gethostname(), list(plan))) is not None:
+            return slot
+    return -1
+
+
+def _devices(config: NodeConfig) -> int:
+    from client.fleet import open_fleet
+
+    return len(open_fleet(config).numbers)
+
+
+def _warm(places: Places, config: NodeConfig, key: Path, stop: threading.Event, console: Console) -> int:
+    from client.app import app
+    from client.node import load_keys, run_node
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("flwr").setLevel(logging.WARNING)
+    logging.getLogger("flwr").addFilter(brief)
+    run_node(app, SUPERLINK, config, places.certificate.read_bytes(), load_keys(key), stop)
+    return 0
+
+
+def brief(record: logging.LogRecord) -> bool:
+    """Of a failed call's many lines, which Flower logs, only what the SuperLink said; for logging filters."""
+    found = PUBLIC.search(record.getMessage())
+    if found:
+        record.msg, record.args = f"the SuperLink says: {found[1]}", ()
+        record.exc_info = record.exc_text = None
+    return True
+
+
+def _stock(places: Places, config: NodeConfig, key: Path, stop: threading.Event, console: Console) -> int:
+    from experiments.flower_config import argument
+
+    command = [program("flower-supernode"), "--superlink", SUPERLINK]
+    command += ["--root-certificates", str(places.certificate), "--auth-supernode-private-key", str(key)]
+    command += ["--clientappio-api-address", "127.0.0.1:9094", "--node-config", argument(config)]
+    return supervise(command, stop, lambda line: console.print(line, markup=False, soft_wrap=True))

@@ -1,0 +1,85 @@
+"""The settings of ``.env`` as a run's settings."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.config import RunConfig
+from common.data import DATASETS
+from common.errors import ConfigError
+from common.settings import load
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+KEYS = {
+    "MODEL": "model.name",
+    "STRATEGY": "strategy.aggregator",
+    "ROUNDS": "train.rounds",
+    "DEVICES_PER_ROUND": "train.devices_per_round",
+    "DEADLINE": "strategy.deadline_s",
+    "ATTACK": "attack.name",
+    "MALICIOUS_SHARE": "attack.share",
+    "TARGETS": "attack.targets",
+    "EVAL_EVERY": "eval.every",
+    "SEED": "seed",
+}
+"""Variable -> setting. ``CONFIG``, ``DATA``, ``SETTINGS`` and ``RUN_NAME`` are read beside them."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What ``.env`` asks for: a run's settings and the name of its folder in ``./runs/``."""
+
+    config: RunConfig
+    name: str
+
+
+def wanted(environment: Mapping[str, str], data: Path = Path("/data")) -> Wanted:
+    """Read the variables; an empty one counts as not set.
+
+    ``DATA`` is a known data set or a file in ``data``, ``SETTINGS`` holds KEY=VALUE pairs as in ``--set``,
+    which win. Raises ConfigError that names the variable.
+    """
+    given = {key: value.strip() for key, value in environment.items() if value.strip()}
+    overrides = [f"{setting}={given[key]}" for key, setting in KEYS.items() if key in given]
+    overrides += _data(given.get("DATA", "ml-100k"), data)
+    try:
+        overrides += shlex.split(given.get("SETTINGS", ""))
+    except ValueError as error:
+        raise ConfigError(f".env: SETTINGS: {error}") from error
+    try:
+        config = load(_base(given.get("CONFIG", "demo")), overrides)
+    except ConfigError as error:
+        raise ConfigError(f".env: {_named(str(error))}") from error
+    name = given.get("RUN_NAME", f"{config.data.name or 'log'}-{config.strategy.aggregator.name}")
+    if name in (".", "..") or "/" in name:
+        raise ConfigError(f".env: RUN_NAME: {name!r}; expected the name of a folder in ./runs/")
+    return Wanted(config, name)
+
+
+def _data(name: str, folder: Path) -> list[str]:
+    if name in DATASETS:
+        return [f"data.name={name}"]
+    if "/" in name or not (folder / name).is_file():
+        raise ConfigError(
+            f".env: DATA: {name!r} is neither a known data set ({', '.join(DATASETS)}) "
+            "nor a file in the folder that FEDSIEVE_DATA names"
+        )
+    return [f"data.name={Path(name).stem}", f"data.path={folder / name}"]
+
+
+def _base(name: str) -> Path:
+    file = CONFIGS / f"{name}.yaml"
+    if "/" in name or not file.is_file():
+        valid = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+        raise ConfigError(f".env: CONFIG: {name!r}; valid: {valid}")
+    return file
+
+
+def _named(text: str) -> str:
+    """The text of an error with the variable beside each setting that has one."""
+    for key, setting in KEYS.items():
+        text = text.replace(f"{setting}:", f"{key} ({setting}):")
+    return text

@@ -1,0 +1,133 @@
+"""``fedsieve server``, ``node`` and ``enroll``: a deployment on machines of its own, each a thin command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from common.errors import ConfigError
+
+CONTROL, FLEET = "127.0.0.1:9093", "0.0.0.0:9092"
+enroll = typer.Typer(help="Certificates and keys: ca, key, add.", no_args_is_help=True)
+
+Certificates = Annotated[
+    Path, typer.Option("--dir", help="the folder with the authority and the server's files")
+]
+Roots = Annotated[Path | None, typer.Option("--root-certificates", help="the authority's ca.pem")]
+Insecure = Annotated[bool, typer.Option("--insecure", help="plain text, for tests on one machine")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``fedsieve``."""
+    app.command()(server)
+    app.command()(node)
+    app.add_typer(enroll, name="enroll")
+
+
+def server(
+    folder: Certificates = Path("certificates"),
+    fleet: Annotated[str, typer.Option(help="where nodes connect")] = FLEET,
+    control: Annotated[str, typer.Option(help="where runs and keys are taken: keep it private")] = CONTROL,
+    database: Annotated[Path | None, typer.Option(help="keep nodes and runs over a restart")] = None,
+) -> None:
+    """Start a SuperLink with TLS and enrolled nodes only, as `enroll ca` prepared it."""
+    command = superlink(folder, fleet, control, database)
+    os.environ |= {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
+    os.execv(command[0], command)
+
+
+def superlink(folder: Path, fleet: str, control: str, database: Path | None) -> list[str]:
+    """The command line of Flower's SuperLink. Raises ConfigError when a file is missing."""
+    from experiments.containers.children import program
+
+    for name in ("server.pem", "server.key", "ca.pem"):
+        if not (folder / name).is_file():
+            raise ConfigError(f"--dir {folder}: no {name} there; make it with `fedsieve enroll ca`")
+    command = [
+        program("flower-superlink"),
+        "--enable-supernode-auth",
+        "--disable-runtime-dependency-installation",
+    ]
+    command += ["--ssl-certfile", str(folder / "server.pem"), "--ssl-keyfile", str(folder / "server.key")]
+    command += ["--ssl-ca-certfile", str(folder / "ca.pem")]
+    command += ["--fleet-api-address", fleet, "--control-api-address", control]
+    command += ["--serverappio-api-address", "127.0.0.1:9091"]  # for the SuperLink's own child alone
+    return command + (["--database", str(database)] if database else [])
+
+
+def node(
+    superlink: Annotated[str, typer.Option(metavar="HOST:PORT", help="Fleet API of the SuperLink")],
+    data: Annotated[Path, typer.Option("--data", help="this node's log, as `data split` writes it")],
+    key: Annotated[Path | None, typer.Option(help="this node's enrolled private key")] = None,
+    roots: Roots = None,
+    insecure: Insecure = False,
+    extra: Annotated[str, typer.Option("--node-config", metavar="'a=1 b=\"x\"'", help="more settings")] = "",
+) -> None:
+    """Serve the devices of one log, until SIGTERM or Ctrl-C; the log never leaves this process."""
+    import logging
+
+    from flwr.common.config import parse_config_args
+
+    from client.fleet import open_fleet
+    from client.node import load_app, load_keys, run_node
+
+    if insecure == (roots is not None):
+        raise ConfigError("give either --root-certificates ca.pem or --insecure")
+    config = {**parse_config_args([extra]), "path": str(data.resolve())}
+    devices = open_fleet(config).numbers
+    keys = load_keys(key) if key else None
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("flwr").setLevel(logging.WARNING)
+    typer.echo(f"{data.name}: {len(devices)} devices; connecting to {superlink}")
+    run_node(
+        load_app("client.app", "app"), superlink, config, roots.read_bytes() if roots else None, keys, stop
+    )
+
+
+@enroll.command()
+def ca(
+    host: Annotated[
+        list[str], typer.Option("--host", help="a name or address that nodes reach the server by")
+    ],
+    folder: Certificates = Path("certificates"),
+) -> None:
+    """Make a private authority and the server's certificate: ca.key, ca.pem, server.key, server.pem."""
+    from experiments.identity import make_authority, make_server
+
+    authority = folder / "ca.key", folder / "ca.pem"
+    make_authority(*authority)
+    made = make_server(folder / "server.key", folder / "server.pem", authority, host)
+    typer.echo(f"{folder}/: server.pem for {', '.join(host)} {'made' if made else 'is there already'}")
+    typer.echo("nodes need ca.pem; keep ca.key off line")
+
+
+@enroll.command()
+def key(file: Annotated[Path, typer.Argument(help="where to write the private key")]) -> None:
+    """Make a node's key pair; only FILE.pub leaves the node."""
+    from experiments.identity import make_node_key
+
+    typer.echo(f"{make_node_key(file)}: the operator enrols it with `fedsieve enroll add`")
+
+
+@enroll.command()
+def add(
+    files: Annotated[list[Path], typer.Argument(help="public keys of nodes")],
+    control: Annotated[str, typer.Option(help="Control API of the SuperLink")] = CONTROL,
+    roots: Roots = None,
+    insecure: Insecure = False,
+) -> None:
+    """Let the holders of these keys connect."""
+    from experiments.enrolment import enrol
+
+    if insecure == (roots is not None):
+        raise ConfigError("give either --root-certificates ca.pem or --insecure")
+    for file, number in enrol(control, roots.read_bytes() if roots else None, files).items():
+        typer.echo(f"{file}: node {number}")

@@ -1,0 +1,80 @@
+"""Enrol nodes: tell a SuperLink's Control API which public keys may connect."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+from flwr.proto.control_pb2 import ListNodesRequest, RegisterNodeRequest
+from flwr.proto.control_pb2_grpc import ControlStub
+from flwr.proto.node_pb2 import NodeInfo
+from flwr.supercore.grpc import GRPC_MAX_MESSAGE_LENGTH, create_channel
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes, uses_nist_ec_curve
+from grpc import Call, FutureTimeoutError, RpcError, channel_ready_future  # type: ignore[import-untyped]
+
+from common.errors import ConfigError, RunError
+
+WAIT_S = 30.0
+
+
+def public_key(file: Path) -> bytes:
+    """A public key as the SuperLink stores it. Raises ConfigError for a file that has none it takes."""
+    try:
+        key = load_ssh_public_key(file.expanduser().read_bytes())
+    except (OSError, ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigError(f"{file}: no public key in OpenSSH format: {error}") from error
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not uses_nist_ec_curve(key):
+        raise ConfigError(f"{file}: expected an elliptic-curve key (ssh-keygen -t ecdsa -b 384)")
+    return public_key_to_bytes(key)
+
+
+def enrol(
+    control: str, root_certificates: bytes | None, files: Sequence[Path], wait_s: float = WAIT_S
+) -> Mapping[Path, int]:
+    """File of a public key -> its node's number at the SuperLink whose Control API is at ``control``.
+
+    A key that is enrolled already keeps its number. Without ``root_certificates`` (PEM) the connection
+    is plain text. Raises ConfigError for a bad key, before any is enrolled, and RunError when the SuperLink
+    cannot be reached within ``wait_s`` seconds or refuses.
+    """
+    keys = {file: public_key(file) for file in files}
+    with _stub(control, root_certificates, wait_s) as stub:
+        try:
+            known = {bytes(node.public_key): int(node.node_id) for node in _nodes(stub)}
+            return {file: known.get(key) or _register(stub, key) for file, key in keys.items()}
+        except RpcError as error:
+            details = error.details() if isinstance(error, Call) else error
+            raise RunError(f"{control} does not enrol: {details}") from error
+
+
+def _register(stub: ControlStub, key: bytes) -> int:
+    return int(stub.RegisterNode(RegisterNodeRequest(public_key=key)).node_id)
+
+
+def _nodes(stub: ControlStub) -> Sequence[NodeInfo]:
+    return list(stub.ListNodes(ListNodesRequest()).nodes_info)
+
+
+@contextmanager
+def _stub(control: str, root_certificates: bytes | None, wait_s: float) -> Iterator[ControlStub]:
+    end = time.monotonic() + wait_s
+    channel = create_channel(
+        server_address=control,
+        insecure=root_certificates is None,
+        root_certificates=root_certificates,
+        max_message_length=GRPC_MAX_MESSAGE_LENGTH,
+    )
+    try:
+        channel_ready_future(channel).result(timeout=max(0.1, end - time.monotonic()))
+        yield ControlStub(channel)
+    except FutureTimeoutError:
+        raise RunError(
+            f"no SuperLink answers at {control} within {wait_s:g} s (address, Control API, certificate?)"
+        ) from None
+    finally:
+        channel.close()

@@ -1,0 +1,98 @@
+"""The commands for separate machines: files, the SuperLink's options, and mistakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from client import node as node_module
+from common.data import load, write_shards
+from common.errors import ConfigError
+from experiments import deploy_cli
+
+app = typer.Typer()
+deploy_cli.register(app)
+
+
+def call(*command: str) -> str:
+    done = CliRunner().invoke(app, list(command), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Path:
+    call("enroll", "ca", "--host", "fed.example.org", "--dir", str(tmp_path / "certificates"))
+    return tmp_path / "certificates"
+
+
+def test_an_authority_is_made_once_and_kept(certificates: Path) -> None:
+    assert sorted(path.name for path in certificates.iterdir()) == [
+        "ca.key",
+        "ca.pem",
+        "server.key",
+        "server.pem",
+    ]
+    before = (certificates / "server.pem").read_bytes()
+    assert "is there already" in call("enroll", "ca", "--host", "fed.example.org", "--dir", str(certificates))
+    assert (certificates / "server.pem").read_bytes() == before
+
+
+def test_a_key_names_the_file_that_leaves_the_node(tmp_path: Path) -> None:
+    assert "node.key.pub" in call("enroll", "key", str(tmp_path / "node.key"))
+
+
+def test_the_superlink_takes_only_enrolled_nodes_and_keeps_its_control_to_itself(
+    certificates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[list[str]] = []
+    monkeypatch.setattr(deploy_cli.os, "execv", lambda path, command: calls.append(command))
+    call("server", "--dir", str(certificates), "--database", "state.db")
+    (command,) = calls
+    for flag in ("--enable-supernode-auth", "--disable-runtime-dependency-installation", "--ssl-certfile"):
+        assert flag in command
+    assert "--insecure" not in command
+    assert command[command.index("--control-api-address") + 1] == "127.0.0.1:9093"
+    assert command[command.index("--database") + 1] == "state.db"
+    assert deploy_cli.os.environ["FLWR_TELEMETRY_ENABLED"] == "0"
+
+
+def test_a_server_without_certificates_says_how_to_make_them(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="fedsieve enroll ca"):
+        call("server", "--dir", str(tmp_path))
+
+
+def test_a_node_serves_its_log(certificates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(node_module, "run_node", lambda *given: calls.append(given))
+    monkeypatch.setattr(deploy_cli.signal, "signal", lambda *_: None)
+    log, *_ = write_shards(load("synthetic", "devices=6,items=30,length=8"), 2, tmp_path / "logs")
+    call("enroll", "key", str(tmp_path / "key"))
+    options = ["--key", str(tmp_path / "key"), "--root-certificates", str(certificates / "ca.pem")]
+    options += ["--node-config", 'attack="sign_flip"']
+    said = call("node", "--superlink", "h:9092", "--data", str(log), *options)
+    assert "node-000.parquet: 3 devices; connecting to h:9092" in said
+    (given,) = calls
+    assert given[1:4] == (
+        "h:9092",
+        {"path": str(log), "attack": "sign_flip"},
+        (certificates / "ca.pem").read_bytes(),
+    )
+    assert given[4][1].curve.name == "secp384r1"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["node", "--superlink", "h:1", "--data", "x.parquet"],
+        ["node", "--superlink", "h:1", "--data", "x.parquet", "--insecure", "--root-certificates", "ca.pem"],
+        ["enroll", "add", "key.pub"],
+    ],
+)
+def test_it_is_either_tls_or_a_word_that_it_is_not(command: list[str]) -> None:
+    with pytest.raises(ConfigError, match="either --root-certificates"):
+        call(*command)
