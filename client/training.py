@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from client.losses import LOSSES, corrected
-from client.regularisers import Regulariser
+from client.regularisers import Items, Regulariser
 from common.models import Layout
 
 Parameters = dict[str, Tensor]
@@ -58,7 +58,8 @@ class LocalTraining:
         # The fixed L: one interaction has one size on every device, however short its history.
         total = torch.where(counted, losses, 0.0).sum()
         for term in self.regularisers:
-            total = total + torch.where(device.padding, 0.0, term(hidden, anchor, device.padding)).sum()
+            penalty = term(hidden, anchor, device.padding, Items(rows, device.slot_in, device.candidates))
+            total = total + torch.where(device.padding, 0.0, penalty).sum()
         return total / self.max_len
 
     def hidden(self, encoder: Parameters, rows: Tensor, device: Device, keep: Tensor) -> Tensor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from client.cohort import Cohort
-from client.regularisers import REGULARISERS, Anchor, Coherence, build_regularisers
+from client.regularisers import REGULARISERS, Anchor, Coherence, Items, Uniformity, build_regularisers
 from common.config import ClientConfig, ModelConfig, TrainConfig
 from common.errors import ConfigError, UnknownName
 from common.models import initial
@@ -44,6 +46,52 @@ def test_anchor_is_the_squared_distance_to_the_global_state() -> None:
     assert found.tolist() == pytest.approx(expected, rel=1e-5)
 
 
+def paired(slots: list[int], candidates: list[bool] | None = None) -> tuple[torch.Tensor, Items]:
+    """The penalties of a window whose inputs lie at ``slots`` of five rows (5: not in the slice)."""
+    rows = torch.randn(5, 4, generator=torch.Generator().manual_seed(2))
+    items = Items(rows, torch.tensor(slots), torch.tensor(candidates or [True] * 5))
+    states = torch.zeros(len(slots), 4)
+    padding = torch.zeros(len(slots), dtype=torch.bool)
+    return Uniformity(weight=0.5, negatives=3)(states, states, padding, items), items
+
+
+def test_uniformity_is_the_contrast_of_neighbours_with_the_mean_of_the_rest() -> None:
+    found, items = paired([1, 5, 2, 0, 2, 4])
+    rows = items.rows.double()
+    expected = [0.0] * 6
+    for t, (i, j) in {2: (2, 0), 3: (0, 2), 4: (2, 4)}.items():  # 5 is in no pair, the last has no next
+        alike = float(torch.exp(rows[i] @ rows[j]))
+        apart = float(torch.exp(rows[i] @ rows[3]))  # the one row that the device does not hold
+        expected[t] = -0.5 * math.log(alike / (alike + 3 * apart))
+    assert found.tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_uniformity_leaves_out_rows_that_the_device_does_not_train() -> None:
+    found, items = paired([1, 2], [True, True, True, False, True])
+    rows = items.rows.double()
+    alike = float(torch.exp(rows[1] @ rows[2]))
+    apart = float((torch.exp(rows[1] @ rows[0]) + torch.exp(rows[1] @ rows[4])) / 2)
+    assert float(found[0]) == pytest.approx(-0.5 * math.log(alike / (alike + 3 * apart)), rel=1e-5)
+
+
+def test_uniformity_without_another_item_is_silent() -> None:
+    found, _ = paired([0, 1, 2, 3, 4])
+    assert found.abs().max() == 0
+
+
+def test_uniformity_draws_neighbours_together_and_the_rest_away() -> None:
+    rows = torch.randn(5, 4, generator=torch.Generator().manual_seed(2)).requires_grad_()
+    items = Items(rows, torch.tensor([0, 1]), torch.ones(5, dtype=torch.bool))
+    Uniformity()(
+        torch.zeros(2, 4), torch.zeros(2, 4), torch.zeros(2, dtype=torch.bool), items
+    ).sum().backward()
+    assert rows.grad is not None
+    with torch.no_grad():
+        after = rows - 0.01 * rows.grad
+        assert float(after[0] @ after[1]) > float(rows[0] @ rows[1])
+        assert float((after[0] @ after[2:].T).logsumexp(0)) < float((rows[0] @ rows[2:].T).logsumexp(0))
+
+
 def updates(*terms: str, weight: float = 1.0, steps: int = 2) -> DeviceUpdates:
     model_config = ModelConfig(dim=8, max_len=8, blocks=1, dropout=0.0)
     model, _ = initial(model_config, 12, generator(0, "model"))
@@ -68,7 +116,9 @@ def updates(*terms: str, weight: float = 1.0, steps: int = 2) -> DeviceUpdates:
 def test_every_term_changes_two_local_steps_and_weight_zero_changes_nothing(name: str) -> None:
     plain = updates()
     assert torch.equal(updates(name, weight=0.0).encoder, plain.encoder)
-    assert not torch.allclose(updates(name).encoder, plain.encoder, atol=1e-6)
+    changed = updates(name)
+    assert not torch.allclose(changed.rows, plain.rows, atol=1e-6)
+    assert not torch.allclose(changed.encoder, plain.encoder, atol=1e-6)
 
 
 def test_the_anchor_is_silent_in_the_first_step_and_holds_the_device_back_later() -> None:
@@ -79,7 +129,7 @@ def test_the_anchor_is_silent_in_the_first_step_and_holds_the_device_back_later(
 
 
 def test_unknown_terms_and_parameters_name_the_valid_ones() -> None:
-    with pytest.raises(UnknownName, match="valid: anchor, coherence"):
+    with pytest.raises(UnknownName, match="valid: anchor, coherence, uniformity"):
         build_regularisers([component("smooth")])
     with pytest.raises(ConfigError, match="valid: weight"):
         build_regularisers([component("anchor", strength=1)])
