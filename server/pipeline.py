@@ -108,8 +108,7 @@ class Pipeline:
 
     def _alone(self, state: ServerState, rows: Tensor, items: Tensor, round_: int) -> Tensor:
         """The change of the rows [K, d] that the server step makes of one update of them."""
-        still = self.layout.unflatten(torch.zeros_like(state.model.encoder))
-        alone = ParameterUpdate(still, rows, items)
+        alone = ParameterUpdate({}, rows, items)  # blocks are stepped one by one: no encoder, no work for it
         return self.optimizer.step(alone, state.optimizer, self.rate(round_))[0].rows
 
     def skip(self, state: ServerState, round_: int) -> ServerState:

@@ -22,7 +22,7 @@ SMALL = 1 << 20
 BLOCK = 8192
 """Features multiplied at a time in float32; blocks are added up in float64."""
 
-SAMPLED, RUN = 4096, 32
+SAMPLED, RUN = 2048, 16
 """Features of the sample that the centre is chosen on, and how many of them lie side by side."""
 
 CENTRAL = 4

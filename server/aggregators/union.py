@@ -71,7 +71,8 @@ def uniformity(rows: Tensor) -> Tensor:
     m = len(rows)
     if m < 2:
         return torch.zeros((), dtype=torch.float64)
-    wide = rows.double() - rows.double().mean(dim=0)
+    wide = rows.double()
+    wide = wide - wide.mean(dim=0)
     square = wide.square().sum(dim=1)
-    away = (square[:, None] + square[None, :] - 2 * wide @ wide.T).clamp_min(0).fill_diagonal_(0)
-    return away.sqrt().sum() / (m * (m - 1))
+    away = torch.addmm(square[:, None] + square, wide, wide.T, alpha=-2)  # [m, m]
+    return away.fill_diagonal_(0).clamp_min_(0).sqrt_().sum() / (m * (m - 1))
