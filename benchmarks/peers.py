@@ -23,10 +23,10 @@ Prepare = Callable[[], Rule]
 
 def byzfl_rules(flat: Tensor, f: int, tau: float) -> dict[str, Prepare]:
     """byzfl's rules on [n, D], or none where it is not installed (``pip install --no-deps byzfl``)."""
-    found = importlib.util.find_spec("byzfl")
-    if found is None:
-        return {}
     if "byzfl" not in sys.modules:  # its own __init__ wants torchvision for parts that are not used here
+        found = importlib.util.find_spec("byzfl")
+        if found is None:
+            return {}
         package = types.ModuleType("byzfl")
         package.__path__ = list(found.submodule_search_locations or [])
         sys.modules["byzfl"] = package

@@ -18,7 +18,7 @@ import multiprocessing
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -98,14 +98,14 @@ class Slow:
         return spent * (n / before) ** 2
 
 
-def compare(n: int, repeats: int, slow: Slow) -> list[tuple[str, ...]]:
+def compare(n: int, repeats: int, slow: Slow, only: Sequence[str]) -> list[tuple[str, ...]]:
     """Rows of the table for n devices and about 300,000 coordinates; f = ⌊n/5⌋."""
     updates, f = make(n, 50_000, 3_906), n // 5
     flat = torch.cat([updates.encoder, updates.rows.flatten(1)], dim=1)  # [n, D]
     tau = float(middle(squared_distances(gram(updates).combined)[0]).sqrt()) / 2
     others = {"byzfl": byzfl_rules(flat, f, tau), "Flower": flower_rules(flat, f)}
     rows = []
-    for name in OURS:
+    for name in only:
         runs: dict[str, Prepare] = {"ours": lambda name=name: lambda: ours(name, updates, f, tau)}
         late = {peer: slow.expected(peer, name, n) for peer in others}
         runs |= {p: rules[name] for p, rules in others.items() if name in rules and late[p] <= slow.limit}
@@ -153,6 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devices", nargs="+", type=int, default=[32, 128, 512])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=list(OURS), default=list(OURS), metavar="ROW")
     parser.add_argument("--limit", type=float, default=90.0)
     parser.add_argument("--memory", action="store_true")
     args = parser.parse_args()
@@ -169,7 +170,7 @@ def main() -> None:
     one_thread()
     slow = Slow(args.limit)
     for n in args.devices:
-        for row in compare(n, args.repeats, slow):
+        for row in compare(n, args.repeats, slow, args.only):
             console.print("| " + " | ".join(row) + " |")
 
 

@@ -6,20 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
+from client.uniformity import contrast
 from common.config import Component
 from common.registry import build
 
 
 @dataclass(frozen=True)
 class Items:
-    """What a term may know of the items: rows [K, d] of the slice as the device has them, slots int64 [ℓ]
-    the place of each position's input in it (K: not in it), candidates bool [K] the rows it trains."""
+    """What a term may know of the items: inputs [ℓ, d] and the slice's rows [K, d] as the device has them,
+    target int64 [ℓ] the place of the next item among them, valid where counted bool [ℓ], candidates bool [K]
+    the rows it trains."""
 
+    inputs: Tensor
     rows: Tensor
-    slots: Tensor
+    target: Tensor
+    counted: Tensor
     candidates: Tensor
 
 
@@ -64,31 +67,16 @@ class Anchor:
 
 @dataclass(frozen=True)
 class Uniformity:
-    """UNION's loss on the device: neighbours in its history alike, all other items apart (arXiv 2212.05399).
-
-    weight · −log(exp(e_i·e_j) / (exp(e_i·e_j) + m·mean_n exp(e_i·e_n))) for a position with item i whose
-    next input is j, both in the slice; n runs over the rows of the slice that the device does not hold. The
-    paper draws m = ``negatives`` of them; m times their mean is the same in expectation, and draws nothing.
-    """
+    """UNION's part on the device: weight · contrast of neighbours in its history with all other items."""
 
     weight: float = 1.0
     negatives: int = 15
 
     def __call__(self, hidden: Tensor, anchor: Tensor, padding: Tensor, items: Items | None = None) -> Tensor:
         assert items is not None, "local training hands over the items"
-        size = items.rows.shape[0]
-        after = items.slots.roll(-1, 0)  # [ℓ]
-        place = torch.arange(items.slots.shape[0], device=items.slots.device)
-        pair = (items.slots < size) & (after < size) & (place < items.slots.shape[0] - 1)  # [ℓ]
-        mine = items.rows[items.slots.clamp(max=size - 1)]  # [ℓ, d]
-        alike = (mine * mine.roll(-1, 0)).sum(1)  # e_i·e_j  [ℓ]
-        slot = torch.arange(size, device=items.slots.device)
-        held = (items.slots[:, None] == slot).any(0)  # [K]
-        others = items.candidates & ~held  # [K]
-        apart = (mine @ items.rows.T).masked_fill(~others, -1e9)  # e_i·e_n  [ℓ, K]
-        share = torch.log(self.negatives / others.sum().clamp(min=1))
-        apart = torch.logsumexp(apart, dim=-1) + share  # [ℓ]
-        return self.weight * torch.nn.functional.softplus(apart - alike) * pair  # [ℓ]
+        return self.weight * contrast(
+            items.inputs, items.rows, items.target, items.counted, items.candidates, self.negatives
+        )
 
 
 REGULARISERS: Mapping[str, Callable[..., Regulariser]] = {

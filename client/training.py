@@ -58,17 +58,23 @@ class LocalTraining:
         # The fixed L: one interaction has one size on every device, however short its history.
         total = torch.where(counted, losses, 0.0).sum()
         for term in self.regularisers:
-            penalty = term(hidden, anchor, device.padding, Items(rows, device.slot_in, device.candidates))
+            items = Items(self.inputs(rows, device), rows, target, counted, device.candidates)
+            penalty = term(hidden, anchor, device.padding, items)
             total = total + torch.where(device.padding, 0.0, penalty).sum()
         return total / self.max_len
 
     def hidden(self, encoder: Parameters, rows: Tensor, device: Device, keep: Tensor) -> Tensor:
-        """Hidden states [ℓ, d]: input rows in the slice are the device's own, the others global."""
-        own = torch.cat([rows, rows.new_zeros(1, rows.shape[1])])[device.slot_in]  # [ℓ, d]
-        inside = (device.slot_in < rows.shape[0])[:, None]  # [ℓ, 1]
-        looked_up = torch.where(inside, own, device.context)  # [ℓ, d]
+        """Hidden states [ℓ, d]."""
+        looked_up = self.inputs(rows, device)
         out: Tensor = functional_call(self.model, encoder, (looked_up, device.padding, keep))
         return out
+
+    @staticmethod
+    def inputs(rows: Tensor, device: Device) -> Tensor:
+        """Input rows [ℓ, d]: those in the slice are the device's own, the others global."""
+        own = torch.cat([rows, rows.new_zeros(1, rows.shape[1])])[device.slot_in]  # [ℓ, d]
+        inside = (device.slot_in < rows.shape[0])[:, None]  # [ℓ, 1]
+        return torch.where(inside, own, device.context)  # [ℓ, d]
 
     def step(
         self, encoder: Parameters, rows: Tensor, device: Device, log_q: Tensor

@@ -9,6 +9,7 @@ import torch
 
 from client.cohort import Cohort
 from client.regularisers import REGULARISERS, Anchor, Coherence, Items, Uniformity, build_regularisers
+from client.uniformity import contrast
 from common.config import ClientConfig, ModelConfig, TrainConfig
 from common.errors import ConfigError, UnknownName
 from common.models import initial
@@ -46,45 +47,48 @@ def test_anchor_is_the_squared_distance_to_the_global_state() -> None:
     assert found.tolist() == pytest.approx(expected, rel=1e-5)
 
 
-def paired(slots: list[int], candidates: list[bool] | None = None) -> tuple[torch.Tensor, Items]:
-    """The penalties of a window whose inputs lie at ``slots`` of five rows (5: not in the slice)."""
-    rows = torch.randn(5, 4, generator=torch.Generator().manual_seed(2))
-    items = Items(rows, torch.tensor(slots), torch.tensor(candidates or [True] * 5))
-    states = torch.zeros(len(slots), 4)
-    padding = torch.zeros(len(slots), dtype=torch.bool)
-    return Uniformity(weight=0.5, negatives=3)(states, states, padding, items), items
+ROWS = torch.randn(5, 4, generator=torch.Generator().manual_seed(2))
+
+
+def contrasted(pairs: list[tuple[int, int]], candidates: list[bool] | None = None) -> list[float]:
+    """Penalties of positions (input, next item) by their rows; item 5 is not in the slice of five."""
+    outside = torch.randn(1, 4, generator=torch.Generator().manual_seed(3))
+    inputs = torch.cat([ROWS, outside])[[i for i, _ in pairs]]
+    target = torch.tensor([j for _, j in pairs])
+    items = Items(inputs, ROWS, target.clamp(max=4), target < 5, torch.tensor(candidates or [True] * 5))
+    states, padding = torch.zeros(len(pairs), 4), torch.zeros(len(pairs), dtype=torch.bool)
+    found: list[float] = Uniformity(weight=0.5, negatives=3)(states, states, padding, items).tolist()
+    return found
+
+
+def expected_contrast(i: int, j: int, others: list[int]) -> float:
+    rows = ROWS.double()
+    alike = float(torch.exp(rows[i] @ rows[j]))
+    apart = sum(float(torch.exp(rows[i] @ rows[n])) for n in others) / len(others)
+    return -0.5 * math.log(alike / (alike + 3 * apart))
 
 
 def test_uniformity_is_the_contrast_of_neighbours_with_the_mean_of_the_rest() -> None:
-    found, items = paired([1, 5, 2, 0, 2, 4])
-    rows = items.rows.double()
-    expected = [0.0] * 6
-    for t, (i, j) in {2: (2, 0), 3: (0, 2), 4: (2, 4)}.items():  # 5 is in no pair, the last has no next
-        alike = float(torch.exp(rows[i] @ rows[j]))
-        apart = float(torch.exp(rows[i] @ rows[3]))  # the one row that the device does not hold
-        expected[t] = -0.5 * math.log(alike / (alike + 3 * apart))
-    assert found.tolist() == pytest.approx(expected, rel=1e-5)
+    found = contrasted([(0, 5), (1, 2), (2, 0)])
+    assert found == pytest.approx(
+        [0.0, expected_contrast(1, 2, [1, 3, 4]), expected_contrast(2, 0, [1, 3, 4])], rel=1e-5
+    )
 
 
 def test_uniformity_leaves_out_rows_that_the_device_does_not_train() -> None:
-    found, items = paired([1, 2], [True, True, True, False, True])
-    rows = items.rows.double()
-    alike = float(torch.exp(rows[1] @ rows[2]))
-    apart = float((torch.exp(rows[1] @ rows[0]) + torch.exp(rows[1] @ rows[4])) / 2)
-    assert float(found[0]) == pytest.approx(-0.5 * math.log(alike / (alike + 3 * apart)), rel=1e-5)
+    found = contrasted([(1, 2)], [True, True, True, False, True])
+    assert found == pytest.approx([expected_contrast(1, 2, [0, 1, 4])], rel=1e-5)
 
 
 def test_uniformity_without_another_item_is_silent() -> None:
-    found, _ = paired([0, 1, 2, 3, 4])
-    assert found.abs().max() == 0
+    assert contrasted([(0, 1), (1, 2), (2, 3), (3, 4), (4, 0)]) == [0.0] * 5
 
 
 def test_uniformity_draws_neighbours_together_and_the_rest_away() -> None:
-    rows = torch.randn(5, 4, generator=torch.Generator().manual_seed(2)).requires_grad_()
-    items = Items(rows, torch.tensor([0, 1]), torch.ones(5, dtype=torch.bool))
-    Uniformity()(
-        torch.zeros(2, 4), torch.zeros(2, 4), torch.zeros(2, dtype=torch.bool), items
-    ).sum().backward()
+    rows = ROWS.clone().requires_grad_()
+    pair = torch.tensor([1])
+    yes = torch.ones(1, dtype=torch.bool)
+    contrast(rows[:1], rows, pair, yes, torch.ones(5, dtype=torch.bool), 15).sum().backward()
     assert rows.grad is not None
     with torch.no_grad():
         after = rows - 0.01 * rows.grad
