@@ -38,6 +38,8 @@ def byzfl_rules(flat: Tensor, f: int, tau: float) -> dict[str, Prepare]:
         "geometric_median": lambda: rules.GeometricMedian(nu=1e-6, T=20)(flat),
         "nnm + mean": lambda: rules.Average()(mix.NNM(f=f)(flat)),
         "centred_clipping": lambda: rules.CenteredClipping(L=5, tau=tau)(flat),
+        "mda": lambda: rules.MDA(f=f)(flat),
+        "meamed": lambda: rules.Meamed(f=f)(flat),
         "median": lambda: rules.Median()(flat),
         "trimmed_mean": lambda: rules.TrMean(f=f)(flat),
     }
