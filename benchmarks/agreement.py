@@ -36,11 +36,11 @@ GIVEN = {"fldetector", "union", "signguard"}
 HEAD = f"""# Agreement
 
 Written by `python -m benchmarks.agreement --write`. One round of {N} devices against {F}. *Oracle*: the
-largest difference between a rule and its slow float64 version in `tests/` (no shared code), over the largest
+largest difference between a rule and its slow float64 version in `tests/` (code of its own), over the largest
 value of the result; on dense updates of 22 values, on {{wide}} values in float32 blocks, and on the union
 slice of a classic round as sparse as Amazon Beauty ({{union}} rows, {{thin:.0%}} of them held by at most two
-devices). *byzfl* and *Flower*: the same over their result on the dense updates, in float64 where they keep
-it, each with its convention set here too. A star: who takes part is the rule's own clustering, and the
+devices). *byzfl* and *Flower*: the same over their result on the dense updates,
+with their convention set here too. A star: who takes part is the rule's own clustering, and the
 oracle does the rest.
 
 | rule | oracle, dense | oracle, large | oracle, sparse | byzfl | Flower |
@@ -54,7 +54,7 @@ def sparse_round(data: str) -> DeviceUpdates:
         return classic_round(like_beauty(N), 1500, 12)
     log = load(data)
     order = torch.randperm(len(log), generator=torch.Generator().manual_seed(0))[:N].tolist()
-    return classic_round([log.sequences[i][-11:] for i in order], log.num_items, 64)
+    return classic_round([log.sequences[i][-11:] for i in order], log.num_items, 16)
 
 
 def beside(name: str, updates: DeviceUpdates, peers: dict[str, dict[str, Tensor]], tau: float) -> list[str]:

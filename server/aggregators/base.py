@@ -93,7 +93,7 @@ class Aggregator(ABC):
 def weighted_sum(updates: DeviceUpdates, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Σ_u w_u·update_u as (encoder [P], rows [K, d]); one matrix–vector product a block."""
     chosen = weights.nonzero().flatten()
-    if 8 * len(chosen) < len(updates):  # Krum reads one update, not all
+    if 0 < 8 * len(chosen) < len(updates):  # Krum reads one update, not all
         updates, weights = updates.take(chosen), weights[chosen]
     n = len(updates)
     encoder = weights @ updates.encoder  # [n] @ [n, P] -> [P]

@@ -68,7 +68,8 @@ def fast_products(values: Tensor) -> Tensor | None:
     products, with_centre, of_centre = found[:n, :n], found[:n, n], found[n, n]
     square = products.diagonal().clone()
     faint = (square < FAINT).nonzero().flatten()
-    if not found.isfinite().all() or any(bool(flat[i].any()) for i in faint):
+    nothing = 0.0 if centre is None else centre
+    if not found.isfinite().all() or any(bool((flat[i] != nothing).any()) for i in faint):
         return None  # what overflows float32 (beyond 1e19), or vanishes in it
     size = square[:, None] + square[None, :]
     close = (size - 2 * products < CLOSE * size).fill_diagonal_(False)
