@@ -23,10 +23,10 @@ Prepare = Callable[[], Rule]
 
 def byzfl_rules(flat: Tensor, f: int, tau: float) -> dict[str, Prepare]:
     """byzfl's rules on [n, D], or none where it is not installed (``pip install --no-deps byzfl``)."""
-    found = importlib.util.find_spec("byzfl")
-    if found is None:
-        return {}
     if "byzfl" not in sys.modules:  # its own __init__ wants torchvision for parts that are not used here
+        found = importlib.util.find_spec("byzfl")
+        if found is None:
+            return {}
         package = types.ModuleType("byzfl")
         package.__path__ = list(found.submodule_search_locations or [])
         sys.modules["byzfl"] = package
@@ -38,6 +38,8 @@ def byzfl_rules(flat: Tensor, f: int, tau: float) -> dict[str, Prepare]:
         "geometric_median": lambda: rules.GeometricMedian(nu=1e-6, T=20)(flat),
         "nnm + mean": lambda: rules.Average()(mix.NNM(f=f)(flat)),
         "centred_clipping": lambda: rules.CenteredClipping(L=5, tau=tau)(flat),
+        "mda": lambda: rules.MDA(f=f)(flat),
+        "meamed": lambda: rules.Meamed(f=f)(flat),
         "median": lambda: rules.Median()(flat),
         "trimmed_mean": lambda: rules.TrMean(f=f)(flat),
     }

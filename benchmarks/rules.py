@@ -1,9 +1,13 @@
 """Seconds and memory of the aggregation rules, beside byzfl and Flower on the same dense updates.
 
-``python -m benchmarks.rules [--devices 32 128 512] [--repeats 3]`` times, in turn and in one process, the
-rules that others have too. ``python -m benchmarks.rules --memory`` runs every rule of the registry on a
-round of 512 devices (encoder 53,000, 512 rows of 64) and prints its seconds and its peak memory beyond
-the input, each in a process of its own.
+``python -m benchmarks.rules [--devices 32 128 512] [--repeats 3]`` times, in turn and in one process on one
+thread, the rules that others have too: seconds of that thread, which other processes do not change much.
+byzfl takes part where it can be imported (``pip install --no-deps byzfl``: what it asks for pulls gigabytes);
+a peer that would take more than ``--limit`` seconds, by its time at the last n, is left out.
+
+``python -m benchmarks.rules --memory`` runs every rule of the registry on a round of 512 devices (encoder
+53,000, 512 rows of 64) and prints its seconds and its peak memory beyond the input, each in a process of
+its own.
 """
 
 from __future__ import annotations
@@ -14,14 +18,17 @@ import multiprocessing
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from rich.console import Console
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from benchmarks.peers import Prepare, byzfl_rules, flower_rules
 from common.settings import component
+from common.tasks import GlobalModel
 from common.updates import DeviceUpdates
 from server.aggregators import AGGREGATORS, Round, build_aggregator
 from server.aggregators.gram import gram, middle, squared_distances
@@ -67,22 +74,41 @@ def a_round(n: int, f: int) -> Round:
     return Round(f, tuple((i, i) for i in range(n)), torch.Generator().manual_seed(0))
 
 
+def served(updates: DeviceUpdates, f: int) -> Round:
+    """The round as the pipeline makes it, for rules that need the model or a root."""
+    table = torch.randn(int(updates.items.max()) + 1, updates.rows.shape[2])
+    model = GlobalModel(torch.zeros(updates.encoder.shape[1]), table)
+    return replace(a_round(len(updates), f), model=model, root=updates.take(torch.arange(2)))
+
+
 def seconds(run: Callable[[], Tensor]) -> tuple[float, Tensor]:
-    clock = time.perf_counter()
+    clock = time.thread_time()
     result = run()
-    return time.perf_counter() - clock, result
+    return time.thread_time() - clock, result
 
 
-def compare(n: int, repeats: int) -> list[tuple[str, ...]]:
+class Slow:
+    """Who would take too long: times grow with n² from the last n."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit, self.last = limit, dict[tuple[str, str], tuple[int, float]]()
+
+    def expected(self, peer: str, rule: str, n: int) -> float:
+        before, spent = self.last.get((peer, rule), (n, 0.0))
+        return spent * (n / before) ** 2
+
+
+def compare(n: int, repeats: int, slow: Slow, only: Sequence[str]) -> list[tuple[str, ...]]:
     """Rows of the table for n devices and about 300,000 coordinates; f = ⌊n/5⌋."""
     updates, f = make(n, 50_000, 3_906), n // 5
     flat = torch.cat([updates.encoder, updates.rows.flatten(1)], dim=1)  # [n, D]
     tau = float(middle(squared_distances(gram(updates).combined)[0]).sqrt()) / 2
     others = {"byzfl": byzfl_rules(flat, f, tau), "Flower": flower_rules(flat, f)}
     rows = []
-    for name in OURS:
+    for name in only:
         runs: dict[str, Prepare] = {"ours": lambda name=name: lambda: ours(name, updates, f, tau)}
-        runs |= {peer: rules[name] for peer, rules in others.items() if name in rules}
+        late = {peer: slow.expected(peer, name, n) for peer in others}
+        runs |= {p: rules[name] for p, rules in others.items() if name in rules and late[p] <= slow.limit}
         times: dict[str, list[float]] = {key: [] for key in runs}
         last: dict[str, Tensor] = {}
         for _ in range(repeats):
@@ -93,23 +119,33 @@ def compare(n: int, repeats: int) -> list[tuple[str, ...]]:
         cells = [f"{middle_of['ours']:.3f}"]
         for peer in others:
             if peer in last:
+                slow.last[peer, name] = n, middle_of[peer]
                 gap = float((last[peer] - last["ours"]).abs().max())
-                ratio = middle_of[peer] / middle_of["ours"]
-                cells.append(f"{middle_of[peer]:.3f} ({ratio:.1f} x; differs {gap:.0e})")
+                ratios = sorted(a / b for a, b in zip(times[peer], times["ours"], strict=True))
+                ratio = statistics.median(ratios)
+                spread = f"{ratio:.1f} x, {ratios[0]:.1f} to {ratios[-1]:.1f}"
+                cells.append(f"{middle_of[peer]:.3f} ({spread}; differs {gap:.0e})")
             else:
-                cells.append("–")
+                cells.append(f"left out: about {late[peer]:.0f}" if late[peer] > slow.limit else "–")
         rows.append((str(n), name, *cells))
     return rows
 
 
+def one_thread() -> None:
+    torch.set_num_threads(1)
+    threadpool_limits(1)  # numpy's
+
+
 def footprint(name: str) -> tuple[float, float]:
     """Seconds and peak MiB beyond the input of one round of a rule; for a fresh process."""
-    torch.set_num_threads(1)
+    one_thread()
     updates = make(512, 53_000, 512)
     rule = build_aggregator(component(name))
-    rule(make(3, 10, 4), rule.init(), a_round(3, 0))  # imports are not the rule's memory
+    small = make(3, 10, 4)
+    rule(small, rule.init(), served(small, 0))  # imports are not the rule's memory
+    around = served(updates, 100)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    spent, _ = seconds(lambda: rule(updates, rule.init(), a_round(512, 100))[0].encoder)
+    spent, _ = seconds(lambda: rule(updates, rule.init(), around)[0].encoder)
     return spent, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
 
@@ -117,6 +153,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devices", nargs="+", type=int, default=[32, 128, 512])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=list(OURS), default=list(OURS), metavar="ROW")
+    parser.add_argument("--limit", type=float, default=90.0)
     parser.add_argument("--memory", action="store_true")
     args = parser.parse_args()
     logging.getLogger("flwr").setLevel(logging.ERROR)
@@ -129,8 +167,10 @@ def main() -> None:
                 console.print(f"| {name} | {spent:.2f} | {extra:.0f} |")
         return
     console.print("| n | rule | ours, s | byzfl, s | Flower, s |\n|---|---|---|---|---|")
+    one_thread()
+    slow = Slow(args.limit)
     for n in args.devices:
-        for row in compare(n, args.repeats):
+        for row in compare(n, args.repeats, slow, args.only):
             console.print("| " + " | ".join(row) + " |")
 
 

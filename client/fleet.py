@@ -17,7 +17,7 @@ from common.seeding import generator
 
 Scalar = bool | int | float | str
 KEYS = (
-    *("data", "path", "part", "share", "seed", "max_devices", "max_length"),
+    *("data", "path", "part", "share", "seed", "max_devices", "max_length", "public"),
     *("attack", "targets", "start_round", "period", "active", "knowledge", "params"),
 )
 """What a node config may hold: the log, which of its devices, and the attack if the node is malicious."""
@@ -69,7 +69,8 @@ def open_fleet(config: Mapping[str, Scalar]) -> Fleet:
     """The fleet that a node config names; ``part`` is ``all``, ``2/4``, ``honest`` or ``malicious``.
 
     ``2/4`` takes every fourth device from the third on. ``honest`` and ``malicious`` are the two sides
-    of one draw of ``share`` of all devices under ``seed``: an emulation runs each side as a node.
+    of one draw of ``share`` of all devices under ``seed``: an emulation runs each side as a node. The part
+    ``public`` is so many of the honest devices as the key ``public`` says, drawn under ``seed`` too.
     Raises ConfigError for an unknown key or a value that does not fit, DataError for a malformed log.
     """
     unknown = sorted(set(config) - set(KEYS) - {"partition-id", "num-partitions"})
@@ -83,6 +84,7 @@ def open_fleet(config: Mapping[str, Scalar]) -> Fleet:
         int(_number(config, "seed")),
         int(_number(config, "max_devices")),
         int(_number(config, "max_length")),
+        int(_number(config, "public")),
     )
 
 
@@ -96,25 +98,29 @@ def _number(config: Mapping[str, Scalar], key: str, largest: float = math.inf) -
 
 @lru_cache(maxsize=16)
 def _open(
-    data: str, path: str, part: str, share: float, seed: int, max_devices: int, max_length: int
+    data: str, path: str, part: str, share: float, seed: int, max_devices: int, max_length: int, public: int
 ) -> Fleet:
     log = recent(load(data, path), max_length)
     count = min(len(log), max_devices) if max_devices else len(log)
-    chosen = [int(log.devices[i]) for i in _positions(part, count, share, seed)]
+    chosen = [int(log.devices[i]) for i in _positions(part, count, share, seed, public)]
     place = {int(number): i for i, number in enumerate(log.devices)}
     times = None if log.times is None else {n: log.times[place[n]] for n in chosen}
     return Fleet(tuple(chosen), {n: split(log.sequences[place[n]]) for n in chosen}, log.num_items, times)
 
 
-def _positions(part: str, count: int, share: float, seed: int) -> list[int]:
+def _positions(part: str, count: int, share: float, seed: int, public: int = 0) -> list[int]:
     if part == "all":
         return list(range(count))
     if part in ("honest", "malicious"):
         bad = malicious_devices(count, share, seed)
         return [i for i in range(count) if (i in bad) == (part == "malicious")]
+    if part == "public":
+        honest = _positions("honest", count, share, seed)
+        drawn = torch.randperm(len(honest), generator=generator(seed, "public"))[:public]
+        return [honest[i] for i in sorted(drawn.tolist())]
     index, slash, of = part.partition("/")
     if slash and index.isdecimal() and of.isdecimal() and int(index) < int(of):
         return list(range(int(index), count, int(of)))
     raise ConfigError(
-        f"node config: part {part!r}; valid: all, honest, malicious, or I/N with I < N as in 0/4"
+        f"node config: part {part!r}; valid: all, honest, malicious, public, or I/N with I < N as in 0/4"
     )

@@ -44,6 +44,7 @@ class DataConfig(Section):
     path: str = ""
     max_devices: Count = Field(0, description="keep only the first devices; 0 keeps all")
     max_length: Count = Field(0, description="keep only the last interactions of each device; 0 keeps all")
+    public: Positive = Field(64, description="histories of an emulation that its trusted node holds too")
 
 
 class ModelConfig(Section):
@@ -91,6 +92,7 @@ class StrategyConfig(Section):
     oversample: Annotated[float, Field(ge=1)] = 1.0
     quota: Positive = Field(1_000_000, description="devices one node may stand for")
     max_history: Positive = 1000
+    trusted_nodes: tuple[Count, ...] = Field((), description="nodes of the operator: the root of `fltrust`")
     wait_nodes: Positive = 1
     wait_s: Annotated[float, Field(ge=0)] = 60.0
 

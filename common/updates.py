@@ -70,6 +70,17 @@ def concatenate(parts: Sequence[DeviceUpdates]) -> DeviceUpdates:
     )
 
 
+def onto(updates: DeviceUpdates, items: Tensor) -> DeviceUpdates:
+    """The updates on ``items`` int32 [K], sorted: rows of other items are left out, missing ones are zero."""
+    if torch.equal(updates.items, items):
+        return updates
+    kept = torch.isin(updates.items, items)  # [K of the updates]
+    touched = None if updates.touched is None else updates.touched[:, kept]
+    part = replace(updates, rows=updates.rows[:, kept], items=updates.items[kept], touched=touched)
+    rows, held = _spread([part], items)
+    return replace(part, rows=rows, items=items, touched=held)
+
+
 def _spread(parts: Sequence[DeviceUpdates], items: Tensor) -> tuple[Tensor, Tensor]:
     """Rows [n, K, d] and touched [n, K] of all parts over ``items`` [K], which holds every part's."""
     n, dim = sum(map(len, parts)), parts[0].rows.shape[2]

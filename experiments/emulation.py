@@ -19,6 +19,7 @@ from common.errors import ConfigError
 from common.seeding import generator
 from experiments.embedded import Embedded
 from experiments.run_report import write_report
+from server.aggregators import build_aggregator
 from server.app import serve
 from server.local_grid import LocalGrid
 from server.report import Listener
@@ -52,7 +53,10 @@ def federate(
     build_regularisers(config.client.regularisers)  # what only nodes would notice, and only in a round
     check_attack(config)
     app = Embedded(config.strategy.deadline_s, config.attack.knowledge == "full")
-    grid = LocalGrid(app, node_configs(config) if nodes is None else nodes)
+    nodes = node_configs(config) if nodes is None else nodes
+    if trusts(config):
+        nodes, config = with_trusted(nodes, config)
+    grid = LocalGrid(app, nodes)
     return serve(grid, config, dataset.num_items, out, resume, listeners)
 
 
@@ -87,6 +91,27 @@ def node_configs(config: RunConfig) -> list[NodeConfig]:
     base |= {"share": attack.share, "seed": config.seed}
     evil = {**attack_keys(config), "knowledge": attack.knowledge}
     return [{**base, "part": "honest"}, {**base, "part": "malicious", **evil}]
+
+
+def trusts(config: RunConfig) -> bool:
+    """Whether the rule of ``config`` measures devices against a trusted node."""
+    return build_aggregator(config.strategy.aggregator).rooted
+
+
+def with_trusted(nodes: Sequence[NodeConfig], config: RunConfig) -> tuple[list[NodeConfig], RunConfig]:
+    """One node more, of the operator: it holds copies of ``data.public`` honest histories.
+
+    The devices themselves take part as without it, so that runs with and without it compare. Raises
+    ConfigError when ``strategy.trusted_nodes`` names others: node ids of an emulation are its own.
+    """
+    number = (len(nodes) + 1,)
+    if config.strategy.trusted_nodes not in ((), number):
+        raise ConfigError("strategy.trusted_nodes: an emulation has its own trusted node; leave it out")
+    keys = ("data", "path", "max_devices", "max_length", "share", "seed")
+    public: NodeConfig = {key: nodes[0][key] for key in keys if key in nodes[0]}
+    public |= {"part": "public", "public": config.data.public, "seed": config.seed}
+    strategy = config.strategy.model_copy(update={"trusted_nodes": number})
+    return [*nodes, public], config.model_copy(update={"strategy": strategy})
 
 
 def attack_keys(config: RunConfig) -> NodeConfig:

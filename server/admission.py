@@ -11,13 +11,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from common.updates import concatenate
+from common.updates import concatenate, onto
 from common.wire import Reason, UpdateSpec
 from server.gate import prune, thin
 from server.screening import Screening
 from server.verdicts import Admitted, AuditEntry, Reply
 
-__all__ = ["Admitted", "AuditEntry", "Reply", "admit"]
+__all__ = ["Admitted", "AuditEntry", "Reply", "admit", "with_root"]
 
 Identity = tuple[tuple[int, int], ...]
 
@@ -44,6 +44,15 @@ def admit(replies: Sequence[Reply], expect: UpdateSpec, quota: int, max_history:
     counted = updates.history.clamp(1, max_history)
     accepted = _accepted(expect.round, identity, updates.history, counted)
     return Admitted(replace(updates, history=counted), identity, _in_order([*screening.audit, *accepted]))
+
+
+def with_root(admitted: Admitted, trusted: Admitted) -> Admitted:
+    """``admitted`` with the updates of trusted nodes as its root; what of them was refused is audited too."""
+    refused = [entry for entry in trusted.audit if entry.verdict == "refused"]
+    audit = _in_order([*admitted.audit, *refused])
+    if admitted.updates is None or trusted.updates is None:
+        return replace(admitted, audit=audit)
+    return replace(admitted, audit=audit, root=onto(trusted.updates, admitted.updates.items))
 
 
 def _accepted(round_: int, identity: Identity, claimed: Tensor, counted: Tensor) -> list[AuditEntry]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from flwr.app import Message, MessageType
@@ -20,16 +20,20 @@ from server.state import ServerState
 
 @dataclass(frozen=True)
 class Drawing:
-    """asked: node -> device numbers int64 [m]; task: what all of them get, less their device numbers."""
+    """asked: node -> device numbers int64 [m]; task: what all of them get, less their device numbers.
+
+    roots: the same of trusted nodes, where the rule is measured against them.
+    """
 
     task: TrainTask
     asked: dict[int, Tensor]
+    roots: dict[int, Tensor] = field(default_factory=dict)
 
     def messages(self) -> list[Message]:
         """One message for each node that has some of the devices."""
         return [
             Message(encode_train_task(replace(self.task, devices=devices)), node, MessageType.TRAIN)
-            for node, devices in self.asked.items()
+            for node, devices in (self.asked | self.roots).items()
         ]
 
     def spec(self, num_items: int) -> UpdateSpec:

@@ -48,6 +48,7 @@ class Pipeline:
         """Raises ConfigError for anything that the registries do not know."""
         rule = with_pre(build_aggregator(config.strategy.aggregator), config.strategy.pre)
         check_bound(rule, config)
+        check_root(rule, config)
         start, layout = initial(config.model, num_items, generator(config.seed, "model"))
         return Pipeline(
             config,
@@ -84,6 +85,9 @@ class Pipeline:
             identity=admitted.identity,
             generator=generator(self.config.seed, "aggregator", round_),
             number=round_,
+            model=state.model,
+            step=lambda rows: self._alone(state, rows, updates.items, round_),
+            root=admitted.root,
         )
         with torch.no_grad():
             combined, aggregator = self.aggregator(updates, state.aggregator, setting)
@@ -103,6 +107,11 @@ class Pipeline:
         after = ServerState(round_, model, optimizer, aggregator, constraints, pulls, seen)
         return Step(after, combined.weights, figures)
 
+    def _alone(self, state: ServerState, rows: Tensor, items: Tensor, round_: int) -> Tensor:
+        """The change of the rows [K, d] that the server step makes of one update of them."""
+        alone = ParameterUpdate({}, rows, items)  # blocks are stepped one by one: no encoder, no work for it
+        return self.optimizer.step(alone, state.optimizer, self.rate(round_))[0].rows
+
     def skip(self, state: ServerState, round_: int) -> ServerState:
         """A round with too few replies changes nothing but the round."""
         return replace(state, round=round_)
@@ -121,6 +130,15 @@ def bound(config: RunConfig, devices: int) -> int:
     """f from ``strategy.byzantine``: a number, or a share of the devices that replied, rounded up."""
     claim = config.strategy.byzantine
     return math.ceil(claim * devices) if claim < 1 else int(claim)
+
+
+def check_root(rule: Aggregator, config: RunConfig) -> None:
+    """Raise ConfigError before the run when the rule has nothing to measure devices against."""
+    if rule.rooted and not config.strategy.trusted_nodes:
+        raise ConfigError(
+            f"strategy.aggregator {config.strategy.aggregator.name!r} needs strategy.trusted_nodes: the ids "
+            "of nodes of your own that hold a public log, as in [8139447310162451970]"
+        )
 
 
 def check_bound(rule: Aggregator, config: RunConfig) -> None:

@@ -28,18 +28,24 @@ class Roster:
     """Enrolled nodes and their devices; a node that does not answer sits out for some rounds.
 
     quota: devices one node may stand for. Clocks and messages live here; draws are pure functions.
+    trusted: nodes of the operator. They enrol as all others do, in ``roots``, and take no part in draws,
+    evaluations or counts; nobody can claim to be one, because node ids are the SuperLink's.
     """
 
     quota: int
     nodes: dict[int, Enrolment] = field(default_factory=dict)
     resting: dict[int, int] = field(default_factory=dict)
+    trusted: frozenset[int] = frozenset()
+    roots: dict[int, Enrolment] = field(default_factory=dict)
 
     def refresh(self, grid: Grid, round_: int, wait_s: float = ENROL_S) -> None:
         """Ask nodes that are new, or rested enough, for their devices; forget those that left."""
         present = set(grid.get_node_ids())
-        for gone in set(self.nodes) - present:
-            del self.nodes[gone]
-        fresh = [n for n in sorted(present - set(self.nodes)) if self.resting.get(n, 0) <= round_]
+        for gone in {*self.nodes, *self.roots} - present:
+            self.nodes.pop(gone, None)
+            self.roots.pop(gone, None)
+        known = {*self.nodes, *self.roots}
+        fresh = [n for n in sorted(present - known) if self.resting.get(n, 0) <= round_]
         if not fresh:
             return
         requests = [Message(RecordDict(), dst_node_id=n, message_type=MessageType.QUERY) for n in fresh]
@@ -58,15 +64,19 @@ class Roster:
         except WireError as error:
             _LOG.warning("node %d did not enrol: %s", node, error)
             return
+        self.resting.pop(node, None)
+        if node in self.trusted:
+            self.roots[node] = enrolment
+            return
         if len(enrolment.devices) > self.quota:
             _LOG.warning("node %d claims %d devices, cut to %d", node, len(enrolment.devices), self.quota)
             enrolment = Enrolment(enrolment.devices[: self.quota], enrolment.history[: self.quota])
         self.nodes[node] = enrolment
-        self.resting.pop(node, None)
 
     def rest(self, node: int, round_: int) -> None:
         """Leave a node out until ``RETRY_ROUNDS`` rounds from now."""
         self.nodes.pop(node, None)
+        self.roots.pop(node, None)
         self.resting[node] = round_ + RETRY_ROUNDS
 
     def devices(self) -> list[tuple[int, int]]:

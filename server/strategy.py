@@ -14,7 +14,7 @@ from flwr.serverapp.strategy import Result, Strategy
 
 from common.config import RunConfig
 from common.errors import RunError
-from server.admission import Admitted, admit
+from server.admission import Admitted, admit, with_root
 from server.answers import audit_lines, sort_replies
 from server.drawing import Drawing, draw_round
 from server.evaluation import Split, collect, evaluate_messages
@@ -46,7 +46,7 @@ class RobustStrategy(Strategy):
         self.config, self.num_items, self.run, self.settled = config, num_items, run, settled
         self.pipeline = Pipeline.build(config, num_items)
         self.state = self.pipeline.init()
-        self.roster = Roster(config.strategy.quota)
+        self.roster = Roster(config.strategy.quota, trusted=frozenset(config.strategy.trusted_nodes))
         self.listeners = listeners
         self._drawing: Drawing | None = None
         self._split: Split = "valid"
@@ -61,7 +61,10 @@ class RobustStrategy(Strategy):
     ) -> list[Message]:
         """Draw the slice and the devices of a round; one message for each node that has some."""
         model = from_record(arrays)
-        self._drawing = draw_round(self.config, self.run, server_round, model, self.state, self.roster)
+        drawing = draw_round(self.config, self.run, server_round, model, self.state, self.roster)
+        if self.pipeline.aggregator.rooted:
+            drawing = replace(drawing, roots={n: e.devices for n, e in self.roster.roots.items()})
+        self._drawing = drawing
         return self._drawing.messages()
 
     def aggregate_train(
@@ -92,11 +95,16 @@ class RobustStrategy(Strategy):
         return (to_record(self.state.model) if enough else None), MetricRecord(dict(figures))
 
     def _admit(self, drawing: Drawing, replies: Sequence[Message]) -> Admitted:
-        answers, silent = sort_replies(replies, drawing.asked)
+        answers, silent = sort_replies(replies, drawing.asked | drawing.roots)
         for node in silent:
             self.roster.rest(node, drawing.task.round)
-        strategy = self.config.strategy
-        return admit(answers, drawing.spec(self.num_items), strategy.quota, strategy.max_history)
+        strategy, spec = self.config.strategy, drawing.spec(self.num_items)
+        trusted = [answer for answer in answers if answer.node in drawing.roots]
+        others = [answer for answer in answers if answer.node not in drawing.roots]
+        admitted = admit(others, spec, strategy.quota, strategy.max_history)
+        if not trusted:
+            return admitted
+        return with_root(admitted, admit(trusted, spec, sum(map(len, drawing.roots.values())), 1))
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid

@@ -42,8 +42,12 @@ class Reply:
 
 @dataclass(frozen=True)
 class Admitted:
-    """Devices in the order (device number, node), whatever the order of arrival; None when there is none."""
+    """Devices in the order (device number, node), whatever the order of arrival; None when there is none.
+
+    root: what trusted nodes sent, on the items of ``updates``; they are not among those.
+    """
 
     updates: DeviceUpdates | None
     identity: tuple[tuple[int, int], ...]
     audit: list[AuditEntry]
+    root: DeviceUpdates | None = None

@@ -13,7 +13,7 @@ from server.roster import ENROL_S, Roster
 
 
 def wait_for_nodes(grid: Grid, roster: Roster, round_: int, wanted: int, limit_s: float) -> None:
-    """Return once ``wanted`` nodes have enrolled, saying meanwhile how many of how many have.
+    """Return once ``wanted`` nodes and all trusted ones have enrolled, saying meanwhile how many have.
 
     Raises RunError after ``limit_s`` seconds.
     """
@@ -22,11 +22,14 @@ def wait_for_nodes(grid: Grid, roster: Roster, round_: int, wanted: int, limit_s
         roster.resting.clear()
         roster.refresh(grid, round_, min(ENROL_S, max(1.0, limit_s)))
         here = len(roster.nodes)
-        if here >= wanted:
+        absent = sorted(roster.trusted - set(roster.roots))
+        if here >= wanted and not absent:
             return
         if here != told:
             log(INFO, "waiting for nodes: %d of %d", here, wanted)
             told = here
         if time.monotonic() >= end:
+            if absent:
+                raise RunError(f"no trusted node {absent[0]} after {limit_s:g} s; see strategy.trusted_nodes")
             raise RunError(f"{here} of {wanted} nodes after {limit_s:g} s; see strategy.wait_nodes, wait_s")
         time.sleep(0.2)

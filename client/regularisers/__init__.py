@@ -8,6 +8,7 @@ from client.regularisers.base import CHANNELS, Own, Regulariser
 from client.regularisers.distillation import Distillation
 from client.regularisers.order import OrderConsistency
 from client.regularisers.states import Anchor, Coherence
+from client.regularisers.uniformity import Uniformity
 from client.regularisers.views import TwoViews
 from common.config import Component
 from common.registry import build
@@ -18,6 +19,7 @@ REGULARISERS: Mapping[str, Callable[..., Regulariser]] = {
     "distillation": Distillation,
     "order_consistency": OrderConsistency,
     "two_views": TwoViews,
+    "uniformity": Uniformity,
 }
 
 

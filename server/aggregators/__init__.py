@@ -10,6 +10,8 @@ from server.aggregators.caf import Caf
 from server.aggregators.centred_clipping import CentredClipping
 from server.aggregators.dnc import Dnc
 from server.aggregators.flame import Flame
+from server.aggregators.fldetector import FlDetector
+from server.aggregators.fltrust import FlTrust
 from server.aggregators.foolsgold import FoolsGold
 from server.aggregators.geometric_median import GeometricMedian
 from server.aggregators.hics import Hics
@@ -27,6 +29,7 @@ from server.aggregators.rlr import Rlr
 from server.aggregators.sieve import Sieve
 from server.aggregators.signguard import Signguard
 from server.aggregators.trimmed_mean import TrimmedMean
+from server.aggregators.union import Union
 
 AGGREGATORS: dict[str, type[Aggregator]] = {
     # Gram space
@@ -38,6 +41,8 @@ AGGREGATORS: dict[str, type[Aggregator]] = {
     "geometric_median": GeometricMedian,
     "centred_clipping": CentredClipping,
     "foolsgold": FoolsGold,
+    "fltrust": FlTrust,
+    "fldetector": FlDetector,
     "flame": Flame,
     "dnc": Dnc,
     "caf": Caf,
@@ -52,6 +57,7 @@ AGGREGATORS: dict[str, type[Aggregator]] = {
     "lasa": Lasa,
     # recommendation
     "hics": Hics,
+    "union": Union,
     "mixed_rfa": MixedRfa,
     "sieve": Sieve,
 }

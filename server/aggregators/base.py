@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from common.errors import RunError
+from common.tasks import GlobalModel
 from common.updates import DeviceUpdates
 from server.aggregators.gram import gram
 
@@ -25,12 +26,30 @@ class Round:
     byzantine  how many devices of this round are assumed malicious (an upper bound)
     identity   (node, device) of each update: authenticated node, the node's device number
     generator  the only source of randomness a rule may use
+    number     the round's, from 1
+    model      the global model that the devices were sent
+    step       the change of the slice's item rows [K, d] if the server step were given these row updates
+               [K, d] alone; nothing moves by asking
+    root       updates of trusted devices on the round's own items, where a rule is ``rooted``
+
+    The last three are None where a rule is called without a server around it.
     """
 
     byzantine: int
     identity: tuple[tuple[int, int], ...]
     generator: torch.Generator
     number: int = 1
+    model: GlobalModel | None = None
+    step: Callable[[Tensor], Tensor] | None = None
+    root: DeviceUpdates | None = None
+
+    def given(self, rule: str, what: Literal["model", "root"]) -> Any:
+        """``model`` or ``root``. Raises RunError when the rule has to do without it."""
+        found = getattr(self, what)
+        if found is None:
+            missing = {"model": "the global model", "root": "the update of a trusted node"}[what]
+            raise RunError(f"{rule} needs {missing}, and this round has none")
+        return found
 
 
 @dataclass(frozen=True)
@@ -51,10 +70,12 @@ class Aggregator(ABC):
     """A rule, a frozen record of its parameters. Calling it never changes or aliases the updates.
 
     family: what it reads of the updates: Gram space, coordinate, layer, or recommendation (item rows).
+    rooted: whether it measures devices against ``Round.root``, the update of trusted ones.
     """
 
     name: ClassVar[str]
     family: ClassVar[str] = "Gram space"
+    rooted: ClassVar[bool] = False
 
     def init(self) -> State:
         """The state before the first round."""
@@ -71,6 +92,9 @@ class Aggregator(ABC):
 
 def weighted_sum(updates: DeviceUpdates, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Σ_u w_u·update_u as (encoder [P], rows [K, d]); one matrix–vector product a block."""
+    chosen = weights.nonzero().flatten()
+    if 0 < 8 * len(chosen) < len(updates):  # Krum reads one update, not all
+        updates, weights = updates.take(chosen), weights[chosen]
     n = len(updates)
     encoder = weights @ updates.encoder  # [n] @ [n, P] -> [P]
     rows = weights @ updates.rows.reshape(n, -1)  # [n] @ [n, K·d] -> [K·d]

@@ -68,7 +68,8 @@ class CentredClipping(Aggregator):
 
 def extended(products: Tensor, encoder: Tensor, rows: Tensor, updates: DeviceUpdates) -> Tensor:
     """G with the inner products of one more vector as its last row and column -> [n + 1, n + 1]."""
-    across = products_with(updates, encoder, rows)  # [n]
+    moved = bool(encoder.any()) or bool(rows.any())
+    across = products_with(updates, encoder, rows) if moved else products.new_zeros(len(updates))  # [n]
     own = encoder.double().square().sum() + rows.double().square().sum()
     right = torch.cat([across, own[None]])[:, None]  # [n + 1, 1]
     return torch.cat([torch.cat([products, across[None]]), right], dim=1)

@@ -11,6 +11,7 @@ from torch import Tensor
 from common.updates import DeviceUpdates
 from server.aggregators.base import Aggregate, Aggregator, Round, State, enough, weighted_sum
 from server.aggregators.gram import cosines, inner_products
+from server.aggregators.memory import recalled, remembered
 from server.aggregators.sketch import hashing, sketch
 from server.checks import count, positive
 
@@ -73,32 +74,3 @@ def credit(alike: Tensor, confidence: float) -> Tensor:
         return torch.ones_like(own)
     scaled = torch.logit(own / own.max(), eps=1e-9)  # finite; both ends are cut below
     return (confidence * (scaled + 0.5)).clamp(0, 1)
-
-
-def recalled(state: State, identity: Tensor, width: int) -> Tensor:
-    """The histories of these identities [n, width]; 0 for those not met before."""
-    found = torch.zeros(len(identity), width)
-    if not state:
-        return found
-    rank = {pair: i for i, pair in enumerate(map(tuple, state["identity"].tolist()))}
-    at = torch.tensor([rank.get(pair, -1) for pair in map(tuple, identity.tolist())])
-    found[at >= 0] = state["history"][at[at >= 0]]
-    return found
-
-
-def remembered(state: State, identity: Tensor, history: Tensor, number: int, capacity: int) -> State:
-    """The state with this round's histories last, and no more than ``capacity`` of them, longest seen first.
-
-    identity int64 [m, 2], history float32 [m, width], seen int64 [m] (the round it was last met in).
-    """
-    seen = torch.full((len(identity),), number)
-    if state:
-        new = set(map(tuple, identity.tolist()))
-        others = torch.tensor([pair not in new for pair in map(tuple, state["identity"].tolist())])
-        identity = torch.cat([state["identity"][others], identity])
-        history = torch.cat([state["history"][others], history])
-        seen = torch.cat([state["seen"][others], seen])
-    return {
-        name: value[-capacity:].clone()
-        for name, value in (("identity", identity), ("history", history), ("seen", seen))
-    }

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from common.updates import DeviceUpdates
+from server.aggregators.products import fast_products, large
 
 CHUNK = 8192
 """Features converted to float64 at a time: n · CHUNK · 8 bytes beside the input."""
@@ -31,8 +32,15 @@ class Gram:
 
 
 def gram(updates: DeviceUpdates, chunk: int = CHUNK) -> Gram:
-    """G = U Uᵀ of both blocks. O(n²·(P + K·d)) time; memory n² and one chunk beyond the input."""
-    return Gram(inner_products(updates.encoder, chunk), inner_products(updates.rows, chunk))
+    """G = U Uᵀ of both blocks. O(n²·(P + K·d)) time; memory n² and one chunk beyond the input.
+
+    Large rounds go through float32 blocks, which keep distances to about 1e-6 (``products``).
+    """
+    blocks = []
+    for values in (updates.encoder, updates.rows):
+        fast = fast_products(values) if large(values) else None
+        blocks.append(inner_products(values, chunk) if fast is None else fast)
+    return Gram(*blocks)
 
 
 def inner_products(values: Tensor, chunk: int = CHUNK) -> Tensor:

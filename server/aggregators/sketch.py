@@ -24,19 +24,32 @@ def sketch(updates: DeviceUpdates, hashes: Tensor, width: int) -> Tensor:
     √2·‖a‖‖b‖/√width. A coordinate is named by its place in the encoder or by item and dimension, so
     sketches of different slices add up. Reference: Charikar, Chen and Farach-Colton, ICALP 2002.
     """
-    n, width_of_encoder = updates.encoder.shape
     dim = updates.rows.shape[2]
     device = updates.encoder.device
-    in_encoder = 2 * torch.arange(width_of_encoder, device=device)  # even names  [P]
     in_rows = updates.items.long()[:, None] * dim + torch.arange(dim, device=device)  # [K, d]
-    total = torch.zeros(n, width, dtype=torch.float64, device=device)
-    blocks = ((in_encoder, updates.encoder), (2 * in_rows.flatten() + 1, updates.rows.flatten(1)))
-    for all_names, block in blocks:
-        parts = zip(torch.split(all_names, CHUNK), torch.split(block, CHUNK, dim=1), strict=True)
-        for names, values in parts:
-            bucket, sign = _polynomial(names, hashes[0]) % width, _polynomial(names, hashes[1]) % 2  # [c]
-            total.index_add_(1, bucket, values.double() * (1 - 2 * sign))  # [n, c] into [n, width]
+    total = torch.zeros(len(updates), width, dtype=torch.float64, device=device)
+    _add(total, _encoder_names(updates.encoder), updates.encoder, hashes)
+    _add(total, 2 * in_rows.flatten() + 1, updates.rows.flatten(1), hashes)
     return total.float()
+
+
+def sketch_of(encoders: Tensor, hashes: Tensor, width: int) -> Tensor:
+    """The same of vectors that are encoders alone, [n, P] -> float32 [n, width]."""
+    total = torch.zeros(len(encoders), width, dtype=torch.float64, device=encoders.device)
+    _add(total, _encoder_names(encoders), encoders, hashes)
+    return total.float()
+
+
+def _encoder_names(encoders: Tensor) -> Tensor:
+    return 2 * torch.arange(encoders.shape[1], device=encoders.device)  # even names  [P]
+
+
+def _add(total: Tensor, names_of: Tensor, block: Tensor, hashes: Tensor) -> None:
+    """Add the sketches of block [n, p], its columns named by ``names_of`` [p], to total [n, width]."""
+    for names, values in zip(torch.split(names_of, CHUNK), torch.split(block, CHUNK, dim=1), strict=True):
+        bucket = _polynomial(names, hashes[0]) % total.shape[1]  # [c]
+        sign = _polynomial(names, hashes[1]) % 2  # [c]
+        total.index_add_(1, bucket, values.double() * (1 - 2 * sign))  # [n, c] into [n, width]
 
 
 def _polynomial(names: Tensor, coefficients: Tensor) -> Tensor:

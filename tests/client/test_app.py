@@ -241,7 +241,7 @@ def test_an_attack_changes_nothing_for_honest_nodes() -> None:
         (malicious(params='{"size": 2}'), "valid: scale"),
         (malicious(params="{"), "params must be JSON"),
         (malicious(targets="3,x"), "targets item numbers"),
-        ({"part": "5/3"}, "valid: all, honest, malicious"),
+        ({"part": "5/3"}, "valid: all, honest, malicious, public"),
         ({"dta": 1}, "unknown key 'dta'"),
     ],
 )

@@ -91,7 +91,7 @@ def test_histories_can_be_cut_to_their_last_interactions() -> None:
 
 @pytest.mark.parametrize("part", ["", "evil", "4/4", "5/4", "1/", "/4", "-1/4", "a/b", "1/4/2", "0/0", "²/4"])
 def test_a_part_that_does_not_exist_is_refused_with_the_valid_ones(part: str) -> None:
-    with pytest.raises(ConfigError, match=r"all, honest, malicious, or I/N"):
+    with pytest.raises(ConfigError, match=r"all, honest, malicious, public, or I/N"):
         fleet(part=part)
 
 
@@ -158,3 +158,13 @@ def test_a_device_too_short_to_evaluate_trains_only() -> None:
     for which in ("valid", "test"):
         histories, answers = found.histories(which)
         assert len(histories) == len(answers) == 1
+
+
+def test_the_public_part_is_a_draw_of_honest_devices() -> None:
+    honest = set(fleet(part="honest", share=0.4, seed=3).numbers)
+    public = fleet(part="public", share=0.4, seed=3, public=3).numbers
+    assert len(set(public)) == 3
+    assert set(public) <= honest
+    assert public == fleet(part="public", share=0.4, seed=3, public=3).numbers
+    assert set(fleet(part="public", share=0.4, seed=3, public=1000).numbers) == honest
+    assert fleet(part="public", share=0.4, seed=4, public=3).numbers != public

@@ -13,7 +13,16 @@ from client.fleet import open_fleet
 from common.config import RunConfig
 from common.data import Dataset, load, recent, split
 from common.errors import ConfigError, UnknownName
-from experiments.emulation import attack_keys, emulate, malicious_numbers, node_configs, with_targets
+from common.settings import load as load_settings
+from experiments.emulation import (
+    attack_keys,
+    emulate,
+    malicious_numbers,
+    node_configs,
+    trusts,
+    with_targets,
+    with_trusted,
+)
 from tests.server.federation import DEVICES, LOG, config, lines, same_model
 
 ATTACKED = ("attack.name=label_to_target", "attack.share=0.25", "eval.targets=[]")
@@ -44,8 +53,6 @@ def test_an_attacked_run_writes_everything(tmp_path: Path, dataset: Dataset) -> 
 
 
 def test_targets_are_resolved_in_the_config_that_is_kept(tmp_path: Path) -> None:
-    from common.settings import load as load_settings
-
     summary = emulate(config(*ATTACKED), tmp_path)
     kept = load_settings(tmp_path / "config.yaml")
     assert list(kept.attack.targets) == list(kept.eval.targets) == summary["targets"]
@@ -195,3 +202,23 @@ def test_every_attack_runs_in_the_node(tmp_path: Path, name: str) -> None:
     emulate(settings, tmp_path)
     reasons = {a["reason"] for a in lines(tmp_path, "audit") if a["node"] == 2 and a["verdict"] == "refused"}
     assert reasons - {"idle"} == ({REFUSED[name]} if name in REFUSED else set())
+
+
+def test_a_rule_with_a_root_gets_a_trusted_node_of_the_emulation(tmp_path: Path) -> None:
+    settings = ["strategy.aggregator=fltrust", "data.public=5", "attack.name=sign_flip", "attack.share=0.2"]
+    chosen = with_targets(config(*settings), load("synthetic", LOG))
+    assert trusts(chosen)
+    assert not trusts(config())
+    nodes, found = with_trusted(node_configs(chosen), chosen)
+    assert found.strategy.trusted_nodes == (3,)
+    assert nodes[2]["part"] == "public"
+    assert nodes[2]["public"] == 5
+    assert with_trusted(node_configs(found), found) == (nodes, found)
+    with pytest.raises(ConfigError, match="an emulation has its own trusted node"):
+        with_trusted(node_configs(chosen), config(*settings, "strategy.trusted_nodes=[9]"))
+    summary = emulate(config(*settings), tmp_path / "run")
+    assert summary["evaluated_devices"] == DEVICES - round(0.2 * DEVICES)
+    kept = load_settings(tmp_path / "run" / "config.yaml")
+    assert kept.strategy.trusted_nodes == (3,)
+    emulate(kept, tmp_path / "again")
+    assert same_model(tmp_path / "run", tmp_path / "again")

@@ -50,6 +50,20 @@ def test_a_step_of_sgd_under_the_mean_is_the_mean() -> None:
     assert step.weights.tolist() == pytest.approx([1 / 6] * 6)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "block_adam", "yogi", "rowwise_adagrad"])
+def test_a_rule_may_ask_what_the_step_would_make_of_one_update(optimizer: str) -> None:
+    """In the second round, so that there are moments; asking moves nothing."""
+    rules = pipeline(f"strategy.optimizer={optimizer}", "strategy.lr=0.5")
+    begun = rules.step(rules.init(), admitted(rules), 1).state
+    found = admitted(rules, 1)
+    assert found.updates is not None
+    before = {name: value.clone() for name, value in begun.tensors().items()}
+    asked = rules._alone(begun, found.updates.rows[0], SLICE, 2)
+    assert all(torch.equal(value, before[name]) for name, value in begun.tensors().items())
+    moved = rules.step(begun, found, 2).state.model.table - begun.model.table
+    torch.testing.assert_close(asked, moved[SLICE.long()], rtol=1e-5, atol=1e-6)
+
+
 def test_rows_outside_the_slice_and_the_padding_stay() -> None:
     rules = pipeline("strategy.optimizer=adam")
     begun = rules.init()

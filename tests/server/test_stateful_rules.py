@@ -13,7 +13,13 @@ from tests.server.interruption import equal_runs, in_round
 
 
 @pytest.mark.parametrize(
-    ("rule", "pre", "kept"), [("centred_clipping", "[]", "rows"), ("foolsgold", "[nnm]", "history")]
+    ("rule", "pre", "kept"),
+    [
+        ("centred_clipping", "[]", "rows"),
+        ("foolsgold", "[nnm]", "history"),
+        ("fldetector", "[]", "history"),
+        ("fldetector", "[nnm]", "turns"),
+    ],
 )
 def test_an_interruption_leaves_no_trace(tmp_path: Path, rule: str, pre: str, kept: str) -> None:
     settings = config(f"strategy.aggregator={rule}", f"strategy.pre={pre}", "train.rounds=3", "eval.every=3")

@@ -53,6 +53,10 @@ class Composed(Aggregator):
 
     name: ClassVar[str] = "composed"
 
+    @property
+    def rooted(self) -> bool:  # type: ignore[override]
+        return self.rule.rooted
+
     def init(self) -> State:
         return self.rule.init()
 

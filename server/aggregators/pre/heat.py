@@ -45,6 +45,10 @@ class Heated(Aggregator):
 
     name: ClassVar[str] = "heated"
 
+    @property
+    def rooted(self) -> bool:  # type: ignore[override]
+        return self.rule.rooted
+
     def init(self) -> State:
         return self.rule.init()
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from common.settings import component
+from common.tasks import GlobalModel
 from common.updates import DeviceUpdates
 from server.aggregators import Aggregate, Round, State, build_aggregator
 
@@ -48,12 +49,25 @@ def a_round(n: int, byzantine: int = 0, seed: int = 5) -> Round:
     return Round(byzantine, tuple((i, i) for i in range(n)), torch.Generator().manual_seed(seed))
 
 
+def served(updates: DeviceUpdates, byzantine: int = 0, seed: int = 5) -> Round:
+    """The round as the pipeline makes it: with a model, and the mean update as that of a trusted device."""
+    g = torch.Generator().manual_seed(seed)
+    table = torch.randn(int(updates.items.max()) + 1, updates.rows.shape[2], generator=g)
+    model = GlobalModel(torch.randn(updates.encoder.shape[1], generator=g), table)
+    root = replace(
+        updates.take(torch.tensor([0])),
+        encoder=updates.encoder.mean(dim=0, keepdim=True),
+        rows=updates.rows.mean(dim=0, keepdim=True),
+    )
+    return replace(a_round(len(updates), byzantine, seed), model=model, root=root)
+
+
 def apply(
     name: str, updates: DeviceUpdates, f: int = 0, state: State | None = None, **params: object
 ) -> Aggregate:
     """One round of a rule from its first state."""
     rule = build_aggregator(component(name, **params))
-    result, _ = rule(updates, rule.init() if state is None else state, a_round(len(updates), f))
+    result, _ = rule(updates, rule.init() if state is None else state, served(updates, f))
     return result
 
 

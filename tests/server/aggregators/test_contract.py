@@ -12,7 +12,7 @@ from common.errors import ConfigError, UnknownName
 from common.settings import component
 from common.updates import DeviceUpdates
 from server.aggregators import AGGREGATORS, build_aggregator
-from tests.server.aggregators.helpers import P, a_round, apply, flat, flat_of, from_flat, make
+from tests.server.aggregators.helpers import P, apply, flat, flat_of, from_flat, make, served
 
 RULES = sorted(AGGREGATORS)
 BY_VALUE = ("trimmed_mean", "meamed", "phocas", "bulyan")
@@ -20,10 +20,10 @@ BY_SIGN = ("rlr", "signguard", "lasa")
 PART_OF_ROWS = ("sieve", "hics")
 """Rules that hold rows back even where all devices agree: see their own tests."""
 IN_GRAM_SPACE = ("mean", "krum", "geometric_median", "multi_krum", "mda", "caf", "dnc")
-TRANSLATES = ("median", "mixed_rfa", *IN_GRAM_SPACE, *BY_VALUE)
-CLIPS = ("norm_clip", "centred_clipping", "foolsgold", "flame")
+TRANSLATES = ("median", "mixed_rfa", "fldetector", *IN_GRAM_SPACE, *BY_VALUE)
+CLIPS = ("norm_clip", "centred_clipping", "foolsgold", "flame", "fltrust")
 SCALES = (*TRANSLATES, *CLIPS, "sieve", "hics", *BY_SIGN)
-SUMS_TO_ONE = (*IN_GRAM_SPACE, "mixed_rfa", "foolsgold")
+SUMS_TO_ONE = (*IN_GRAM_SPACE, "mixed_rfa", "foolsgold", "fldetector", "union")
 N = 11
 """Devices of a round against two malicious ones: what the most demanding rule needs."""
 TENSORS = ("encoder", "rows", "items", "history", "device")
@@ -181,7 +181,7 @@ def test_state_is_returned_not_changed(name: str) -> None:
     state = rule.init()
     before = {key: value.clone() for key, value in state.items()}
     updates: DeviceUpdates = make(N)
-    _, after = rule(updates, state, a_round(N, 2))
+    _, after = rule(updates, state, served(updates, 2))
     assert set(state) == set(before)
     assert all(torch.equal(state[key], before[key]) for key in before)
     assert all(isinstance(value, torch.Tensor) for value in after.values())

@@ -12,7 +12,7 @@ from common.settings import component
 from common.updates import DeviceUpdates
 from server.aggregators import AGGREGATORS, Aggregate, build_aggregator
 from server.aggregators.pre import Heat, with_pre
-from tests.server.aggregators.helpers import a_round, apply, classic, flat_of, make
+from tests.server.aggregators.helpers import a_round, apply, classic, flat_of, make, served
 
 
 def heated(
@@ -20,7 +20,7 @@ def heated(
 ) -> Aggregate:
     parts = [*map(component, pre), component("heat", cap=cap)]
     rule = with_pre(build_aggregator(component(name)), parts)
-    result, _ = rule(updates, rule.init(), a_round(len(updates), f))
+    result, _ = rule(updates, rule.init(), served(updates, f))
     return result
 
 

@@ -23,11 +23,11 @@ def scores(x: list[float]) -> list[float]:
     return [abs(v - centre) / spread if spread else 0.0 for v in x]
 
 
-def oracle(u: Values, sparsity: float, norm_bound: float, sign_bound: float) -> Values:
+def oracle(u: Values, sparsity: float, norm_bound: float, sign_bound: float, border: int = P) -> Values:
     norms = [float(np.linalg.norm(row)) for row in u]
     clipped = np.stack([row * min(1.0, np.median(norms) / x) for row, x in zip(u, norms, strict=True)])
     parts = []
-    for layer in (clipped[:, :P], clipped[:, P:]):
+    for layer in (clipped[:, :border], clipped[:, border:]):
         sizes, purities = [], []
         for row in layer:
             order = np.argsort(np.abs(row))

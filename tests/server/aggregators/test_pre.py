@@ -13,7 +13,7 @@ from common.settings import component
 from server.aggregators import AGGREGATORS, Aggregate, build_aggregator
 from server.aggregators.gram import gram
 from server.aggregators.pre import PRE, Composed, with_pre
-from tests.server.aggregators.helpers import a_round, flat, flat_of, from_flat, make
+from tests.server.aggregators.helpers import a_round, flat, flat_of, from_flat, make, served
 
 
 def matrix(name: str, n: int, f: int = 0, **params: object) -> torch.Tensor:
@@ -77,16 +77,16 @@ def test_arc_clips_as_many_as_its_formula_says(n: int, f: int, clipped: int) -> 
     "pre", [[name] for name in sorted(PRE)] + [["clip", "nnm"], ["arc", "bucketing", "nnm"]]
 )
 def test_mixing_in_gram_space_is_mixing_the_updates(pre: list[str], rule: str) -> None:
-    updates, n, f = make(21), 21, 2  # eleven buckets of two: what bulyan needs
+    updates, f = make(21), 2  # eleven buckets of two: what bulyan needs
     built = with_pre(build_aggregator(component(rule)), [component(name) for name in pre])
     assert isinstance(built, Composed)
-    ours, _ = built(updates, built.init(), a_round(n, f))
-    products, values, setting = gram(updates).combined, flat(updates), a_round(n, f)
+    ours, _ = built(updates, built.init(), served(updates, f))
+    products, values, setting = gram(updates).combined, flat(updates), served(updates, f)
     for mixer in built.mixers:
         mixing = mixer.matrix(products, setting)
         products, values = mixing @ products @ mixing.T, mixing @ values
     direct = from_flat(values.float(), make(len(values)))
-    after = replace(a_round(len(values), f), generator=setting.generator)  # where the mixers left it
+    after = replace(setting, identity=a_round(len(values)).identity)  # its generator as the mixers left it
     plain, _ = built.rule(direct, built.rule.init(), after)
     torch.testing.assert_close(flat_of(ours), flat_of(plain), rtol=1e-4, atol=1e-5)
 
