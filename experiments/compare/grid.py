@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +11,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from attacks import ATTACKS
 from client.regularisers import build_regularisers
-from common.config import Named, Positive, RunConfig, Section, Share
+from common.config import Component, Named, Positive, RunConfig, Section, Share
 from common.errors import ConfigError
 from common.settings import changed, read_tree
 from experiments.compare.labels import attack_label, data_label, strategy_label
@@ -26,6 +25,10 @@ from server.pipeline import check_bound
 
 def _as_budget(value: object) -> object:
     return {"config": value} if isinstance(value, str | Path) else value
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
 
 
 def _as_recipe(value: object) -> object:
@@ -54,12 +57,14 @@ class Recipe(Section):
 
 
 class GridConfig(Section):
-    """What to compare. ``all`` stands for every registered rule, or ``control`` and every attack."""
+    """What to compare; ``all``, alone or in a list, is every rule, or ``control`` and every attack."""
 
     configs: Annotated[tuple[Annotated[Budget, BeforeValidator(_as_budget)], ...], Field(min_length=1)]
     models: tuple[str, ...] = ()
-    strategies: Literal["all"] | tuple[Annotated[Recipe, BeforeValidator(_as_recipe)], ...] = "all"
-    attacks: Literal["all"] | tuple[Named, ...] = "all"
+    strategies: Annotated[
+        tuple[Annotated[Recipe, BeforeValidator(_as_recipe)], ...], BeforeValidator(_as_list)
+    ] = (Recipe(aggregator=Component(name="all")),)
+    attacks: Annotated[tuple[Named, ...], BeforeValidator(_as_list)] = (Component(name="all"),)
     shares: tuple[Share, ...] = (0.2,)
     targets: tuple[Literal["cold", "medium", "random"] | tuple[Positive, ...], ...] = ("cold",)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
@@ -134,19 +139,26 @@ def expand(grid: GridConfig) -> list[Cell]:
     return cells
 
 
-def _recipes(grid: GridConfig) -> Sequence[Recipe]:
-    if grid.strategies != "all":
-        return grid.strategies
-    return [Recipe.model_validate({"aggregator": {"name": n}}) for n in AGGREGATORS if n not in grid.skip]
+def _recipes(grid: GridConfig) -> list[Recipe]:
+    found = []
+    for recipe in grid.strategies:
+        if recipe.aggregator.name == "all":
+            rest = {"label": "", "set": recipe.set}
+            found += [
+                Recipe.model_validate({"aggregator": n, **rest}) for n in AGGREGATORS if n not in grid.skip
+            ]
+        else:
+            found.append(recipe)
+    return found
 
 
-def _attacks(grid: GridConfig) -> Sequence[Any]:
-    if grid.attacks != "all":
-        return grid.attacks
-    names = ["control", *(n for n in ATTACKS if n != "control")]
-    return [
-        Recipe.model_validate({"aggregator": {"name": n}}).aggregator for n in names if n not in grid.skip
-    ]
+def _attacks(grid: GridConfig) -> list[Component]:
+    names = ["control", *(name for name in ATTACKS if name != "control")]
+    every = [Component(name=name) for name in names if name not in grid.skip]
+    found = []
+    for attack in grid.attacks:
+        found += every if attack.name == "all" else [attack]
+    return found
 
 
 def _check(config: RunConfig) -> None:

@@ -40,6 +40,17 @@ def test_all_stands_for_the_registries(tmp_path: Path) -> None:
     assert names[0] == "control"
 
 
+def test_all_may_stand_in_a_list(tmp_path: Path) -> None:
+    recipes = ["all", {"aggregator": "all", "set": {"pre": ["nnm"]}}, "krum"]
+    attacks = ["all", {"name": "adaptive", "mode": "spread"}]
+    found = cells(tmp_path, strategies=recipes, attacks=attacks, skip=["bulyan", "krum", "nan"])
+    rules = list(dict.fromkeys(c.labels["aggregator"] for c in found))
+    assert {"mean", "nnm > mean"} < set(rules)
+    assert rules[-1] == "krum"  # named, so it is not left out
+    assert len(rules) == 2 * (len(AGGREGATORS) - 2) + 1
+    assert {"control", "adaptive", "adaptive(mode=spread)"} < {c.labels["attack"] for c in found}
+
+
 def test_a_strategy_may_set_more_than_its_rule(tmp_path: Path) -> None:
     recipes = [
         {"name": "multi_krum", "select": 5},
