@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from common.errors import FedSieveError
+from experiments.deploy_cli import register as register_deployment
 from experiments.grid_cli import compare, report
 from experiments.model_cli import export, recommend
 
@@ -113,6 +114,9 @@ def list_(
         Console().print(f"Parameters and formulas: fedsieve list {what} --json")
 
 
+register_deployment(app)
+
+
 def _fresh(parent: Path, name: str) -> Path:
     """``parent/name``, or the first of ``name-2``, ``name-3``, … that does not exist."""
     number = 1
@@ -125,10 +129,8 @@ def main() -> None:
     """Entry point: a FedSieveError is told in one line, with exit status 2."""
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     from experiments.data_cli import app as data_app
-    from experiments.deploy_cli import register as register_deployment
 
     app.add_typer(data_app, name="data")
-    register_deployment(app)
     try:
         app()
     except FedSieveError as error:

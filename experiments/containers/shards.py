@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common.config import RunConfig
-from common.data import Dataset, write_shards
+from common.data import Dataset, recent, write_shards
 from common.data.shards import CATALOGUE
 from common.errors import ConfigError
 from experiments.containers.places import SIDES, Places
@@ -38,6 +38,7 @@ def divide(config: RunConfig, data: Dataset, slots: Mapping[str, Sequence[int]],
     The malicious devices are ``attack.share`` of all, drawn as an emulation draws them, whatever the number
     of containers. Raises ConfigError when a side has devices and no container, or the reverse.
     """
+    data = recent(data, config.data.max_length)
     config = with_targets(config, data)
     bad = malicious_numbers(config, data) if slots["malicious"] else frozenset()
     _possible(config, slots, bad)

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from client.app import attacker
+from attacks.attacker import read_attacker
 from client.fleet import open_fleet
 from common.data import load
 from common.errors import ConfigError
@@ -19,13 +19,6 @@ from experiments.containers.shards import Division, divide
 from experiments.emulation import malicious_numbers
 
 DATA = load("synthetic", "devices=30,items=40,length=8")
-
-
-class Given:
-    """A Flower context as far as :func:`client.app.attacker` looks at one."""
-
-    def __init__(self, node_config: dict[str, object]) -> None:
-        self.node_config = node_config
 
 
 def made(folder: Path, honest: list[int], malicious: list[int], *overrides: str) -> tuple[Places, Division]:
@@ -46,7 +39,7 @@ def test_every_device_is_on_one_container_and_the_sides_are_the_draw(tmp_path: P
     for side, slots in division.nodes.items():
         for slot, node in slots.items():
             assert list(open_fleet(node).numbers) == division.devices[side][slot]
-            assert (attacker(Given(node)) is not None) == (side == "malicious")  # type: ignore[arg-type]
+            assert (read_attacker(node) is not None) == (side == "malicious")
 
 
 def test_the_server_has_the_catalogue_and_waits_for_all(tmp_path: Path) -> None:
@@ -92,3 +85,10 @@ def test_what_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=text):
         made(tmp_path, honest, malicious, override)
+
+
+def test_histories_are_cut_before_they_are_divided(tmp_path: Path) -> None:
+    _, division = made(tmp_path, [0, 1], [0], "data.max_length=4")
+    for side in ("honest", "malicious"):
+        for node in division.nodes[side].values():
+            assert {len(one) for one in load("", str(node["path"])).sequences} == {4}
