@@ -1,0 +1,86 @@
+"""A Markdown table of a grid's results.
+
+``python -m benchmarks.pivot DIR [--rows attack] [--columns malicious_share] [--values test.ndcg@10 er@10]
+[--share-of control] [--spread]``: every entry is the mean over the cells that fall there, seeds usually, with
+``--spread`` and half its 95 % t interval. ``--share-of control``: metrics in per cent of that row's mean.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from benchmarks.interval import mean_and_half_width
+
+PERCENT = ("er@", "malicious_share", "frozen_rows", "rejected")
+"""Columns shown in per cent, by how their names begin."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--rows", default="attack")
+    parser.add_argument("--columns", default="malicious_share")
+    parser.add_argument("--values", nargs="+", default=["test.ndcg@10", "er@10"])
+    parser.add_argument("--share-of", default="", metavar="ROW", help="the row that --values are divided by")
+    parser.add_argument("--spread", action="store_true")
+    args = parser.parse_args()
+    found = pl.read_csv(args.folder / "results.csv", infer_schema_length=None)
+    print(table(found, args.rows, args.columns, args.values, args.share_of, args.spread))
+
+
+def table(
+    found: pl.DataFrame,
+    rows: str,
+    columns: str,
+    values: Sequence[str],
+    share_of: str = "",
+    spread: bool = False,
+) -> str:
+    """The table as Markdown, rows and columns in the order of the grid; failed cells do not count."""
+    done = found.filter(pl.col("status") == "done")
+    heads = done[columns].unique(maintain_order=True).to_list()
+    lines = [
+        f"| {rows} | "
+        + " | ".join(f"{value} at {_show(columns, h)}" for value in values for h in heads)
+        + " |"
+    ]
+    lines.append("|---" * (1 + len(values) * len(heads)) + "|")
+    for row in done[rows].unique(maintain_order=True).to_list():
+        cells = []
+        for value in values:
+            for head in heads:
+                entry, percent = _at(done, {rows: row, columns: head}, value), value.startswith(PERCENT)
+                if share_of and not percent:
+                    whole = mean_and_half_width(_at(done, {rows: share_of, columns: head}, value))[0]
+                    entry, percent = [one / whole for one in entry], True
+                cells.append(_entry(entry, percent, spread))
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _at(done: pl.DataFrame, place: dict[str, Any], value: str) -> list[float]:
+    chosen = done.filter([pl.col(name) == wanted for name, wanted in place.items()])
+    return chosen[value].drop_nulls().cast(pl.Float64).to_list()
+
+
+def _entry(found: Sequence[float], percent: bool, spread: bool) -> str:
+    if not found:
+        return "–"
+    mean, half = mean_and_half_width(found)
+    text = f"{100 * mean:.1f} %" if percent else f"{mean:.4f}"
+    if spread and len(found) > 1:
+        text += f" ± {100 * half:.1f}" if percent else f" ± {half:.4f}"
+    return text
+
+
+def _show(column: str, head: Any) -> str:
+    return f"{head:.0%}" if column.startswith(PERCENT) else str(head)
+
+
+if __name__ == "__main__":
+    main()

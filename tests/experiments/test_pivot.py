@@ -1,0 +1,38 @@
+"""Tables of a grid's results as Markdown."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from benchmarks.pivot import table
+
+
+def results() -> pl.DataFrame:
+    rows = [
+        ("control", 0.1, 0, "done", 0.2, 0.0),
+        ("control", 0.1, 1, "done", 0.4, 0.0),
+        ("alie", 0.1, 0, "done", 0.15, 0.5),
+        ("alie", 0.1, 1, "done", 0.15, 0.25),
+        ("control", 0.2, 0, "done", 0.1, 0.0),
+        ("alie", 0.2, 0, "failed", 9.0, 9.0),
+    ]
+    names = ("attack", "malicious_share", "seed", "status", "test.ndcg@10", "er@10")
+    return pl.DataFrame(rows, schema=names, orient="row")
+
+
+def lines(**how: object) -> list[str]:
+    values = ["test.ndcg@10", "er@10"]
+    return table(results(), "attack", "malicious_share", values, **how).splitlines()  # type: ignore[arg-type]
+
+
+def test_entries_are_means_over_the_seeds_and_failed_cells_do_not_count() -> None:
+    head, _, control, alie = lines()
+    assert head == "| attack | test.ndcg@10 at 10% | test.ndcg@10 at 20% | er@10 at 10% | er@10 at 20% |"
+    assert control == "| control | 0.3000 | 0.1000 | 0.0 % | 0.0 % |"
+    assert alie == "| alie | 0.1500 | – | 37.5 % | – |"
+
+
+def test_shares_of_a_row_and_the_spread_over_seeds() -> None:
+    _, _, control, alie = lines(share_of="control", spread=True)
+    assert alie == "| alie | 50.0 % ± 0.0 | – | 37.5 % ± 158.8 | – |"
+    assert control.startswith("| control | 100.0 % ± 423.5 | 100.0 % |")
