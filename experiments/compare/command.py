@@ -3,45 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from rich.console import Console
 
-from common.config import DataConfig, RunConfig
-from common.data import Dataset
-from common.errors import ConfigError, RunError
+from common.config import RunConfig
+from common.errors import RunError
 from experiments.compare.display import Display
-from experiments.compare.grid import Cell, expand, read_grid
-from experiments.compare.keys import cell_key, data_digest
-from experiments.compare.labels import data_label
+from experiments.compare.grid import expand, read_grid
+from experiments.compare.keys import cell_key
+from experiments.compare.planning import Datasets, Planned, plan
 from experiments.compare.results import read_row, write_results
 from experiments.compare.warmup import honest_part, is_ready
 from experiments.compare.work import CellWork, train_warm_up
-from experiments.emulation import open_log, with_targets
-from experiments.floors import floors
-from experiments.pool import Job, Pool, available_mb, cores
+from experiments.pool import Event, Job, Pool, available_mb, cores
 from server.checkpoint import write_atomically
+
+REFRESH_S = 60.0
+"""Seconds between two writings of the tables while a grid runs."""
 
 MARGIN = 0.8
 """Share of the free memory that a grid uses unless told otherwise."""
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A cell with its resolved targets and its key."""
-
-    key: str
-    config: RunConfig
-    labels: Mapping[str, Any]
-
-    def title(self, names: Iterable[str]) -> str:
-        """The labels called ``names`` in a few words."""
-        shown = {"malicious_share": "{:.0%}", "seed": "seed {}"}
-        return " · ".join(shown.get(name, "{}").format(self.labels[name]) for name in names)
 
 
 def compare(path: Path, out: Path, console: Console, workers: int = 0, memory_gb: float = 0.0) -> int:
@@ -67,53 +53,30 @@ def compare(path: Path, out: Path, console: Console, workers: int = 0, memory_gb
         f"{path.name}: {len(planned)} cells, {len(planned) - len(missing)} of them already in {out}/; "
         f"{pool.workers} at a time"
     )
+    telling = [n for n in planned[0].labels if len({str(p.labels[n]) for p in planned}) > 1]
+    jobs = [Job(p.key, p.title(telling), p.config, out / "cells" / p.key) for p in missing]
     errors: dict[str, str] = {}
-    with Display(console, len(planned), len(planned) - len(missing)) as display:
-        telling = [n for n in planned[0].labels if len({str(p.labels[n]) for p in planned}) > 1]
-        shared = _warm_ups(missing, out, pool, display)
-        jobs = [Job(p.key, p.title(telling), p.config, out / "cells" / p.key) for p in missing]
-        try:
+    written = time.monotonic()
+    try:
+        with Display(console, len(planned), len(planned) - len(missing)) as display:
+            shared = _warm_ups(missing, out, pool, display)
             for event in pool.run(jobs, CellWork(shared, grid.keep == "results")):
-                if event.kind in ("started", "round"):
-                    display.running(event)
-                    continue
-                if event.kind == "failed":
-                    errors[event.job.key] = event.text
-                display.ended(event, read_row(event.job.folder) if event.kind == "done" else None)
-        finally:
-            write_results(out, _rows(planned, out, errors))
+                _tell(event, display, errors)
+                if time.monotonic() - written > REFRESH_S:  # a report can be made while the grid runs
+                    write_results(out, _rows(planned, out, errors))
+                    written = time.monotonic()
+    finally:
+        write_results(out, _rows(planned, out, errors))
     return len(errors)
 
 
-class Datasets:
-    """Every log of a grid, read once."""
-
-    def __init__(self) -> None:
-        self._known: dict[DataConfig, tuple[Dataset, str]] = {}
-
-    def get(self, config: RunConfig) -> tuple[Dataset, str]:
-        """The log of a config and its digest."""
-        if config.data not in self._known:
-            dataset = open_log(config)
-            self._known[config.data] = dataset, data_digest(dataset)
-        return self._known[config.data]
-
-    def floors(self) -> dict[str, dict[str, dict[str, float]]]:
-        """Popularity and Markov-1 of every log that was asked for, by its label."""
-        return {data_label(data): floors(dataset) for data, (dataset, _) in self._known.items()}
-
-
-def plan(cells: Iterable[Cell], datasets: Datasets) -> list[Planned]:
-    """Cells with their targets resolved; of two that are the same computation the first stays."""
-    found: dict[str, Planned] = {}
-    for cell in cells:
-        dataset, digest = datasets.get(cell.config)
-        config = with_targets(cell.config, dataset)
-        key = cell_key(config, digest)
-        found.setdefault(key, Planned(key, config, cell.labels))
-    if not found:
-        raise ConfigError("the grid has no cells: one of its lists is empty")
-    return list(found.values())
+def _tell(event: Event, display: Display, errors: dict[str, str]) -> None:
+    if event.kind in ("started", "round"):
+        display.running(event)
+        return
+    if event.kind == "failed":
+        errors[event.job.key] = event.text
+    display.ended(event, read_row(event.job.folder) if event.kind == "done" else None)
 
 
 def _warm_ups(missing: Sequence[Planned], out: Path, pool: Pool, display: Display) -> dict[str, Path]:
