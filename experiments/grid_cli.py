@@ -24,10 +24,10 @@ def compare(
 
     failed = run_grid(grid, out, Console(), workers, memory)
     report(out, images=False)
+    typer.echo(f"Numbers in {out}/results.csv and .parquet; plots as PNG and SVG: fedsieve report {out}")
     if failed:
-        Console().print(f"{failed} cells failed; the column `error` of {out}/results.csv says why")
+        typer.echo(f"{failed} cells failed; the column `error` of {out}/results.csv says why", err=True)
         raise typer.Exit(1)
-    Console().print(f"Numbers in {out}/results.csv and .parquet; plots as PNG and SVG: fedsieve report {out}")
 
 
 def report(
@@ -46,4 +46,4 @@ def report(
     for note in written.notes:
         console.print(note, markup=False)
     plots = f", {len(written.images)} plots in {folder / 'plots'}/" if images else ""
-    console.print(f"Report in {written.page}{plots}, {len(written.tables)} tables in {folder / 'tables'}/")
+    typer.echo(f"Report in {written.page}{plots}, {len(written.tables)} tables in {folder / 'tables'}/")

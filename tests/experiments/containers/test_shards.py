@@ -91,4 +91,4 @@ def test_histories_are_cut_before_they_are_divided(tmp_path: Path) -> None:
     _, division = made(tmp_path, [0, 1], [0], "data.max_length=4")
     for side in ("honest", "malicious"):
         for node in division.nodes[side].values():
-            assert {len(one) for one in load("", str(node["path"])).sequences} == {4}
+            assert max(len(one) for one in load("", str(node["path"])).sequences) == 4
