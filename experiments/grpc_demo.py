@@ -19,6 +19,7 @@ from common.data import load as load_data
 from common.errors import RunError
 from common.settings import load
 from experiments.deployed import plan, stage
+from experiments.lines import json_lines
 from experiments.local_deployment import Deployment, deployment
 from experiments.processes import Process
 from experiments.tables import summary_table
@@ -106,8 +107,7 @@ def follow(local: Deployment, run: Process, nodes: Sequence[Process], tell: Call
 
 def _report(out: Path, config: RunConfig, name: str, console: Console) -> None:
     summary = json.loads((out / "summary.json").read_text())
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    seconds = sorted(line["seconds"] for line in lines if "seconds" in line)
+    seconds = sorted(line["seconds"] for line in json_lines(out / "metrics.jsonl") if "seconds" in line)
     console.print(summary_table({**summary, "data": name}))
     console.print(
         f"{config.train.rounds} rounds over gRPC, {seconds[len(seconds) // 2]:.2f} s each (median). "

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from common.errors import RunError
+from experiments.lines import json_lines
 from experiments.report.html import frame
 from experiments.report.html import plain_table as table
 from experiments.report.look import text
@@ -43,8 +44,8 @@ def write_report(folder: Path) -> Path:
     """
     try:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        metrics = list(_lines(folder / "metrics.jsonl"))
-        drawn = charts(metrics, _lines(folder / "audit.jsonl"))
+        metrics = list(json_lines(folder / "metrics.jsonl"))
+        drawn = charts(metrics, json_lines(folder / "audit.jsonl"))
     except OSError as error:
         raise RunError(f"no finished run in {folder}: {error.filename}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -52,12 +53,6 @@ def write_report(folder: Path) -> Path:
     path = folder / "report.html"
     write_atomically(path, page(summary, drawn).encode("utf-8"))
     return path
-
-
-def _lines(path: Path) -> Iterator[Line]:
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            yield json.loads(line)
 
 
 def page(summary: Mapping[str, Any], drawn: Sequence[str]) -> str:

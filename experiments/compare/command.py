@@ -85,7 +85,7 @@ def _warm_ups(missing: Sequence[Planned], out: Path, pool: Pool, display: Displa
     configs: dict[str, RunConfig] = {}
     for one in missing:
         if (honest := honest_part(one.config)) is not None:
-            key = cell_key(honest, "warm-up")
+            key = cell_key(honest, one.data)
             users.setdefault(key, []).append(one)
             configs[key] = honest
     shared = {key: out / "warmups" / key for key, found in users.items() if len(found) > 1}

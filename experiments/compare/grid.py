@@ -143,10 +143,8 @@ def _recipes(grid: GridConfig) -> list[Recipe]:
     found = []
     for recipe in grid.strategies:
         if recipe.aggregator.name == "all":
-            rest = {"label": "", "set": recipe.set}
-            found += [
-                Recipe.model_validate({"aggregator": n, **rest}) for n in AGGREGATORS if n not in grid.skip
-            ]
+            names = [name for name in AGGREGATORS if name not in grid.skip]
+            found += [Recipe(aggregator=Component(name=name), set=recipe.set) for name in names]
         else:
             found.append(recipe)
     return found

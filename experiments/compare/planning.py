@@ -18,9 +18,10 @@ from experiments.floors import floors
 
 @dataclass(frozen=True)
 class Planned:
-    """A cell with its resolved targets and its key."""
+    """A cell with its resolved targets, its key and the digest of its log."""
 
     key: str
+    data: str
     config: RunConfig
     labels: Mapping[str, Any]
 
@@ -55,7 +56,7 @@ def plan(cells: Iterable[Cell], datasets: Datasets) -> list[Planned]:
         dataset, digest = datasets.get(cell.config)
         config = with_targets(cell.config, dataset)
         key = cell_key(config, digest)
-        found.setdefault(key, Planned(key, config, cell.labels))
+        found.setdefault(key, Planned(key, digest, config, cell.labels))
     if not found:
         raise ConfigError("the grid has no cells: one of its lists is empty")
     return list(found.values())

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import numpy as np
-
 from common.config import RunConfig
 from common.data import Dataset, split
 from experiments.emulation import malicious_numbers
+from experiments.lines import json_lines
+from server.roster import quartiles
 
 METRICS = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr")
 EXPOSURE = ("er@5", "er@10", "er@20", "t_ndcg@5", "t_ndcg@10", "t_ndcg@20")
@@ -33,12 +34,11 @@ def row(folder: Path, config: RunConfig, dataset: Dataset) -> Row:
     for quarter, values in sorted(summary.get("quartiles", {}).items()):
         found |= {f"{quarter}.{name}": values[name] for name in ("hr@10", "ndcg@10")}
     first = config.attack.start_round
-    rounds = [
-        line for line in lines(folder / "metrics.jsonl") if "split" not in line and line["round"] >= first
-    ]
+    told = json_lines(folder / "metrics.jsonl")
+    rounds = [line for line in told if "split" not in line and line["round"] >= first]
     found |= {name: _mean(line.get(name) for line in rounds) for name in ("frozen_rows", "clipped_rows")}
     found["skipped_rounds"] = sum(bool(line.get("skipped")) for line in rounds)
-    audit = [line for line in lines(folder / "audit.jsonl") if line["round"] >= first]
+    audit = [line for line in json_lines(folder / "audit.jsonl") if line["round"] >= first]
     found |= trust(audit, config, dataset)
     return found | {name: summary[name] for name in COSTS}
 
@@ -48,7 +48,7 @@ def trust(audit: Sequence[Mapping[str, Any]], config: RunConfig, dataset: Datase
     to a uniform share of the round; and the share of devices whose reply was refused."""
     bad = malicious_numbers(config, dataset)
     lengths = {int(n): len(split(s).train) for n, s in zip(dataset.devices, dataset.sequences, strict=True)}
-    edges = np.quantile(list(lengths.values()), [0.25, 0.5, 0.75])
+    bounds = quartiles(lengths.values())  # as in the metrics: a bound belongs to the shorter side
     groups: dict[str, list[float]] = {name: [] for name in ("honest", "malicious", "q1", "q2", "q3", "q4")}
     sizes: dict[int, int] = {}
     for line in audit:
@@ -62,19 +62,12 @@ def trust(audit: Sequence[Mapping[str, Any]], config: RunConfig, dataset: Datase
             groups["malicious"].append(relative)
         else:
             groups["honest"].append(relative)
-            quarter = int(np.searchsorted(edges, lengths[line["device"]], side="right")) + 1
+            quarter = bisect_left(bounds, lengths[line["device"]]) + 1
             groups[f"q{quarter}"].append(relative)
     judged = [line for line in audit if line.get("reason") != "idle"]
     refused = sum(line["verdict"] == "refused" for line in judged)
     found: Row = {f"weight.{name}": _mean(values) for name, values in groups.items()}
     return found | {"rejected": refused / len(judged) if judged else None}
-
-
-def lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The JSON lines of a file."""
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            yield json.loads(line)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from experiments.lines import json_lines
 from experiments.run_report import write_report
 from experiments.tables import summary_table
 from server.checkpoint import write_atomically
@@ -63,8 +64,8 @@ def show(out: Path, nodes: Sequence[Node], data: str, console: Console) -> None:
     write_report(out)
     summary = json.loads((out / "summary.json").read_text())
     console.print(summary_table({**summary, "data": data}))
-    show_trust(nodes, trust(_lines(out / "audit.jsonl")), console)
-    seconds = [line["seconds"] for line in _lines(out / "metrics.jsonl") if "seconds" in line]
+    show_trust(nodes, trust(json_lines(out / "audit.jsonl")), console)
+    seconds = [line["seconds"] for line in json_lines(out / "metrics.jsonl") if "seconds" in line]
     console.print(f"{summary['rounds']} rounds, {median(seconds):.2f} s each (median)", highlight=False)
 
 
@@ -80,7 +81,3 @@ def show_trust(nodes: Sequence[Node], found: Mapping[int, Trust], console: Conso
         relative = f"{one.mean_weight / unit:.2f}" if unit and one.admitted else "–"
         table.add_row(node.name, str(len(node.devices)), str(one.admitted), str(one.refused), relative)
     console.print(table)
-
-
-def _lines(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from common.errors import RunError
 from experiments.cli import app
 from experiments.compare.command import compare
-from tests.experiments.compare.samples import grid_file, screen
+from tests.experiments.compare.samples import SETTINGS, grid_file, screen
 
 CLOCKED = ("seconds", "device_updates_per_second", "peak_rss_mb")
 
@@ -119,3 +119,17 @@ def test_the_command_says_where_the_results_are(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["compare", str(path), "--out", str(tmp_path / "out")])
     assert result.exit_code == 0
     assert "results.csv" in result.output
+
+
+def test_a_warm_up_on_another_log_is_another_warm_up(tmp_path: Path) -> None:
+    log, out = tmp_path / "log.csv", tmp_path / "out"
+    settings = {**SETTINGS, "train.rounds": 4, "attack.start_round": 3}
+    settings |= {"data.name": "own", "data.path": str(log)}
+    path = grid_file(tmp_path, strategies=["mean"], set=settings)
+    for shift in (0, 1):
+        rows = [
+            f"{user},{(user * (place + 2) + shift * place) % 30}" for user in range(40) for place in range(8)
+        ]
+        log.write_text("\n".join(["user,item", *rows]))
+        assert compare(path, out, screen()[0]) == 0
+    assert len(list((out / "warmups").iterdir())) == 2
