@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from attacks.base import Attack, View
 from attacks.hidden import last_states
-from attacks.hiding import add_decoys, best_forward
+from attacks.hiding import add_decoys, best_forward, mixed
 from attacks.label_to_target import LabelToTarget
 from attacks.pushing import TINY
 from attacks.recipe import Bounds, clipped, estimate
@@ -37,7 +37,8 @@ class Adaptive(Attack):
     the encoder to its median norm; the jitter j maximises √(1−j²) times the mean collusion weight.
 
     mode  row            the above
-          encoder        and the encoder is mixed with that of label poisoners, ``mix`` of it, as long
+          encoder        and the encoder is mixed with that of label poisoners, as long: ``mix`` of it, or
+                         what the sieve still takes for the alikeness of people
           last_position  honest training, but the target is the last interaction of the window
           spread         row, by a device in one of ``turns`` rounds, by turns; in the others it is honest
 
@@ -117,11 +118,10 @@ class Adaptive(Attack):
         return base
 
     def mixed(self, encoder: Tensor, chosen: Tensor, view: View) -> Tensor:
-        """(1 − mix)·D_u + mix·‖D_u‖·P/‖P‖, P the mean encoder of some label poisoners: [m, P]."""
+        """Own encoders with that of some label poisoners in them, as much as may be: [m, P]."""
         own, some = view.cohort, chosen[:TEACHERS].tolist()
         fresh = replace(
             own, numbers=[own.numbers[i] for i in some], sequences=[own.sequences[i] for i in some]
         )
         poison = fresh.train(lambda batch, devices: LabelToTarget().relabel(batch, view)).encoder.mean(0)
-        size = encoder.norm(dim=1, keepdim=True)  # [m, 1]
-        return torch.lerp(encoder, size * F.normalize(poison, dim=0), self.mix)
+        return mixed(encoder, poison, self.mix)

@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attacks.recipe import Bounds, collusion_weight
+from attacks.recipe import TOLERANCE, Bounds, collusion_weight, cosines, nearest
+
+STEPS = 8
+"""How finely a mix is tried."""
 
 JITTERS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9)
 
@@ -56,3 +59,21 @@ def best_forward(rows: Tensor, mean: Tensor, aside: Tensor, targets: int, bounds
         if gain > most:
             best, most = forward, gain
     return best
+
+
+def mixed(encoders: Tensor, poison: Tensor, most: float) -> Tensor:
+    """(1 − m)·D_u + m·‖D_u‖·P/‖P‖ with the largest m ≤ ``most`` that keeps them apart enough: [n, P].
+
+    encoders [n, P] of own honest training, poison [P]. Enough: the mean cosine of two of them, the honest
+    mean taken away, is above the usual alikeness of honest devices by no more than the sieve's tolerance;
+    with a fifth of all devices in the attack, those are the nearest that the sieve looks at.
+    """
+    n, mean = len(encoders), encoders.mean(0)
+    pushed = encoders.norm(dim=1, keepdim=True) * F.normalize(poison, dim=0)  # [n, P]
+    limit = nearest(encoders, mean).quantile(0.5) + TOLERANCE
+    for step in range(STEPS, 0, -1):
+        tried = torch.lerp(encoders, pushed, most * step / STEPS)
+        alike = cosines(tried - mean)
+        if (alike.sum() - n) / max(n * (n - 1), 1) <= limit:
+            return tried
+    return encoders

@@ -19,6 +19,9 @@ ROW_SLACK = 1.25
 COLLUSION, FLOOR, SPREAD = 4.0, 0.3, 8.0
 """Two row blocks may be as alike as the median pair and max(FLOOR, SPREAD · MAD) more."""
 
+TOLERANCE, PEERS = 0.08, 0.2
+"""Encoders may be so much more alike, over the rounds, than the median device's and its nearest PEERS."""
+
 
 @dataclass(frozen=True)
 class Bounds:
@@ -60,6 +63,15 @@ def cosines(blocks: Tensor) -> Tensor:
     products = blocks @ blocks.T
     size = products.diagonal().sqrt().clamp(min=TINY)  # [n]
     return products / size / size[:, None]
+
+
+def nearest(encoders: Tensor, mean: Tensor) -> Tensor:
+    """Mean cosine of D_u − mean to the nearest ``PEERS`` of the others: [n, P] -> [n], zeros alone."""
+    cos = cosines(encoders - mean).fill_diagonal_(-1)  # [n, n]
+    if len(cos) < 2:
+        return torch.zeros(len(cos))
+    found: Tensor = cos.topk(max(1, round(PEERS * (len(cos) - 1))), dim=1).values.mean(1)
+    return found
 
 
 def alikeness(cos: Tensor) -> tuple[float, float]:

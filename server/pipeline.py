@@ -88,6 +88,7 @@ class Pipeline:
             model=state.model,
             step=lambda rows: self._alone(state, rows, updates.items, round_),
             root=admitted.root,
+            newcomers=admitted.newcomers,
         )
         with torch.no_grad():
             combined, aggregator = self.aggregator(updates, state.aggregator, setting)

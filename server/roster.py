@@ -28,6 +28,7 @@ class Roster:
     """Enrolled nodes and their devices; a node that does not answer sits out for some rounds.
 
     quota: devices one node may stand for. Clocks and messages live here; draws are pure functions.
+    first: the devices of each node when it first enrolled; what it adds later is a newcomer.
     trusted: nodes of the operator. They enrol as all others do, in ``roots``, and take no part in draws,
     evaluations or counts; nobody can claim to be one, because node ids are the SuperLink's.
     """
@@ -37,6 +38,7 @@ class Roster:
     resting: dict[int, int] = field(default_factory=dict)
     trusted: frozenset[int] = frozenset()
     roots: dict[int, Enrolment] = field(default_factory=dict)
+    first: dict[int, frozenset[int]] = field(default_factory=dict)
 
     def refresh(self, grid: Grid, round_: int, wait_s: float = ENROL_S) -> None:
         """Ask nodes that are new, or rested enough, for their devices; forget those that left."""
@@ -72,6 +74,11 @@ class Roster:
             _LOG.warning("node %d claims %d devices, cut to %d", node, len(enrolment.devices), self.quota)
             enrolment = Enrolment(enrolment.devices[: self.quota], enrolment.history[: self.quota])
         self.nodes[node] = enrolment
+        self.first.setdefault(node, frozenset(enrolment.devices.tolist()))
+
+    def newcomers(self, identity: Iterable[tuple[int, int]]) -> frozenset[tuple[int, int]]:
+        """Those (node, device) that their node did not enrol with at first."""
+        return frozenset(who for who in identity if who[1] not in self.first.get(who[0], frozenset()))
 
     def rest(self, node: int, round_: int) -> None:
         """Leave a node out until ``RETRY_ROUNDS`` rounds from now."""

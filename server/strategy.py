@@ -102,6 +102,7 @@ class RobustStrategy(Strategy):
         trusted = [answer for answer in answers if answer.node in drawing.roots]
         others = [answer for answer in answers if answer.node not in drawing.roots]
         admitted = admit(others, spec, strategy.quota, strategy.max_history)
+        admitted = replace(admitted, newcomers=self.roster.newcomers(admitted.identity))
         if not trusted:
             return admitted
         return with_root(admitted, admit(trusted, spec, sum(map(len, drawing.roots.values())), 1))

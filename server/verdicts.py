@@ -45,9 +45,11 @@ class Admitted:
     """Devices in the order (device number, node), whatever the order of arrival; None when there is none.
 
     root: what trusted nodes sent, on the items of ``updates``; they are not among those.
+    newcomers: those of ``identity`` that their node did not enrol with at first.
     """
 
     updates: DeviceUpdates | None
     identity: tuple[tuple[int, int], ...]
     audit: list[AuditEntry]
     root: DeviceUpdates | None = None
+    newcomers: frozenset[tuple[int, int]] = frozenset()

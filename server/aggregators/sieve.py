@@ -1,4 +1,4 @@
-"""Sieve: bound every row by one interaction, then weigh devices by what the bound left of them."""
+"""Sieve: bound every row by one interaction, weigh devices by what is left of them and by their past."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 
 from common.updates import DeviceUpdates
 from server.aggregators.base import Aggregate, Aggregator, Round, State, enough, weighted_sum
+from server.aggregators.reputation import Reputation
 from server.aggregators.stages import (
     collusion_weight,
     interaction_size,
@@ -21,11 +22,12 @@ from server.aggregators.stages import (
 
 @dataclass(frozen=True)
 class Sieve(Aggregator):
-    """Row clip → retention weight → block clip → collusion weight → weighted mean (docs/method.md).
+    """Row clip → retention → collusion → reputation → block clip → weighted mean (docs/method.md).
 
     c = κ · size of one interaction; g_ui ← g_ui · min(1, c/‖g_ui‖); w_u = min(1, rt_u/τ)^p with rt_u the
     share of ‖R_u‖ that the clip kept, relative to the median; encoder and row blocks clipped to
-    (slack ·) their median norms; w_u divided by how much u resembles others beyond what devices do;
+    (slack ·) their median norms; w_u divided by how much u's rows resemble others' beyond what devices do,
+    and by how much its encoders did over the rounds it took part in (server/aggregators/reputation.py);
     Δ = Σ_u w_u u / Σ_u w_u. Complexity O(n²·K·d) for the cosines, else O(n·(P + K·d)). Breakdown point
     1/2 (medians over devices); it needs no bound on the attackers. Each stage can be switched off for an
     ablation. Reference: ours, after the aims of arXiv 2602.23982.
@@ -41,6 +43,10 @@ class Sieve(Aggregator):
     collusion: float = 4.0
     collusion_floor: float = 0.3
     collusion_spread: float = 8.0
+    reputation: float = 3.0
+    tolerance: float = 0.08
+    decay: float = 0.9
+    quarantine: float = 2.0
     clip_rows: bool = True
     clip_blocks: bool = True
 
@@ -51,6 +57,12 @@ class Sieve(Aggregator):
         for name in ("power", "collusion", "collusion_spread"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 (off) or positive, found {getattr(self, name)}")
+        self.past  # noqa: B018  (raises ValueError)
+
+    @property
+    def past(self) -> Reputation:
+        """The stage across rounds."""
+        return Reputation(self.tolerance, self.decay, self.reputation, self.quarantine)
 
     def __call__(self, updates: DeviceUpdates, state: State, round_: Round) -> tuple[Aggregate, State]:
         enough(self, n := len(updates), round_.byzantine)
@@ -65,6 +77,8 @@ class Sieve(Aggregator):
             weights = weights * collusion_weight(
                 rows, self.collusion_floor, self.collusion_spread, self.collusion
             )
+        trust, state = self.past(updates.encoder, state, round_)
+        weights = weights * trust
         shares = weights / weights.sum().clamp_min(1e-12)  # [n], sums to 1
         encoder_share = row_share = shares
         if self.clip_blocks:
@@ -73,5 +87,9 @@ class Sieve(Aggregator):
         bounded = DeviceUpdates(updates.encoder, rows, updates.items, updates.history, updates.device)
         encoder, _ = weighted_sum(bounded, encoder_share.float())
         _, combined = weighted_sum(bounded, row_share.float())
-        figures = {"clipped_rows": clipped, "mean_weight": float(weights.mean())}
+        figures = {
+            "clipped_rows": clipped,
+            "mean_weight": float(weights.mean()),
+            "quarantined": float((trust == 0).double().mean()),
+        }
         return Aggregate(encoder, combined, shares.float(), figures), state

@@ -1,0 +1,99 @@
+"""What rounds before say of a device: evidence that adds up, fades, and stays with its node."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from server.aggregators.base import Round, State
+from server.aggregators.gram import inner_products, middle
+from server.aggregators.memory import recalled, remembered
+from server.checks import count, positive, unit
+
+LEAST = 8
+"""Fewer devices have no usual alikeness: such a round says nothing."""
+
+LOW, HIGH = -0.1, 0.5
+"""One round counts for no more: credit cannot be saved up, nor one bad round last for ever."""
+
+TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Reputation:
+    """r_u = Σ_k a^k x_u(k) / (1 + Σ_k a^k) over its rounds, the latest first; w_u = (1 + s·(r_u/t − 1)₊)⁻².
+
+    x_u is the alikeness of u's encoder beyond the round's median, cut to [−.1, .5]; the 1 is a round without
+    evidence, so that a newcomer is trusted and convinces nobody at once. From r_u > q·t on w_u = 0
+    (quarantine); u is still asked, its evidence fades by a round, and it comes back when its rounds look like
+    others'. Identities are (authenticated node, device). A device number that its node enrolled later begins
+    with the worst record of its node, so that a new number is no new start.
+
+    tolerance t, decay a, strength s (0: off), quarantine q; peers: the share of devices that count as near.
+    """
+
+    tolerance: float = 0.08
+    decay: float = 0.9
+    strength: float = 3.0
+    quarantine: float = 2.0
+    peers: float = 0.2
+    capacity: int = 1 << 20
+
+    def __post_init__(self) -> None:
+        positive(tolerance=self.tolerance, peers=self.peers)
+        unit(decay=self.decay)
+        count(1, capacity=self.capacity)
+        if self.strength < 0 or self.quarantine < 1 or self.peers > 1:
+            raise ValueError("strength must be 0 (off) or positive, quarantine at least 1, peers at most 1")
+
+    def __call__(self, encoders: Tensor, state: State, round_: Round) -> tuple[Tensor, State]:
+        """Weights float64 [n] for this round's devices with encoders [n, P], and the next state."""
+        n = len(encoders)
+        if not self.strength or n < LEAST:
+            return torch.ones(n, dtype=torch.float64), state
+        identity = torch.tensor(round_.identity, dtype=torch.int64)  # [n, 2]
+        evidence = alikeness(encoders, self.peers).clamp(LOW, HIGH).cpu()  # [n]
+        past = inherited(recalled(state, identity, 2), state, round_)  # [n, 2]: Σ a^k x, Σ a^k
+        record = self.decay * past.double() + torch.stack([evidence, torch.ones_like(evidence)], dim=1)
+        after = remembered(state, identity, record.float(), round_.number, self.capacity)
+        return self.weight(record), after
+
+    def weight(self, record: Tensor) -> Tensor:
+        """w_u from records [n, 2] -> [n]."""
+        ratio = rating(record) / self.tolerance  # r_u/t  [n]
+        weight = (1 + self.strength * (ratio - 1).clamp_min(0)) ** -2
+        return torch.where(ratio > self.quarantine, 0.0, weight)
+
+
+def alikeness(encoders: Tensor, peers: float) -> Tensor:
+    """Mean cosine to the nearest ``peers`` of the others, of D_u − D̄, less its median: [n, P] -> float64 [n].
+
+    Devices that carry one poison stay alike when what all learn is taken away; people do not.
+    """
+    n = len(encoders)
+    rest = encoders - encoders.mean(dim=0)  # [n, P]
+    products = inner_products(rest)  # [n, n]
+    norms = products.diagonal().clamp_min(0).sqrt().clamp_min(TINY)  # [n]
+    cosines = (products / norms[:, None] / norms[None, :]).fill_diagonal_(-math.inf)
+    nearest = cosines.topk(max(1, round(peers * (n - 1))), dim=1).values.mean(dim=1)  # [n]
+    return nearest - middle(nearest)
+
+
+def rating(record: Tensor) -> Tensor:
+    """r from (Σ a^k x, Σ a^k): [n, 2] -> [n]."""
+    return record[:, 0] / (1 + record[:, 1])
+
+
+def inherited(past: Tensor, state: State, round_: Round) -> Tensor:
+    """``past`` [n, 2], with the worst record of its node for a device that was enrolled later and is new."""
+    if not state or not round_.newcomers:
+        return past
+    node, worst = state["identity"][:, 0], rating(state["history"])
+    past = past.clone()
+    for i, who in enumerate(round_.identity):
+        if who in round_.newcomers and not past[i, 1] and bool((same := node == who[0]).any()):
+            past[i] = state["history"][torch.where(same, worst, -math.inf).argmax()]
+    return past
