@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attacks.recipe import TOLERANCE, Bounds, collusion_weight, cosines, nearest
+from attacks.recipe import TOLERANCE, Bounds, apart, collusion_weight, nearest
 
 STEPS = 8
 """How finely a mix is tried."""
@@ -62,18 +62,20 @@ def best_forward(rows: Tensor, mean: Tensor, aside: Tensor, targets: int, bounds
 
 
 def mixed(encoders: Tensor, poison: Tensor, most: float) -> Tensor:
-    """(1 − m)·D_u + m·‖D_u‖·P/‖P‖ with the largest m ≤ ``most`` that keeps them apart enough: [n, P].
+    """D̄ + (1 − m)(D_u − D̄) + m·‖D_u − D̄‖·P/‖P‖ with the largest m ≤ ``most`` that passes: [n, P].
 
-    encoders [n, P] of own honest training, poison [P]. Enough: the mean cosine of two of them, the honest
-    mean taken away, is above the usual alikeness of honest devices by no more than the sieve's tolerance;
-    with a fifth of all devices in the attack, those are the nearest that the sieve looks at.
+    encoders [n, P] of own honest training, poison P [P]. It passes while two of them, what all learn taken
+    away, are no more alike in the mean than honest devices and their nearest usually are, plus the sieve's
+    tolerance; with a fifth of all devices in the attack, these are the nearest that the sieve looks at.
     """
-    n, mean = len(encoders), encoders.mean(0)
-    pushed = encoders.norm(dim=1, keepdim=True) * F.normalize(poison, dim=0)  # [n, P]
-    limit = nearest(encoders, mean).quantile(0.5) + TOLERANCE
+    n = len(encoders)
+    mean = encoders.mean(0) if n > 1 else torch.zeros_like(poison)  # [P]
+    usual = F.normalize(encoders, dim=1).mean(0) if n > 1 else mean  # [P]
+    rest = encoders - mean  # [n, P]
+    pushed = rest.norm(dim=1, keepdim=True) * F.normalize(poison, dim=0)  # [n, P]
+    limit = nearest(apart(encoders, usual)).quantile(0.5) + TOLERANCE
     for step in range(STEPS, 0, -1):
-        tried = torch.lerp(encoders, pushed, most * step / STEPS)
-        alike = cosines(tried - mean)
-        if (alike.sum() - n) / max(n * (n - 1), 1) <= limit:
+        tried = mean + torch.lerp(rest, pushed, most * step / STEPS)
+        if (apart(tried, usual).sum() - n) / max(n * (n - 1), 1) <= limit:
             return tried
     return encoders

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from attacks.pushing import TINY, interaction_size
 from common.updates import DeviceUpdates
@@ -19,7 +20,7 @@ ROW_SLACK = 1.25
 COLLUSION, FLOOR, SPREAD = 4.0, 0.3, 8.0
 """Two row blocks may be as alike as the median pair and max(FLOOR, SPREAD · MAD) more."""
 
-TOLERANCE, PEERS = 0.08, 0.2
+TOLERANCE, PEERS = 0.06, 0.2
 """Encoders may be so much more alike, over the rounds, than the median device's and its nearest PEERS."""
 
 
@@ -65,12 +66,17 @@ def cosines(blocks: Tensor) -> Tensor:
     return products / size / size[:, None]
 
 
-def nearest(encoders: Tensor, mean: Tensor) -> Tensor:
-    """Mean cosine of D_u − mean to the nearest ``PEERS`` of the others: [n, P] -> [n], zeros alone."""
-    cos = cosines(encoders - mean).fill_diagonal_(-1)  # [n, n]
+def apart(encoders: Tensor, usual: Tensor) -> Tensor:
+    """Cosines of D_u/‖D_u‖ − usual: what is alike beyond what all learn; [n, P], [P] -> [n, n]."""
+    return cosines(F.normalize(encoders, dim=1) - usual)
+
+
+def nearest(cos: Tensor) -> Tensor:
+    """Mean cosine to the nearest ``PEERS`` of the others: [n, n] -> [n], zeros alone."""
     if len(cos) < 2:
         return torch.zeros(len(cos))
-    found: Tensor = cos.topk(max(1, round(PEERS * (len(cos) - 1))), dim=1).values.mean(1)
+    others = cos.clone().fill_diagonal_(-1)
+    found: Tensor = others.topk(max(1, round(PEERS * (len(cos) - 1))), dim=1).values.mean(1)
     return found
 
 

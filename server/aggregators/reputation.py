@@ -16,7 +16,7 @@ from server.checks import count, positive, unit
 LEAST = 8
 """Fewer devices have no usual alikeness: such a round says nothing."""
 
-LOW, HIGH = -0.1, 0.5
+LOW, HIGH = -0.1, 0.3
 """One round counts for no more: credit cannot be saved up, nor one bad round last for ever."""
 
 TINY = 1e-12
@@ -26,8 +26,8 @@ TINY = 1e-12
 class Reputation:
     """r_u = Σ_k a^k x_u(k) / (1 + Σ_k a^k) over its rounds, the latest first; w_u = (1 + s·(r_u/t − 1)₊)⁻².
 
-    x_u is the alikeness of u's encoder beyond the round's median, cut to [−.1, .5]; the 1 is a round without
-    evidence, so that a newcomer is trusted and convinces nobody at once. From r_u > q·t on w_u = 0
+    x_u is the alikeness of u's encoder beyond the round's median, cut to [−.1, .3]; the 1 is a round without
+    evidence: a newcomer is trusted, and no single round leads to quarantine. From r_u > q·t on w_u = 0
     (quarantine); u is still asked, its evidence fades by a round, and it comes back when its rounds look like
     others'. Identities are (authenticated node, device). A device number that its node enrolled later begins
     with the worst record of its node, so that a new number is no new start.
@@ -35,7 +35,7 @@ class Reputation:
     tolerance t, decay a, strength s (0: off), quarantine q; peers: the share of devices that count as near.
     """
 
-    tolerance: float = 0.08
+    tolerance: float = 0.06
     decay: float = 0.9
     strength: float = 3.0
     quarantine: float = 2.0
@@ -69,12 +69,15 @@ class Reputation:
 
 
 def alikeness(encoders: Tensor, peers: float) -> Tensor:
-    """Mean cosine to the nearest ``peers`` of the others, of D_u − D̄, less its median: [n, P] -> float64 [n].
+    """Mean cosine to the nearest ``peers`` of the others, less its median: [n, P] -> float64 [n].
 
-    Devices that carry one poison stay alike when what all learn is taken away; people do not.
+    Of D_u/‖D_u‖ − mean_v D_v/‖D_v‖: devices that carry one poison stay alike when what all learn is taken
+    away, and people do not. Of equal length first, so that no device alone decides what all learn, and small
+    updates, those of short histories, are not alike for being small.
     """
     n = len(encoders)
-    rest = encoders - encoders.mean(dim=0)  # [n, P]
+    unit = encoders / encoders.norm(dim=1, keepdim=True).clamp_min(TINY)  # [n, P]
+    rest = unit - unit.mean(dim=0)  # [n, P]
     products = inner_products(rest)  # [n, n]
     norms = products.diagonal().clamp_min(0).sqrt().clamp_min(TINY)  # [n]
     cosines = (products / norms[:, None] / norms[None, :]).fill_diagonal_(-math.inf)

@@ -44,7 +44,7 @@ class Sieve(Aggregator):
     collusion_floor: float = 0.3
     collusion_spread: float = 8.0
     reputation: float = 3.0
-    tolerance: float = 0.08
+    tolerance: float = 0.06
     decay: float = 0.9
     quarantine: float = 2.0
     clip_rows: bool = True
@@ -54,7 +54,7 @@ class Sieve(Aggregator):
         for name in ("kappa", "threshold", "row_slack", "encoder_slack", "collusion_floor"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, found {getattr(self, name)}")
-        for name in ("power", "collusion", "collusion_spread"):
+        for name in ("power", "collusion", "collusion_spread", "reputation"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 (off) or positive, found {getattr(self, name)}")
         self.past  # noqa: B018  (raises ValueError)

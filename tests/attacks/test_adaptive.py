@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 from attacks import build_attack
 from attacks.hidden import hidden_states, last_states
+from attacks.hiding import mixed
 from attacks.pushing import interaction_size
-from attacks.recipe import alikeness, clipped, collusion_weight, cosines, estimate
+from attacks.recipe import TOLERANCE, alikeness, apart, clipped, collusion_weight, cosines, estimate, nearest
 from attacks.shilling import confined
 from client.batch import make_batch
 from common.errors import ConfigError
@@ -103,16 +104,46 @@ def test_the_true_sieve_weighs_it_like_an_honest_device(mode: str) -> None:
 
     seen = replace(attacked.view(task), cohort=own)
     sent = build_attack("adaptive", {"mode": mode}).poison(own.train(), seen)
-    mixed = concatenate([sent, honest.take(torch.arange(8, 32))])
+    together = concatenate([sent, honest.take(torch.arange(8, 32))])
     rule = build_aggregator(component("sieve"))
     setting = Round(8, tuple((1, i) for i in range(32)), torch.Generator())
-    found, _ = rule(mixed, rule.init(), setting)
+    found, _ = rule(together, rule.init(), setting)
     assert found.weights is not None
     assert float(found.weights[:8].mean()) > 0.95 * float(found.weights[8:].mean())
     label = build_attack("explicit_boost", {}).poison(own.train(), seen)
     boosted, _ = rule(concatenate([label, honest.take(torch.arange(8, 32))]), rule.init(), setting)
     assert boosted.weights is not None
     assert float(boosted.weights[:8].mean()) < 0.5 * float(boosted.weights[8:].mean())
+
+
+@pytest.mark.parametrize("coherent", [0.3, 3.0])
+def test_the_mix_is_the_most_that_passes_for_people(coherent: float) -> None:
+    """Honest encoders share much or little; the poison goes in until two of them look too alike."""
+    g = torch.Generator().manual_seed(3)
+    honest = torch.randn(12, 500, generator=g) + coherent * torch.randn(500, generator=g)
+    poison = torch.randn(500, generator=g)
+    usual = F.normalize(honest, dim=1).mean(0)
+
+    def alike(encoders: torch.Tensor) -> float:
+        return float((apart(encoders, usual).sum() - 12) / (12 * 11))
+
+    limit = float(nearest(apart(honest, usual)).quantile(0.5)) + TOLERANCE
+    sent = mixed(honest, poison, 0.9)
+    assert alike(sent) <= limit
+    beyond = [F.cosine_similarity(x - honest.mean(0), poison, dim=1).mean() for x in (honest, sent)]
+    assert float(beyond[1] - beyond[0]) > 0.1
+    rest = honest - honest.mean(0)
+    size = rest.norm(dim=1, keepdim=True)
+    loud = honest.mean(0) + torch.lerp(rest, size * F.normalize(poison, dim=0), 0.9)
+    assert alike(loud) > limit  # all of it would not pass
+    torch.testing.assert_close(mixed(honest, poison, 0.0), honest)
+
+
+def test_a_single_device_resembles_nobody() -> None:
+    g = torch.Generator().manual_seed(3)
+    honest, poison = torch.randn(1, 50, generator=g), torch.randn(50, generator=g)
+    expected = torch.lerp(honest, honest.norm() * F.normalize(poison, dim=0)[None], 0.4)
+    torch.testing.assert_close(mixed(honest, poison, 0.4), expected)
 
 
 def test_decoys_are_moved_by_c_and_differ_from_device_to_device() -> None:

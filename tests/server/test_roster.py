@@ -139,3 +139,13 @@ def test_quartiles_split_the_devices_in_four() -> None:
     assert quartiles([]) == (0, 0, 0)
     assert quartiles([9]) == (9, 9, 9)
     assert enrolled({1: [1, 2, 3, 4], 2: [5, 6, 7, 8]}).quartiles() == (2, 4, 6)
+
+
+def test_newcomers_are_devices_that_a_node_did_not_bring_at_first() -> None:
+    fleets = {1: [1, 2], 2: [5]}
+    roster = enrolled(fleets)
+    assert roster.newcomers([(1, 1), (1, 2), (2, 5)]) == frozenset()
+    roster.rest(1, 1)
+    fleets[1] = [2, 3]
+    roster.refresh(grid(fleets), 1 + RETRY_ROUNDS)
+    assert roster.newcomers([(1, 2), (1, 3), (2, 5)]) == {(1, 3)}

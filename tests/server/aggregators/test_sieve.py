@@ -169,7 +169,7 @@ def test_short_histories_keep_their_weight() -> None:
 
 @pytest.mark.parametrize(
     "off",
-    [{"clip_rows": False}, {"collusion": 0}, {"clip_blocks": False}, {"power": 0}],
+    [{"clip_rows": False}, {"collusion": 0}, {"clip_blocks": False}, {"power": 0}, {"reputation": 0}],
     ids=lambda off: next(iter(off)),
 )
 def test_each_stage_can_be_switched_off_and_matters(off: dict[str, object]) -> None:
@@ -178,12 +178,13 @@ def test_each_stage_can_be_switched_off_and_matters(off: dict[str, object]) -> N
     updates.rows[0, 3] = 30.0
     updates.rows[1:4] = updates.rows[1]
     updates.encoder[5] *= 40
+    updates.encoder[6:9] = updates.encoder[6]
     assert not torch.allclose(flat_of(apply("sieve", updates)), flat_of(apply("sieve", updates, **off)))
 
 
 def test_all_stages_off_is_the_plain_mean() -> None:
     updates = people(12)
-    plain = apply("sieve", updates, clip_rows=False, collusion=0, clip_blocks=False)
+    plain = apply("sieve", updates, clip_rows=False, collusion=0, clip_blocks=False, reputation=0)
     torch.testing.assert_close(flat_of(plain), flat_of(apply("mean", updates)), rtol=1e-5, atol=1e-7)
 
 

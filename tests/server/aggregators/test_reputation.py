@@ -1,0 +1,162 @@
+"""Evidence across rounds: who stays alike is trusted less, for as long as it lasts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from common.errors import ConfigError
+from common.settings import component
+from server.aggregators import Round, State, build_aggregator
+from server.aggregators.reputation import HIGH, LEAST, LOW, Reputation, alikeness, rating
+from tests.server.aggregators.helpers import make
+
+N, BAD, WIDTH = 40, 8, 400
+
+
+def encoders(number: int, poison: float = 0.0, bad: int = BAD) -> Tensor:
+    """One round of N devices; the first ``bad`` carry a common direction as ``poison`` of their update."""
+    g = torch.Generator().manual_seed(number)
+    people = torch.nn.functional.normalize(torch.randn(N, WIDTH, generator=g), dim=1)
+    common = torch.nn.functional.normalize(torch.randn(WIDTH, generator=g), dim=0)
+    people[:bad] = (1 - poison) * people[:bad] + poison * common
+    return people
+
+
+def a_round(number: int, nodes: int = 1, **more: frozenset[tuple[int, int]]) -> Round:
+    identity = tuple((1 + i % nodes, i) for i in range(N))
+    return Round(0, identity, torch.Generator(), number=number, **more)
+
+
+def through(rounds: int, poison: float, state: State | None = None, start: int = 0) -> tuple[Tensor, State]:
+    """Weights of the last of some rounds, and the state after it."""
+    rule, state = Reputation(), state or {}
+    weights = torch.ones(N)
+    for number in range(start + 1, start + rounds + 1):
+        weights, state = rule(encoders(number, poison), state, a_round(number))
+    return weights, state
+
+
+def test_alikeness_is_the_mean_cosine_to_the_nearest_less_the_median() -> None:
+    values = make(9).encoder.double()
+    unit = values / values.norm(dim=1, keepdim=True)
+    centred = [[float(x) for x in row - unit.mean(0)] for row in unit]
+
+    def cosine(a: list[float], b: list[float]) -> float:
+        return sum(x * y for x, y in zip(a, b, strict=True)) / (math.hypot(*a) * math.hypot(*b))
+
+    near = []
+    for i, own in enumerate(centred):
+        found = sorted((cosine(own, other) for j, other in enumerate(centred) if j != i), reverse=True)
+        near.append(sum(found[:3]) / 3)  # round(.4 · 8) = 3
+    expected = [x - sorted(near)[4] for x in near]
+    torch.testing.assert_close(alikeness(values, 0.4), torch.tensor(expected).double(), rtol=1e-4, atol=1e-6)
+
+
+def test_alikeness_knows_neither_scale_nor_order() -> None:
+    values, order = encoders(1, 0.4), torch.randperm(N, generator=torch.Generator().manual_seed(5))
+    found = alikeness(values, 0.2)
+    torch.testing.assert_close(alikeness(1e-3 * values, 0.2), found, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(alikeness(values[order], 0.2), found[order], rtol=1e-4, atol=1e-6)
+
+
+def test_one_loud_device_hides_nobody() -> None:
+    values = encoders(1, 0.5)
+    quiet = alikeness(values, 0.2)
+    values[N - 1] *= 1e4
+    torch.testing.assert_close(alikeness(values, 0.2), quiet, rtol=1e-4, atol=1e-6)
+
+
+def test_people_keep_their_weight_for_ever() -> None:
+    weights, _ = through(30, 0.0)
+    assert weights.tolist() == [1.0] * N
+
+
+def test_who_stays_alike_ends_in_quarantine_and_the_others_gain() -> None:
+    first, _ = through(1, 0.5)
+    assert float(first[:BAD].min()) > 0, "no single round leads to quarantine"
+    weights, _ = through(12, 0.5)
+    assert weights[:BAD].tolist() == [0.0] * BAD
+    assert weights[BAD:].tolist() == [1.0] * (N - BAD)
+
+
+def test_quarantine_ends_when_rounds_look_like_others() -> None:
+    _, state = through(12, 0.5)
+    at = [float(through(k, 0.0, state, start=12)[0][:BAD].mean()) for k in (1, 6, 40)]
+    assert at[0] == 0.0
+    assert at[0] <= at[1] < at[2] == 1.0
+
+
+def test_evidence_of_one_round_is_bounded() -> None:
+    copies = encoders(1)
+    copies[:BAD] = copies[0]
+    _, state = Reputation()(copies, {}, a_round(1))
+    sums = state["history"][:, 0]
+    assert float(sums.max()) == pytest.approx(HIGH)
+    assert float(sums.min()) >= LOW
+
+
+def test_credit_cannot_be_saved_up() -> None:
+    """A hundred rounds of decency delay the quarantine by a few rounds at most."""
+    _, decent = through(100, 0.0)
+    weights, _ = through(12, 0.5, decent, start=100)
+    assert float(weights[:BAD].max()) == 0.0
+
+
+def test_the_weight_follows_the_formula() -> None:
+    records = torch.tensor([[0.0, 0.0], [0.3, 2.0], [0.44, 3.0], [0.9, 3.0], [-0.2, 1.0]]).double()
+    found = Reputation(tolerance=0.08, strength=3.0, quarantine=2.0).weight(records)
+    assert rating(records).tolist() == pytest.approx([0, 0.1, 0.11, 0.225, -0.1])
+    expected = [1.0, (1 + 3 * 0.25) ** -2, (1 + 3 * 0.375) ** -2, 0.0, 1.0]
+    assert found.tolist() == pytest.approx(expected)
+
+
+def test_a_new_number_on_a_known_node_is_no_new_start() -> None:
+    """Devices 100 … 107 come after the first enrolment of node 1, whose first devices were caught."""
+    rule = Reputation()
+    _, state = through(12, 0.5)
+    renamed = tuple((1, 100 + i) if i < BAD else (1, i) for i in range(N))
+    late = replace(a_round(13), identity=renamed, newcomers=frozenset(renamed[:BAD]))
+    weights, _ = rule(encoders(13), state, late)
+    assert weights[:BAD].tolist() == [0.0] * BAD
+    fresh, _ = rule(encoders(13), state, replace(late, newcomers=frozenset()))
+    assert fresh[:BAD].tolist() == [1.0] * BAD, "the test would pass without a past"
+    elsewhere = tuple((2, 100 + i) if i < BAD else (1, i) for i in range(N))
+    other = replace(late, identity=elsewhere, newcomers=frozenset(elsewhere[:BAD]))
+    assert rule(encoders(13), state, other)[0][:BAD].tolist() == [1.0] * BAD, "another node, another past"
+
+
+def test_a_newcomer_lives_down_what_it_inherited() -> None:
+    rule = Reputation()
+    _, state = through(12, 0.5)
+    renamed = tuple((1, 100 + i) if i < BAD else (1, i) for i in range(N))
+    for number in range(13, 60):
+        late = replace(a_round(number), identity=renamed, newcomers=frozenset(renamed[:BAD]))
+        weights, state = rule(encoders(number), state, late)
+    assert weights[:BAD].tolist() == [1.0] * BAD
+
+
+@pytest.mark.parametrize("rule", [Reputation(), Reputation(strength=0)], ids=["too few", "off"])
+def test_some_rounds_say_nothing(rule: Reputation) -> None:
+    n = LEAST - 1 if rule.strength else N
+    weights, state = rule(encoders(1, 0.9)[:n], {}, a_round(1))
+    assert weights.tolist() == [1.0] * n
+    assert state == {}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ({"tolerance": 0.0}, "tolerance"),
+        ({"decay": 1.0}, "decay"),
+        ({"quarantine": 0.5}, "quarantine at least 1"),
+        ({"reputation": -1.0}, "reputation must be 0"),
+    ],
+)
+def test_values_that_make_no_sense_are_refused(wrong: dict[str, float], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        build_aggregator(component("sieve", **wrong))
