@@ -16,7 +16,7 @@ from server.checks import count, positive, unit
 LEAST = 8
 """Fewer devices have no usual alikeness: such a round says nothing."""
 
-LOW, HIGH = -0.1, 0.3
+LOW, HIGH = -0.1, 0.25
 """One round counts for no more: credit cannot be saved up, nor one bad round last for ever."""
 
 TINY = 1e-12
@@ -26,7 +26,7 @@ TINY = 1e-12
 class Reputation:
     """r_u = Σ_k a^k x_u(k) / (1 + Σ_k a^k) over its rounds, the latest first; w_u = (1 + s·(r_u/t − 1)₊)⁻².
 
-    x_u is the alikeness of u's encoder beyond the round's median, cut to [−.1, .3]; the 1 is a round without
+    x_u is the alikeness of u's encoder beyond the round's median, cut to [−.1, .25]; the 1 is a round without
     evidence: a newcomer is trusted, and no single round leads to quarantine. From r_u > q·t on w_u = 0
     (quarantine); u is still asked, its evidence fades by a round, and it comes back when its rounds look like
     others'. Identities are (authenticated node, device). A device number that its node enrolled later begins
@@ -38,7 +38,7 @@ class Reputation:
     tolerance: float = 0.06
     decay: float = 0.9
     strength: float = 3.0
-    quarantine: float = 2.0
+    quarantine: float = 2.5
     peers: float = 0.2
     capacity: int = 1 << 20
 

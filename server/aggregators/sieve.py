@@ -46,7 +46,7 @@ class Sieve(Aggregator):
     reputation: float = 3.0
     tolerance: float = 0.06
     decay: float = 0.9
-    quarantine: float = 2.0
+    quarantine: float = 2.5
     clip_rows: bool = True
     clip_blocks: bool = True
 
