@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from server.aggregators.base import Round, State
-from server.aggregators.gram import inner_products, middle
+from server.aggregators.gram import middle
 from server.aggregators.memory import recalled, remembered
+from server.aggregators.sketch import folded_cosines
 from server.checks import count, positive, unit
 
 LEAST = 8
@@ -18,8 +19,6 @@ LEAST = 8
 
 LOW, HIGH = -0.1, 0.25
 """One round counts for no more: credit cannot be saved up, nor one bad round last for ever."""
-
-TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Reputation:
         if not self.strength or n < LEAST:
             return torch.ones(n, dtype=torch.float64), state
         identity = torch.tensor(round_.identity, dtype=torch.int64)  # [n, 2]
-        evidence = alikeness(encoders, self.peers).clamp(LOW, HIGH).cpu()  # [n]
+        evidence = alikeness(encoders, self.peers, round_.generator).clamp(LOW, HIGH).cpu()  # [n]
         past = inherited(recalled(state, identity, 2), state, round_)  # [n, 2]: Σ a^k x, Σ a^k
         record = self.decay * past.double() + torch.stack([evidence, torch.ones_like(evidence)], dim=1)
         after = remembered(state, identity, record.float(), round_.number, self.capacity)
@@ -68,7 +67,7 @@ class Reputation:
         return torch.where(ratio > self.quarantine, 0.0, weight)
 
 
-def alikeness(encoders: Tensor, peers: float) -> Tensor:
+def alikeness(encoders: Tensor, peers: float, generator: torch.Generator) -> Tensor:
     """Mean cosine to the nearest ``peers`` of the others, less its median: [n, P] -> float64 [n].
 
     Of D_u/‖D_u‖ − mean_v D_v/‖D_v‖: devices that carry one poison stay alike when what all learn is taken
@@ -76,12 +75,8 @@ def alikeness(encoders: Tensor, peers: float) -> Tensor:
     updates, those of short histories, are not alike for being small.
     """
     n = len(encoders)
-    unit = encoders / encoders.norm(dim=1, keepdim=True).clamp_min(TINY)  # [n, P]
-    rest = unit - unit.mean(dim=0)  # [n, P]
-    products = inner_products(rest)  # [n, n]
-    norms = products.diagonal().clamp_min(0).sqrt().clamp_min(TINY)  # [n]
-    cosines = (products / norms[:, None] / norms[None, :]).fill_diagonal_(-math.inf)
-    nearest = cosines.topk(max(1, round(peers * (n - 1))), dim=1).values.mean(dim=1)  # [n]
+    alike = folded_cosines(encoders, generator, beyond_mean=True).fill_diagonal_(-math.inf)  # [n, n]
+    nearest = alike.topk(max(1, round(peers * (n - 1))), dim=1).values.mean(dim=1)  # [n]
     return nearest - middle(nearest)
 
 

@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 
 from common.updates import DeviceUpdates
-from server.aggregators.base import Aggregate, Aggregator, Round, State, enough, weighted_sum
+from server.aggregators.base import Aggregate, Aggregator, Round, State, enough
 from server.aggregators.reputation import Reputation
+from server.aggregators.sketch import folded_cosines
 from server.aggregators.stages import (
     collusion_weight,
     interaction_size,
@@ -28,8 +29,8 @@ class Sieve(Aggregator):
     share of ‖R_u‖ that the clip kept, relative to the median; encoder and row blocks clipped to
     (slack ·) their median norms; w_u divided by how much u's rows resemble others' beyond what devices do,
     and by how much its encoders did over the rounds it took part in (server/aggregators/reputation.py);
-    Δ = Σ_u w_u u / Σ_u w_u. Complexity O(n²·K·d) for the cosines, else O(n·(P + K·d)). Breakdown point
-    1/2 (medians over devices); it needs no bound on the attackers. Each stage can be switched off for an
+    Δ = Σ_u w_u u / Σ_u w_u. Cosines are those of folded vectors. Complexity O(n·(P + K·d) + n²·4096).
+    Breakdown point 1/2 (medians over devices); no bound on attackers. Each stage can be switched off for an
     ablation. Reference: ours, after the aims of arXiv 2602.23982.
     """
 
@@ -74,8 +75,9 @@ class Sieve(Aggregator):
             weights = retention_weight(retention(norms, factors), self.threshold, self.power)
             clipped = float((factors < 1).float().mean())
         if self.collusion > 0:
+            alike = folded_cosines(rows, round_.generator)  # [n, n]
             weights = weights * collusion_weight(
-                rows, self.collusion_floor, self.collusion_spread, self.collusion
+                alike, self.collusion_floor, self.collusion_spread, self.collusion
             )
         trust, state = self.past(updates.encoder, state, round_)
         weights = weights * trust
@@ -84,9 +86,8 @@ class Sieve(Aggregator):
         if self.clip_blocks:
             encoder_share = shares * norm_factor(updates.encoder.norm(dim=1).double(), self.encoder_slack)
             row_share = shares * norm_factor(rows.flatten(1).norm(dim=1).double(), self.row_slack)
-        bounded = DeviceUpdates(updates.encoder, rows, updates.items, updates.history, updates.device)
-        encoder, _ = weighted_sum(bounded, encoder_share.float())
-        _, combined = weighted_sum(bounded, row_share.float())
+        encoder = encoder_share.float() @ updates.encoder  # [n] @ [n, P] -> [P]
+        combined = (row_share.float() @ rows.flatten(1)).view(rows.shape[1:])  # [K, d]
         figures = {
             "clipped_rows": clipped,
             "mean_weight": float(weights.mean()),

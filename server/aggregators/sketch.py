@@ -1,4 +1,4 @@
-"""Count sketches: updates of changing slices in one small space that keeps their inner products."""
+"""Sketches: updates in a small space that keeps their inner products, for a round or for changing slices."""
 
 from __future__ import annotations
 
@@ -10,6 +10,45 @@ from server.aggregators.gram import CHUNK
 
 PRIME = 2**31 - 1
 """Hashes are polynomials modulo this prime: a product of two residues fits in an int64."""
+
+FOLD = 4096
+"""Values of a folded vector: a cosine is true to about 1/√FOLD = .016."""
+
+
+def fold(values: Tensor, generator: torch.Generator) -> Tensor:
+    """Every coordinate, with a drawn sign, added to place j mod ``FOLD``: [n, …] -> [n, at most FOLD].
+
+    ⟨fold(a), fold(b)⟩ is ⟨a, b⟩ in expectation over the signs, for vectors of one round; nobody outside the
+    server knows the signs. What is short enough stays as it is. One pass and no copy of the whole.
+    """
+    flat = values.flatten(1)  # [n, D]
+    width = flat.shape[1]
+    if width <= FOLD:
+        return flat
+    signs = (torch.randint(0, 2, (width,), generator=generator) * 2 - 1).to(flat)  # [D]
+    total = flat.new_zeros(len(flat), FOLD)
+    for low in range(0, width, FOLD):
+        part = flat[:, low : low + FOLD]
+        total[:, : part.shape[1]].addcmul_(part, signs[low : low + FOLD])
+    return total
+
+
+def folded_cosines(values: Tensor, generator: torch.Generator, beyond_mean: bool = False) -> Tensor:
+    """cos(v_u, v_w) of folded vectors, 0 beside zeros: [n, …] -> float64 [n, n].
+
+    ``beyond_mean``: of v_u/‖v_u‖ − mean_w v_w/‖v_w‖.
+    """
+    unit = _normalised(fold(values, generator))
+    if beyond_mean:
+        unit = _normalised(unit - unit.mean(dim=0))
+    return (unit @ unit.T).double()
+
+
+def _normalised(values: Tensor) -> Tensor:
+    """v/‖v‖; the length in float64, where squares neither overflow nor vanish."""
+    size = torch.linalg.vector_norm(values, dim=1, keepdim=True, dtype=torch.float64)
+    unit: Tensor = values / size.float().clamp_min(torch.finfo(torch.float32).tiny)
+    return unit
 
 
 def hashing(generator: torch.Generator) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from common.interaction import interaction_sizes
-from server.aggregators.gram import inner_products, middle
+from server.aggregators.gram import middle
 
 TINY = 1e-12
 
@@ -47,18 +47,15 @@ def norm_factor(norms: Tensor, slack: float) -> Tensor:
     return (slack * middle(norms) / norms.clamp_min(TINY)).clamp(max=1.0)
 
 
-def collusion_weight(rows: Tensor, floor: float, spread: float, strength: float) -> Tensor:
+def collusion_weight(cosines: Tensor, floor: float, spread: float, strength: float) -> Tensor:
     """w_u = (1 + strength · Σ_v relu((cos_uv − med)/θ − 1))⁻², θ = max(floor, spread · MAD) -> [n].
 
-    cos_uv between the (clipped) row blocks of u and v; median and MAD over all pairs u ≠ v. Copies of
-    one poison resemble each other more than any two people do. Rows [n, K, d].
+    cos_uv [n, n] between the (clipped) row blocks of u and v; median and MAD over all pairs u ≠ v. Copies of
+    one poison resemble each other more than any two people do.
     """
-    n = rows.shape[0]
+    n = len(cosines)
     if n < 3:
         return torch.ones(n, dtype=torch.float64)
-    products = inner_products(rows)  # [n, n]
-    norms = products.diagonal().clamp_min(0).sqrt().clamp_min(TINY)  # [n]
-    cosines = products / norms[:, None] / norms[None, :]  # [n, n]
     pairs = cosines[~torch.eye(n, dtype=torch.bool)]  # [n(n − 1)]
     centre = pairs.median()
     deviation = (pairs - centre).abs().median()

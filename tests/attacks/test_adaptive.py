@@ -19,7 +19,7 @@ from client.batch import make_batch
 from common.errors import ConfigError
 from common.settings import component
 from common.updates import DeviceUpdates, concatenate
-from server.aggregators import Round, build_aggregator, stages
+from server.aggregators import Round, build_aggregator, gram, stages
 from tests.attacks.samples import INSIDE, Played, played
 from tests.client import samples
 
@@ -51,7 +51,7 @@ def test_estimates_are_those_of_the_rule_on_the_same_devices() -> None:
     rows, factors = stages.row_clip(honest.rows, norms, limit)
     torch.testing.assert_close(clipped(honest.rows, bounds.size), rows)
     weights = collusion_weight(cosines(rows.flatten(1)), bounds)
-    expected = stages.collusion_weight(rows, 0.3, 8.0, 4.0)
+    expected = stages.collusion_weight(gram.cosines(gram.inner_products(rows)), 0.3, 8.0, 4.0)
     torch.testing.assert_close(weights.double(), expected, rtol=1e-3, atol=1e-3)
     assert bool((factors <= 1).all())
 

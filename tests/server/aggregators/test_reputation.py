@@ -32,6 +32,10 @@ def a_round(number: int, nodes: int = 1, **more: frozenset[tuple[int, int]]) -> 
     return Round(0, identity, torch.Generator(), number=number, **more)
 
 
+def signs() -> torch.Generator:
+    return torch.Generator().manual_seed(7)
+
+
 def through(rounds: int, poison: float, state: State | None = None, start: int = 0) -> tuple[Tensor, State]:
     """Weights of the last of some rounds, and the state after it."""
     rule, state = Reputation(), state or {}
@@ -54,21 +58,23 @@ def test_alikeness_is_the_mean_cosine_to_the_nearest_less_the_median() -> None:
         found = sorted((cosine(own, other) for j, other in enumerate(centred) if j != i), reverse=True)
         near.append(sum(found[:3]) / 3)  # round(.4 · 8) = 3
     expected = [x - sorted(near)[4] for x in near]
-    torch.testing.assert_close(alikeness(values, 0.4), torch.tensor(expected).double(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        alikeness(values, 0.4, signs()), torch.tensor(expected).double(), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_alikeness_knows_neither_scale_nor_order() -> None:
     values, order = encoders(1, 0.4), torch.randperm(N, generator=torch.Generator().manual_seed(5))
-    found = alikeness(values, 0.2)
-    torch.testing.assert_close(alikeness(1e-3 * values, 0.2), found, rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(alikeness(values[order], 0.2), found[order], rtol=1e-4, atol=1e-6)
+    found = alikeness(values, 0.2, signs())
+    torch.testing.assert_close(alikeness(1e-3 * values, 0.2, signs()), found, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(alikeness(values[order], 0.2, signs()), found[order], rtol=1e-4, atol=1e-6)
 
 
 def test_one_loud_device_hides_nobody() -> None:
     values = encoders(1, 0.5)
-    quiet = alikeness(values, 0.2)
+    quiet = alikeness(values, 0.2, signs())
     values[N - 1] *= 1e4
-    torch.testing.assert_close(alikeness(values, 0.2), quiet, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(alikeness(values, 0.2, signs()), quiet, rtol=1e-4, atol=1e-6)
 
 
 def test_people_keep_their_weight_for_ever() -> None:

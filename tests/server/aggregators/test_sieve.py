@@ -13,6 +13,7 @@ from common.errors import ConfigError
 from common.settings import component
 from common.updates import DeviceUpdates
 from server.aggregators import build_aggregator
+from server.aggregators.gram import cosines, inner_products
 from server.aggregators.stages import (
     collusion_weight,
     interaction_size,
@@ -65,14 +66,14 @@ def oracle(updates: DeviceUpdates) -> tuple[Tensor, list[float]]:
     usual = middle(kept)
     weights = [min(1.0, min(1.0, k / usual) / 0.65) ** 6 for k in kept]
     flat = clipped.flatten(1)
-    cosines = (flat @ flat.T) / flat.norm(dim=1)[:, None] / flat.norm(dim=1)[None, :]
+    alike = (flat @ flat.T) / flat.norm(dim=1)[:, None] / flat.norm(dim=1)[None, :]
     n = len(flat)
-    pairs = sorted(float(cosines[i, j]) for i in range(n) for j in range(n) if i != j)
+    pairs = sorted(float(alike[i, j]) for i in range(n) for j in range(n) if i != j)
     centre = pairs[(len(pairs) - 1) // 2]
     deviations = sorted(abs(p - centre) for p in pairs)
     width = max(0.3, 8 * deviations[(len(pairs) - 1) // 2])
     for u in range(n):
-        excess = sum(max(0.0, (float(cosines[u, v]) - centre) / width - 1) for v in range(n) if v != u)
+        excess = sum(max(0.0, (float(alike[u, v]) - centre) / width - 1) for v in range(n) if v != u)
         weights[u] /= (1 + 4 * excess) ** 2
     shares = [w / sum(weights) for w in weights]
     sizes_of_blocks = [float(x) for x in flat.norm(dim=1)]
@@ -131,14 +132,14 @@ def test_copies_of_one_update_lose_their_weight_and_people_keep_theirs() -> None
     updates = people(40)
     rows = updates.rows.clone()
     rows[:8] = rows[0]
-    weights = collusion_weight(rows, 0.3, 8.0, 4.0)
+    weights = collusion_weight(cosines(inner_products(rows)), 0.3, 8.0, 4.0)
     assert float(weights[:8].max()) < 0.05
     assert float(weights[8:].median()) > 0.9
 
 
 @pytest.mark.parametrize("n", [1, 2])
 def test_collusion_needs_three(n: int) -> None:
-    assert collusion_weight(people(n).rows, 0.3, 8.0, 4.0).tolist() == [1.0] * n
+    assert collusion_weight(cosines(inner_products(people(n).rows)), 0.3, 8.0, 4.0).tolist() == [1.0] * n
 
 
 def test_one_row_promoter_moves_the_row_by_less_than_one_interaction_each() -> None:

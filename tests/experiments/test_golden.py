@@ -1,0 +1,75 @@
+"""Sixty rounds of a small federation under three attacks: the sieve holds where the plain mean does not.
+
+Golden in that seed, log and limits are fixed: a change of any part of the way from log to model that costs
+accuracy or lets an attack through is seen here. The limits leave room for the rounding of another machine,
+and not for a lost stage.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import pytest
+
+from common.settings import load
+from experiments import emulation
+from tests.attacks.test_runs import BASE, ndcg
+
+Run = Callable[[str, str], dict[str, Any]]
+TARGETED = ("label_to_target", "explicit_boost")
+ATTACKS = (*TARGETED, "sign_flip")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Rule and attack -> summary of its sixty rounds, computed once."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def summary(rule: str, attack: str) -> dict[str, Any]:
+        if (rule, attack) not in found:
+            out: Path = tmp_path_factory.mktemp(f"{rule}-{attack}") / "run"
+            named = ["train.rounds=60", f"strategy.aggregator={rule}", f"attack.name={attack}"]
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(emulation, "write_report", lambda out: None)  # a second a run
+                found[rule, attack] = emulation.emulate(load(overrides=[*BASE, *named]), out) | {"out": out}
+        return found[rule, attack]
+
+    return summary
+
+
+def harmed(summary: dict[str, Any], clean: dict[str, Any], attack: str) -> bool:
+    """Whether the attack had its way: three in ten users see the target, or a third of the NDCG is gone."""
+    return bool(summary["er@10"] > 0.3) if attack in TARGETED else ndcg(summary) < 0.67 * ndcg(clean)
+
+
+def test_without_an_attack_the_sieve_costs_little(run: Run) -> None:
+    assert ndcg(run("mean", "control")) > 0.3
+    assert ndcg(run("sieve", "control")) > 0.9 * ndcg(run("mean", "control"))
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_the_plain_mean_fails(run: Run, attack: str) -> None:
+    assert harmed(run("mean", attack), run("mean", "control"), attack)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_the_sieve_holds(run: Run, attack: str) -> None:
+    kept = run("sieve", attack)
+    assert ndcg(kept) > 0.85 * ndcg(run("mean", "control"))
+    if attack in TARGETED:
+        assert kept["er@10"] < 0.15
+
+
+def test_its_audit_tells_the_sides_apart(run: Run) -> None:
+    """Node 2 holds the malicious devices; the mean weight of a device is its trust."""
+    lines = (run("sieve", "label_to_target")["out"] / "audit.jsonl").read_text().splitlines()
+    weights: dict[int, list[float]] = {1: [], 2: []}
+    for line in map(json.loads, lines):
+        if "weight" in line and line["round"] > 10:
+            weights[line["node"]].append(line["weight"])
+    assert len(weights[2]) > 100
+    assert mean(weights[2]) < 0.1 * mean(weights[1])
