@@ -1,14 +1,16 @@
 """One SuperLink under load: many warm nodes on this machine, thousands of devices a round, real gRPC.
 
 ``python -m benchmarks.load [--nodes 64] [--devices 2000] [--rounds 5] [--set KEY=VALUE]``: SASRec d = 64,
-slice 512 of 1,682 items, the sieve. Nodes are processes of their own and start a few at a time, since each
-imports torch. Prints seconds a round, bytes, and memory: ``pss`` counts a page that n processes share as
-1/n in each, so that it adds up to what the machine gives. As many nodes run as fit into ``--memory`` GiB.
+slice 512 of 1,682 items, the sieve. Nodes are processes of their own, with their own identity and connection,
+forked from one that has imported torch; with ``--separate`` each imports it, as on machines of their own.
+Prints seconds a round, bytes, and memory: ``pss`` counts a page that n processes share as 1/n in each, so
+that it adds up to what the machine gives.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 import time
@@ -27,7 +29,7 @@ from experiments.deployed import plan, stage
 from experiments.grpc_demo import ending_on_signals
 from experiments.lines import json_lines
 from experiments.local_deployment import Deployment, deployment
-from experiments.processes import Process, wait_until
+from experiments.processes import wait_until
 
 SETTINGS = ("data.name=synthetic", "strategy.aggregator=sieve", "strategy.deadline_s=300", "eval.every=0")
 TOGETHER, START_S, LOOK_S = 4, 180.0, 0.5
@@ -54,24 +56,17 @@ class Peak:
         )
 
 
-def start_nodes(
-    local: Deployment, configs: Sequence[dict[str, Any]], memory_mib: float
-) -> tuple[list[Process], float]:
-    """TOGETHER at a time until all are connected, and the MiB (pss) of all so far.
-
-    Raises RunError when they do not fit into ``memory_mib``, with the number that did.
-    """
-    nodes: list[Process] = []
-    used = 0.0
+def start_nodes(local: Deployment, configs: Sequence[dict[str, Any]], separate: bool) -> None:
+    """Return once all are connected: forked from one import, or TOGETHER at a time each with its own."""
+    if not separate:
+        file = local.folder / "nodes.json"
+        file.write_text(json.dumps(configs))
+        made = local.start("nodes", [sys.executable, "-m", "benchmarks.nodes", local.fleet, file])
+        wait_until(lambda: made.text().count("is connected") == len(configs), START_S, made)
+        return
     for first in range(0, len(configs), TOGETHER):
-        fresh = [local.warm_node(config) for config in configs[first : first + TOGETHER]]
-        for node in fresh:
+        for node in [local.warm_node(config) for config in configs[first : first + TOGETHER]]:
             wait_until(lambda node=node: "is connected" in node.text(), START_S, node)  # type: ignore[misc]
-        nodes += fresh
-        used = sum(usage.pss for name, usage in sample(parts=True).items() if name.startswith("node "))
-        if used > memory_mib:
-            raise RunError(f"{len(nodes)} nodes take {used:.0f} MiB; --memory allows {memory_mib:.0f}")
-    return nodes, used
 
 
 def run_load(args: argparse.Namespace, out: Path) -> Peak:
@@ -86,10 +81,11 @@ def run_load(args: argparse.Namespace, out: Path) -> Peak:
         run = plan(config, data, args.nodes, 0, folder / "logs")
         with deployment(folder / "run") as local:
             began = time.monotonic()
-            _, used = start_nodes(local, [dict(node) for node in run.nodes], 1024 * args.memory)
+            start_nodes(local, [dict(node) for node in run.nodes], args.separate)
+            peak = peak.seen(sample(parts=True))
             print(
-                f"{args.nodes} warm nodes connected after {time.monotonic() - began:.0f} s, "
-                f"{used / args.nodes:.0f} MiB each (pss) before the run",
+                f"{peak.count} warm nodes connected after {time.monotonic() - began:.0f} s, "
+                f"{peak.nodes / args.nodes:.0f} MiB each (pss) before the run",
                 flush=True,
             )
             submitted = local.submit(stage(folder / "app"), run.run_config(out))
@@ -132,7 +128,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--devices", type=int, default=2000, help="asked in a round")
     parser.add_argument("--population", type=int, default=4000, help="devices there are")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--memory", type=float, default=16.0, help="GiB that the nodes may take")
+    parser.add_argument(
+        "--separate", action="store_true", help="each node imports for itself (17 GiB for 64)"
+    )
     parser.add_argument("--limit", type=float, default=900.0, help="seconds for the run")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     args = parser.parse_args(argv)

@@ -109,11 +109,29 @@ def test_memory_that_is_not_flat_is_told(late: float, said: str) -> None:
     assert found.troubles(0.05) == [f"a: memory 100.0 -> {late} MiB ({said})"]
 
 
-def test_a_thread_or_a_file_more_is_told() -> None:
-    (found,) = courses(made({8: 100.0, 10: 100.0, 28: 100.0, 29: 100.0}, {28: 5, 29: 5}), 30)
-    assert found.troubles(0.05) == ["a: threads 4.0 -> 5.0"]
-    (once,) = courses(made({8: 100.0, 28: 100.0, 29: 100.0}, {28: 5}), 30)  # one that comes and goes
-    assert once.troubles(0.05) == []
+@pytest.mark.parametrize(("middle", "late", "told"), [(4, 6, True), (4, 5, False), (9, 9, False)])
+def test_threads_that_still_rise_are_told_and_a_pool_that_grew_once_is_not(
+    middle: int, late: int, told: bool
+) -> None:
+    (found,) = courses(made(dict.fromkeys((8, 20, 28), 100.0), {20: middle, 28: late}), 30)
+    assert found.troubles(0.05) == ([f"a: threads {middle} -> {late}"] if told else [])
+
+
+def test_one_file_more_is_told() -> None:
+    samples: list[Sample] = [(r, {"a": Usage(1.0, 1, 9 + (r > 24))}) for r in (8, 20, 28)]
+    (found,) = courses(samples, 30)
+    assert found.troubles(0.05) == ["a: files 9 -> 10"]
+
+
+def test_a_forked_node_is_known_by_the_name_it_gives_itself(child: subprocess.Popen[str]) -> None:
+    assert "node" not in descendants()[child.pid]
+    code = f"open('/proc/self/comm', 'w').write('{processes.FORKED}'); {CHILD}"
+    command = [sys.executable, "-c", code, "1"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as forked:
+        assert forked.stdout is not None
+        forked.stdout.readline()
+        assert descendants()[forked.pid] == "node 1"
+        forked.communicate("")
 
 
 def test_a_process_of_one_window_alone_has_no_course() -> None:
