@@ -27,6 +27,9 @@ from flwr.supercore.retry.retry_invoker import RetryState
 from flwr.supercore.run import Run
 from grpc import Call, RpcError, StatusCode  # type: ignore[import-untyped]
 
+from client.pulse import Pulse
+from common.logs import event
+
 Keys = tuple[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey]
 
 _LOG = logging.getLogger(__name__)
@@ -103,18 +106,22 @@ class Link:
 
 @contextmanager
 def connect(
-    superlink: str, root_certificates: bytes | None, authentication_keys: Keys | None, stop: threading.Event
+    superlink: str,
+    root_certificates: bytes | None,
+    authentication_keys: Keys | None,
+    stop: threading.Event,
+    pulse: Pulse | None = None,
 ) -> Iterator[Link]:
     """Register (without keys of its own, under a new identity), send heartbeats, deregister at the end.
 
-    While the SuperLink is away, calls wait for it until ``stop`` is set. Raises :class:`LinkError` when
-    registration is refused.
+    While the SuperLink is away, calls wait for it until ``stop`` is set; ``pulse`` is told of each that
+    succeeds and of the first that does not. Raises :class:`LinkError` when registration is refused.
     """
-    broken = threading.Event()
+    broken, pulse = threading.Event(), pulse or Pulse()
     connection = grpc_request_response(
         superlink,
         root_certificates is None,
-        _patience(stop, broken),
+        _patience(stop, broken, pulse),
         root_certificates=root_certificates,
         authentication_keys=authentication_keys,
     )
@@ -132,9 +139,10 @@ def connect(
             connection.__exit__(None, None, None)
         except Exception:  # its heartbeat thread may be dead, which Flower calls an error
             _LOG.debug("leaving %s", superlink, exc_info=True)
+        pulse.lost()
 
 
-def _patience(stop: threading.Event, broken: threading.Event) -> RetryInvoker:
+def _patience(stop: threading.Event, broken: threading.Event, pulse: Pulse) -> RetryInvoker:
     """Retry while the SuperLink is away; Flower's own invoker would end the process when refused."""
 
     def hopeless(error: Exception) -> bool:
@@ -146,16 +154,24 @@ def _patience(stop: threading.Event, broken: threading.Event) -> RetryInvoker:
         heartbeat = "Heartbeat" in str(getattr(state.target, "_method", ""))
         if heartbeat or _read(state.exception)[0] == StatusCode.UNAUTHENTICATED:
             broken.set()
+            pulse.lost()
+
+    def reached(state: RetryState) -> None:
+        pulse.beat()
+        if state.tries > 1:
+            _LOG.info("the SuperLink is back", extra=event("reachable"))
 
     def waiting(state: RetryState) -> None:
+        pulse.lost()
         if state.tries == 1:
-            _LOG.warning("the SuperLink cannot be reached; waiting for it")
+            _LOG.warning("the SuperLink cannot be reached; waiting for it", extra=event("unreachable"))
 
     return RetryInvoker(
         wait_gen_factory=lambda: exponential(base_delay=RETRY_S[0], max_delay=RETRY_S[1]),
         recoverable_exceptions=RpcError,
         max_tries=None,
         max_time=None,
+        on_success=reached,
         on_backoff=waiting,
         on_giveup=refused,
         should_giveup=hopeless,

@@ -16,18 +16,21 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from click import ClickException
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
-from flwr.app import Context, RecordDict
+from flwr.app import Context, Message, RecordDict
 from flwr.app.user_config import UserConfig, UserConfigValue
 from flwr.common.config import parse_config_args
 
 from client.flower_link import Keys, Link, LinkError, connect
+from client.pulse import Pulse
 from common.answering import App, answer
 from common.errors import ConfigError
+from common.logs import event, json_logs
 
 _LOG = logging.getLogger("client.node")
 POLL_S = (0.02, 0.2)
@@ -43,13 +46,15 @@ def run_node(
     authentication_keys: Keys | None = None,
     stop: threading.Event | None = None,
     poll: tuple[float, float] = POLL_S,
+    pulse: Pulse | None = None,
 ) -> None:
     """Serve ``superlink`` (HOST:PORT of its Fleet API) until ``stop`` is set, then deregister.
 
     Without ``root_certificates`` (PEM) the connection is plain text. With ``authentication_keys`` the
     node has the identity that was enrolled for them, else a new one each time it connects. Waits between
     two looks grow from ``poll[0]`` to ``poll[1]`` seconds while idle. The SuperLink may be absent or
-    restart at any time. Raises ConfigError for keys without TLS, which Flower does not take.
+    restart at any time; ``pulse`` says to the outside whether it is there. Raises ConfigError for keys
+    without TLS, which Flower does not take.
     """
     if authentication_keys is not None and root_certificates is None:
         raise ConfigError("authentication keys need TLS: give the root certificates too")
@@ -58,13 +63,15 @@ def run_node(
     pause = RECONNECT_S[0]
     while not stop.is_set():
         try:
-            with connect(superlink, root_certificates, authentication_keys, stop) as link:
-                _LOG.info("node %d is connected to %s", link.node_id, superlink)
+            with connect(superlink, root_certificates, authentication_keys, stop, pulse or Pulse()) as link:
+                told = event("connected", {"node": link.node_id, "superlink": superlink})
+                _LOG.info("node %d is connected to %s", link.node_id, superlink, extra=told)
                 pause = RECONNECT_S[0]
                 _serve(link, client_app, dict(node_config), contexts, stop, poll)
         except LinkError as error:
             if not stop.is_set():
-                _LOG.warning("%s; connecting again in %.1f s", error, pause)
+                told = event("disconnected", {"superlink": superlink, "pause": pause})
+                _LOG.warning("%s; connecting again in %.1f s", error, pause, extra=told)
         stop.wait(pause)
         pause = min(2 * pause, RECONNECT_S[1])
 
@@ -110,8 +117,18 @@ def _step(
     while len(contexts) > MAX_RUNS:
         contexts.popitem(last=False)
     reply = answer(client_app, message, contexts[key])
-    link.send(reply, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    link.send(reply, seconds)
+    _LOG.debug("answered", extra=_answered(message, reply, seconds))
     return True
+
+
+def _answered(message: Message, reply: Message, seconds: float) -> dict[str, Any]:
+    """The news of one message; the server names its round in the message's group."""
+    asked = message.metadata
+    round_ = int(asked.group_id) if asked.group_id.isdecimal() else None
+    told = {"node": asked.dst_node_id, "kind": asked.message_type, "failed": reply.has_error()}
+    return event("answered", {**told, "seconds": round(seconds, 4)}, asked.run_id, round_)
 
 
 def load_keys(path: Path) -> Keys:
@@ -143,9 +160,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--auth-private-key", type=Path, metavar="FILE", help="the node's enrolled identity")
     parser.add_argument("--node-config", default="", metavar="""'a=1 b="x"'""")
     parser.add_argument("--app", default="client.app:app", metavar="MODULE:NAME", help="the ClientApp to run")
+    parser.add_argument("--ready-file", type=Path, metavar="FILE", help="young while connected: see docs")
     options = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("flwr").setLevel(logging.INFO)
     stop = threading.Event()
 
     def on_signal(number: int, _: object) -> None:
@@ -155,6 +171,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     try:
+        if not json_logs("node"):
+            logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logging.getLogger("flwr").setLevel(logging.INFO)
         config = parse_config_args([options.node_config])
         keys = load_keys(options.auth_private_key) if options.auth_private_key else None
         certificates = None if options.insecure else options.root_certificates.read_bytes()
@@ -162,7 +181,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         app = load_app(module, name)
     except (ConfigError, ClickException, OSError, ImportError, AttributeError) as error:
         parser.error(str(error))
-    run_node(app, options.superlink, config, certificates, keys, stop)
+    run_node(app, options.superlink, config, certificates, keys, stop, pulse=Pulse(options.ready_file))
 
 
 if __name__ == "__main__":

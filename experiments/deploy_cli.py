@@ -34,9 +34,15 @@ def server(
     fleet: Annotated[str, typer.Option(help="where nodes connect")] = FLEET,
     control: Annotated[str, typer.Option(help="where runs and keys are taken: keep it private")] = CONTROL,
     database: Annotated[Path | None, typer.Option(help="keep nodes and runs over a restart")] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="/metrics for Prometheus during runs; 9464 is usual")
+    ] = None,
+    metrics_host: Annotated[str, typer.Option(help="where /metrics listens")] = "127.0.0.1",
 ) -> None:
     """Start a SuperLink with TLS and enrolled nodes only, as `enroll ca` prepared it."""
     command = superlink(folder, fleet, control, database)
+    if metrics_port is not None:  # for the ServerApp, which is a child of the SuperLink
+        os.environ["FEDSIEVE_METRICS"] = f"{metrics_host}:{metrics_port}"
     os.environ |= {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
     os.execv(command[0], command)
 
@@ -67,6 +73,9 @@ def node(
     roots: Roots = None,
     insecure: Insecure = False,
     extra: Annotated[str, typer.Option("--node-config", metavar="'a=1 b=\"x\"'", help="more settings")] = "",
+    ready: Annotated[
+        Path | None, typer.Option("--ready-file", help="young while connected, for a health check")
+    ] = None,
 ) -> None:
     """Serve the devices of one log, until SIGTERM or Ctrl-C; the log never leaves this process."""
     import logging
@@ -75,6 +84,8 @@ def node(
 
     from client.fleet import open_fleet
     from client.node import load_app, load_keys, run_node
+    from client.pulse import Pulse
+    from common.logs import json_logs
 
     if insecure == (roots is not None):
         raise ConfigError("give either --root-certificates ca.pem or --insecure")
@@ -84,12 +95,13 @@ def node(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    if not json_logs("node"):
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+        typer.echo(f"{data.name}: {len(devices)} devices; connecting to {superlink}")
     logging.getLogger("flwr").setLevel(logging.WARNING)
-    typer.echo(f"{data.name}: {len(devices)} devices; connecting to {superlink}")
-    run_node(
-        load_app("client.app", "app"), superlink, config, roots.read_bytes() if roots else None, keys, stop
-    )
+    certificates = roots.read_bytes() if roots else None
+    app = load_app("client.app", "app")
+    run_node(app, superlink, config, certificates, keys, stop, pulse=Pulse(ready))
 
 
 @enroll.command()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import resource
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,13 @@ from flwr.serverapp import Grid, ServerApp
 from common.config import RunConfig
 from common.data import catalogue_size
 from common.errors import ConfigError
+from common.logs import event, json_logs
 from common.settings import from_flat
 from server.checkpoint import FILE, restored
 from server.local_grid import LocalGrid
+from server.metrics_http import metrics
 from server.outputs import RunFolder
+from server.progress import LogProgress
 from server.report import Listener
 from server.strategy import RobustStrategy
 
@@ -30,13 +32,16 @@ OWN_KEYS = ("out", "resume")
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """A run submitted with ``flwr run``: settings from its run config, files under ``out``."""
+    json_logs("server", context.run_id)
     flat = dict(context.run_config)
     out, resume = str(flat.pop("out", "runs/flower")), bool(flat.pop("resume", False))
     config = from_flat(flat)
     if config.attack.knowledge == "full":
         raise ConfigError("attack.knowledge: full is for `fedsieve run` alone: no node sees another's update")
     size = catalogue_size(config.data.name, config.data.path)
-    summary = serve(grid, config, size, Path(out), resume, [LogProgress(config.train.rounds)])
+    with metrics(config, str(context.run_id)) as listeners:
+        told = [LogProgress(config.train.rounds), *listeners]
+        summary = serve(grid, config, size, Path(out), resume, told)
     test, exposed = summary.get("test", {}), summary.get("er@10")
     logging.getLogger("flwr").info(
         "finished: test HR@10 %.4f NDCG@10 %.4f%s; results in %s",
@@ -44,6 +49,7 @@ def main(grid: Grid, context: Context) -> None:
         test.get("ndcg@10", float("nan")),
         "" if exposed is None else f" ER@10 {exposed:.4f}",
         out,
+        extra=event("finished", {**test, "er@10": exposed, "out": out}),
     )
 
 
@@ -107,38 +113,3 @@ def protocol(config: RunConfig) -> str:
         f"{t.rounds} rounds x {t.devices_per_round} devices, {slice_text}, "
         f"{t.local_steps} local step(s), {t.loss} loss, {s.optimizer.name} {s.lr:g}"
     )
-
-
-class LogProgress:
-    """A line a tenth of the run and an evaluation, for the log of a deployment."""
-
-    def __init__(self, rounds: int) -> None:
-        self.rounds, self.started, self.first = rounds, time.monotonic(), 0
-        self._log = logging.getLogger("flwr")
-
-    def on_round(self, report: Any, state: Any) -> None:
-        self.first = self.first or report.round
-        done = report.round - self.first + 1
-        if report.round % max(1, self.rounds // 10) == 0 or report.skipped:
-            left = (time.monotonic() - self.started) / done * (self.rounds - report.round)
-            asked, admitted = report.figures.get("asked", 0), report.figures.get("admitted", 0)
-            self._log.info(
-                "round %d of %d: %d of %d devices admitted%s, about %.0f s left",
-                report.round,
-                self.rounds,
-                admitted,
-                asked,
-                " (skipped)" if report.skipped else "",
-                left,
-            )
-
-    def on_evaluation(self, evaluation: Any) -> None:
-        found = evaluation.groups["all"]
-        self._log.info(
-            "round %d %s: HR@10 %.4f NDCG@10 %.4f over %d devices",
-            evaluation.round,
-            evaluation.split,
-            found["hr@10"],
-            found["ndcg@10"],
-            evaluation.devices,
-        )

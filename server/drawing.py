@@ -32,7 +32,12 @@ class Drawing:
     def messages(self) -> list[Message]:
         """One message for each node that has some of the devices."""
         return [
-            Message(encode_train_task(replace(self.task, devices=devices)), node, MessageType.TRAIN)
+            Message(
+                encode_train_task(replace(self.task, devices=devices)),
+                node,
+                MessageType.TRAIN,
+                group_id=str(self.task.round),  # for the node's log
+            )
             for node, devices in (self.asked | self.roots).items()
         ]
 

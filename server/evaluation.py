@@ -36,7 +36,11 @@ def evaluate_messages(
         targets=config.eval.targets,
         quartiles=(first + more, second + more, third + more),
     )
-    return [Message(encode_evaluate_task(task), node, MessageType.EVALUATE) for node in roster.nodes]
+    group = str(state.round)  # for the node's log
+    return [
+        Message(encode_evaluate_task(task), node, MessageType.EVALUATE, group_id=group)
+        for node in roster.nodes
+    ]
 
 
 def collect(

@@ -14,6 +14,7 @@ from flwr.serverapp.strategy import Result, Strategy
 
 from common.config import RunConfig
 from common.errors import RunError
+from common.logs import event
 from server.admission import Admitted, admit, with_root
 from server.answers import audit_lines, sort_replies
 from server.drawing import Drawing, draw_round
@@ -54,7 +55,8 @@ class RobustStrategy(Strategy):
     def summary(self) -> None:
         """Log the recipe."""
         s = self.config.strategy
-        log(INFO, "aggregator %s, optimizer %s, lr %g", s.aggregator.name, s.optimizer.name, s.lr)
+        recipe = {"aggregator": s.aggregator.name, "optimizer": s.optimizer.name, "lr": s.lr}
+        log(INFO, "aggregator %s, optimizer %s, lr %g", *recipe.values(), extra=event("recipe", recipe))
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -85,7 +87,8 @@ class RobustStrategy(Strategy):
                 self.state, weights = step.state, step.weights
                 figures |= step.figures
             except RunError as error:  # too few devices for the rule: this round is lost, not the run
-                log(WARNING, "round %d is skipped: %s", server_round, error)
+                told = event("skipped", round_=server_round)
+                log(WARNING, "round %d is skipped: %s", server_round, error, extra=told)
                 enough = False
         if not enough:
             self.state = self.pipeline.skip(self.state, server_round)
@@ -177,12 +180,16 @@ class RobustStrategy(Strategy):
         self.roster.refresh(grid, round_, min(ENROL_S, deadline))  # a dead node may be asked again
         arrays = to_record(self.state.model)
         messages = self.configure_train(round_, arrays, ConfigRecord(), grid)
+        known = len(self.roster.nodes) + len(self.roster.roots)
         replies = exchange(grid, messages, deadline)
         waited = time.perf_counter() - clock
         _, metrics = self.aggregate_train(round_, replies)
         traffic: dict[str, float] = {
             "bytes_down": float(sum(content_bytes(m) for m in messages)),
             "bytes_up": float(sum(content_bytes(m) for m in replies)),
+            "nodes_known": float(known),
+            "nodes_asked": float(len(messages)),
+            "nodes_answered": float(len(replies)),
             "seconds_exchange": waited,
             "seconds": time.perf_counter() - clock,
         }

@@ -9,6 +9,7 @@ from flwr.common.logger import log
 from flwr.serverapp import Grid
 
 from common.errors import RunError
+from common.logs import event
 from server.roster import ENROL_S, Roster
 
 
@@ -26,7 +27,8 @@ def wait_for_nodes(grid: Grid, roster: Roster, round_: int, wanted: int, limit_s
         if here >= wanted and not absent:
             return
         if here != told:
-            log(INFO, "waiting for nodes: %d of %d", here, wanted)
+            news = event("waiting", {"nodes": here, "wanted": wanted}, round_=round_)
+            log(INFO, "waiting for nodes: %d of %d", here, wanted, extra=news)
             told = here
         if time.monotonic() >= end:
             if absent:

@@ -32,7 +32,6 @@ def serve_replica(side: str, places: Places, console: Console, stock: bool = Fal
     stop = ending(places.over)
     slots = Slots(places.side(side) / "slots")
     slot = claim(slots, places, side)
-    READY.touch()
     if not stock:
         from client.node import load_app
 
@@ -86,11 +85,15 @@ def _devices(config: NodeConfig) -> int:
 def _warm(places: Places, config: NodeConfig, key: Path, stop: threading.Event, console: Console) -> int:
     from client.app import app
     from client.node import load_keys, run_node
+    from client.pulse import Pulse
+    from common.logs import json_logs
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if not json_logs("node"):
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("flwr").setLevel(logging.WARNING)
     logging.getLogger("flwr").addFilter(brief)
-    run_node(app, SUPERLINK, config, places.certificate.read_bytes(), load_keys(key), stop)
+    certificate, keys = places.certificate.read_bytes(), load_keys(key)
+    run_node(app, SUPERLINK, config, certificate, keys, stop, pulse=Pulse(READY))
     return 0
 
 
@@ -109,4 +112,5 @@ def _stock(places: Places, config: NodeConfig, key: Path, stop: threading.Event,
     command = [program("flower-supernode"), "--superlink", SUPERLINK]
     command += ["--root-certificates", str(places.certificate), "--auth-supernode-private-key", str(key)]
     command += ["--clientappio-api-address", "127.0.0.1:9094", "--node-config", argument(config)]
+    READY.touch()  # it has a shard; whether Flower's program is connected, only Flower knows
     return supervise(command, stop, lambda line: console.print(line, markup=False, soft_wrap=True))

@@ -10,6 +10,7 @@ from pathlib import Path
 from common.config import RunConfig
 from common.data import DATASETS
 from common.errors import ConfigError
+from common.logs import FORMATS
 from common.settings import load
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -25,7 +26,8 @@ KEYS = {
     "EVAL_EVERY": "eval.every",
     "SEED": "seed",
 }
-"""Variable -> setting. ``CONFIG``, ``DATA``, ``SETTINGS`` and ``RUN_NAME`` are read beside them."""
+"""Variable -> setting. ``CONFIG``, ``DATA``, ``SETTINGS`` and ``RUN_NAME`` are read beside them, and
+``METRICS_PORT`` and ``LOG_FORMAT``, which are for other containers, are checked."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ def wanted(environment: Mapping[str, str], data: Path = Path("/data")) -> Wanted
         config = load(_base(given.get("CONFIG", "demo")), overrides)
     except ConfigError as error:
         raise ConfigError(f".env: {_named(str(error))}") from error
+    _watching(given)
     name = given.get("RUN_NAME", f"{config.data.name or 'log'}-{config.strategy.aggregator.name}")
     if name in (".", "..") or "/" in name:
         raise ConfigError(f".env: RUN_NAME: {name!r}; expected the name of a folder in ./runs/")
@@ -68,6 +71,14 @@ def _data(name: str, folder: Path) -> list[str]:
             "nor a file in the folder that FEDSIEVE_DATA names"
         )
     return [f"data.name={Path(name).stem}", f"data.path={folder / name}"]
+
+
+def _watching(given: Mapping[str, str]) -> None:
+    port, form = given.get("METRICS_PORT", "1"), given.get("LOG_FORMAT", FORMATS[0])
+    if not (port.isascii() and port.isdecimal() and 0 < int(port) < 1 << 16):
+        raise ConfigError(f".env: METRICS_PORT: {port!r}; expected a port, as 9464, or nothing")
+    if form not in FORMATS:
+        raise ConfigError(f".env: LOG_FORMAT: {form!r}; valid: {', '.join(FORMATS)}")
 
 
 def _base(name: str) -> Path:

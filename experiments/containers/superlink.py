@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 
@@ -40,6 +41,8 @@ def serve_superlink(places: Places, console: Console) -> int:
     command += ["--fleet-api-address", f"{fleet}:{FLEET_PORT}"]
     command += ["--control-api-address", f"{control}:{CONTROL_PORT}"]
     command += ["--serverappio-api-address", f"127.0.0.1:{RUNTIME_PORT}"]
+    if port := os.environ.get("METRICS_PORT", "").strip():
+        os.environ["FEDSIEVE_METRICS"] = f"{control}:{port}"  # the ServerApp, a child of this child, reads it
     console.print("listening with TLS: nodes on one network, runs on another", highlight=False)
 
     def tell(line: str) -> None:

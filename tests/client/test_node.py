@@ -196,16 +196,18 @@ def test_the_command_line_reaches_the_node(monkeypatch: pytest.MonkeyPatch, tmp_
     pem.write_bytes(b"PEM")
     calls: list[tuple[Any, ...]] = []
     signals: dict[int, Any] = {}
-    monkeypatch.setattr(node, "run_node", lambda *given: calls.append(given))
+    monkeypatch.setattr(node, "run_node", lambda *given, **named: calls.append((*given, named)))
     monkeypatch.setattr(node.signal, "signal", signals.__setitem__)
     modules = {"some.module": SimpleNamespace(mine=app)}
     # the node's own name only: other threads import at the same time
     monkeypatch.setattr(node, "importlib", SimpleNamespace(import_module=modules.__getitem__))
     common = ["--superlink", "h:1", "--app", "some.module:mine", "--node-config", 'a=1 b="x y" c=true']
-    node.main([*common, "--root-certificates", str(pem)])
+    node.main([*common, "--root-certificates", str(pem), "--ready-file", str(tmp_path / "ready")])
     (given,) = calls
     assert given[:5] == (app, "h:1", {"a": 1, "b": "x y", "c": True}, b"PEM", None)
     stop = given[5]
+    given[6]["pulse"].beat()
+    assert (tmp_path / "ready").exists()
     signals[node.signal.SIGTERM](node.signal.SIGTERM, None)
     assert stop.is_set()
     assert signals[node.signal.SIGTERM] == node.signal.SIG_DFL  # a second one ends it at once

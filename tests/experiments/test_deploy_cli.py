@@ -61,6 +61,19 @@ def test_the_superlink_takes_only_enrolled_nodes_and_keeps_its_control_to_itself
     assert deploy_cli.os.environ["FLWR_TELEMETRY_ENABLED"] == "0"
 
 
+def test_the_metrics_port_reaches_the_server_app_by_the_environment(
+    certificates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deploy_cli.os, "execv", lambda path, command: None)
+    monkeypatch.setattr(deploy_cli.os, "environ", found := {})
+    call("server", "--dir", str(certificates))
+    assert "FEDSIEVE_METRICS" not in found
+    call("server", "--dir", str(certificates), "--metrics-port", "9464")
+    assert found["FEDSIEVE_METRICS"] == "127.0.0.1:9464"
+    call("server", "--dir", str(certificates), "--metrics-port", "1", "--metrics-host", "0.0.0.0")
+    assert found["FEDSIEVE_METRICS"] == "0.0.0.0:1"
+
+
 def test_a_server_without_certificates_says_how_to_make_them(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="fedsieve enroll ca"):
         call("server", "--dir", str(tmp_path))
@@ -68,12 +81,12 @@ def test_a_server_without_certificates_says_how_to_make_them(tmp_path: Path) -> 
 
 def test_a_node_serves_its_log(certificates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(node_module, "run_node", lambda *given: calls.append(given))
+    monkeypatch.setattr(node_module, "run_node", lambda *given, **named: calls.append((*given, named)))
     monkeypatch.setattr(deploy_cli.signal, "signal", lambda *_: None)
     log, *_ = write_shards(load("synthetic", "devices=6,items=30,length=8"), 2, tmp_path / "logs")
     call("enroll", "key", str(tmp_path / "key"))
     options = ["--key", str(tmp_path / "key"), "--root-certificates", str(certificates / "ca.pem")]
-    options += ["--node-config", 'attack="sign_flip"']
+    options += ["--node-config", 'attack="sign_flip"', "--ready-file", str(tmp_path / "ready")]
     said = call("node", "--superlink", "h:9092", "--data", str(log), *options)
     assert "node-000.parquet: 3 devices; connecting to h:9092" in said
     (given,) = calls
@@ -83,6 +96,8 @@ def test_a_node_serves_its_log(certificates: Path, tmp_path: Path, monkeypatch: 
         (certificates / "ca.pem").read_bytes(),
     )
     assert given[4][1].curve.name == "secp384r1"
+    given[-1]["pulse"].beat()
+    assert (tmp_path / "ready").exists()
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from flwr.app import Context, RecordDict
 from client.app import app as client_app
 from common.errors import ConfigError
 from common.settings import Scalar, to_flat
-from server.app import LogProgress, app, protocol
+from server.app import app, protocol
 from server.local_grid import LocalGrid
+from server.progress import LogProgress
 from server.report import Evaluation, RoundReport
 from server.state import ServerState
 from server.traffic import content_bytes
@@ -75,7 +76,7 @@ def test_time_left_counts_from_where_a_resumed_run_began(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 100.0
-    monkeypatch.setattr("server.app.time.monotonic", lambda: now)
+    monkeypatch.setattr("server.progress.time.monotonic", lambda: now)
     listener = LogProgress(100)
     state: ServerState = None  # type: ignore[assignment]
     with caplog.at_level(logging.INFO, logger="flwr"):

@@ -15,14 +15,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from client.pulse import Pulse
 from common.errors import RunError
-from experiments.containers import conduct, replica
+from experiments.containers import conduct, replica, superlink
 from experiments.containers.__main__ import main
 from experiments.containers.children import supervise
 from experiments.containers.conduct import NEWS, plain, settled
 from experiments.containers.deliver import become_owner, deliver
 from experiments.containers.outcome import Node, Trust, show_trust, trust
-from experiments.containers.places import Places
+from experiments.containers.places import CONTROL_HOST, FLEET_HOST, Places
 from experiments.containers.prepare import prepare
 from experiments.containers.slots import Slots
 
@@ -129,6 +130,47 @@ class TestClaims:
         code = "import sys, experiments.containers.replica; print({'torch', 'flwr'} & set(sys.modules))"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "set()"
+
+
+class TestWatching:
+    @pytest.mark.parametrize(("port", "address"), [("9464", "10.0.0.2:9464"), ("", None)])
+    def test_metrics_are_served_on_the_network_of_the_operator_alone(
+        self, port: str, address: str | None, places: Places, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hosts = {FLEET_HOST: "10.0.0.1", CONTROL_HOST: "10.0.0.2"}
+        found: list[str | None] = []
+
+        def child(*_: object) -> int:
+            found.append(os.environ.get("FEDSIEVE_METRICS"))
+            return 0
+
+        monkeypatch.setattr(superlink, "_address", hosts.__getitem__)
+        monkeypatch.setattr(superlink, "supervise", child)
+        monkeypatch.setattr(superlink, "ending", lambda *_: threading.Event())
+        monkeypatch.setattr(os, "environ", {"METRICS_PORT": port})
+        assert superlink.serve_superlink(places, console()) == 0
+        assert found == [address]
+
+    @pytest.mark.parametrize("stock", [False, True])
+    def test_a_warm_replica_is_not_ready_before_it_is_connected(
+        self, stock: bool, places: Places, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        places.plan("honest").parent.mkdir()
+        places.plan("honest").write_text(json.dumps({"0": {"data": "synthetic"}}))
+        places.certificate.write_bytes(b"PEM")
+        seen: list[bool] = []
+
+        def serve(*_: object, pulse: Pulse) -> None:
+            seen.append(replica.READY.exists())
+            pulse.beat()
+
+        monkeypatch.setattr(replica, "READY", tmp_path / "ready")
+        monkeypatch.setattr(replica, "ending", lambda *_: threading.Event())
+        monkeypatch.setattr(replica, "supervise", lambda *_: seen.append(replica.READY.exists()) or 0)
+        monkeypatch.setattr("client.node.run_node", serve)
+        assert replica.serve_replica("honest", places, console(), stock) == 0
+        assert seen == [stock]
+        assert replica.READY.exists()
 
 
 class TestResults:

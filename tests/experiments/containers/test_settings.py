@@ -72,3 +72,16 @@ def test_a_mistake_is_told_with_its_variable(environment: dict[str, str], text: 
     with pytest.raises(ConfigError, match=re.escape(text)) as found:
         wanted(environment)
     assert str(found.value).startswith(".env: ")
+
+
+@pytest.mark.parametrize("value", ["x", "0", "65536", "-1", "127.0.0.1:9464"])
+def test_a_metrics_port_that_is_none_ends_it(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"\.env: METRICS_PORT: .*expected a port"):
+        wanted({"METRICS_PORT": value})
+    assert wanted({"METRICS_PORT": "9464"}) == wanted({"METRICS_PORT": ""})
+
+
+def test_a_form_of_logs_that_does_not_exist_ends_it() -> None:
+    with pytest.raises(ConfigError, match=r"\.env: LOG_FORMAT: 'xml'; valid: text, json"):
+        wanted({"LOG_FORMAT": "xml"})
+    assert wanted({"LOG_FORMAT": "json"}) == wanted({})
