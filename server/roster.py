@@ -13,8 +13,9 @@ from torch import Tensor
 
 from common.errors import WireError
 from common.tasks import Enrolment
-from common.wire import decode_enrolment
+from common.wire import Reason, decode_enrolment
 from server.exchange import exchange
+from server.verdicts import AuditEntry
 
 _LOG = logging.getLogger(__name__)
 RETRY_ROUNDS = 5
@@ -37,6 +38,7 @@ class Roster:
     resting: dict[int, int] = field(default_factory=dict)
     trusted: frozenset[int] = frozenset()
     roots: dict[int, Enrolment] = field(default_factory=dict)
+    _claims: dict[int, int] = field(default_factory=dict)
 
     def refresh(self, grid: Grid, round_: int, wait_s: float = ENROL_S) -> None:
         """Ask nodes that are new, or rested enough, for their devices; forget those that left."""
@@ -70,8 +72,18 @@ class Roster:
             return
         if len(enrolment.devices) > self.quota:
             _LOG.warning("node %d claims %d devices, cut to %d", node, len(enrolment.devices), self.quota)
+            self._claims[node] = len(enrolment.devices)
             enrolment = Enrolment(enrolment.devices[: self.quota], enrolment.history[: self.quota])
         self.nodes[node] = enrolment
+
+    def cuts(self, round_: int) -> list[AuditEntry]:
+        """Nodes that claimed more devices than the quota since the last call, as entries of ``round_``."""
+        claims, self._claims = sorted(self._claims.items()), {}
+        text = "claims {} devices, cut to the quota of {}"
+        return [
+            AuditEntry(round_, node, None, "refused", Reason.QUOTA.value, text.format(claimed, self.quota))
+            for node, claimed in claims
+        ]
 
     def rest(self, node: int, round_: int) -> None:
         """Leave a node out until ``RETRY_ROUNDS`` rounds from now."""
