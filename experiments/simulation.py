@@ -9,6 +9,7 @@ import importlib.util
 import logging
 import os
 import secrets
+import signal
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -116,7 +117,7 @@ def _simulate(
             wait_for_nodes(grid, Roster(config.strategy.quota), 0, len(nodes), START_S)
             found.update(serve(grid, config, num_items, out, resume, listeners))
 
-    with _quiet(), tempfile.TemporaryDirectory(prefix="ray-") as folder:
+    with _quiet(), _interrupting(over), tempfile.TemporaryDirectory(prefix="ray-") as folder:
         try:
             run_simulation(app, Placed(nodes), len(nodes), backend_config=backend(folder))
         except RuntimeError as error:
@@ -125,6 +126,8 @@ def _simulate(
             raise RunError(f"Ray: {_root(error)}") from error
         finally:
             over.set()
+    if not found:
+        raise KeyboardInterrupt
     return found
 
 
@@ -157,6 +160,32 @@ def _until(over: threading.Event, grid: Grid) -> None:
         return nodes()
 
     vars(grid).update(pull_messages=pull_messages, get_node_ids=get_node_ids)
+
+
+@contextmanager
+def _interrupting(over: threading.Event) -> Iterator[None]:
+    """Set ``over`` at Ctrl-C: Flower waits where the main thread is not woken by it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+
+    def watch() -> None:
+        while number := os.read(reader, 1):
+            if number[0] == signal.SIGINT:
+                over.set()
+        os.close(reader)
+
+    thread = threading.Thread(target=watch, daemon=True, name="interrupt")
+    thread.start()
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writer)
+        thread.join()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -128,3 +129,18 @@ def test_what_a_simulation_cannot_do_is_refused(
     monkeypatch.setattr(simulation.importlib.util, "find_spec", lambda name: name)
     with pytest.raises(ConfigError, match=told):
         simulate(config(*overrides), tmp_path / "run")
+
+
+def test_ctrl_c_is_heard_while_the_main_thread_waits() -> None:
+    over, before = threading.Event(), signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        with simulation._interrupting(over):
+            os.kill(os.getpid(), signal.SIGINT)
+            assert over.wait(10)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    quiet = threading.Event()
+    with simulation._interrupting(quiet):
+        pass
+    assert not quiet.is_set()
