@@ -20,7 +20,8 @@ from common.wire import decode_enrolment
 from experiments import simulation
 from experiments.emulation import malicious_numbers, node_configs, prepared
 from experiments.partitions import partitions
-from experiments.simulation import Placed, backend, simulate
+from experiments.ray_runtime import Over, backend, interrupting, quiet, until
+from experiments.simulation import Placed, simulate
 from server.exchange import exchange
 from server.local_grid import LocalGrid
 from tests.server.federation import DEVICES, config
@@ -79,7 +80,7 @@ def test_nothing_listens_beyond_this_machine(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     before, tokens = dict(os.environ), set[str]()
     for _ in range(2):
-        with simulation._quiet():
+        with quiet():
             assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"  # Ray's word for 127.0.0.1
             assert os.environ["RAY_AUTH_MODE"] == "token"
             assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
@@ -94,18 +95,18 @@ def test_nothing_listens_beyond_this_machine(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_cluster_that_is_there_keeps_its_own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
     assert set(backend("/somewhere")["init_args"]) == {"include_dashboard", "log_to_driver"}
-    with simulation._quiet():
+    with quiet():
         assert "RAY_AUTH_TOKEN" not in os.environ
 
 
 def test_a_runtime_that_ended_ends_the_server_too() -> None:
     grid, over = LocalGrid(client_app, [{}]), threading.Event()
-    simulation._until(over, grid)
+    until(over, grid)
     assert grid.get_node_ids() == [1]
     over.set()
-    with pytest.raises(simulation.Over):
+    with pytest.raises(Over):
         exchange(grid, [Message(RecordDict(), dst_node_id=1, message_type="query")], 5.0)
-    with pytest.raises(simulation.Over):
+    with pytest.raises(Over):
         grid.get_node_ids()
 
 
@@ -135,12 +136,12 @@ def test_ctrl_c_is_heard_while_the_main_thread_waits() -> None:
     over, before = threading.Event(), signal.getsignal(signal.SIGINT)
     signal.signal(signal.SIGINT, lambda *_: None)
     try:
-        with simulation._interrupting(over):
+        with interrupting(over):
             os.kill(os.getpid(), signal.SIGINT)
             assert over.wait(10)
     finally:
         signal.signal(signal.SIGINT, before)
     quiet = threading.Event()
-    with simulation._interrupting(quiet):
+    with interrupting(quiet):
         pass
     assert not quiet.is_set()
