@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install run test test-fast test-deployment grpc-demo check benchmark wheels clean
+.PHONY: install run test test-fast test-deployment grpc-demo check audit benchmark wheels clean
 
 install: $(STAMP)
 
@@ -27,11 +27,17 @@ test-fast: install check
 test-deployment: install  ## real SuperLink and nodes on 127.0.0.1, and containers where there is Docker
 	@$(BIN)/python -m pytest -m deployment -rs
 
-check: install  ## style, types, import rules
+check: install  ## style, types, import rules, unsafe calls
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/bandit --quiet -c pyproject.toml -r server client common attacks experiments benchmarks docker
+
+audit: install  ## known weaknesses of what is installed; asks PyPI, and fails where it cannot be asked
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[audit]"
+	@$(BIN)/python -m pip freeze --exclude-editable | sed 's/+[a-z0-9.]*$$//' > $(VENV)/audited.txt
+	@$(BIN)/pip-audit --strict --progress-spinner off --disable-pip --no-deps -r $(VENV)/audited.txt
 
 grpc-demo: install  ## one SuperLink, three honest nodes and a malicious one as processes
 	@$(BIN)/fedsieve grpc-demo

@@ -40,7 +40,7 @@ def load(path: Path | None = None, overrides: Iterable[str] = ()) -> RunConfig:
         if not sign or not key:
             raise ConfigError(f"--set {item!r}: expected KEY=VALUE, as in train.rounds=100")
         try:
-            value = yaml.load(text, _Loader)  # a SafeLoader
+            value = yaml.load(text, _Loader)  # a SafeLoader  # nosec B506
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {item!r}: the value is not YAML: {error}") from error
         _put(tree, key, value)
@@ -58,7 +58,8 @@ def changed(tree: Mapping[str, Any], settings: Mapping[str, Any]) -> RunConfig:
 def read_tree(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file. Raises :class:`ConfigError` when there is none."""
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
+        text = path.read_text(encoding="utf-8")
+        tree = yaml.load(text, _Loader) or {}  # a SafeLoader  # nosec B506
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

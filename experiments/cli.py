@@ -35,10 +35,11 @@ def run(
     overrides: Overrides = None,
     out: Out = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint in --out")] = False,
-    engine: Annotated[str, typer.Option(help="local: in this process")] = "local",
+    engine: Annotated[str, typer.Option(help="local: this process; ray: Flower's simulation")] = "local",
+    nodes: Annotated[int, typer.Option("--nodes", min=0, help="with ray: honest nodes; 0: one a core")] = 0,
     mlflow: Annotated[bool, typer.Option("--mlflow", help="also log to MLFLOW_TRACKING_URI")] = False,
 ) -> None:
-    """Train and evaluate one federation in this process."""
+    """Train and evaluate one federation on this machine."""
     from common.errors import ConfigError, RunError
     from common.settings import load
     from experiments.emulation import emulate
@@ -46,8 +47,10 @@ def run(
     from experiments.progress import Bar
     from experiments.tables import summary_table
 
-    if engine != "local":
-        raise ConfigError(f"--engine {engine!r}; valid: local")
+    if engine not in ("local", "ray"):
+        raise ConfigError(f"--engine {engine!r}; valid: local, ray")
+    if nodes and engine != "ray":
+        raise ConfigError("--nodes is for --engine ray")
     if resume and out is None:
         raise RunError("--resume needs --out, the folder of the run to go on with")
     if resume and config is None and out is not None:
@@ -61,7 +64,12 @@ def run(
     with ExitStack() as stack:
         log = [stack.enter_context(MlflowLog(settings, folder.name))] if mlflow else []
         bar = stack.enter_context(Bar(settings.strategy.aggregator.name, settings.train.rounds, console))
-        summary = emulate(settings, folder, resume, [bar, *log])
+        if engine == "ray":
+            from experiments.simulation import simulate
+
+            summary = simulate(settings, folder, resume, [bar, *log], nodes)
+        else:
+            summary = emulate(settings, folder, resume, [bar, *log])
     console.print(summary_table(summary))
     console.print(
         f"Results in {folder}/ (report.html, summary.json, metrics.jsonl, audit.jsonl, model.safetensors)"

@@ -44,7 +44,7 @@ def server(
     if metrics_port is not None:  # for the ServerApp, which is a child of the SuperLink
         os.environ["FEDSIEVE_METRICS"] = f"{metrics_host}:{metrics_port}"
     os.environ |= {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
-    os.execv(command[0], command)
+    os.execv(command[0], command)  # without a shell  # nosec B606
 
 
 def superlink(folder: Path, fleet: str, control: str, database: Path | None) -> list[str]:

@@ -48,16 +48,22 @@ def federate(
     nodes: Sequence[NodeConfig] | None = None,
 ) -> dict[str, Any]:
     """Run ``config`` on LocalGrid and return the summary; ``nodes`` replaces the two sides of the draw."""
-    dataset = open_log(config)
-    config = with_targets(config, dataset)
-    build_regularisers(config.client.regularisers)  # what only nodes would notice, and only in a round
-    check_attack(config)
+    dataset, config = prepared(config)
     app = Embedded(config.strategy.deadline_s, config.attack.knowledge == "full")
     nodes = node_configs(config) if nodes is None else nodes
     if trusts(config):
         nodes, config = with_trusted(nodes, config)
     grid = LocalGrid(app, nodes)
     return serve(grid, config, dataset.num_items, out, resume, listeners)
+
+
+def prepared(config: RunConfig) -> tuple[Dataset, RunConfig]:
+    """The log and the config with its targets, once all that only a node would notice has been tried."""
+    dataset = open_log(config)
+    config = with_targets(config, dataset)
+    build_regularisers(config.client.regularisers)
+    check_attack(config)
+    return dataset, config
 
 
 def open_log(config: RunConfig) -> Dataset:

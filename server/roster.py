@@ -13,8 +13,9 @@ from torch import Tensor
 
 from common.errors import WireError
 from common.tasks import Enrolment
-from common.wire import decode_enrolment
+from common.wire import Reason, decode_enrolment
 from server.exchange import exchange
+from server.verdicts import AuditEntry
 
 _LOG = logging.getLogger(__name__)
 RETRY_ROUNDS = 5
@@ -39,6 +40,7 @@ class Roster:
     trusted: frozenset[int] = frozenset()
     roots: dict[int, Enrolment] = field(default_factory=dict)
     first: dict[int, frozenset[int]] = field(default_factory=dict)
+    _claims: dict[int, int] = field(default_factory=dict)
 
     def refresh(self, grid: Grid, round_: int, wait_s: float = ENROL_S) -> None:
         """Ask nodes that are new, or rested enough, for their devices; forget those that left."""
@@ -72,6 +74,7 @@ class Roster:
             return
         if len(enrolment.devices) > self.quota:
             _LOG.warning("node %d claims %d devices, cut to %d", node, len(enrolment.devices), self.quota)
+            self._claims[node] = len(enrolment.devices)
             enrolment = Enrolment(enrolment.devices[: self.quota], enrolment.history[: self.quota])
         self.nodes[node] = enrolment
         self.first.setdefault(node, frozenset(enrolment.devices.tolist()))
@@ -79,6 +82,15 @@ class Roster:
     def newcomers(self, identity: Iterable[tuple[int, int]]) -> frozenset[tuple[int, int]]:
         """Those (node, device) that their node did not enrol with at first."""
         return frozenset(who for who in identity if who[1] not in self.first.get(who[0], frozenset()))
+
+    def cuts(self, round_: int) -> list[AuditEntry]:
+        """Nodes that claimed more devices than the quota since the last call, as entries of ``round_``."""
+        claims, self._claims = sorted(self._claims.items()), {}
+        text = "claims {} devices, cut to the quota of {}"
+        return [
+            AuditEntry(round_, node, None, "refused", Reason.QUOTA.value, text.format(claimed, self.quota))
+            for node, claimed in claims
+        ]
 
     def rest(self, node: int, round_: int) -> None:
         """Leave a node out until ``RETRY_ROUNDS`` rounds from now."""

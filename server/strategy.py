@@ -93,7 +93,8 @@ class RobustStrategy(Strategy):
         if not enough:
             self.state = self.pipeline.skip(self.state, server_round)
         figures["seconds_admission"] = seconds
-        lines = audit_lines(admitted, weights)
+        cuts = [entry.to_json() for entry in self.roster.cuts(server_round)]
+        lines = [*cuts, *audit_lines(admitted, weights)]
         self._report = RoundReport(server_round, figures, lines, skipped=not enough)
         return (to_record(self.state.model) if enough else None), MetricRecord(dict(figures))
 

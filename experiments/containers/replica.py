@@ -20,7 +20,7 @@ from experiments.identity import make_node_key
 NodeConfig = dict[str, bool | int | float | str]
 LOOK_S = 0.3
 PUBLIC = re.compile(r'"public_message": "([^"]*)"')
-READY = Path("/tmp/ready")
+READY = Path("/tmp/ready")  # this container's own  # nosec B108
 SUPERLINK = f"{FLEET_HOST}:{FLEET_PORT}"
 
 

@@ -53,7 +53,7 @@ def divide(config: RunConfig, data: Dataset, slots: Mapping[str, Sequence[int]],
     nodes: dict[str, dict[int, NodeConfig]] = {}
     token = secrets.token_hex(4)
     for side in SIDES:
-        own, count = _only(data, rows[side]), len(slots[side])
+        own, count = only(data, rows[side]), len(slots[side])
         extra = attack_keys(config) if side == "malicious" and bad else {}
         logs = _logs(own, count, places.side(side) / "logs", token)
         nodes[side] = {n: {"path": str(log), **extra} for n, log in zip(slots[side], logs, strict=True)}
@@ -78,7 +78,8 @@ def _possible(config: RunConfig, slots: Mapping[str, Sequence[int]], bad: frozen
         )
 
 
-def _only(data: Dataset, rows: Sequence[int]) -> Dataset:
+def only(data: Dataset, rows: Sequence[int]) -> Dataset:
+    """The devices at ``rows``, with their numbers."""
     return replace(
         data,
         sequences=tuple(data.sequences[i] for i in rows),

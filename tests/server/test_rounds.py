@@ -147,7 +147,16 @@ def test_the_quota_bounds_a_node(tmp_path: Path) -> None:
     settings = config("strategy.quota=4")
     run(settings, tmp_path, [node("0/2"), node("1/2")], listeners=[watch])
     assert {r.figures["asked"] for r in watch.rounds} == {8}
-    assert len({(a["node"], a["device"]) for a in lines(tmp_path, "audit")}) == 8
+    audit = lines(tmp_path, "audit")
+    assert len({(a["node"], a["device"]) for a in audit if a["device"] is not None}) == 8
+    told = [(a["round"], a["node"], a["verdict"], a["detail"]) for a in audit if a["reason"] == "quota"]
+    text = "claims 20 devices, cut to the quota of 4"
+    assert told == [(1, 1, "refused", text), (1, 2, "refused", text)]  # once, not in every round
+
+
+def test_a_node_within_its_quota_is_not_told_of(tmp_path: Path) -> None:
+    run(config("strategy.quota=20"), tmp_path, [node("0/2"), node("1/2")])
+    assert not [a for a in lines(tmp_path, "audit") if a["reason"] == "quota"]
 
 
 def test_audit_lines_have_the_weights_of_the_rule(tmp_path: Path) -> None:
