@@ -60,17 +60,18 @@ def serve(
     strategy = RobustStrategy(
         config, num_items, [folder, *listeners], str(grid.run.run_id), settled=folder.settled
     )
-    if resume and (out / "state" / FILE).exists():
-        strategy.state = restored(folder.resume(), strategy.state)
-    elif resume and (out / "config.yaml").exists():
-        folder.restart()
-    else:
-        folder.create()
+    folder.hold()
     try:
+        if resume and (out / "state" / FILE).exists():
+            strategy.state = restored(folder.resume(), strategy.state)
+        elif resume and (out / "config.yaml").exists():
+            folder.restart()
+        else:
+            folder.create()
         strategy.start(grid)
+        return folder.finish(strategy.state, facts(config, folder))
     finally:
         folder.close()
-    return folder.finish(strategy.state, facts(config, folder))
 
 
 def facts(config: RunConfig, folder: RunFolder) -> dict[str, Any]:
