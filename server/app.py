@@ -18,6 +18,7 @@ from common.errors import ConfigError
 from common.settings import from_flat
 from server.checkpoint import FILE, restored
 from server.local_grid import LocalGrid
+from server.orphan import end_with_parent
 from server.outputs import RunFolder
 from server.report import Listener
 from server.strategy import RobustStrategy
@@ -30,6 +31,7 @@ OWN_KEYS = ("out", "resume")
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """A run submitted with ``flwr run``: settings from its run config, files under ``out``."""
+    end_with_parent()
     flat = dict(context.run_config)
     out, resume = str(flat.pop("out", "runs/flower")), bool(flat.pop("resume", False))
     config = from_flat(flat)

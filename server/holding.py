@@ -11,8 +11,8 @@ from pathlib import Path
 from common.errors import RunError
 
 _LOG = logging.getLogger(__name__)
-PATIENCE_S = 15.0
-"""A ServerApp whose SuperLink died takes up to six seconds to end."""
+PATIENCE_S = 30.0
+"""A ServerApp whose SuperLink died takes some eight seconds to end (server/orphan.py)."""
 
 
 def hold(folder: Path, patience_s: float = PATIENCE_S) -> int:

@@ -23,7 +23,7 @@ from experiments.processes import Process
 from server.app import serve
 from server.local_grid import LocalGrid
 
-RUN_S = 150.0
+RUN_S = 250.0
 SMALL = (
     "data.name=synthetic",
     "model.dim=8",

@@ -107,7 +107,7 @@ def disk(place: Path, size: int) -> Iterator[None]:
     try:
         yield
     finally:
-        subprocess.run(["umount", str(place)], check=True)
+        subprocess.run(["umount", "--lazy", str(place)], check=True)  # a ServerApp may still be ending
 
 
 def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(whole: Whole, tmp_path: Path) -> None:
@@ -122,12 +122,9 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(whole: Whole
         assert f"cannot write {state}: No space left on device; {advice}" in log.replace("\n", "")
         assert saved(out) == 2
         assert not list(out.rglob("*.tmp"))
-        other = shutil.copytree(out, tmp_path / "elsewhere")
         subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
         whole.place.finish(local.submit(whole.place.app, whole.run.run_config(out, resume=True)))
         whole.assert_equal(out)
-    whole.place.finish(local.submit(whole.place.app, whole.run.run_config(other, resume=True)))
-    whole.assert_equal(other)
 
 
 def test_a_full_disk_ends_the_command_with_an_error(tmp_path: Path) -> None:
