@@ -67,15 +67,10 @@ class Place:
 
 @contextmanager
 def federation(folder: Path, database: Path | None = None) -> Iterator[Place]:
+    """A SuperLink and the app, with all their files in ``folder``; the nodes are the test's own."""
     app = stage(folder / "app")
     with deployment(folder / "run", database) as local:
         yield Place(local, app, load("synthetic"), folder)
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with federation(tmp_path) as made:
-        yield made
 
 
 def in_this_process(run: Plan, num_items: int, out: Path, app: App = client_app) -> None:

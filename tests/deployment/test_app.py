@@ -20,7 +20,6 @@ from tests.deployment.federation import (
     assert_same_run,
     in_this_process,
     lines,
-    place,  # noqa: F401  (a fixture)
     rounds,
 )
 

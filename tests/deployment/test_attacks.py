@@ -19,7 +19,6 @@ from tests.deployment.federation import (
     assert_same_run,
     in_this_process,
     lines,
-    place,  # noqa: F401  (a fixture)
     rounds,
 )
 
@@ -52,7 +51,7 @@ def without_the_flood(message: Message, context: Context) -> Message:
     raise RuntimeError("nothing")
 
 
-def test_a_flood_of_broken_replies_costs_the_honest_nothing(place: Place) -> None:  # noqa: F811
+def test_a_flood_of_broken_replies_costs_the_honest_nothing(place: Place) -> None:
     assert {name for name, rule in ATTACKS.items() if rule.kind == "protocol"} == {*REASONS, "slow_reply"}
     made = place.plan(3, len(REASONS), "train.rounds=8", "attack.name=nan", "strategy.aggregator=mean")
     evil = [{**node, "attack": name} for node, name in zip(made.nodes[3:], REASONS, strict=True)]
@@ -92,7 +91,7 @@ def test_a_flood_of_broken_replies_costs_the_honest_nothing(place: Place) -> Non
         assert (tensor - models[1][name]).abs().max() <= 1e-6, name
 
 
-def test_a_node_that_holds_its_reply_costs_one_deadline_and_then_rests(place: Place) -> None:  # noqa: F811
+def test_a_node_that_holds_its_reply_costs_one_deadline_and_then_rests(place: Place) -> None:
     deadline = 3.0
     attack = ("attack.name=slow_reply", "attack.params={seconds: 60}")
     run = place.plan(2, 1, "train.rounds=8", f"strategy.deadline_s={deadline}", *attack)
@@ -114,7 +113,7 @@ def test_a_node_that_holds_its_reply_costs_one_deadline_and_then_rests(place: Pl
     assert [line["round"] for line in told if line["skipped"]] == []
 
 
-def test_an_attack_by_the_calendar_leaves_the_other_rounds_honest(place: Place) -> None:  # noqa: F811
+def test_an_attack_by_the_calendar_leaves_the_other_rounds_honest(place: Place) -> None:
     calendar = ("attack.start_round=3", "attack.period=3", "attack.active=1")
     settings = ("train.rounds=8", "train.negatives=full", "attack.name=nan", *calendar)
     run = place.plan(2, 1, *settings)
