@@ -29,7 +29,7 @@ from tests.deployment.federation import (
     timeless,
 )
 
-pytestmark = pytest.mark.deployment
+pytestmark = [pytest.mark.deployment, pytest.mark.timeout(900)]  # four runs in one test
 ROUNDS = 10
 SETTINGS = (f"train.rounds={ROUNDS}", "checkpoint_every=2", "eval.every=4", "model.dim=32")
 
