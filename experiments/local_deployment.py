@@ -37,8 +37,14 @@ class RunResult:
 class Deployment:
     """What :func:`deployment` yields. Everything it starts ends with the ``with`` block."""
 
-    def __init__(self, folder: Path, stack: ExitStack, environment: Mapping[str, str]) -> None:
-        self.folder, self._stack = folder, stack
+    def __init__(
+        self,
+        folder: Path,
+        stack: ExitStack,
+        environment: Mapping[str, str],
+        database: Path | None = None,
+    ) -> None:
+        self.folder, self._stack, self.database = folder, stack, database
         self.fleet, self.control, self.runtime = (f"127.0.0.1:{port}" for port in free_ports(3))
         self.environment = {
             **os.environ,
@@ -83,6 +89,7 @@ class Deployment:
         addresses = ["--fleet-api-address", self.fleet, "--control-api-address", self.control]
         command: list[str | Path] = [BIN / "flower-superlink", "--insecure", *addresses]
         command += ["--serverappio-api-address", self.runtime, "--disable-runtime-dependency-installation"]
+        command += ["--database", self.database] if self.database else []
         process = self.start("superlink", command)
         for address in (self.fleet, self.control):
             wait_until(lambda a=address: listening(a), START_S, process)  # type: ignore[misc]
@@ -149,12 +156,15 @@ class Deployment:
 
 
 @contextmanager
-def deployment(folder: Path, **environment: str) -> Iterator[Deployment]:
-    """A SuperLink with its home, logs and settings in ``folder``, all ended with the block."""
+def deployment(folder: Path, database: Path | None = None, **environment: str) -> Iterator[Deployment]:
+    """A SuperLink with its home, logs and settings in ``folder``, all ended with the block.
+
+    With a ``database`` it knows its nodes and runs again when it is started anew.
+    """
     home = folder / "flwr"
     home.mkdir(parents=True)
     with ExitStack() as stack:
-        made = Deployment(folder, stack, environment)
+        made = Deployment(folder, stack, environment, database)
         text = f'[superlink]\ndefault = "{CONNECTION}"\n\n[superlink.{CONNECTION}]\n'
         (home / "config.toml").write_text(f'{text}address = "{made.control}"\ninsecure = true\n')
         made.superlink()

@@ -19,6 +19,7 @@ from common.settings import from_flat
 from server.checkpoint import FILE, restored
 from server.local_grid import LocalGrid
 from server.metrics_http import metrics
+from server.orphan import end_with_parent
 from server.outputs import RunFolder
 from server.progress import LogProgress
 from server.report import Listener
@@ -33,6 +34,7 @@ OWN_KEYS = ("out", "resume")
 def main(grid: Grid, context: Context) -> None:
     """A run submitted with ``flwr run``: settings from its run config, files under ``out``."""
     json_logs("server", context.run_id)
+    end_with_parent()
     flat = dict(context.run_config)
     out, resume = str(flat.pop("out", "runs/flower")), bool(flat.pop("resume", False))
     config = from_flat(flat)
@@ -66,17 +68,18 @@ def serve(
     strategy = RobustStrategy(
         config, num_items, [folder, *listeners], str(grid.run.run_id), settled=folder.settled
     )
-    if resume and (out / "state" / FILE).exists():
-        strategy.state = restored(folder.resume(), strategy.state)
-    elif resume and (out / "config.yaml").exists():
-        folder.restart()
-    else:
-        folder.create()
+    folder.hold()
     try:
+        if resume and (out / "state" / FILE).exists():
+            strategy.state = restored(folder.resume(), strategy.state)
+        elif resume and (out / "config.yaml").exists():
+            folder.restart()
+        else:
+            folder.create()
         strategy.start(grid)
+        return folder.finish(strategy.state, facts(config, folder))
     finally:
         folder.close()
-    return folder.finish(strategy.state, facts(config, folder))
 
 
 def facts(config: RunConfig, folder: RunFolder) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from common.config import RunConfig
-from common.errors import CheckpointError
+from common.errors import CheckpointError, RunError
 from common.settings import to_tree
 from server.state import ServerState
 
@@ -50,8 +51,23 @@ def write_atomically(path: Path, data: bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise CheckpointError(
-            f"cannot write {path}: {error.strerror}; the last checkpoint is intact"
+            f"cannot write {path}: {error.strerror}; the last checkpoint is intact{remedy(error)}"
         ) from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """An OSError in the block becomes a RunError that names ``path`` and says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}{remedy(error)}") from error
+
+
+def remedy(error: OSError) -> str:
+    """What to do about it, where that is known."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "; make room there, or copy the folder to another disk, and resume the run" if full else ""
 
 
 def save_state(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,12 +12,13 @@ from typing import Any
 
 import yaml
 from safetensors.torch import save
-from torch.utils.tensorboard import SummaryWriter
 
 from common.config import RunConfig
 from common.errors import CheckpointError, RunError
 from common.settings import load, to_tree
-from server.checkpoint import fingerprint, load_state, save_state, write_atomically
+from server.checkpoint import fingerprint, load_state, save_state, write_atomically, writing
+from server.events import Events
+from server.holding import hold
 from server.local_grid import LocalGrid
 from server.report import Evaluation, RoundReport
 from server.state import ServerState
@@ -36,8 +38,13 @@ class RunFolder:
         self.totals: dict[str, float] = dict.fromkeys(TOTALS, 0.0)
         self.evaluations: dict[str, Evaluation] = {}
         self._files = {name: folder / name for name in LINES}
-        self._events: SummaryWriter | None = None
+        self._events: Events | None = None
+        self._lock: int | None = None
         self._before, self._began = 0.0, time.perf_counter()
+
+    def hold(self) -> None:
+        """Make the folder and keep others from writing it until :meth:`close`. Raises RunError."""
+        self._lock = hold(self.folder)
 
     def create(self) -> None:
         """Begin a new run. Raises RunError if the folder already holds one."""
@@ -45,10 +52,6 @@ class RunFolder:
             raise RunError(
                 f"{self.folder} already holds a run; continue it with --resume or choose another --out"
             )
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(f"--out {self.folder}: {error.strerror}") from error
         self.restart()
 
     def restart(self) -> None:
@@ -62,8 +65,9 @@ class RunFolder:
         text = yaml.safe_dump(to_tree(self.config), sort_keys=False)
         write_atomically(path, text.encode())
         for path in self._files.values():
-            path.write_bytes(b"")
-        self._events = SummaryWriter(str(self.folder / "events"), purge_step=1)
+            with writing(path):
+                path.write_bytes(b"")
+        self._events = Events(self.folder / "events", 1)
 
     def resume(self) -> ServerState:
         """The checkpointed state; lines written after it are cut off. Raises CheckpointError."""
@@ -83,7 +87,7 @@ class RunFolder:
                 raise CheckpointError(f"{path} is shorter than the checkpoint says: it was changed")
             with path.open("r+b") as file:
                 file.truncate(size)
-        self._events = SummaryWriter(str(self.folder / "events"), purge_step=state.round + 1)
+        self._events = Events(self.folder / "events", state.round + 1)
         return state
 
     def on_round(self, report: RoundReport, state: ServerState) -> None:
@@ -131,9 +135,12 @@ class RunFolder:
         return summary
 
     def close(self) -> None:
-        """End the TensorBoard writer, also when the run fails."""
+        """End the TensorBoard writer and let go of the folder, also when the run fails."""
         if self._events is not None:
             self._events.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _results(self) -> dict[str, Any]:
         results: dict[str, Any] = {}
@@ -148,13 +155,9 @@ class RunFolder:
     def _append(self, name: str, lines: Any) -> None:
         if not lines:
             return
-        try:
-            with self._files[name].open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(line) + "\n" for line in lines)
-        except OSError as error:
-            raise RunError(f"cannot write {self._files[name]}: {error.strerror}") from error
+        with writing(self._files[name]), self._files[name].open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
 
     def _scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
         if self._events is not None:
-            for name, value in values.items():
-                self._events.add_scalar(f"{group}/{name.replace('@', '_at_')}", value, step)
+            self._events.scalars(group, values, step)

@@ -2,105 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
 import pytest
-import torch
 from safetensors.torch import load_file
 
-from client.app import app as client_app
-from common.data import Dataset, load
-from common.settings import load as settings
-from experiments.deployed import Plan, plan, stage
-from experiments.local_deployment import Deployment, deployment
-from experiments.processes import Process, wait_until
-from server.app import serve
-from server.local_grid import LocalGrid
+from experiments.deployed import Plan
+from experiments.processes import wait_until
+from tests.deployment.federation import (
+    RUN_S,
+    Place,
+    assert_same_run,
+    in_this_process,
+    lines,
+    rounds,
+)
 
 pytestmark = pytest.mark.deployment
-RUN_S = 150.0
-SMALL = (
-    "data.name=synthetic",
-    "model.dim=8",
-    "model.max_len=12",
-    "model.blocks=1",
-    "train.devices_per_round=40",
-    "train.slice_size=60",
-    "strategy.aggregator=median",
-    "wire.dtype=float32",
-    "eval.every=0",
-)
-Line = dict[str, Any]
-
-
-@dataclass
-class Place:
-    """A deployment, the app to submit, and the log that is split over the nodes."""
-
-    local: Deployment
-    app: Path
-    data: Dataset
-    folder: Path
-
-    def plan(self, honest: int, malicious: int, *overrides: str) -> Plan:
-        config = settings(overrides=[*SMALL, *overrides])
-        return plan(config, self.data, honest, malicious, self.folder / "logs")
-
-    def run(self, run: Plan, out: Path) -> None:
-        self.finish(self.local.submit(self.app, run.run_config(out)))
-
-    def finish(self, submitted: Process) -> None:
-        result = self.local.wait(submitted, RUN_S)
-        assert result.status == "finished:completed", self.local.logs()
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    app = stage(tmp_path / "app")
-    with deployment(tmp_path / "run") as local:
-        yield Place(local, app, load("synthetic"), tmp_path)
-
-
-def in_this_process(run: Plan, num_items: int, out: Path) -> None:
-    """The same node configs without a network; one thread, as the node processes have."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        serve(LocalGrid(client_app, run.nodes), run.config, num_items, out)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def lines(file: Path) -> list[Line]:
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def rounds(out: Path) -> list[Line]:
-    """The lines about training in metrics.jsonl."""
-    return [line for line in lines(out / "metrics.jsonl") if "split" not in line]
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    """The same model to 1e-6, device by device the same verdicts, and the same results."""
-    models = [load_file(out / "model.safetensors") for out in (one, other)]
-    assert models[0].keys() == models[1].keys() == {"encoder", "item_table"}
-    for name in models[0]:
-        assert (models[0][name] - models[1][name]).abs().max() <= 1e-6, name
-    verdicts = [
-        sorted((e["round"], e["device"], e["verdict"]) for e in lines(o / "audit.jsonl"))
-        for o in (one, other)
-    ]
-    assert verdicts[0] == verdicts[1]
-    tests = [json.loads((out / "summary.json").read_text())["test"] for out in (one, other)]
-    assert tests[0] == pytest.approx(tests[1], abs=1e-6)
 
 
 def test_grpc_and_one_process_end_with_the_same_model_and_rounds_are_quick(place: Place) -> None:

@@ -150,3 +150,17 @@ def assert_complete(local: Deployment, run: Process, out: Path, devices: list[se
     seconds = [line["seconds"] for line in told if "seconds" in line]
     assert max(seconds) < 2 * DEADLINE_S + 2.0  # asking it again holds nobody up for longer
     assert not any(line.get("skipped") for line in told)
+
+
+def test_with_too_few_nodes_the_run_waits_says_so_and_gives_up(local: Deployment, tmp_path: Path) -> None:
+    made, _ = three(tmp_path)
+    strategy = made.config.strategy.model_copy(update={"wait_s": 4.0})
+    asked = Plan(made.nodes, made.config.model_copy(update={"strategy": strategy}))
+    nodes = [local.warm_node(node) for node in made.nodes[:2]]
+    wait_until(lambda: all("is connected" in node.text() for node in nodes), RUN_S, nodes[0])
+    result = local.wait(local.submit(stage(tmp_path / "app"), asked.run_config(tmp_path / "out")), RUN_S)
+    assert result.status == "finished:failed", local.logs()
+    assert result.log.count("waiting for nodes: 2 of 3") == 1  # once, not in every look
+    assert "2 of 3 nodes after 4 s; see strategy.wait_nodes, wait_s" in result.log
+    assert heard(tmp_path / "out") == []
+    assert not (tmp_path / "out" / "summary.json").exists()

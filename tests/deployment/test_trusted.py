@@ -11,7 +11,7 @@ from common.data import load
 from experiments.deployed import Plan, stage
 from experiments.local_deployment import deployment
 from experiments.processes import wait_until
-from tests.deployment.test_app import RUN_S, Place, assert_same_run, in_this_process, rounds
+from tests.deployment.federation import RUN_S, Place, assert_same_run, in_this_process, rounds
 
 pytestmark = pytest.mark.deployment
 CONNECTED = r"node (\d+) is connected"

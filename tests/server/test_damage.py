@@ -15,9 +15,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from common.errors import CheckpointError, RunError
-from server.checkpoint import FILE, digest
-from tests.server.federation import run
-from tests.server.interruption import CONFIG, change_meta, equal_runs
+from server.checkpoint import FILE, digest, write_atomically, writing
+from tests.server.federation import Watch, run
+from tests.server.interruption import CONFIG, change_meta, equal_runs, in_round
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +140,52 @@ def test_a_state_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("in the way")
     with pytest.raises(CheckpointError, match="cannot write"):
         run(CONFIG, tmp_path)
+
+
+def test_a_full_disk_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(
+            CheckpointError, match="make room there, or copy the folder .* and resume the run$"
+        ):
+            write_atomically(tmp_path / "file", b"data")
+        patch.setattr(Path, "open", lambda *_: full(0))
+        told = pytest.raises(RunError, match=r"lines: No space left on device; make room there")
+        with told, writing(tmp_path / "lines"):
+            (tmp_path / "lines").open()
+
+
+def test_another_failure_gives_no_advice_about_room(tmp_path: Path) -> None:
+    told = pytest.raises(RunError, match="absent: No such file or directory$")
+    with told, writing(tmp_path / "absent"):
+        (tmp_path / "absent").read_bytes()
+
+
+class Full:
+    """A TensorBoard writer on a full disk."""
+
+    def add_scalar(self, *_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def close(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_events_on_a_full_disk_are_a_run_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.events.SummaryWriter", lambda *_, **__: Full())
+    with pytest.raises(RunError, match=r"events: No space left on device; make room"):
+        run(CONFIG, tmp_path)
+
+
+def test_events_that_cannot_be_ended_do_not_hide_why_the_run_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    full = Full()
+    monkeypatch.setattr(full, "add_scalar", lambda *_: None, raising=False)
+    monkeypatch.setattr("server.events.SummaryWriter", lambda *_, **__: full)
+    with pytest.raises(InterruptedError, match="pulled the plug"):
+        run(CONFIG, tmp_path, listeners=[Watch(in_round(3))])
+    assert "the last events of" in caplog.text

@@ -133,7 +133,7 @@ def test_checkpoint_every_0_saves_at_the_end_only(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_a_run_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunError, match=r"--out .*file/run: Not a directory"):
-        RunFolder(tmp_path / "file" / "run", config()).create()
+        RunFolder(tmp_path / "file" / "run", config()).hold()
 
 
 def test_nothing_is_written_for_a_run_that_cannot_start(tmp_path: Path) -> None:
