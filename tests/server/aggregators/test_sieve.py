@@ -52,6 +52,23 @@ def norms_of(rows: Tensor) -> list[list[float]]:
     return [[math.sqrt(sum(float(x) ** 2 for x in row)) for row in device] for device in rows]
 
 
+def first_round(encoders: Tensor) -> list[float]:
+    """Trust after the first round, whose evidence x counts half: r = x/(1 + 1)."""
+    n = len(encoders)
+    if n < 8:
+        return [1.0] * n
+    unit = [row / row.norm() for row in encoders.double()]
+    mean = sum(unit, torch.zeros_like(unit[0])) / n
+    rest = [row - mean for row in unit]
+    near = []
+    for u in range(n):
+        cosines = [float(rest[u] @ rest[v] / rest[u].norm() / rest[v].norm()) for v in range(n) if v != u]
+        count = max(1, round(0.2 * (n - 1)))
+        near.append(sum(sorted(cosines)[-count:]) / count)
+    records = [min(max(x - middle(near), -0.1), 0.25) / 2 for x in near]
+    return [(1 + 3 * max(0.0, r / 0.06 - 1)) ** -2 for r in records]
+
+
 def oracle(updates: DeviceUpdates) -> tuple[Tensor, list[float]]:
     """The recipe of the docstring with Python floats; rows [K, d] and shares."""
     norms = norms_of(updates.rows)
@@ -75,6 +92,7 @@ def oracle(updates: DeviceUpdates) -> tuple[Tensor, list[float]]:
     for u in range(n):
         excess = sum(max(0.0, (float(alike[u, v]) - centre) / width - 1) for v in range(n) if v != u)
         weights[u] /= (1 + 4 * excess) ** 2
+    weights = [w * trust for w, trust in zip(weights, first_round(updates.encoder), strict=True)]
     shares = [w / sum(weights) for w in weights]
     sizes_of_blocks = [float(x) for x in flat.norm(dim=1)]
     bound = 1.25 * middle(sizes_of_blocks)
