@@ -9,7 +9,8 @@ from pathlib import Path
 from common.errors import RunError
 from experiments.report.curves import Curves
 from experiments.report.dividing import sections
-from experiments.report.markup import latex, markdown
+from experiments.report.latex import latex
+from experiments.report.markup import markdown
 from experiments.report.naming import slug
 from experiments.report.page import Part, failed_table, page, part
 from experiments.report.reading import read_grid

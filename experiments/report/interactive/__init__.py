@@ -17,7 +17,10 @@ def specs(plot: Plot) -> list[Spec]:
         return []
     if not isinstance(plot, Panels):
         return [spec(plot)]
-    return [titled(spec(one), one.title) for one in plot.panels]
+    found = [v.mean for one in plot.panels for s in one.series for v in s.values if v is not None]
+    low, high = min([0.0, *found]), max([0.0, *found])
+    room = 0.06 * (high - low) or 1.0
+    return [titled(spec(one), one.title, (low - room, high + room)) for one in plot.panels]
 
 
 def spec(plot: Lines | Scatter | Ranks) -> Spec:

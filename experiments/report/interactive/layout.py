@@ -32,13 +32,14 @@ def layout(x: str, y: str, height: int) -> Spec:
     }
 
 
-def titled(spec: Spec, title: str) -> Spec:
-    """With a title above the legend."""
+def titled(spec: Spec, title: str, across: tuple[float, float]) -> Spec:
+    """With a title above the legend, and the ends of the x axis ``across``."""
     text = {"text": f"<b>{escape(title)}</b>", "font": {"size": 13}, "x": 0, "xref": "paper"}
     place = {"yref": "container", "y": 1, "yanchor": "top", "pad": {"t": 6}}
     around = spec["layout"]
     margin = around["margin"] | {"t": around["margin"]["t"] + 40}
-    return spec | {"layout": around | {"title": text | place, "margin": margin}}
+    ends = around["xaxis"] | {"range": [short(end) for end in across]}
+    return spec | {"layout": around | {"title": text | place, "margin": margin, "xaxis": ends}}
 
 
 def upright(x: float, dash: str) -> Spec:
