@@ -12,15 +12,18 @@ from rich.console import Console
 
 from common.config import RunConfig
 from common.errors import RunError
+from experiments.compare.cells import expand
 from experiments.compare.display import Display
-from experiments.compare.grid import expand, read_grid
+from experiments.compare.grid import read_grid
 from experiments.compare.kept_floors import keep_floors
 from experiments.compare.keys import cell_key
 from experiments.compare.planning import Datasets, Planned, plan
 from experiments.compare.results import read_row, write_results
 from experiments.compare.warmup import honest_part, is_ready
 from experiments.compare.work import CellWork, train_warm_up
-from experiments.pool import Event, Job, Pool, available_mb, cores
+from experiments.jobs import Event, Job
+from experiments.machine import available_mb, cores
+from experiments.pool import Pool
 from server.checkpoint import write_atomically
 
 REFRESH_S = 60.0

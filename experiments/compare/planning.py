@@ -9,7 +9,7 @@ from typing import Any
 from common.config import DataConfig, RunConfig
 from common.data import Dataset
 from common.errors import ConfigError
-from experiments.compare.grid import Cell
+from experiments.compare.cells import Cell
 from experiments.compare.keys import cell_key, data_digest
 from experiments.compare.labels import data_label
 from experiments.emulation import open_log, with_targets

@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 
 from common.settings import read_tree
-from tests.experiments.report.test_browser import CHROMIUM, FLAGS, assert_drawn
 
 ROOT = Path(__file__).resolve().parents[3]
 GRID = ROOT / "configs" / "compare" / "smoke.yaml"
@@ -84,9 +83,12 @@ def test_the_report_is_a_page_with_plots_and_tables(said: tuple[Path, str, str])
     assert {f"{name}.{form}" for name in ("main", "tests", "runs") for form in ("md", "tex")} <= tables
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found; apt-get install chromium")
 def test_a_browser_draws_it(said: tuple[Path, str, str]) -> None:
     api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (dev extra)")
+    from tests.experiments.report.test_browser import CHROMIUM, FLAGS, assert_drawn
+
+    if CHROMIUM is None:
+        pytest.skip("no Chromium found; apt-get install chromium")
     told: list[str] = []
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
