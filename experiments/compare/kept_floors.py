@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from common.data import Dataset, leave_one_out
 from experiments import floors as rules
@@ -15,7 +15,8 @@ from server.checkpoint import write_atomically
 
 NAME = "floors.json"
 KEY = "key"
-PART, FILTERED = "test", True
+PART: Literal["valid", "test"] = "test"
+FILTERED = True
 """What a report shows its floors on: the test items, seen items left out of the ranking."""
 
 

@@ -85,7 +85,7 @@ def test_the_report_is_a_page_with_plots_and_tables(said: tuple[Path, str, str])
 
 def test_a_browser_draws_it(said: tuple[Path, str, str]) -> None:
     api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (dev extra)")
-    from tests.experiments.report.test_browser import CHROMIUM, FLAGS, assert_drawn
+    from tests.experiments.report.test_browser import CHROMIUM, FLAGS, LOAD_MS, assert_drawn
 
     if CHROMIUM is None:
         pytest.skip("no Chromium found; apt-get install chromium")
@@ -95,7 +95,7 @@ def test_a_browser_draws_it(said: tuple[Path, str, str]) -> None:
         page = browser.new_page()
         page.on("console", lambda message: told.append(message.text))
         page.on("pageerror", lambda error: told.append(str(error)))
-        page.goto((said[0] / "report.html").as_uri())
+        page.goto((said[0] / "report.html").as_uri(), timeout=LOAD_MS)
         assert page.locator(".figure").count() >= 7
         assert_drawn(page.locator(".figure"))
         browser.close()

@@ -20,6 +20,8 @@ FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
+LOAD_MS = 120_000
+"""A page draws all its charts before it is loaded; on a busy machine that is more than Playwright's 30 s."""
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found; apt-get install chromium")
 
 
@@ -72,7 +74,7 @@ def page(request: pytest.FixtureRequest, browser: sync_api.Browser, report: Path
     opened.on("pageerror", lambda error: told.append(str(error)))
     asked: list[str] = []
     opened.on("request", lambda sent: asked.append(sent.url))
-    opened.goto(report.as_uri())
+    opened.goto(report.as_uri(), timeout=LOAD_MS)
     yield opened
     opened.close()
     assert told == []
@@ -176,7 +178,7 @@ def test_a_poor_grid_has_no_empty_plot(tmp_path: Path, browser: sync_api.Browser
     told: list[str] = []
     opened.on("console", lambda message: told.append(message.text))
     opened.on("pageerror", lambda error: told.append(str(error)))
-    opened.goto(written.page.as_uri())
+    opened.goto(written.page.as_uri(), timeout=LOAD_MS)
     assert_drawn(opened.locator(".figure"))
     nothing = opened.locator(".nothing")
     ids = {str(nothing.nth(i).get_attribute("id")) for i in range(nothing.count())}
@@ -197,7 +199,7 @@ def test_failed_cells_alone_make_a_page_without_plots(tmp_path: Path, browser: s
     told: list[str] = []
     opened.on("console", lambda message: told.append(message.text))
     opened.on("pageerror", lambda error: told.append(str(error)))
-    opened.goto(written.page.as_uri())
+    opened.goto(written.page.as_uri(), timeout=LOAD_MS)
     assert opened.locator(".figure, .nothing, .chart").count() == 0
     assert opened.locator("[data-table=failed] tbody tr").count() == len(failed)
     assert "No cell has finished" in opened.locator("body").inner_text()
