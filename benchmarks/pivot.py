@@ -1,8 +1,9 @@
 """A Markdown table of a grid's results.
 
 ``python -m benchmarks.pivot DIR [--rows attack] [--columns malicious_share] [--values test.ndcg@10 er@10]
-[--share-of control] [--spread]``: every entry is the mean over the cells that fall there, seeds usually, with
-``--spread`` and half its 95 % t interval. ``--share-of control``: metrics in per cent of that row's mean.
+[--share-of control] [--interval]``: every entry is the mean over the cells that fall there, seeds usually;
+``--interval``: ± half its 95 % t interval where there are several. ``--share-of control``: metrics in per
+cent of that row's mean.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ def main() -> None:
     parser.add_argument("--columns", default="malicious_share")
     parser.add_argument("--values", nargs="+", default=["test.ndcg@10", "er@10"])
     parser.add_argument("--share-of", default="", metavar="ROW", help="the row that --values are divided by")
-    parser.add_argument("--spread", action="store_true")
+    told = "mean ± half the 95 %% interval over seeds"
+    parser.add_argument("--interval", "--spread", action="store_true", help=told)
     args = parser.parse_args()
     found = pl.read_csv(args.folder / "results.csv", infer_schema_length=None)
-    print(table(found, args.rows, args.columns, args.values, args.share_of, args.spread))
+    print(table(found, args.rows, args.columns, args.values, args.share_of, args.interval))
 
 
 def table(
@@ -39,7 +41,7 @@ def table(
     columns: str,
     values: Sequence[str],
     share_of: str = "",
-    spread: bool = False,
+    interval: bool = False,
 ) -> str:
     """The table as Markdown, rows and columns in the order of the grid; failed cells do not count."""
     done = found.filter(pl.col("status") == "done")
@@ -58,7 +60,7 @@ def table(
                 if share_of and not percent:
                     whole = mean_and_half_width(_at(done, {rows: share_of, columns: head}, value))[0]
                     entry, percent = [one / whole for one in entry], True
-                cells.append(_entry(entry, percent, spread))
+                cells.append(_entry(entry, percent, interval))
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -68,12 +70,12 @@ def _at(done: pl.DataFrame, place: dict[str, Any], value: str) -> list[float]:
     return chosen[value].drop_nulls().cast(pl.Float64).to_list()
 
 
-def _entry(found: Sequence[float], percent: bool, spread: bool) -> str:
+def _entry(found: Sequence[float], percent: bool, interval: bool) -> str:
     if not found:
         return "–"
     mean, half = mean_and_half_width(found)
     text = f"{100 * mean:.1f} %" if percent else f"{mean:.4f}"
-    if spread and len(found) > 1:
+    if interval and len(found) > 1:
         text += f" ± {100 * half:.1f}" if percent else f" ± {half:.4f}"
     return text
 

@@ -64,3 +64,13 @@ def exposures(sums: EvaluateSums) -> dict[str, float]:
         return {}
     shares = sums.exposure[some] / sums.eligible[some, None]  # [T, E]
     return dict(zip(EXPOSURES, shares.mean(0).tolist(), strict=True))
+
+
+def exposures_by_target(sums: EvaluateSums, targets: Sequence[int]) -> dict[int, dict[str, float]]:
+    """:func:`exposures` of each of ``targets`` by itself; without those that every device knows."""
+    shares = sums.exposure / sums.eligible[:, None]  # [T, E]
+    return {
+        target: dict(zip(EXPOSURES, found, strict=True))
+        for target, found, eligible in zip(targets, shares.tolist(), sums.eligible.tolist(), strict=True)
+        if eligible > 0
+    }

@@ -21,7 +21,9 @@ from rich.progress import (
 from common.config import RunConfig
 from common.errors import RunError
 from experiments.emulation import emulate
-from experiments.pool import Event, Job, Notes, Pool, cores
+from experiments.jobs import Event, Job, Notes
+from experiments.machine import cores
+from experiments.pool import Pool
 
 
 def run_all(

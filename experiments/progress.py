@@ -14,7 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from experiments.pool import describe
+from experiments.jobs import describe
 from server.report import Evaluation, RoundReport
 from server.state import ServerState
 

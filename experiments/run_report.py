@@ -84,11 +84,21 @@ def metric_table(summary: Mapping[str, Any]) -> str:
 
 
 def exposure_table(summary: Mapping[str, Any]) -> str:
-    """How often the targets reach the lists of users who do not have them; empty without targets."""
+    """How often the targets reach the lists of users who do not have them; empty without targets.
+
+    Of several targets the mean comes first, then ER of each.
+    """
     if "er@10" not in summary:
         return ""
     rows = [(f"@{k}", *(f"{summary[f'{name}@{k}']:.4f}" for name in ("er", "t_ndcg"))) for k in (5, 10, 20)]
-    return "<h2>Exposure of the target items</h2>" + table(("", "ER", "T-NDCG"), rows)
+    found = "<h2>Exposure of the target items</h2>" + table(("", "ER", "T-NDCG"), rows)
+    each = summary.get("exposure_by_target", {})
+    if len(each) > 1:
+        heads = [f"er@{k}" for k in (5, 10, 20)]
+        lines = [(f"item {item}", *(f"{of[name]:.4f}" for name in heads)) for item, of in each.items()]
+        found += "<p class='protocol'>The mean over the targets; each by itself:</p>"
+        found += table(("", *(name.upper() for name in heads)), lines)
+    return found
 
 
 def _show(value: Any) -> str:

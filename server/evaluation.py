@@ -11,7 +11,7 @@ from flwr.common.logger import log
 
 from common.config import RunConfig
 from common.errors import WireError
-from common.metrics import add, exposures, means
+from common.metrics import add, exposures, exposures_by_target, means
 from common.tasks import EvaluateSums, EvaluateTask
 from common.wire import SumsSpec, decode_evaluate_sums, encode_evaluate_task
 from server.report import Evaluation
@@ -67,4 +67,6 @@ def collect(
     groups = means(sums)
     if "all" not in groups:
         return None
-    return Evaluation(round_, split, groups, exposures(sums), int(sums.count[0]))
+    by_target = exposures_by_target(sums, config.eval.targets)
+    named = {str(item): found for item, found in by_target.items()}  # as JSON will have it
+    return Evaluation(round_, split, groups, exposures(sums), int(sums.count[0]), named)

@@ -148,6 +148,8 @@ class RunFolder:
             results[split] = evaluation.groups["all"]
         if (last := self.evaluations.get("test")) is not None:
             results |= last.exposure
+            if last.by_target:
+                results["exposure_by_target"] = last.by_target
             results["quartiles"] = {g: m for g, m in last.groups.items() if g != "all"}
             results["evaluated_devices"] = last.devices
         return results

@@ -21,13 +21,17 @@ class RoundReport:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean metrics on ``split`` after ``round``: by group (see common.tasks.GROUPS), and exposure."""
+    """Mean metrics on ``split`` after ``round``: by group (see common.tasks.GROUPS), and exposure.
+
+    ``exposure`` is the mean over the targets, ``by_target`` has each of them under its item number.
+    """
 
     round: int
     split: str
     groups: dict[str, dict[str, float]]
     exposure: dict[str, float]
     devices: int
+    by_target: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 class Listener(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,14 +12,18 @@ from rich.console import Console
 
 from common.config import RunConfig
 from common.errors import RunError
+from experiments.compare.cells import expand
 from experiments.compare.display import Display
-from experiments.compare.grid import expand, read_grid
+from experiments.compare.grid import read_grid
+from experiments.compare.kept_floors import keep_floors
 from experiments.compare.keys import cell_key
 from experiments.compare.planning import Datasets, Planned, plan
 from experiments.compare.results import read_row, write_results
 from experiments.compare.warmup import honest_part, is_ready
 from experiments.compare.work import CellWork, train_warm_up
-from experiments.pool import Event, Job, Pool, available_mb, cores
+from experiments.jobs import Event, Job
+from experiments.machine import available_mb, cores
+from experiments.pool import Pool
 from server.checkpoint import write_atomically
 
 REFRESH_S = 60.0
@@ -46,7 +49,7 @@ def compare(path: Path, out: Path, console: Console, workers: int = 0, memory_gb
     write_atomically(
         out / "grid.yaml", yaml.safe_dump(grid.model_dump(mode="json"), sort_keys=False).encode()
     )
-    write_atomically(out / "floors.json", json.dumps(datasets.floors(), indent=2).encode())
+    keep_floors(out, datasets.logs())
     pool = Pool(workers or cores(), memory_gb * 1024 or MARGIN * available_mb())
     missing = [p for p in planned if read_row(out / "cells" / p.key) is None]
     console.print(

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from experiments.pool import Event
+from experiments.jobs import Event
 
 LATEST = 12
 

@@ -9,11 +9,10 @@ from typing import Any
 from common.config import DataConfig, RunConfig
 from common.data import Dataset
 from common.errors import ConfigError
-from experiments.compare.grid import Cell
+from experiments.compare.cells import Cell
 from experiments.compare.keys import cell_key, data_digest
 from experiments.compare.labels import data_label
 from experiments.emulation import open_log, with_targets
-from experiments.floors import floors
 
 
 @dataclass(frozen=True)
@@ -44,9 +43,9 @@ class Datasets:
             self._known[config.data] = dataset, data_digest(dataset)
         return self._known[config.data]
 
-    def floors(self) -> dict[str, dict[str, dict[str, float]]]:
-        """Popularity and Markov-1 of every log that was asked for, by its label."""
-        return {data_label(data): floors(dataset) for data, (dataset, _) in self._known.items()}
+    def logs(self) -> dict[str, tuple[Dataset, str]]:
+        """Every log that was asked for and its digest, by its label."""
+        return {data_label(data): found for data, found in self._known.items()}
 
 
 def plan(cells: Iterable[Cell], datasets: Datasets) -> list[Planned]:

@@ -12,7 +12,7 @@ from common.settings import load as load_settings
 from experiments.compare.row import row
 from experiments.compare.warmup import continue_from, is_ready, warm_up
 from experiments.emulation import federate, open_log
-from experiments.pool import Job, Notes
+from experiments.jobs import Job, Notes
 from server.checkpoint import FILE, write_atomically
 
 ROW = "row.json"

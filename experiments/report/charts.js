@@ -16,4 +16,4 @@ function paint() {
 
 dark.addEventListener('change', paint);
 paint();
-document.querySelectorAll('.js-plotly-plot').forEach(chart => Plotly.Plots.resize(chart));
+document.querySelectorAll('.js-plotly-plot:not([hidden])').forEach(chart => Plotly.Plots.resize(chart));

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import yaml
 
 from experiments.report.look import COLOURS
 from experiments.report.naming import PLAIN, Condition
 from experiments.report.plots import Figure, Line, Lines
+from experiments.report.reading import Cell
 from experiments.report.section import Section
 from experiments.report.statistics import Estimate, estimate
 
@@ -25,6 +28,14 @@ class Curves:
     folder: Path
     lost: int = 0
     _read: dict[str, dict[str, Curve]] = field(default_factory=dict)
+
+    def every(self, cell: str) -> int | None:
+        """The cell's ``eval.every``; None where its config.yaml does not say."""
+        try:
+            found = yaml.safe_load((self.folder / "cells" / cell / "config.yaml").read_text(encoding="utf-8"))
+            return int(found["eval"]["every"])
+        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+            return None
 
     def of(self, cell: str) -> dict[str, Curve]:
         """Metric -> round -> value on validation."""
@@ -49,7 +60,7 @@ def _curves(text: str) -> dict[str, Curve]:
 
 
 def learning(section: Section, curves: Curves) -> list[Figure]:
-    """One figure a metric, to choose the condition from."""
+    """One figure a metric, to choose the condition from; where no run has two points, one that says why."""
     colour = palette(section)
     figures = []
     for metric, title in SHOWN.items():
@@ -59,7 +70,7 @@ def learning(section: Section, curves: Curves) -> list[Figure]:
         variants = {
             section.called(c): drawn
             for c in conditions
-            if (drawn := _plot(section, c, curves, metric, f"{title} on validation", colour)).lines
+            if _seen(drawn := _plot(section, c, curves, metric, f"{title} on validation", colour))
         }
         if variants:
             note = (
@@ -68,7 +79,23 @@ def learning(section: Section, curves: Curves) -> list[Figure]:
             )
             name = f"curves-{metric.partition('@')[0]}"
             figures.append(Figure(name, f"Learning curves: {title}", note, variants, "attack"))
+    measured = [cell for cell in section.cells if curves.of(cell.id)]
+    if not figures and measured:
+        figures.append(Figure("curves-ndcg", "Learning curves", _why_none(measured, curves), {}))
     return figures
+
+
+def _seen(plot: Lines) -> bool:
+    """Whether there is a line: it takes two rounds."""
+    return any(len(line.x) > 1 for line in plot.lines)
+
+
+def _why_none(cells: Sequence[Cell], curves: Curves) -> str:
+    """In one line, with the setting to change."""
+    values = sorted({every for cell in cells if (every := curves.every(cell.id)) is not None})
+    told = "eval.every" + (f" = {', '.join(map(str, values))}" if values else "")
+    how = "set it to a number of rounds" if values == [0] else "set it to fewer rounds"
+    return f"None: with {told} each run was validated once, at its end; {how} to have curves."
 
 
 def palette(section: Section) -> dict[str, int]:

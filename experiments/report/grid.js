@@ -12,9 +12,12 @@ function drawn(spec) {
 }
 
 for (const figure of document.querySelectorAll('.figure')) {
-  const own = specs[figure.id], chart = figure.querySelector('.chart'), choice = figure.querySelector('select');
+  const own = specs[figure.id], choice = figure.querySelector('select');
+  const charts = [...figure.querySelectorAll('.chart')];
   const show = name => {
-    if (own) Plotly.react(chart, ...drawn(own[name]));
+    const wanted = own ? own[name] : [];
+    charts.forEach((chart, i) => { chart.hidden = i >= wanted.length; });
+    wanted.forEach((spec, i) => Plotly.react(charts[i], ...drawn(spec)).then(Plotly.Plots.resize));
     for (const one of figure.querySelectorAll('[data-variant]')) one.hidden = one.dataset.variant !== name;
   };
   if (choice) choice.addEventListener('change', () => show(choice.value));

@@ -9,7 +9,7 @@ from html import escape
 from plotly.offline import get_plotlyjs
 
 from experiments.report.heat import heat
-from experiments.report.interactive import Spec, spec
+from experiments.report.interactive import Spec, specs
 from experiments.report.look import text
 from experiments.report.plots import Figure, Heatmap
 from experiments.report.tables import Column, Table, Value, number, shown
@@ -99,27 +99,31 @@ def _text(is_text: bool, name: str = "text") -> str:
     return f" class='{name}'" if is_text else ""
 
 
-def figure(one: Figure, name: str) -> tuple[str, dict[str, Spec]]:
-    """The place of a figure with the id ``name``, and what plotly draws there by variant."""
+def figure(one: Figure, name: str) -> tuple[str, dict[str, list[Spec]]]:
+    """The place of a figure with the id ``name``, and the charts that plotly draws there by variant.
+
+    A figure without variants is its title and its note.
+    """
+    head = f"id='{escape(name)}'><h3>{escape(one.title)}</h3><p class='note'>{escape(one.note)}</p>"
+    if not one.variants:
+        return f"<div class='nothing' {head}</div>", {}
     choice = ""
     if len(one.variants) > 1:
         options = "".join(f"<option>{escape(v)}</option>" for v in one.variants)
         choice = f"<label class='choose'>{escape(one.choice)} <select>{options}</select></label>"
     maps = {v: plot for v, plot in one.variants.items() if isinstance(plot, Heatmap)}
-    specs = {v: spec(plot) for v, plot in one.variants.items() if not isinstance(plot, Heatmap)}
+    drawn = {v: found for v, plot in one.variants.items() if (found := specs(plot))}
     inner = "".join(f"<div data-variant='{escape(v)}' hidden>{heat(plot)}</div>" for v, plot in maps.items())
-    if specs:
-        height = next(iter(specs.values()))["layout"]["height"]
-        inner += f"<div class='chart' style='min-height:{height}px'></div>"
-    return (
-        f"<div class='figure' id='{escape(name)}'><h3>{escape(one.title)}</h3>"
-        f"<p class='note'>{escape(one.note)}</p>{choice}{inner}</div>"
-    ), specs
+    if drawn:
+        height = next(iter(drawn.values()))[0]["layout"]["height"]
+        place = f"<div class='chart' style='min-height:{height}px'></div>"
+        inner += f"<div class='panels'>{place * max(map(len, drawn.values()))}</div>"
+    return f"<div class='figure' {head}{choice}{inner}</div>", drawn
 
 
-def scripts(specs: Mapping[str, Mapping[str, Spec]]) -> str:
+def scripts(drawn: Mapping[str, Mapping[str, Sequence[Spec]]]) -> str:
     """plotly.js once, the figures as data (where nothing can end the script element), and our own code."""
-    data = json.dumps(specs, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+    data = json.dumps(drawn, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     return (
         f"<script>{get_plotlyjs()}</script>\n<script type='application/json' id='specs'>{data}</script>\n"
         f"<script>{text('charts.js')}{text('grid.js')}</script>"

@@ -8,7 +8,7 @@ from html import escape
 
 from experiments.report import contents, details, html
 from experiments.report.curves import Curves, learning
-from experiments.report.defence import cost, rejections, rows, weights
+from experiments.report.defence import cost, rejections, rows
 from experiments.report.heatmaps import exposure, retained
 from experiments.report.interactive import Spec
 from experiments.report.naming import percent, slug
@@ -18,9 +18,10 @@ from experiments.report.section import ER, Section
 from experiments.report.statistics import LEVEL
 from experiments.report.tables import Column, Table
 from experiments.report.tradeoff import tradeoff
+from experiments.report.weights import weights
 
 PROTOCOLS = 6
-WIDE = ("retained", "exposure")
+WIDE = ("retained", "exposure", "weights")
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def failed_table(grid: Grid) -> Table | None:
 
 def page(grid: Grid, parts: Sequence[Part], notes: Sequence[str]) -> str:
     """``report.html``; the main table leads each part, the long ones end it."""
-    specs: dict[str, Mapping[str, Spec]] = {}
+    specs: dict[str, Mapping[str, Sequence[Spec]]] = {}
     bodies = [_part(one, specs) for one in parts]
     failed = failed_table(grid)
     links = " ".join(f"<a href='#{escape(p.name)}'>{escape(p.section.title)}</a>" for p in parts)
@@ -116,7 +117,7 @@ def _protocol(grid: Grid, parts: Sequence[Part]) -> str:
     return "<p class='protocol'>" + "<br>".join([*shown, facts]) + "</p>"
 
 
-def _part(one: Part, specs: dict[str, Mapping[str, Spec]]) -> str:
+def _part(one: Part, specs: dict[str, Mapping[str, Sequence[Spec]]]) -> str:
     drawn = {}
     for figure in one.figures:
         name = f"{one.name}-{figure.name}"

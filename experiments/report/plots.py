@@ -65,9 +65,12 @@ class Scatter:
 
 @dataclass(frozen=True)
 class Series:
+    """``apart``: drawn with a sign of its own, since it is of another kind than the others."""
+
     name: str
     values: Row
     colour: int = 0
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,12 +85,23 @@ class Ranks:
     mark: float | None = None
 
 
-Plot = Heatmap | Lines | Scatter | Ranks
+@dataclass(frozen=True)
+class Panels:
+    """Rankings of the same names side by side, each under its own title."""
+
+    title: str
+    panels: Sequence[Ranks]
+
+
+Plot = Heatmap | Lines | Scatter | Ranks | Panels
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One place on the page: a plot, or several of the same kind to choose from."""
+    """One place on the page: a plot, or several to choose from.
+
+    Without variants there is nothing to draw, and ``note`` says why.
+    """
 
     name: str
     title: str

@@ -114,7 +114,12 @@ def _floors(path: Path) -> Floors:
     found = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(found, dict):
         raise ValueError(f"{path.name}: expected an object by data set")
-    return found
+    return {data: _metrics(of) for data, of in found.items() if isinstance(of, dict)}
+
+
+def _metrics(of: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """By floor; what stands beside them says what they were computed from."""
+    return {name: found for name, found in of.items() if isinstance(found, dict)}
 
 
 def _cell(row: Mapping[str, Any], path: Path, line: int) -> Cell:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from experiments.report.naming import CLEAN, OURS, PLAIN, Condition, Names, percent, pre
-from experiments.report.reading import Cell, Grid
+from experiments.report.naming import CLEAN, OURS, PLAIN, Condition, percent, pre
+from experiments.report.reading import Cell
 from experiments.report.statistics import Estimate, estimate, seed_means
 
 NDCG, HR, ER = "test.ndcg@10", "test.hr@10", "er@10"
@@ -142,21 +142,3 @@ class Section:
     @cached_property
     def protocols(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(filter(None, (cell.label("protocol") for cell in self.cells))))
-
-
-def sections(grid: Grid) -> tuple[list[Section], list[Cell]]:
-    """The sections of the finished cells, and cells hidden by a later one of the same names and seed."""
-    done = [cell for cell in grid.cells if cell.done]
-    names = Names.of(done)
-    found: dict[tuple[str, str, str], dict[tuple[str, Condition], dict[int, Cell]]] = {}
-    hidden: list[Cell] = []
-    for cell in done:
-        runs = found.setdefault(names.section(cell), {})
-        by_seed = runs.setdefault((names.strategy(cell), names.condition(cell)), {})
-        if cell.seed in by_seed:
-            hidden.append(by_seed[cell.seed])
-        by_seed[cell.seed] = cell
-    return [
-        Section(data, model, setting, runs, grid.floors.get(data, {}))
-        for (data, model, setting), runs in found.items()
-    ], hidden

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from common.errors import RunError
 from experiments.report.curves import Curves
-from experiments.report.markup import latex, markdown
+from experiments.report.dividing import sections
+from experiments.report.latex import latex
+from experiments.report.markup import markdown
 from experiments.report.naming import slug
 from experiments.report.page import Part, failed_table, page, part
 from experiments.report.reading import read_grid
-from experiments.report.section import sections
 from experiments.report.tables import Table
 from server.checkpoint import write_atomically
 

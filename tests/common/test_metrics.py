@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.metrics import add, exposure_values, exposures, means, rank_values
+from common.metrics import add, exposure_values, exposures, exposures_by_target, means, rank_values
 from common.tasks import EXPOSURES, GROUPS, METRICS, EvaluateSums
 
 RANKS = [0, 1, 4, 5, 9, 10, 19, 20, 500]
@@ -86,6 +86,18 @@ def test_exposure_is_the_mean_over_targets_of_the_share_of_devices() -> None:
     some.exposure[:] = torch.tensor([[1.0] * len(EXPOSURES), [3.0] * len(EXPOSURES)])
     some.eligible[:] = torch.tensor([10, 4])
     assert exposures(some) == pytest.approx(dict.fromkeys(EXPOSURES, (0.1 + 0.75) / 2))
+
+
+def test_exposure_of_each_target_has_the_headline_as_its_mean() -> None:
+    some = sums(4)
+    found = exposures_by_target(some, (17, 3))
+    assert list(found) == [17, 3]
+    assert found[3]["er@10"] == pytest.approx(float(some.exposure[1, 1] / some.eligible[1]))
+    mean = {name: (found[17][name] + found[3][name]) / 2 for name in EXPOSURES}
+    assert exposures(some) == pytest.approx(mean)
+    some.eligible[0] = 0
+    assert list(exposures_by_target(some, (17, 3))) == [3]
+    assert exposures_by_target(sums(0, targets=0), ()) == {}
 
 
 def test_a_target_that_every_device_knows_is_left_out() -> None:

@@ -47,6 +47,9 @@ def test_exposure_is_that_of_honest_users_without_the_target(tmp_path: Path, tar
                 gains[f"t_ndcg@{k}"].append(1 / math.log2(rank + 2) if rank < k else 0.0)
         for name, found in gains.items():
             shares[name].append(sum(found) / len(found))
+        mine = summary["exposure_by_target"][str(target)]
+        assert mine == pytest.approx({name: all_[-1] for name, all_ in shares.items()}, abs=1e-9)
+    assert list(summary["exposure_by_target"]) == [str(target) for target in summary["targets"]]
     assert max(shares["er@10"]) > 0  # the attack worked: the test compares more than zeros
     for name, found in shares.items():
         assert summary[name] == pytest.approx(sum(found) / len(found), abs=1e-9), name

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import polars as pl
+from pathlib import Path
 
-from benchmarks.pivot import table
+import polars as pl
+import pytest
+
+from benchmarks.pivot import main, table
 
 
 def results() -> pl.DataFrame:
@@ -32,7 +35,21 @@ def test_entries_are_means_over_the_seeds_and_failed_cells_do_not_count() -> Non
     assert alie == "| alie | 0.1500 | – | 37.5 % | – |"
 
 
-def test_shares_of_a_row_and_the_spread_over_seeds() -> None:
-    _, _, control, alie = lines(share_of="control", spread=True)
+def test_shares_of_a_row_and_the_interval_over_seeds() -> None:
+    _, _, control, alie = lines(share_of="control", interval=True)
     assert alie == "| alie | 50.0 % ± 0.0 | – | 37.5 % ± 158.8 | – |"
     assert control.startswith("| control | 100.0 % ± 423.5 | 100.0 % |")
+
+
+@pytest.mark.parametrize("flag", ["--interval", "--spread"])
+def test_the_command_shows_intervals_when_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flag: str
+) -> None:
+    results().write_csv(tmp_path / "results.csv")
+    command = ["pivot", str(tmp_path), "--values", "test.ndcg@10"]
+    monkeypatch.setattr("sys.argv", command)
+    main()
+    assert "±" not in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", [*command, flag])
+    main()
+    assert "| control | 0.3000 ± 1.2706 | 0.1000 |" in capsys.readouterr().out

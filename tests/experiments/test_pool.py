@@ -7,7 +7,9 @@ import signal
 from pathlib import Path
 
 from common.errors import RunError
-from experiments.pool import Event, Job, Notes, Pool, available_mb
+from experiments.jobs import Event, Job, Notes
+from experiments.machine import available_mb
+from experiments.pool import Pool
 from tests.server.federation import config
 
 

@@ -81,6 +81,18 @@ def test_the_tables_hold_the_numbers_of_the_summary(finished: Path) -> None:
     assert rows["Bytes up"] == [f"{summary['bytes_up']:,}"]
 
 
+def test_each_of_several_targets_has_its_own_line(finished: Path) -> None:
+    summary = json.loads((finished / "summary.json").read_text())
+    assert set(summary["exposure_by_target"]) == {"3", "7"}
+    rows = {row[0]: row[1:] for row in parsed((finished / "report.html").read_text()).rows if row}
+    for item, found in summary["exposure_by_target"].items():
+        assert rows[f"item {item}"] == [f"{found[f'er@{k}']:.4f}" for k in (5, 10, 20)]
+    del summary["exposure_by_target"]["3"]
+    assert "item 7" not in page(summary, [])  # of one target the headline is all there is
+    del summary["exposure_by_target"]
+    assert "ER" in page(summary, [])  # a run of before
+
+
 def _metrics() -> list[str]:
     return ["hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr"]
 

@@ -41,11 +41,13 @@ def test_a_grid_ends_with_its_tables_and_is_not_computed_twice(tmp_path: Path) -
     cell = out / "cells" / found["cell"][0]
     assert (cell / "model.safetensors").exists()
     assert not (cell / "state").exists()
-    before = {p: p.stat().st_mtime_ns for p in (out / "cells").rglob("*")}
+    kept = [*(out / "cells").rglob("*"), out / "floors.json"]
+    before = {p: p.stat().st_mtime_ns for p in kept}
     console, told = screen()
     assert compare(path, out, console) == 0
     assert "4 cells, 4 of them already" in told.getvalue()
-    assert {p: p.stat().st_mtime_ns for p in (out / "cells").rglob("*")} == before
+    assert {p: p.stat().st_mtime_ns for p in kept} == before
+    assert set((out / "cells").rglob("*")) < set(kept)
     assert table(out).equals(found)
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from common.config import Component
 from experiments.compare.display import Display, figures, span
 from experiments.compare.labels import attack_label, strategy_label
-from experiments.pool import Event, Job
+from experiments.jobs import Event, Job
 from tests.server.federation import config
 
 JOB = Job("k", "mean · alie", config("train.rounds=40"), Path("nowhere"))

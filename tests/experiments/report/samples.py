@@ -102,9 +102,13 @@ def scale(metric: str) -> float:
 
 
 def write(
-    folder: Path, found: Iterable[Row], rounds: Sequence[int] = Shape.rounds, curves: bool = True
+    folder: Path,
+    found: Iterable[Row],
+    rounds: Sequence[int] = Shape.rounds,
+    curves: bool = True,
+    every: int | None = None,
 ) -> Path:
-    """The files of a grid; empty values are empty cells."""
+    """The files of a grid; empty values are empty cells. ``every``: eval.every, for cells with a config."""
     found = list(found)
     folder.mkdir(parents=True, exist_ok=True)
     columns = list(dict.fromkeys([*COLUMNS, *(name for one in found for name in one)]))
@@ -116,7 +120,10 @@ def write(
     (folder / "grid.yaml").write_text("base: {train: {rounds: 12}}\nstrategies: [mean, sieve]\n")
     for one in found if curves else ():
         if one["status"] == "done":
-            write_curve(folder / "cells" / one["cell"], one, rounds)
+            cell = folder / "cells" / one["cell"]
+            write_curve(cell, one, rounds)
+            if every is not None:
+                (cell / "config.yaml").write_text(f"eval: {{every: {every}}}\n")
     return folder
 
 

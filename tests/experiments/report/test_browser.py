@@ -20,6 +20,8 @@ FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
+LOAD_MS = 120_000
+"""A page draws all its charts before it is loaded; on a busy machine that is more than Playwright's 30 s."""
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found; apt-get install chromium")
 
 
@@ -72,7 +74,7 @@ def page(request: pytest.FixtureRequest, browser: sync_api.Browser, report: Path
     opened.on("pageerror", lambda error: told.append(str(error)))
     asked: list[str] = []
     opened.on("request", lambda sent: asked.append(sent.url))
-    opened.goto(report.as_uri())
+    opened.goto(report.as_uri(), timeout=LOAD_MS)
     yield opened
     opened.close()
     assert told == []
@@ -82,6 +84,19 @@ def page(request: pytest.FixtureRequest, browser: sync_api.Browser, report: Path
 def test_every_plot_is_drawn_whatever_is_chosen(page: sync_api.Page) -> None:
     figures = page.locator(".figure")
     assert figures.count() == 9
+    assert page.locator(".nothing").count() == 0
+    assert_drawn(figures)
+    weights = page.locator("[id$=-weights]")
+    weights.locator("select").select_option("the three hardest attacks")
+    assert weights.locator(".chart:visible").count() == 3
+    weights.locator("select").select_option("psmu, 5 %")
+    assert weights.locator(".chart:visible").count() == 1
+    wide = weights.locator(".chart:visible .main-svg").first.evaluate("one => one.clientWidth")
+    assert wide > 0.9 * weights.evaluate("one => one.clientWidth")  # alone it has the room of the three
+
+
+def assert_drawn(figures: sync_api.Locator) -> None:
+    """Whatever is chosen, every chart that shows has a mark that an eye can see."""
     for i in range(figures.count()):
         figure = figures.nth(i)
         choice = figure.locator("select")
@@ -89,17 +104,22 @@ def test_every_plot_is_drawn_whatever_is_chosen(page: sync_api.Page) -> None:
         for option in (options[0], options[-1]):
             if choice.count():
                 choice.select_option(option)
-            if figure.locator(".chart").count():
-                marks = figure.locator(".chart .main-svg .trace path, .chart .main-svg .points path")
-                assert marks.count() > 0, (figure.get_attribute("id"), option)
-                spread = marks.evaluate_all(
-                    """found => found.map(one => one.getBoundingClientRect()).reduce(
-                         (most, box) => Math.max(most, box.width, box.height), 0)"""
-                )
-                assert spread > 3, (figure.get_attribute("id"), option)
-            else:
-                assert figure.locator(".heat:visible tbody td").count() >= 9
+            charts = figure.locator(".chart:visible")
+            for j in range(charts.count()):
+                assert seen(charts.nth(j)) > 3, (figure.get_attribute("id"), option, j)
+            if not charts.count():
+                assert figure.locator(".heat:visible tbody td").count() >= 1
                 assert figure.locator("[data-variant]:visible").count() == 1
+
+
+def seen(chart: sync_api.Locator) -> float:
+    """The largest side of the chart's marks, in pixels; a line of one point has none."""
+    marks = chart.locator(".main-svg .trace path, .main-svg .points path")
+    found: float = marks.evaluate_all(
+        """found => found.map(one => one.getBoundingClientRect()).reduce(
+             (most, box) => Math.max(most, box.width, box.height), 0)"""
+    )
+    return found
 
 
 def test_nothing_is_wider_than_the_window(page: sync_api.Page) -> None:
@@ -127,6 +147,64 @@ def test_text_stands_out_from_the_page(page: sync_api.Page) -> None:
         arg=[".chart .xtick text", colour],
     )
     page.emulate_media(color_scheme="dark" if dark else "light")
+
+
+POOR = {
+    "no attack": Shape(attacks=("none",)),
+    "control alone": Shape(attacks=("control",), shares=(0.05, 0.2)),
+    "no clean run": Shape(attacks=("sign_flip", "psmu")),
+    "one seed": Shape(seeds=(3,)),
+    "one strategy": Shape(rules=("sieve",)),
+    "one cell": Shape(rules=("median",), attacks=("zero",), seeds=(0,)),
+    "no curve": Shape(attacks=("control", "psmu"), rounds=(12,)),
+}
+NOTHING = {
+    "no attack": {"rejections"},
+    "control alone": {"rejections"},
+    "no clean run": {"rejections"},
+    "one seed": set(),
+    "one strategy": set(),
+    "one cell": {"rejections"},
+    "no curve": {"curves-ndcg", "rejections"},
+}
+
+
+@pytest.mark.parametrize("name", POOR)
+def test_a_poor_grid_has_no_empty_plot(tmp_path: Path, browser: sync_api.Browser, name: str) -> None:
+    shape = POOR[name]
+    every = 0 if name == "no curve" else 3
+    written = write_grid_report(write(tmp_path, rows(shape), shape.rounds, every=every), images=False)
+    opened = browser.new_page()
+    told: list[str] = []
+    opened.on("console", lambda message: told.append(message.text))
+    opened.on("pageerror", lambda error: told.append(str(error)))
+    opened.goto(written.page.as_uri(), timeout=LOAD_MS)
+    assert_drawn(opened.locator(".figure"))
+    nothing = opened.locator(".nothing")
+    ids = {str(nothing.nth(i).get_attribute("id")) for i in range(nothing.count())}
+    assert {one.removeprefix("synthetic-sasrec-") for one in ids} == NOTHING[name]
+    for i in range(nothing.count()):
+        assert nothing.nth(i).locator(".note").inner_text().startswith("None: ")
+    curves = opened.locator("[id$=-curves-ndcg]")
+    assert ("eval.every = 0" in curves.inner_text()) == (name == "no curve")
+    assert curves.locator(".chart").count() == (name != "no curve")
+    assert told == []
+    opened.close()
+
+
+def test_failed_cells_alone_make_a_page_without_plots(tmp_path: Path, browser: sync_api.Browser) -> None:
+    failed = [one | {"status": "failed", "error": "no disk"} for one in rows(Shape(seeds=(0,)))]
+    written = write_grid_report(write(tmp_path, failed), images=False)
+    opened = browser.new_page()
+    told: list[str] = []
+    opened.on("console", lambda message: told.append(message.text))
+    opened.on("pageerror", lambda error: told.append(str(error)))
+    opened.goto(written.page.as_uri(), timeout=LOAD_MS)
+    assert opened.locator(".figure, .nothing, .chart").count() == 0
+    assert opened.locator("[data-table=failed] tbody tr").count() == len(failed)
+    assert "No cell has finished" in opened.locator("body").inner_text()
+    assert told == []
+    opened.close()
 
 
 def column(table: sync_api.Locator, number: int) -> list[str]:

@@ -155,7 +155,8 @@ def test_a_real_run_is_a_cell(tmp_path: Path) -> None:
     assert found.notes == []
     specs = re.search(r"id='specs'>(.*?)</script>", found.page.read_text(), re.S)
     assert specs is not None
-    (line,) = json.loads(specs.group(1))["synthetic-sasrec-curves-ndcg"]["none"]["data"]
+    (chart,) = json.loads(specs.group(1))["synthetic-sasrec-curves-ndcg"]["none"]
+    (line,) = chart["data"]
     metrics = (tmp_path / "cells" / ("a" * 12) / "metrics.jsonl").read_text().splitlines()
     valid = [m for m in map(json.loads, metrics) if m.get("split") == "valid"]
     assert line["x"] == [m["round"] for m in valid]

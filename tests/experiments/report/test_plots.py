@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from experiments.report.curves import Curves, bands, learning, palette
-from experiments.report.defence import cost, rejections, relative_weight, rows, weights
+from experiments.report.defence import cost, rejections, rows
+from experiments.report.dividing import sections
 from experiments.report.heat import heat
 from experiments.report.heatmaps import exposure, retained
-from experiments.report.images import save
-from experiments.report.interactive import spec
+from experiments.report.images import draw, save
+from experiments.report.interactive import spec, specs
 from experiments.report.look import SCALE, brief, ink, scaled
 from experiments.report.naming import Condition
-from experiments.report.plots import Figure, Heatmap, Line, Lines, Plot, Point, Ranks, Scatter, Series
+from experiments.report.plots import Figure, Heatmap, Line, Lines, Panels, Plot, Point, Ranks, Scatter, Series
 from experiments.report.reading import read_grid
-from experiments.report.section import NDCG, Section, sections
+from experiments.report.section import NDCG, Section
 from experiments.report.statistics import Estimate
 from experiments.report.tradeoff import tradeoff, worst
+from experiments.report.weights import relative_weight, weights
 from tests.experiments.report import samples
 from tests.experiments.report.samples import Shape, write
 
 NAN = Condition("nan", 0.2)
+MALICIOUS = "weight.malicious"
 
 
 def section_of(folder: Path, shape: Shape) -> Section:
@@ -122,6 +126,43 @@ def test_missing_and_damaged_curves_are_counted(tmp_path: Path) -> None:
     assert {point.n for line in plot.lines for point in line.points} == {1}
 
 
+@pytest.mark.parametrize(
+    ("every", "text"),
+    [
+        (0, "with eval.every = 0 each run was validated once, at its end; set it to a number of rounds"),
+        (50, "with eval.every = 50 each run was validated once, at its end; set it to fewer rounds"),
+        (None, "with eval.every each run was validated once"),
+    ],
+)
+def test_without_two_points_the_figure_says_which_setting_is_why(
+    tmp_path: Path, every: int | None, text: str
+) -> None:
+    shape = Shape(attacks=("psmu",), seeds=(0, 1), rounds=(12,))
+    found = samples.rows(shape)
+    folder = write(tmp_path, found, shape.rounds, every=every)
+    curves = Curves(folder)
+    (figure,) = learning(sections(read_grid(folder))[0][0], curves)
+    assert curves.lost == 0
+    assert figure.variants == {}
+    assert text in figure.note
+    assert "\n" not in figure.note
+
+
+def test_a_damaged_config_does_not_hide_the_reason(tmp_path: Path) -> None:
+    found = samples.rows(Shape(attacks=("psmu",), seeds=(0,), rules=("mean",)))
+    folder = write(tmp_path, found, (12,), every=0)
+    (folder / "cells" / found[0]["cell"] / "config.yaml").write_text("eval: [")
+    (figure,) = learning(sections(read_grid(folder))[0][0], Curves(folder))
+    assert figure.note.startswith("None: with eval.every each run")
+
+
+def test_curves_that_nobody_wrote_have_no_place(tmp_path: Path) -> None:
+    folder = write(tmp_path, samples.rows(Shape(seeds=(0,))), curves=False)
+    curves = Curves(folder)
+    assert learning(sections(read_grid(folder))[0][0], curves) == []
+    assert curves.lost == 20
+
+
 def test_bands_end_where_a_seed_ends() -> None:
     assert list(bands([{1: 0.1, 2: 0.2, 3: 0.3}, {1: 0.3, 2: 0.2}])) == [1, 2]
     assert bands([]) == {}
@@ -143,7 +184,54 @@ def test_weights_are_relative_to_the_honest(section: Section) -> None:
     plot = plots(weights(section))["nan, 20 %"]
     assert isinstance(plot, Ranks)
     assert set(plot.names) == {"sieve", "mean", "krum"}
-    assert [s.name for s in plot.series] == ["malicious", "q1 (shortest)", "q2", "q3", "q4 (longest)"]
+    assert [s.name.removeprefix("honest ") for s in plot.series] == [
+        *("malicious", "q1 (shortest)", "q2", "q3", "q4 (longest)")
+    ]
+    assert [s.apart for s in plot.series] == [True, False, False, False, False]
+
+
+def test_the_hardest_attacks_stand_side_by_side(section: Section, tmp_path: Path) -> None:
+    title, plot = next(iter(plots(weights(section)).items()))
+    assert title == "the three hardest attacks"
+    assert isinstance(plot, Panels)
+    hardest = [section.called(c) for c in section.attacks if c.share == 0.2]
+    assert [one.title for one in plot.panels] == hardest
+    first = plot.panels[0]
+    for one in plot.panels:
+        assert one.names == first.names
+        assert [len(s.values) for s in one.series] == [len(first.names)] * 5
+    krum = first.names.index("krum")
+    assert first.series[0].values[krum] == relative_weight(section, "krum", section.attacks[0], MALICIOUS)
+    several = specs(plot)
+    assert [one["layout"]["title"]["text"] for one in several] == [f"<b>{name}</b>" for name in hardest]
+    assert several[0]["data"][0]["marker"]["symbol"] == "x"
+    assert several[0]["data"][1]["marker"]["symbol"] == "circle"
+    assert draw(plot, "").get_size_inches()[0] > 9
+    alone = section_of(tmp_path, Shape(attacks=("control", "psmu")))
+    assert list(plots(weights(alone))) == ["psmu", "control"]
+
+
+def test_attacks_whose_devices_never_got_a_weight_are_not_among_the_hardest(tmp_path: Path) -> None:
+    found = samples.rows(Shape(attacks=("psmu", "nan", "sign_flip"), seeds=(0,)))
+    refused = [one | {MALICIOUS: None} if one["attack"] == "nan" else one for one in found]
+    section = sections(read_grid(write(tmp_path, refused)))[0][0]
+    plot = next(iter(plots(weights(section)).values()))
+    assert isinstance(plot, Panels)
+    assert {one.title for one in plot.panels} == {"psmu", "sign_flip"}
+
+
+def test_a_strategy_that_was_weighed_under_one_attack_alone_keeps_its_line(tmp_path: Path) -> None:
+    found = samples.rows(Shape(attacks=("psmu", "sign_flip"), seeds=(0,)))
+    names = [name for name in found[0] if name.startswith("weight.")]
+    some = [
+        one | dict.fromkeys(names) if (one["aggregator"], one["attack"]) == ("krum", "psmu") else one
+        for one in found
+    ]
+    plot = next(iter(plots(weights(sections(read_grid(write(tmp_path, some)))[0][0])).values()))
+    assert isinstance(plot, Panels)
+    at = {one.title: one.series[0].values[list(one.names).index("krum")] for one in plot.panels}
+    assert at["psmu"] is None
+    assert at["sign_flip"] is not None
 
 
 def test_rows_and_rejections_leave_out_what_is_zero(section: Section, tmp_path: Path) -> None:
@@ -154,9 +242,21 @@ def test_rows_and_rejections_leave_out_what_is_zero(section: Section, tmp_path: 
     assert isinstance(refused, Ranks)
     assert list(refused.names) == ["nan, 20 %", "nan, 5 %"]
     calm = section_of(tmp_path, Shape(attacks=("control", "zero"), seeds=(0,)))
-    nothing = plots(rejections(calm))[""]
-    assert isinstance(nothing, Ranks)
-    assert list(nothing.names) == ["control", "zero"]
+    nothing = rejections(calm)
+    assert nothing is not None
+    assert (nothing.variants, nothing.note) == ({}, "None: every reply of every run was admitted.")
+    still = section_of(tmp_path / "still", Shape(rules=("mean", "krum"), seeds=(0,)))
+    none = rows(still)
+    assert none is not None
+    assert (none.variants, none.note) == ({}, "None: no strategy froze or clipped a row.")
+    assert "no attack" not in plots(rows(only_under_attack(tmp_path / "some")))
+    assert next(iter(plots(rows(only_under_attack(tmp_path / "some"))))) == "all attacks"
+
+
+def only_under_attack(folder: Path) -> Section:
+    found = samples.rows(Shape(rules=("median",), attacks=("control", "psmu")))
+    changed = [one | {"frozen_rows": 0.0} if one["attack"] == "control" else one for one in found]
+    return sections(read_grid(write(folder, changed)))[0][0]
 
 
 def test_cost_is_in_the_units_it_says(section: Section) -> None:
@@ -172,13 +272,21 @@ HEAT = Heatmap(
 LINES = Lines("L", "round", "y", [Line("<a>", [1, 2], [Estimate(0.01, 0.5, 2), Estimate(0.9, 0.5, 2)], 0)])
 GREY = Lines("L", "round", "y", [Line("a", [1], [Estimate(0.1, 0.5, 2)])])
 SCATTER = Scatter(
-    "S", "x", "y", [Point("a", Estimate(1, 0.5, 2), Estimate(2, None, 1), True)], {"floor": 0.5}
+    "S",
+    "x",
+    "y",
+    [
+        Point("a", Estimate(1, 0.5, 2), Estimate(2, None, 1), True),
+        Point("b", Estimate(2, None, 1), Estimate(1, None, 1), True),
+    ],
+    {"floor": 0.5},
 )
 DOTS = Ranks("R", "x", ["a", "b"], [Series("s", [Estimate(1, None, 1), None])], True, 1.0)
+PANELS = Panels("P", [replace(DOTS, title="<one>"), replace(DOTS, title="two")])
 BARS = Ranks("R", "x", ["a"], [Series("s", [Estimate(1, 0.2, 2)]), Series("t", [None], 1)])
 
 
-@pytest.mark.parametrize("plot", [HEAT, LINES, GREY, SCATTER, DOTS, BARS])
+@pytest.mark.parametrize("plot", [HEAT, LINES, GREY, SCATTER, DOTS, PANELS, BARS])
 def test_every_kind_is_drawn_as_png_and_svg(tmp_path: Path, plot: Plot) -> None:
     png, svg = save(plot, tmp_path / "deep" / "name.with.dots", "A title_1 $x$")
     assert (png.name, svg.name) == ("name.with.dots.png", "name.with.dots.svg")
@@ -195,11 +303,16 @@ def test_bands_stay_between_0_and_1_and_grey_lines_have_none() -> None:
     assert (mean["y"], mean["name"]) == ([0.01, 0.9], "&lt;a&gt;")
     (only,) = spec(GREY)["data"]
     assert (only["showlegend"], only["line"]["width"]) == (False, 1)
+    assert (only["mode"], mean["mode"]) == ("markers", "lines")  # one point makes no line
 
 
 def test_specs_of_points_and_ranks() -> None:
     front, points = spec(SCATTER)["data"]
-    assert (front["x"], points["x"], points["error_x"]["array"]) == ([1.0], [1.0], [0.5])
+    assert (front["x"], points["x"]) == ([1.0, 2.0], [1.0, 2.0])
+    assert points["error_x"]["array"] == [0.5, 0.0]
+    assert [one["mode"] for one in spec(replace(SCATTER, points=SCATTER.points[:1]))["data"]] == [
+        "markers+text"
+    ]
     assert "error_y" not in points
     assert [a["text"] for a in spec(SCATTER)["layout"]["annotations"]] == ["floor"]
     (dots,) = spec(DOTS)["data"]

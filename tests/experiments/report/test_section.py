@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from experiments.report.comparisons import best_baseline, by_condition, overall
+from experiments.report.dividing import sections
 from experiments.report.naming import Condition, slug
 from experiments.report.reading import Cell, read_grid
-from experiments.report.section import NDCG, RETAINED, Section, sections
+from experiments.report.section import NDCG, RETAINED, Section
 from tests.experiments.report.samples import Row, Shape, row, rows, write
 
 

@@ -1,4 +1,4 @@
-"""Markdown, LaTeX and the terminal: formats, escapes, what is set in bold."""
+"""Markdown and the terminal: formats, escapes, what is set in bold."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from experiments.report.markup import escape_latex, latex, markdown
+from experiments.report.markup import markdown
 from experiments.report.statistics import Estimate
 from experiments.report.tables import Column, Table, shown, terminal
 
@@ -40,62 +40,6 @@ def test_markdown_in_full() -> None:
         "| markov\\_1 | 0.3000 | – | – |\n"
         "\n± is the interval (t) of 5 % levels. More.\n"
     )
-
-
-def test_latex_in_full() -> None:
-    assert latex(table(floors=[["markov_1", 0.3, None, None]])) == "\n".join(
-        [
-            r"% needs \usepackage{booktabs}",
-            r"\begin{table}",
-            r"\centering",
-            r"\caption{Strategies: ml-100k, sasrec. $\pm$ is the interval (t) of 5 \% levels. More.}",
-            r"\label{tab:ml-100k-sasrec-main}",
-            r"\begin{tabular}{lrrr}",
-            r"\toprule",
-            r"Strategy & NDCG@10 & ER@10 & p \\",
-            r"\midrule",
-            r"norm\_clip & 0.1000 $\pm$ 0.0100 & 0.250 & baseline \\",
-            r"a|b \& 20 \% [x] & \textbf{0.2000} & -- & $<$0.001 \\",
-            r"krum & -- & \textbf{0.125 $\pm$ 0.500} & 0.040 \\",
-            r"\midrule",
-            r"markov\_1 & 0.3000 & -- & -- \\",
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
-
-
-def test_wide_latex_is_scaled() -> None:
-    columns = [Column(f"c{i}") for i in range(9)]
-    text = latex(Table("wide", "Wide", "", columns, [[0.5] * 9]))
-    assert "graphicx" in text.splitlines()[0]
-    assert text.index(r"\resizebox{\linewidth}{!}{%") < text.index(r"\begin{tabular}{rrrrrrrrr}")
-    assert text.index(r"\end{tabular}") < text.index("\n}\n")
-    assert "graphicx" not in latex(Table("slim", "Slim", "", columns[:8], [[0.5] * 8]))
-
-
-@pytest.mark.parametrize(
-    ("text", "escaped"),
-    [
-        ("a_b", r"a\_b"),
-        ("5 %", r"5 \%"),
-        ("R&D #1 $x$ {y}", r"R\&D \#1 \$x\$ \{y\}"),
-        ("\\", r"\textbackslash{}"),
-        ("~^", r"\textasciitilde{}\textasciicircum{}"),
-        ("a\nb", "a b"),
-        ("p < 1 ≥ Δ", r"p $<$ 1 $\geq$ $\Delta$"),
-    ],
-)
-def test_latex_escapes(text: str, escaped: str) -> None:
-    assert escape_latex(text) == escaped
-
-
-def test_negative_numbers_get_a_minus_in_latex() -> None:
-    text = latex(Table("d", "D", "", [Column("x", "+.2f"), Column("y")], [[-0.5, "-h"], [0.5, "x-1"]]))
-    assert r"$-$0.50 & -h \\" in text
-    assert r"+0.50 & x-1 \\" in text
 
 
 @pytest.mark.parametrize(
