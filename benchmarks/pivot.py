@@ -1,7 +1,7 @@
 """A Markdown table of a grid's results.
 
 ``python -m benchmarks.pivot DIR [--rows attack] [--columns malicious_share] [--values test.ndcg@10 er@10]
-[--share-of control] [--interval]``: every entry is the mean over the cells that fall there, seeds usually;
+[--share-of control] [--interval] [--where seed=0]``: every entry is the mean over the cells that fall there, seeds usually;
 ``--interval``: ± half its 95 % t interval where there are several. ``--share-of control``: metrics in per
 cent of that row's mean.
 """
@@ -30,9 +30,23 @@ def main() -> None:
     parser.add_argument("--share-of", default="", metavar="ROW", help="the row that --values are divided by")
     told = "mean ± half the 95 %% interval over seeds"
     parser.add_argument("--interval", "--spread", action="store_true", help=told)
+    parser.add_argument("--where", nargs="+", default=[], metavar="COLUMN=VALUE", help="these cells alone")
     args = parser.parse_args()
-    found = pl.read_csv(args.folder / "results.csv", infer_schema_length=None)
+    found = only(pl.read_csv(args.folder / "results.csv", infer_schema_length=None), args.where)
     print(table(found, args.rows, args.columns, args.values, args.share_of, args.interval))
+
+
+def only(found: pl.DataFrame, conditions: Sequence[str]) -> pl.DataFrame:
+    """The cells whose COLUMN reads VALUE, for each COLUMN=VALUE. Raises ValueError where there is no such."""
+    for condition in conditions:
+        column, _, value = condition.partition("=")
+        if column not in found.columns:
+            raise ValueError(f"--where {condition}: no column {column!r}; valid: {', '.join(found.columns)}")
+        present = found[column].cast(pl.String).unique(maintain_order=True).to_list()
+        if value not in present:
+            raise ValueError(f"--where {condition}: valid: {', '.join(map(str, present))}")
+        found = found.filter(pl.col(column).cast(pl.String) == value)
+    return found
 
 
 def table(

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from benchmarks.pivot import main, table
+from benchmarks.pivot import main, only, table
 
 
 def results() -> pl.DataFrame:
@@ -53,3 +53,16 @@ def test_the_command_shows_intervals_when_asked(
     monkeypatch.setattr("sys.argv", [*command, flag])
     main()
     assert "| control | 0.3000 ± 1.2706 | 0.1000 |" in capsys.readouterr().out
+
+
+def test_some_cells_alone() -> None:
+    found = only(results(), ["seed=1", "malicious_share=0.1"])
+    assert found["test.ndcg@10"].to_list() == [0.4, 0.15]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"), [("sed=1", "no column 'sed'; valid: attack"), ("attack=x", "valid: control, alie")]
+)
+def test_a_condition_that_nothing_meets_is_refused(wrong: str, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        only(results(), [wrong])
