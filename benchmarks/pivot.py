@@ -1,9 +1,9 @@
 """A Markdown table of a grid's results.
 
 ``python -m benchmarks.pivot DIR [--rows attack] [--columns malicious_share] [--values test.ndcg@10 er@10]
-[--share-of control] [--interval] [--where seed=0]``: every entry is the mean over the cells that fall there, seeds usually;
-``--interval``: ± half its 95 % t interval where there are several. ``--share-of control``: metrics in per
-cent of that row's mean.
+[--where COLUMN=VALUE …] [--share-of control] [--interval]``: every entry is the mean over the cells that
+fall there, seeds usually; ``--interval``: ± half its 95 % t interval where there are several. ``--share-of
+control``: metrics in per cent of that row's mean.
 """
 
 from __future__ import annotations
