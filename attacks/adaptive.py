@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -14,7 +15,7 @@ from attacks.hidden import last_states
 from attacks.hiding import add_decoys, best_forward, mixed
 from attacks.label_to_target import LabelToTarget
 from attacks.pushing import TINY
-from attacks.recipe import Bounds, clipped, estimate
+from attacks.recipe import TOLERANCE, Bounds, clipped, estimate
 from attacks.shilling import confined, trained_targets
 from client.batch import Batch
 from common.seeding import generator
@@ -48,6 +49,7 @@ class Adaptive(Attack):
 
     mode: Literal["row", "encoder", "last_position", "spread"] = "row"
     mix: float = 0.5
+    careful: bool = True
     decoys: int = 4
     turns: int = 4
 
@@ -124,4 +126,4 @@ class Adaptive(Attack):
             own, numbers=[own.numbers[i] for i in some], sequences=[own.sequences[i] for i in some]
         )
         poison = fresh.train(lambda batch, devices: LabelToTarget().relabel(batch, view)).encoder.mean(0)
-        return mixed(encoder, poison, self.mix)
+        return mixed(encoder, poison, self.mix, TOLERANCE if self.careful else math.inf)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attacks.recipe import TOLERANCE, Bounds, apart, collusion_weight, nearest
+from attacks.recipe import Bounds, apart, collusion_weight, nearest
 
 STEPS = 8
 """How finely a mix is tried."""
@@ -61,19 +61,19 @@ def best_forward(rows: Tensor, mean: Tensor, aside: Tensor, targets: int, bounds
     return best
 
 
-def mixed(encoders: Tensor, poison: Tensor, most: float) -> Tensor:
+def mixed(encoders: Tensor, poison: Tensor, most: float, tolerance: float) -> Tensor:
     """D̄ + (1 − m)(D_u − D̄) + m·‖D_u − D̄‖·P/‖P‖ with the largest m ≤ ``most`` that passes: [n, P].
 
     encoders [n, P] of own honest training, poison P [P]. It passes while two of them, what all learn taken
-    away, are no more alike in the mean than honest devices and their nearest usually are, plus the sieve's
-    tolerance; with a fifth of all devices in the attack, these are the nearest that the sieve looks at.
+    away, are no more alike in the mean than honest devices and their nearest usually are, plus
+    ``tolerance``; with a fifth of all devices in the attack, these are the nearest that the sieve looks at.
     """
     n = len(encoders)
     mean = encoders.mean(0) if n > 1 else torch.zeros_like(poison)  # [P]
     usual = F.normalize(encoders, dim=1).mean(0) if n > 1 else mean  # [P]
     rest = encoders - mean  # [n, P]
     pushed = rest.norm(dim=1, keepdim=True) * F.normalize(poison, dim=0)  # [n, P]
-    limit = nearest(apart(encoders, usual)).quantile(0.5) + TOLERANCE
+    limit = nearest(apart(encoders, usual)).quantile(0.5) + tolerance
     for step in range(STEPS, 0, -1):
         tried = mean + torch.lerp(rest, pushed, most * step / STEPS)
         if (apart(tried, usual).sum() - n) / max(n * (n - 1), 1) <= limit:

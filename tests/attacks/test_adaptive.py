@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -128,7 +129,7 @@ def test_the_mix_is_the_most_that_passes_for_people(coherent: float) -> None:
         return float((apart(encoders, usual).sum() - 12) / (12 * 11))
 
     limit = float(nearest(apart(honest, usual)).quantile(0.5)) + TOLERANCE
-    sent = mixed(honest, poison, 0.9)
+    sent = mixed(honest, poison, 0.9, TOLERANCE)
     assert alike(sent) <= limit
     beyond = [F.cosine_similarity(x - honest.mean(0), poison, dim=1).mean() for x in (honest, sent)]
     assert float(beyond[1] - beyond[0]) > 0.1
@@ -136,14 +137,25 @@ def test_the_mix_is_the_most_that_passes_for_people(coherent: float) -> None:
     size = rest.norm(dim=1, keepdim=True)
     loud = honest.mean(0) + torch.lerp(rest, size * F.normalize(poison, dim=0), 0.9)
     assert alike(loud) > limit  # all of it would not pass
-    torch.testing.assert_close(mixed(honest, poison, 0.0), honest)
+    torch.testing.assert_close(mixed(honest, poison, 0.9, math.inf), loud)
+    torch.testing.assert_close(mixed(honest, poison, 0.0, TOLERANCE), honest)
+
+
+def test_who_is_not_careful_looks_more_alike() -> None:
+    def alike(careful: bool) -> float:
+        encoders = attack_of(mode="encoder", careful=careful).sent.encoder
+        return float(apart(encoders, F.normalize(encoders, dim=1).mean(0)).sum())
+
+    honest = attack_of().honest.encoder
+    usual = float(apart(honest, F.normalize(honest, dim=1).mean(0)).sum())
+    assert usual <= alike(careful=True) < alike(careful=False)
 
 
 def test_a_single_device_resembles_nobody() -> None:
     g = torch.Generator().manual_seed(3)
     honest, poison = torch.randn(1, 50, generator=g), torch.randn(50, generator=g)
     expected = torch.lerp(honest, honest.norm() * F.normalize(poison, dim=0)[None], 0.4)
-    torch.testing.assert_close(mixed(honest, poison, 0.4), expected)
+    torch.testing.assert_close(mixed(honest, poison, 0.4, TOLERANCE), expected)
 
 
 def test_decoys_are_moved_by_c_and_differ_from_device_to_device() -> None:
