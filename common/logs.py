@@ -80,7 +80,7 @@ def json_logs(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    for name in OWN:
+    for name in (*OWN, "flwr"):  # the server's events go by Flower's logger
         logging.getLogger(name).setLevel(logging.DEBUG)
     logging.getLogger("flwr").handlers.clear()  # its own goes to the console in its own form
     return True
