@@ -118,12 +118,13 @@ def _report(out: Path, config: RunConfig, name: str, console: Console) -> None:
 
 @contextmanager
 def ending_on_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the block as Ctrl-C does, so that what it started is stopped."""
+    """Signals end the block as Ctrl-C does, so that what it started is stopped; SIGINT also where a script's
+    ``&`` had it ignored."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    numbers = (signal.SIGTERM, signal.SIGHUP)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.signal(number, interrupt) for number in numbers]
     try:
         yield
