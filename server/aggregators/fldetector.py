@@ -11,7 +11,7 @@ from torch import Tensor
 from common.tasks import GlobalModel
 from common.updates import DeviceUpdates
 from server.aggregators.base import Aggregate, Aggregator, Round, State, enough, weighted_sum
-from server.aggregators.memory import recalled, remembered
+from server.aggregators.memory import recalled, remembered, signed
 from server.aggregators.sketch import hashing, sketch_of
 from server.aggregators.split import two_groups, upper
 from server.checks import count
@@ -48,7 +48,7 @@ class FlDetector(Aggregator):
         enough(self, n := len(updates), round_.byzantine)
         model: GlobalModel = round_.given(self.name, "model")
         hashes = state["hashes"] if state else hashing(round_.generator)
-        identity = torch.tensor(round_.identity, dtype=torch.int64)  # [n, 2]
+        identity = signed(round_.identity)  # [n, 2]
         sent, here = self._short(updates.encoder, hashes), self._short(model.encoder[None], hashes)
         met, last, then, past = self._split(recalled(state, identity, 1 + 2 * self.width + self.window))
         away = (last + curved(state, (here - then).double()) - sent).norm(dim=1)  # [n], of no use unless met

@@ -11,7 +11,7 @@ from torch import Tensor
 from common.updates import DeviceUpdates
 from server.aggregators.base import Aggregate, Aggregator, Round, State, enough, weighted_sum
 from server.aggregators.gram import cosines, inner_products
-from server.aggregators.memory import recalled, remembered
+from server.aggregators.memory import recalled, remembered, signed
 from server.aggregators.sketch import hashing, sketch
 from server.checks import count, positive
 
@@ -50,7 +50,7 @@ class FoolsGold(Aggregator):
         enough(self, len(updates), round_.byzantine)
         where = updates.encoder.device
         hashes = state["hashes"] if state else hashing(round_.generator)
-        identity = torch.tensor(round_.identity, dtype=torch.int64)  # [n, 2]
+        identity = signed(round_.identity)  # [n, 2]
         history = sketch(updates, hashes.to(where), self.width).cpu()  # [n, width]
         history = (history + recalled(state, identity, self.width)).clamp(-LIMIT, LIMIT)
         trust = credit(cosines(inner_products(history)), self.confidence)  # [n]

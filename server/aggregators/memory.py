@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from server.aggregators.base import State
+
+
+def signed(identity: Sequence[tuple[int, int]]) -> Tensor:
+    """(node, device) pairs as int64 [n, 2]: node numbers have 64 bits without a sign, which torch knows not.
+
+    >>> signed([(2**64 - 1, 5)])
+    tensor([[-1,  5]])
+    """
+    half = 1 << 63
+    return torch.tensor([((node + half) % (2 * half) - half, device) for node, device in identity])
 
 
 def recalled(state: State, identity: Tensor, width: int) -> Tensor:

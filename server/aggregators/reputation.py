@@ -10,7 +10,7 @@ from torch import Tensor
 
 from server.aggregators.base import Round, State
 from server.aggregators.gram import middle
-from server.aggregators.memory import recalled, remembered
+from server.aggregators.memory import recalled, remembered, signed
 from server.aggregators.sketch import folded_cosines
 from server.checks import count, positive, unit
 
@@ -53,7 +53,7 @@ class Reputation:
         n = len(encoders)
         if not self.strength or n < LEAST:
             return torch.ones(n, dtype=torch.float64), state
-        identity = torch.tensor(round_.identity, dtype=torch.int64)  # [n, 2]
+        identity = signed(round_.identity)  # [n, 2]
         evidence = alikeness(encoders, self.peers, round_.generator).clamp(LOW, HIGH).cpu()  # [n]
         past = inherited(recalled(state, identity, 2), state, round_)  # [n, 2]: Σ a^k x, Σ a^k
         record = self.decay * past.double() + torch.stack([evidence, torch.ones_like(evidence)], dim=1)
@@ -91,7 +91,7 @@ def inherited(past: Tensor, state: State, round_: Round) -> Tensor:
         return past
     node, worst = state["identity"][:, 0], rating(state["history"])
     past = past.clone()
-    for i, who in enumerate(round_.identity):
-        if who in round_.newcomers and not past[i, 1] and bool((same := node == who[0]).any()):
+    for i, (who, own) in enumerate(zip(round_.identity, signed(round_.identity)[:, 0], strict=True)):
+        if who in round_.newcomers and not past[i, 1] and bool((same := node == own).any()):
             past[i] = state["history"][torch.where(same, worst, -math.inf).argmax()]
     return past

@@ -67,6 +67,24 @@ def test_the_same_round_gives_the_same_bits(name: str) -> None:
 
 
 @every_rule
+def test_flowers_numbers_of_nodes_are_taken(name: str) -> None:
+    """They have 64 bits without a sign; what a rule remembers of a device has to be found again by them."""
+    rule, updates = build_aggregator(component(name)), make(N)
+    state, other = rule.init(), rule.init()
+    for number in range(1, 5):
+        small = replace(served(updates, 2), number=number)
+        large = replace(served(updates, 2), number=number, identity=high(small.identity))
+        one, state = rule(updates, state, small)
+        same, other = rule(updates, other, large)
+        assert torch.equal(flat_of(one), flat_of(same))
+
+
+def high(identity: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    """The same devices on nodes of the upper half."""
+    return tuple((2**64 - 1 - node, device) for node, device in identity)
+
+
+@every_rule
 @pytest.mark.parametrize("seed", range(3))
 def test_the_order_of_devices_does_not_matter(name: str, seed: int) -> None:
     updates = make(N, seed)

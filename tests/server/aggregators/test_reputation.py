@@ -27,8 +27,8 @@ def encoders(number: int, poison: float = 0.0, bad: int = BAD) -> Tensor:
     return people
 
 
-def a_round(number: int, nodes: int = 1, **more: frozenset[tuple[int, int]]) -> Round:
-    identity = tuple((1 + i % nodes, i) for i in range(N))
+def a_round(number: int, nodes: int = 1, first: int = 1, **more: frozenset[tuple[int, int]]) -> Round:
+    identity = tuple((first + i % nodes, i) for i in range(N))
     return Round(0, identity, torch.Generator(), number=number, **more)
 
 
@@ -36,12 +36,14 @@ def signs() -> torch.Generator:
     return torch.Generator().manual_seed(7)
 
 
-def through(rounds: int, poison: float, state: State | None = None, start: int = 0) -> tuple[Tensor, State]:
+def through(
+    rounds: int, poison: float, state: State | None = None, start: int = 0, node: int = 1
+) -> tuple[Tensor, State]:
     """Weights of the last of some rounds, and the state after it."""
     rule, state = Reputation(), state or {}
     weights = torch.ones(N)
     for number in range(start + 1, start + rounds + 1):
-        weights, state = rule(encoders(number, poison), state, a_round(number))
+        weights, state = rule(encoders(number, poison), state, a_round(number, first=node))
     return weights, state
 
 
@@ -121,17 +123,18 @@ def test_the_weight_follows_the_formula() -> None:
     assert found.tolist() == pytest.approx(expected)
 
 
-def test_a_new_number_on_a_known_node_is_no_new_start() -> None:
-    """Devices 100 … 107 come after the first enrolment of node 1, whose first devices were caught."""
+@pytest.mark.parametrize("node", [1, 2**64 - 3])
+def test_a_new_number_on_a_known_node_is_no_new_start(node: int) -> None:
+    """Devices 100 … 107 come after the first enrolment of a node whose first devices were caught."""
     rule = Reputation()
-    _, state = through(12, 0.5)
-    renamed = tuple((1, 100 + i) if i < BAD else (1, i) for i in range(N))
+    _, state = through(12, 0.5, node=node)
+    renamed = tuple((node, 100 + i) if i < BAD else (node, i) for i in range(N))
     late = replace(a_round(13), identity=renamed, newcomers=frozenset(renamed[:BAD]))
     weights, _ = rule(encoders(13), state, late)
     assert weights[:BAD].tolist() == [0.0] * BAD
     fresh, _ = rule(encoders(13), state, replace(late, newcomers=frozenset()))
     assert fresh[:BAD].tolist() == [1.0] * BAD, "the test would pass without a past"
-    elsewhere = tuple((2, 100 + i) if i < BAD else (1, i) for i in range(N))
+    elsewhere = tuple((2, 100 + i) if i < BAD else (node, i) for i in range(N))
     other = replace(late, identity=elsewhere, newcomers=frozenset(elsewhere[:BAD]))
     assert rule(encoders(13), state, other)[0][:BAD].tolist() == [1.0] * BAD, "another node, another past"
 
