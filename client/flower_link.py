@@ -1,4 +1,7 @@
-"""A node's connection to a SuperLink, on Flower 1.34's own gRPC connection. All that is of 1.34 is here."""
+"""A node's connection to a SuperLink, on Flower's own gRPC connection.
+
+What depends on its release, 1.34, is here and in ``patience.py``.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import Message
@@ -22,18 +24,15 @@ from flwr.supercore.inflatable.inflatable_object import (
     no_object_id_recompute,
 )
 from flwr.supercore.inflatable.inflatable_utils import pull_and_inflate_object_from_tree, push_objects
-from flwr.supercore.retry import RetryInvoker, exponential
-from flwr.supercore.retry.retry_invoker import RetryState
 from flwr.supercore.run import Run
-from grpc import Call, RpcError, StatusCode  # type: ignore[import-untyped]
+from grpc import RpcError  # type: ignore[import-untyped]
 
+from client.patience import patience, read
 from client.pulse import Pulse
-from common.logs import event
 
 Keys = tuple[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey]
 
 _LOG = logging.getLogger(__name__)
-RETRY_S = (0.1, 5)
 OBJECT_POLL_S = (0.02, 0.5)
 OBJECTS_MAX_S = 600.0
 
@@ -61,7 +60,7 @@ class Link:
         try:
             envelope = self._receive()
         except RpcError as error:
-            raise LinkError(f"refused: {_read(error)[1]}") from error
+            raise LinkError(f"refused: {read(error)[1]}") from error
         if envelope is None:
             return None
         head, tree = envelope
@@ -121,7 +120,7 @@ def connect(
     connection = grpc_request_response(
         superlink,
         root_certificates is None,
-        _patience(stop, broken, pulse),
+        patience(stop, broken, pulse),
         root_certificates=root_certificates,
         authentication_keys=authentication_keys,
     )
@@ -140,45 +139,3 @@ def connect(
         except Exception:  # its heartbeat thread may be dead, which Flower calls an error
             _LOG.debug("leaving %s", superlink, exc_info=True)
         pulse.lost()
-
-
-def _patience(stop: threading.Event, broken: threading.Event, pulse: Pulse) -> RetryInvoker:
-    """Retry while the SuperLink is away; Flower's own invoker would end the process when refused."""
-
-    def hopeless(error: Exception) -> bool:
-        code, details = _read(error)
-        return stop.is_set() or code != StatusCode.UNAVAILABLE or "handshake failed" in details.lower()
-
-    def refused(state: RetryState) -> None:
-        # A heartbeat that gives up ends Flower's heartbeat thread: the node would fade away unnoticed.
-        heartbeat = "Heartbeat" in str(getattr(state.target, "_method", ""))
-        if heartbeat or _read(state.exception)[0] == StatusCode.UNAUTHENTICATED:
-            broken.set()
-            pulse.lost()
-
-    def reached(state: RetryState) -> None:
-        pulse.beat()
-        if state.tries > 1:
-            _LOG.info("the SuperLink is back", extra=event("reachable"))
-
-    def waiting(state: RetryState) -> None:
-        pulse.lost()
-        if state.tries == 1:
-            _LOG.warning("the SuperLink cannot be reached; waiting for it", extra=event("unreachable"))
-
-    return RetryInvoker(
-        wait_gen_factory=lambda: exponential(base_delay=RETRY_S[0], max_delay=RETRY_S[1]),
-        recoverable_exceptions=RpcError,
-        max_tries=None,
-        max_time=None,
-        on_success=reached,
-        on_backoff=waiting,
-        on_giveup=refused,
-        should_giveup=hopeless,
-        wait_function=cast(Callable[[float], None], stop.wait),
-    )
-
-
-def _read(error: Exception | None) -> tuple[StatusCode | None, str]:
-    """Status and text of a gRPC error."""
-    return (error.code(), str(error.details())) if isinstance(error, Call) else (None, str(error))

@@ -83,8 +83,9 @@ def node(
     from flwr.common.config import parse_config_args
 
     from client.fleet import open_fleet
-    from client.node import load_app, load_keys, run_node
+    from client.node import load_app, load_keys
     from client.pulse import Pulse
+    from client.serving import run_node
     from common.logs import json_logs
 
     if insecure == (roots is not None):

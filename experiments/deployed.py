@@ -12,7 +12,8 @@ from common.data import Dataset, recent, write_shards
 from common.data.shards import CATALOGUE
 from common.errors import ConfigError
 from common.settings import Scalar, to_flat
-from experiments.emulation import NodeConfig, attack_keys, with_targets
+from experiments.emulation import NodeConfig, attack_keys
+from experiments.targets import with_targets
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("server", "client", "common", "attacks")

@@ -25,7 +25,7 @@ from server.pipeline import Pipeline
 from server.report import Listener, RoundReport
 from server.roster import ENROL_S, Roster
 from server.state import ServerState
-from server.traffic import content_bytes
+from server.traffic import traffic
 from server.waiting import wait_for_nodes
 
 
@@ -185,16 +185,9 @@ class RobustStrategy(Strategy):
         replies = exchange(grid, messages, deadline)
         waited = time.perf_counter() - clock
         _, metrics = self.aggregate_train(round_, replies)
-        traffic: dict[str, float] = {
-            "bytes_down": float(sum(content_bytes(m) for m in messages)),
-            "bytes_up": float(sum(content_bytes(m) for m in replies)),
-            "nodes_known": float(known),
-            "nodes_asked": float(len(messages)),
-            "nodes_answered": float(len(replies)),
-            "seconds_exchange": waited,
-            "seconds": time.perf_counter() - clock,
-        }
-        report = replace(self._report, figures={**self._report.figures, **traffic})
+        seconds = {"seconds_exchange": waited, "seconds": time.perf_counter() - clock}
+        figures = self._report.figures | traffic(messages, replies, known) | seconds
+        report = replace(self._report, figures=figures)
         for listener in self.listeners:
             listener.on_round(report, self.state)
         return metrics or MetricRecord()

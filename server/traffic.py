@@ -1,6 +1,8 @@
-"""Bytes of a message."""
+"""What a round sent and received, for its report."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from flwr.app import ArrayRecord, Message
 
@@ -11,3 +13,14 @@ def content_bytes(message: Message) -> int:
         return 0
     records = message.content.values()
     return sum(len(a.data) for r in records if isinstance(r, ArrayRecord) for a in r.values())
+
+
+def traffic(sent: Sequence[Message], received: Sequence[Message], known: int) -> dict[str, float]:
+    """Bytes and nodes of a round's exchange; known: the nodes that could have been asked."""
+    return {
+        "bytes_down": float(sum(content_bytes(m) for m in sent)),
+        "bytes_up": float(sum(content_bytes(m) for m in received)),
+        "nodes_known": float(known),
+        "nodes_asked": float(len(sent)),
+        "nodes_answered": float(len(received)),
+    }

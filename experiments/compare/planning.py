@@ -12,7 +12,8 @@ from common.errors import ConfigError
 from experiments.compare.cells import Cell
 from experiments.compare.keys import cell_key, data_digest
 from experiments.compare.labels import data_label
-from experiments.emulation import open_log, with_targets
+from experiments.emulation import open_log
+from experiments.targets import with_targets
 
 
 @dataclass(frozen=True)

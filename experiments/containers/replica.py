@@ -84,8 +84,9 @@ def _devices(config: NodeConfig) -> int:
 
 def _warm(places: Places, config: NodeConfig, key: Path, stop: threading.Event, console: Console) -> int:
     from client.app import app
-    from client.node import load_keys, run_node
+    from client.node import load_keys
     from client.pulse import Pulse
+    from client.serving import run_node
     from common.logs import json_logs
 
     if not json_logs("node"):

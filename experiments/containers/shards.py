@@ -14,7 +14,8 @@ from common.data import Dataset, recent, write_shards
 from common.data.shards import CATALOGUE
 from common.errors import ConfigError
 from experiments.containers.places import SIDES, Places
-from experiments.emulation import NodeConfig, attack_keys, malicious_numbers, with_targets
+from experiments.emulation import NodeConfig, attack_keys, malicious_numbers
+from experiments.targets import with_targets
 from server.checkpoint import write_atomically
 
 

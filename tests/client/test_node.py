@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from client import node
+from client import node, serving
 from client.flower_link import LinkError, connect
 from common.errors import ConfigError
 from experiments.processes import free_ports
@@ -92,9 +92,9 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
         def fake(*_: object) -> Iterator[FakeLink]:
             yield next(waiting)
 
-        monkeypatch.setattr(node, "connect", fake)
-        monkeypatch.setattr(node, "RECONNECT_S", FAST)
-        node.run_node(app, "127.0.0.1:1", {"shard": 3}, stop=stop, poll=FAST)
+        monkeypatch.setattr(serving, "connect", fake)
+        monkeypatch.setattr(serving, "RECONNECT_S", FAST)
+        serving.run_node(app, "127.0.0.1:1", {"shard": 3}, stop=stop, poll=FAST)
         return links
 
     return run
@@ -144,14 +144,14 @@ def test_a_dead_heartbeat_makes_it_connect_again(serve: Serve, monkeypatch: pyte
 
 
 def test_old_runs_are_forgotten(serve: Serve) -> None:
-    (link,) = serve([task(run) for run in [*range(node.MAX_RUNS + 1), 0]])
+    (link,) = serve([task(run) for run in [*range(serving.MAX_RUNS + 1), 0]])
     assert told(link.replies[-1])["count"] == 1
     assert link.configs_asked.count(0) == 2
 
 
 def test_keys_need_tls() -> None:
     with pytest.raises(ConfigError, match="root certificates"):
-        node.run_node(app, "127.0.0.1:1", {}, authentication_keys=(KEYS, KEYS.public_key()))
+        serving.run_node(app, "127.0.0.1:1", {}, authentication_keys=(KEYS, KEYS.public_key()))
 
 
 def test_a_superlink_that_is_not_there_is_waited_for_until_the_stop(
@@ -159,7 +159,7 @@ def test_a_superlink_that_is_not_there_is_waited_for_until_the_stop(
 ) -> None:
     stop = threading.Event()
     address = f"127.0.0.1:{free_ports(1)[0]}"
-    runner = threading.Thread(target=node.run_node, args=(app, address, {}), kwargs={"stop": stop})
+    runner = threading.Thread(target=serving.run_node, args=(app, address, {}), kwargs={"stop": stop})
     with caplog.at_level(logging.WARNING):
         runner.start()
         end = time.monotonic() + 20

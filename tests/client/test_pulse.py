@@ -11,7 +11,7 @@ from typing import Any
 import grpc  # type: ignore[import-untyped]
 import pytest
 
-from client.flower_link import _patience
+from client.patience import patience
 from client.pulse import Pulse
 
 
@@ -100,7 +100,7 @@ def test_calls_that_fail_remove_it_and_the_next_success_brings_it_back(
     seen: list[bool] = []
     stop = threading.Event()
     monkeypatch.setattr(stop, "wait", lambda _: None)
-    invoker: Any = _patience(stop, threading.Event(), Pulse(file, iter(range(0, 1000, 5)).__next__))
+    invoker: Any = patience(stop, threading.Event(), Pulse(file, iter(range(0, 1000, 5)).__next__))
     away = grpc.StatusCode.UNAVAILABLE
     assert invoker.invoke(calls(None, before=lambda: None)) == "answer"
     assert invoker.invoke(calls(away, away, None, before=lambda: seen.append(file.exists()))) == "answer"
@@ -114,7 +114,7 @@ def test_calls_that_fail_remove_it_and_the_next_success_brings_it_back(
 
 def test_a_refusal_removes_it(file: Path) -> None:
     broken = threading.Event()
-    invoker: Any = _patience(threading.Event(), broken, Pulse(file))
+    invoker: Any = patience(threading.Event(), broken, Pulse(file))
     invoker.invoke(calls(None, before=lambda: None))
     assert file.exists()
     with pytest.raises(Away):

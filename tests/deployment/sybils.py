@@ -11,7 +11,8 @@ import signal
 import sys
 import threading
 
-from client.node import load_app, run_node
+from client.node import load_app
+from client.serving import run_node
 
 
 def main(superlink: str, configs: str) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from attacks import ATTACKS
 from client.fleet import open_fleet
 from common.config import RunConfig
-from common.data import Dataset, load, recent, split
+from common.data import Dataset, load, recent
 from common.errors import ConfigError, UnknownName
 from common.settings import load as load_settings
 from experiments.emulation import (
@@ -20,9 +19,9 @@ from experiments.emulation import (
     malicious_numbers,
     node_configs,
     trusts,
-    with_targets,
     with_trusted,
 )
+from experiments.targets import with_targets
 from tests.server.federation import DEVICES, LOG, config, lines, same_model
 
 ATTACKED = ("attack.name=label_to_target", "attack.share=0.25", "eval.targets=[]")
@@ -31,11 +30,6 @@ ATTACKED = ("attack.name=label_to_target", "attack.share=0.25", "eval.targets=[]
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
     return load("synthetic", LOG)
-
-
-def counts(dataset: Dataset) -> np.ndarray:
-    train = np.concatenate([split(one).train for one in dataset.sequences])
-    return np.bincount(train, minlength=dataset.num_items + 1)[1:]
 
 
 def test_an_attacked_run_writes_everything(tmp_path: Path, dataset: Dataset) -> None:
@@ -96,48 +90,11 @@ def test_max_length_cuts_every_history(tmp_path: Path, dataset: Dataset) -> None
     assert resolved.eval.targets != with_targets(settings, dataset).eval.targets
 
 
-@pytest.mark.parametrize("kind", ["cold", "medium", "random"])
-def test_targets_are_picked_by_popularity(dataset: Dataset, kind: str) -> None:
-    order = np.argsort(counts(dataset), kind="stable") + 1
-    pools = {"cold": set(order[:3]), "medium": set(order[13:17]), "random": set(order)}
-    picked = set()
-    for seed in range(12):
-        found = with_targets(config(*ATTACKED, f"attack.targets={kind}", f"seed={seed}"), dataset)
-        assert found.attack.targets == found.eval.targets
-        picked |= set(found.attack.targets)
-    assert picked <= pools[kind]
-    assert len(picked) > 1
-
-
-@pytest.mark.parametrize("kind", ["cold", "medium", "random"])
-def test_several_targets_begin_with_the_one_that_is_picked_alone(dataset: Dataset, kind: str) -> None:
-    for seed in range(6):
-        settings = config(*ATTACKED, f"attack.targets={kind}", f"seed={seed}")
-        (alone,) = with_targets(settings, dataset).attack.targets
-        many = config(*ATTACKED, f"attack.targets={kind}", f"seed={seed}", "attack.target_count=3")
-        found = with_targets(many, dataset)
-        assert found.attack.targets[0] == alone
-        assert len(set(found.attack.targets)) == 3
-        assert found.eval.targets == found.attack.targets
-        assert with_targets(found, dataset) == found
-
-
-def test_more_targets_than_there_are_such_items_are_refused(dataset: Dataset) -> None:
-    with pytest.raises(ConfigError, match=r"attack\.target_count: 4; there are 3 cold items"):
-        with_targets(config(*ATTACKED, "attack.target_count=4"), dataset)
-
-
 def test_an_attack_rests_between_its_turns(tmp_path: Path) -> None:
     nan = ("attack.name=nan", "attack.share=0.4", "eval.every=0", "eval.targets=[]", "train.rounds=7")
     emulate(config(*nan, "attack.start_round=2", "attack.period=3", "attack.active=2"), tmp_path)
     refused = {a["round"] for a in lines(tmp_path, "audit") if a["reason"] == "not_finite"}
     assert refused == {2, 3, 5, 6}
-
-
-def test_own_targets_are_kept(dataset: Dataset) -> None:
-    found = with_targets(config("attack.name=nan", "attack.targets=[4, 2]", "eval.targets=[9]"), dataset)
-    assert found.attack.targets == (4, 2)
-    assert found.eval.targets == (9,)
 
 
 @pytest.mark.parametrize(

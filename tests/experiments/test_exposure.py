@@ -13,7 +13,8 @@ from client.ranking import score
 from common.data import load, split
 from common.models import build_model
 from common.tasks import CUTS, GlobalModel
-from experiments.emulation import emulate, malicious_numbers, with_targets
+from experiments.emulation import emulate, malicious_numbers
+from experiments.targets import with_targets
 from tests.server.federation import LOG, config, model
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from common.data import load, split
 from experiments.compare.row import row, trust
-from experiments.emulation import federate, malicious_numbers, with_targets
+from experiments.emulation import federate, malicious_numbers
+from experiments.targets import with_targets
 from tests.server.federation import LOG, config, lines
 
 DATA = load("synthetic", LOG)

@@ -9,7 +9,8 @@ import pytest
 from common.config import RunConfig
 from common.data import load
 from experiments.compare.warmup import continue_from, honest_part, is_ready, warm_up
-from experiments.emulation import federate, with_targets
+from experiments.emulation import federate
+from experiments.targets import with_targets
 from tests.server.federation import LOG, Watch, config, lines, same_model, timeless
 
 START = 4

@@ -167,7 +167,7 @@ class TestWatching:
         monkeypatch.setattr(replica, "READY", tmp_path / "ready")
         monkeypatch.setattr(replica, "ending", lambda *_: threading.Event())
         monkeypatch.setattr(replica, "supervise", lambda *_: seen.append(replica.READY.exists()) or 0)
-        monkeypatch.setattr("client.node.run_node", serve)
+        monkeypatch.setattr("client.serving.run_node", serve)
         assert replica.serve_replica("honest", places, console(), stock) == 0
         assert seen == [stock]
         assert replica.READY.exists()
