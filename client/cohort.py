@@ -13,6 +13,7 @@ from torch import Tensor
 from client import draws
 from client.batch import Batch, buckets, make_batch, window
 from client.regularisers import build_regularisers
+from client.rows import Rows, rows_of
 from client.training import Device, LocalTraining
 from common.data.types import Items, Times
 from common.models import build_model, layout_of
@@ -25,15 +26,6 @@ CHUNK_FLOATS = 24_000_000
 
 Relabel = Callable[[Batch, Sequence[int]], Batch]
 """A data poisoner's door: (batch, device numbers) -> batch of equal shape."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The rows that a cohort trains: items int32 [K] sorted, candidates bool [n, K] or None for all."""
-
-    items: Tensor
-    log_q: Tensor
-    candidates: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -71,23 +63,7 @@ class Cohort:
 
     @cached_property
     def rows(self) -> Rows:
-        """The round's slice or, with ``negatives: device``, the union of what these devices touch."""
-        task = self.task
-        if task.train_config.negatives != "device":
-            return Rows(task.items, task.log_q)
-        num_items = task.model.table.shape[0] - 1
-        draws = min(task.train_config.device_negatives, num_items)
-        own = []
-        for items, gen in zip(self.windows, self.generators, strict=True):
-            negatives = torch.randperm(num_items, generator=gen)[:draws].numpy() + 1
-            own.append(np.union1d(np.union1d(items, negatives), self.wanted).astype(np.int64))
-        union = np.unique(np.concatenate(own))
-        candidates = np.stack([np.isin(union, touched) for touched in own])
-        return Rows(
-            torch.from_numpy(union.astype(np.int32)),
-            torch.zeros(len(union)),
-            torch.from_numpy(candidates),
-        )
+        return rows_of(self.task, self.windows, self.generators, self.wanted)
 
     def train(self, relabel: Relabel | None = None) -> DeviceUpdates:
         """The update of every device, in the order of ``numbers``."""
