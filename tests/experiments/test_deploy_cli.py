@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from client import node as node_module
+from client import serving
 from common.data import load, write_shards
 from common.errors import ConfigError
 from experiments import deploy_cli
@@ -81,7 +81,7 @@ def test_a_server_without_certificates_says_how_to_make_them(tmp_path: Path) -> 
 
 def test_a_node_serves_its_log(certificates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(node_module, "run_node", lambda *given, **named: calls.append((*given, named)))
+    monkeypatch.setattr(serving, "run_node", lambda *given, **named: calls.append((*given, named)))
     monkeypatch.setattr(deploy_cli.signal, "signal", lambda *_: None)
     log, *_ = write_shards(load("synthetic", "devices=6,items=30,length=8"), 2, tmp_path / "logs")
     call("enroll", "key", str(tmp_path / "key"))
