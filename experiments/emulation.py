@@ -101,6 +101,11 @@ def trusts(config: RunConfig) -> bool:
     return build_aggregator(config.strategy.aggregator).rooted
 
 
+def as_run(config: RunConfig) -> RunConfig:
+    """``config`` as :func:`federate` writes it down: with its trusted node named, if it has one."""
+    return with_trusted(node_configs(config), config)[1] if trusts(config) else config
+
+
 def with_trusted(nodes: Sequence[NodeConfig], config: RunConfig) -> tuple[list[NodeConfig], RunConfig]:
     """One node more, of the operator: it holds copies of ``data.public`` honest histories.
 

@@ -15,7 +15,7 @@ import yaml
 
 from common.config import RunConfig
 from common.settings import to_tree
-from experiments.emulation import federate
+from experiments.emulation import as_run, federate
 from server.checkpoint import FILE, load_state, save_state, write_atomically
 from server.outputs import LINES
 from server.report import Evaluation, Listener, RoundReport
@@ -44,6 +44,7 @@ def continue_from(folder: Path, honest: RunConfig, config: RunConfig, out: Path)
 
     Raises CheckpointError when the warm-up is damaged.
     """
+    honest, config = as_run(honest), as_run(config)
     state, extra = load_state(folder / "state", honest)
     out.mkdir(parents=True, exist_ok=True)
     for name in LINES:

@@ -21,7 +21,7 @@ def settings(*overrides: str) -> RunConfig:
     return with_targets(found, load("synthetic", LOG))
 
 
-@pytest.mark.parametrize("rule", ["mean", "sieve", "centred_clipping"])
+@pytest.mark.parametrize("rule", ["mean", "sieve", "centred_clipping", "fltrust"])
 @pytest.mark.parametrize("attack", ["sign_flip", "label_to_target", "pieck_ipe"])
 def test_the_shared_start_changes_nothing(tmp_path: Path, rule: str, attack: str) -> None:
     cell = settings(f"strategy.aggregator={rule}", f"attack.name={attack}")
