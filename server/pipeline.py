@@ -17,9 +17,10 @@ from common.tasks import GlobalModel
 from server.admission import Admitted
 from server.aggregators import Aggregator, Round, build_aggregator
 from server.aggregators.pre import with_pre
-from server.constraints import Chain, Evidence, build_constraints
+from server.constraints import Chain, Evidence, Users, build_constraints
 from server.optimizers import Optimizer, ParameterUpdate, build_optimizer, schedule
 from server.popularity import estimate, observe
+from server.probes import last_states, made_up
 from server.state import ServerState, no_counts
 
 
@@ -95,7 +96,10 @@ class Pipeline:
             update = ParameterUpdate(self.layout.unflatten(combined.encoder), combined.rows, updates.items)
             delta, optimizer = self.optimizer.step(update, state.optimizer, self.rate(round_))
             pulls, seen = observe(state.pulls, state.seen, updates)
-            evidence = Evidence(updates, estimate(pulls, seen, len(updates)))
+            popularity = estimate(pulls, seen, len(updates))
+            evidence = Evidence(
+                updates, popularity, self._users(state.model, popularity, updates.history, round_)
+            )
             delta, constraints, limited = self.constraints(state.model, delta, state.constraints, evidence)
             model = self.moved(state.model, delta)
         figures = {
@@ -107,6 +111,17 @@ class Pipeline:
         }
         after = ServerState(round_, model, optimizer, aggregator, constraints, pulls, seen)
         return Step(after, combined.weights, figures)
+
+    def _users(self, model: GlobalModel, popularity: Tensor, history: Tensor, round_: int) -> Users:
+        """Made-up users of this round, as long as those that replied, under ``model`` after a change."""
+
+        def users(delta: ParameterUpdate, count: int) -> Tensor:
+            draw = generator(self.config.seed, "probes", round_)
+            lengths = history[torch.randint(len(history), (count,), generator=draw)].long()
+            items = made_up(popularity, lengths.clamp(1, self.config.model.max_len), draw)
+            return last_states(self.config.model, self.moved(model, delta), items)
+
+        return users
 
     def _alone(self, state: ServerState, rows: Tensor, items: Tensor, round_: int) -> Tensor:
         """The change of the rows [K, d] that the server step makes of one update of them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +16,9 @@ from server.optimizers import ParameterUpdate, State
 Outcome = tuple[ParameterUpdate, State, dict[str, float]]
 """The permitted change, the next state, and figures for the audit."""
 
+Users = Callable[[ParameterUpdate, int], Tensor]
+"""States [P, d] of P users that the server makes up, under the model after a change (server/probes.py)."""
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -22,10 +26,12 @@ class Evidence:
 
     updates     the admitted updates, as they came
     popularity  float64 [N]: the running estimate of how many devices hold each item (server/popularity.py)
+    users       what the model makes of users that the server makes up
     """
 
     updates: DeviceUpdates
     popularity: Tensor
+    users: Users
 
 
 class Constraint(Protocol):

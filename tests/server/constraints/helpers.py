@@ -37,7 +37,14 @@ def evidence(delta: ParameterUpdate, popularity: torch.Tensor | None = None, see
         history=torch.ones(8, dtype=torch.int32),
         device=torch.arange(8),
     )
-    return Evidence(updates, torch.arange(N, dtype=torch.float64) if popularity is None else popularity)
+    held = torch.arange(N, dtype=torch.float64) if popularity is None else popularity
+    return Evidence(updates, held, lambda after, count: states(count, seed))
+
+
+def states(count: int, seed: int = 2) -> torch.Tensor:
+    """Users around (1, 0, …)."""
+    g = torch.Generator().manual_seed(seed)
+    return torch.randn(count, D, generator=g) + torch.eye(D)[0]
 
 
 def louder(delta: ParameterUpdate, rows: list[int], factor: float) -> ParameterUpdate:

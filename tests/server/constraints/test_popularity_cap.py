@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,25 +11,17 @@ import torch
 from common.errors import ConfigError
 from common.settings import component
 from common.tasks import GlobalModel
-from common.updates import DeviceUpdates
-from server.aggregators.stages import interaction_size
 from server.constraints import Evidence, build_constraints
 from server.optimizers import ParameterUpdate
 from tests.server.constraints.helpers import D, N, apply, evidence, model, step
 
 
 def by_hand(
-    at: GlobalModel, delta: ParameterUpdate, given: Evidence, push: np.ndarray, margin: float, pull: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """(permitted rows, next push) with top .98, weak .1, decay .8."""
-    updates = given.updates.rows.double().numpy()
-    size = 0.1 * float(interaction_size(given.updates.rows.norm(dim=2)))
-    total = np.zeros(D)
-    for device in updates:
-        for row in device:
-            total += row if np.linalg.norm(row) < size else 0.0
-    push = 0.8 * push + 0.2 * total
-    user = -push / np.linalg.norm(push)
+    at: GlobalModel, delta: ParameterUpdate, given: Evidence, margin: float, pull: float
+) -> np.ndarray:
+    """Permitted rows with top .98 and 32 probes."""
+    user = given.users(delta, 32).double().numpy().mean(0)
+    user /= np.linalg.norm(user)
     table = at.table.double().numpy().copy()
     items = [int(i) for i in delta.items]
     old = [float(table[i] @ user) for i in items]
@@ -40,37 +34,32 @@ def by_hand(
         cap = np.quantile(level, min(rank + margin, 0.98))
         held = old[place] - pull * (old[place] - cap) if old[place] > cap else cap
         rows[place] -= max(0.0, level[i - 1] - held) * user
-    return rows, push
+    return rows
 
 
 @pytest.mark.parametrize(("margin", "pull"), [(0.01, 0.0), (0.3, 0.0), (0.01, 0.25)])
-def test_a_loop_over_rounds_finds_the_same(margin: float, pull: float) -> None:
-    chain = build_constraints([component("popularity_cap", margin=margin, pull=pull)])
-    state, push, clipped = chain.init(model()), np.zeros(D), 0.0
+def test_a_loop_over_items_finds_the_same(margin: float, pull: float) -> None:
+    chain = build_constraints([component("popularity_cap", margin=margin, pull=pull, probes=32)])
+    clipped = 0.0
     for seed in range(5):
         at, delta = model(seed), step(seed, 0.5)
-        given = evidence(delta, torch.randint(0, 9, (N,), generator=torch.Generator().manual_seed(seed)))
-        after, state, figures = chain(at, delta, state, given)
-        rows, push = by_hand(at, delta, given, push, margin, pull)
+        drawn = torch.randint(0, 9, (N,), generator=torch.Generator().manual_seed(seed))
+        given = evidence(delta, drawn, seed)
+        after, _, figures = chain(at, delta, chain.init(at), given)
+        rows = by_hand(at, delta, given, margin, pull)
         np.testing.assert_allclose(after.rows.double().numpy(), rows, rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(state["0/push"].numpy(), push, rtol=1e-5)
         clipped += figures["popularity_cap.clipped"]
     assert 0 < clipped < 5
 
 
 def liked(strength: float) -> tuple[GlobalModel, ParameterUpdate, Evidence]:
-    """Every user's state is (1, 0, 0, 0): negatives are pushed against it; row 1 is promoted along it."""
+    """Every user's state is (1, 0, 0, 0); row 1 is promoted along it."""
     at = model()
-    items = torch.arange(1, N + 1, dtype=torch.int32)
     rows = torch.zeros(N, D)
     rows[0, 0] = strength
-    pushed = torch.zeros(6, N, D)
-    pushed[:, :, 0] = -0.01
-    pushed[:, ::4, 0] = 1.0
-    updates = DeviceUpdates(
-        torch.zeros(6, 6), pushed, items, torch.ones(6, dtype=torch.int32), torch.arange(6)
-    )
-    return at, ParameterUpdate({}, rows, items), Evidence(updates, torch.arange(N, dtype=torch.float64))
+    delta = ParameterUpdate({}, rows, torch.arange(1, N + 1, dtype=torch.int32))
+    given = replace(evidence(delta), users=lambda after, count: torch.eye(D)[0].expand(count, D))
+    return at, delta, given
 
 
 def test_a_cold_item_cannot_be_pushed_up_for_everyone() -> None:
@@ -90,7 +79,7 @@ def test_a_cold_item_cannot_be_pushed_up_for_everyone() -> None:
 def test_the_same_push_passes_for_a_popular_item_and_downwards() -> None:
     at, delta, given = liked(0.2)
     at.table[1] = 0.0
-    popular = Evidence(given.updates, -given.popularity)
+    popular = replace(given, popularity=-given.popularity)
     chain = build_constraints([component("popularity_cap", margin=0.1, pull=0.0)])
     assert torch.equal(chain(at, delta, chain.init(at), popular)[0].rows, delta.rows)
     down = ParameterUpdate({}, -delta.rows, delta.items)
@@ -106,19 +95,35 @@ def test_moves_across_the_direction_are_free() -> None:
     assert figures["popularity_cap.clipped"] == 0.0
 
 
-def test_without_weak_updates_there_is_no_direction_and_no_cap() -> None:
+def test_users_without_a_common_direction_set_no_cap() -> None:
     at, delta, given = liked(100.0)
-    silent = DeviceUpdates(
-        given.updates.encoder,
-        torch.zeros_like(given.updates.rows),
-        delta.items,
-        given.updates.history,
-        given.updates.device,
-    )
-    chain = build_constraints([component("popularity_cap")])
-    after, _, figures = chain(at, delta, chain.init(at), Evidence(silent, given.popularity))
+    torn = replace(given, users=lambda after, count: torch.cat([torch.eye(D), -torch.eye(D)]))
+    after, figures = apply_on(at, delta, torn)
     assert torch.equal(after.rows, delta.rows)
     assert figures == {"popularity_cap.clipped": 0.0}
+
+
+def test_the_users_are_those_after_the_step() -> None:
+    """The cap sees where the encoder is about to go."""
+    at, delta, given = liked(100.0)
+    at.table[1] = 0.0
+    seen = []
+
+    def users(after: ParameterUpdate, count: int) -> torch.Tensor:
+        seen.append((after, count))
+        return torch.eye(D)[1].expand(count, D)
+
+    after, _ = apply_on(at, delta, replace(given, users=users))
+    assert [(one is delta, count) for one, count in seen] == [(True, 256)]
+    assert torch.equal(after.rows[0], delta.rows[0])  # it goes along axis 0, the users look along axis 1
+
+
+def apply_on(
+    at: GlobalModel, delta: ParameterUpdate, given: Evidence
+) -> tuple[ParameterUpdate, dict[str, float]]:
+    chain = build_constraints([component("popularity_cap", pull=0.0)])
+    after, _, figures = chain(at, delta, chain.init(at), given)
+    return after, figures
 
 
 @pytest.mark.parametrize(
