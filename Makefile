@@ -42,10 +42,10 @@ audit: install  ## known weaknesses of what is installed; asks PyPI, and fails w
 grpc-demo: install  ## one SuperLink, three honest nodes and a malicious one as processes
 	@$(BIN)/fedsieve grpc-demo
 
-benchmark: install  ## device updates per second, accuracy and robustness over seeds (long)
+benchmark: install  ## device updates per second, accuracy over seeds, the headline grid (hours)
 	@$(BIN)/python -m benchmarks.throughput
 	@$(BIN)/python -m benchmarks.accuracy
-	@$(BIN)/python -m benchmarks.robustness
+	@$(BIN)/fedsieve compare configs/compare/headline.yaml --out runs/headline
 
 wheels: install  ## what `OFFLINE=1 docker compose build` needs
 	@$(BIN)/python docker/requirements.py pyproject.toml | $(BIN)/python -m pip download --quiet \

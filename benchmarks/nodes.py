@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.processes import FORKED
-from client.node import load_app, run_node
+from client.node import load_app
+from client.serving import run_node
 
 
 def serve(superlink: str, config: dict[str, Any]) -> None:

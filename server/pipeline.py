@@ -97,9 +97,8 @@ class Pipeline:
             delta, optimizer = self.optimizer.step(update, state.optimizer, self.rate(round_))
             pulls, seen = observe(state.pulls, state.seen, updates)
             popularity = estimate(pulls, seen, len(updates))
-            evidence = Evidence(
-                updates, popularity, self._users(state.model, popularity, updates.history, round_)
-            )
+            users = self._users(state.model, popularity, updates.history, round_)
+            evidence = Evidence(popularity, users)
             delta, constraints, limited = self.constraints(state.model, delta, state.constraints, evidence)
             model = self.moved(state.model, delta)
         figures = {

@@ -12,17 +12,19 @@ from common.tasks import GlobalModel
 
 
 def made_up(popularity: Tensor, lengths: Tensor, gen: torch.Generator) -> Tensor:
-    """Histories of ``lengths`` [P] items, N at most, without repetition, drawn by popularity + 1.
+    """Histories of ``lengths`` [P] items, N at most, drawn without repetition, by pop_i + mean_j pop_j / 4.
 
-    popularity: float64 [N]. Returns item numbers int64 [P, longest], right-aligned, padded with 0.
+    popularity: float64 [N], in any unit. Returns item numbers int64 [P, longest], right-aligned after zeros.
     """
     lengths = lengths.clamp(max=len(popularity))
     size = int(lengths.max())
-    race = torch.empty(len(lengths), len(popularity), dtype=torch.float64).exponential_(generator=gen)
-    first = (race / (popularity + 1)).topk(size, largest=False).indices + 1  # [P, size]
-    first = first.gather(1, torch.rand(first.shape, generator=gen).argsort(1))  # in no order
-    padded = torch.arange(size) < size - lengths[:, None]
-    return first.masked_fill(padded, 0)
+    rate = (popularity + popularity.mean() / 4).clamp(min=1e-9)  # [N]
+    race = torch.empty(len(lengths), len(rate), dtype=torch.float64).exponential_(generator=gen)
+    first = race.div_(rate).topk(size, largest=False).indices + 1  # [P, size], the earliest on the left
+    beyond = torch.arange(size) >= lengths[:, None]  # [P, size]
+    key = torch.rand(first.shape, generator=gen).masked_fill(beyond, -1.0)  # the rest in no order
+    order = key.argsort(1)
+    return first.masked_fill(beyond, 0).gather(1, order)
 
 
 def last_states(config: ModelConfig, model: GlobalModel, items: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from common.tasks import GlobalModel
-from common.updates import DeviceUpdates
 from server.optimizers import ParameterUpdate, State
 
 Outcome = tuple[ParameterUpdate, State, dict[str, float]]
@@ -22,20 +21,18 @@ Users = Callable[[ParameterUpdate, int], Tensor]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a round showed of the items.
+    """What the server knows beside the model.
 
-    updates     the admitted updates, as they came
     popularity  float64 [N]: the running estimate of how many devices hold each item (server/popularity.py)
     users       what the model makes of users that the server makes up
     """
 
-    updates: DeviceUpdates
     popularity: Tensor
     users: Users
 
 
 class Constraint(Protocol):
-    """Shrinks a change of the model. Pure: state in and state out, the given change stays as it is."""
+    """Limits a change of the model. Pure: state in and state out, the given change stays as it is."""
 
     def init(self, start: GlobalModel) -> State:
         """The state before the first round."""

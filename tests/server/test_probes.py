@@ -27,15 +27,37 @@ def test_histories_have_their_lengths_and_no_item_twice() -> None:
         assert 1 <= int(own.min()) <= int(own.max()) <= 20
 
 
-def test_items_are_drawn_by_popularity_at_every_place() -> None:
-    popularity = torch.tensor([0.0, 2.0, 5.0], dtype=torch.float64)  # + 1: 1, 3, 6 of 10
+@pytest.mark.parametrize("unit", [0.01, 1.0, 100.0])
+def test_items_are_drawn_by_popularity_in_any_unit(unit: float) -> None:
+    popularity = unit * torch.tensor([0.0, 4.0, 8.0], dtype=torch.float64)  # + a quarter of 4: 1, 5, 9 of 15
     items = made_up(popularity, torch.full((20_000,), 1), gen())[:, 0]
-    found = torch.bincount(items, minlength=4)[1:] / 20_000
-    torch.testing.assert_close(found, torch.tensor([0.1, 0.3, 0.6]), atol=0.015, rtol=0)
+    assert_shares(items, [1 / 15, 5 / 15, 9 / 15])
+
+
+def test_a_long_history_beside_it_does_not_change_how_a_short_one_is_drawn() -> None:
+    popularity = torch.tensor([0.0, 4.0, 8.0], dtype=torch.float64)
+    lengths = torch.full((20_000,), 1)
+    lengths[0] = 3
+    items = made_up(popularity, lengths, gen())
+    assert not items[1:, :2].any()
+    assert_shares(items[1:, 2], [1 / 15, 5 / 15, 9 / 15])
+
+
+def test_a_history_is_in_no_order() -> None:
+    popularity = torch.tensor([0.0, 2.0, 100.0], dtype=torch.float64)
     whole = made_up(popularity, torch.full((20_000,), 3), gen())
-    for place in range(3):  # all three items are in every history, in no order
-        share = torch.bincount(whole[:, place], minlength=4)[1:] / 20_000
-        torch.testing.assert_close(share, torch.full((3,), 1 / 3), atol=0.015, rtol=0)
+    for place in range(3):
+        assert_shares(whole[:, place], [1 / 3] * 3)
+
+
+def test_before_anything_is_known_every_item_is_as_likely() -> None:
+    items = made_up(torch.zeros(3, dtype=torch.float64), torch.full((20_000,), 1), gen())
+    assert_shares(items[:, 0], [1 / 3] * 3)
+
+
+def assert_shares(items: torch.Tensor, expected: list[float]) -> None:
+    found = torch.bincount(items, minlength=len(expected) + 1)[1:] / len(items)
+    torch.testing.assert_close(found, torch.tensor(expected), atol=0.015, rtol=0)
 
 
 def test_more_items_than_there_are_is_the_whole_catalogue() -> None:

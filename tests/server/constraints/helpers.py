@@ -6,7 +6,6 @@ import torch
 
 from common.settings import component
 from common.tasks import GlobalModel
-from common.updates import DeviceUpdates
 from server.constraints import Evidence, build_constraints
 from server.optimizers import ParameterUpdate
 
@@ -25,20 +24,10 @@ def step(seed: int = 1, scale: float = 0.1) -> ParameterUpdate:
     return ParameterUpdate(encoder, scale * torch.randn(K, D, generator=g), items)
 
 
-def evidence(delta: ParameterUpdate, popularity: torch.Tensor | None = None, seed: int = 2) -> Evidence:
-    """Eight devices that each trained the rows of ``delta``, one in four rows strongly; item i holds i."""
-    g = torch.Generator().manual_seed(seed)
-    rows = torch.randn(8, len(delta.items), D, generator=g)
-    rows *= torch.where(torch.rand(8, len(delta.items), 1, generator=g) < 0.25, 1.0, 0.02)
-    updates = DeviceUpdates(
-        encoder=torch.zeros(8, 6),
-        rows=rows,
-        items=delta.items,
-        history=torch.ones(8, dtype=torch.int32),
-        device=torch.arange(8),
-    )
+def evidence(popularity: torch.Tensor | None = None, seed: int = 2) -> Evidence:
+    """Item i is held by i devices, unless said; users around (1, 0, …)."""
     held = torch.arange(N, dtype=torch.float64) if popularity is None else popularity
-    return Evidence(updates, held, lambda after, count: states(count, seed))
+    return Evidence(held, lambda after, count: states(count, seed))
 
 
 def states(count: int, seed: int = 2) -> torch.Tensor:
@@ -62,5 +51,5 @@ def apply(
 ) -> tuple[ParameterUpdate, dict[str, float]]:
     chain = build_constraints([component(name, **params)])
     at = at or model()
-    after, _, figures = chain(at, delta, chain.init(at), evidence(delta))
+    after, _, figures = chain(at, delta, chain.init(at), evidence())
     return after, figures

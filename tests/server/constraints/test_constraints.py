@@ -20,7 +20,7 @@ def test_the_encoder_step_follows_its_own_past() -> None:
     mean, mass = 0.0, 0.0
     for size in [1.0, 1.5, 40.0, 1.0, 0.0, 300.0, 2.0]:
         delta = step(scale=size)
-        after, state, figures = chain(model(), delta, state, evidence(delta))
+        after, state, figures = chain(model(), delta, state, evidence())
         given_ = length(delta)
         expected = min(given_, 2.0 * mean / mass) if mean > 0 else given_
         assert length(after) == pytest.approx(expected, rel=1e-5)
@@ -33,14 +33,14 @@ def test_a_linear_warm_up_passes_the_encoder_bound() -> None:
     chain = build_constraints([component("encoder_step")])
     state: State = chain.init(model())
     for t in range(1, 60):
-        _, state, figures = chain(model(), step(scale=0.01 * t), state, evidence(step()))
+        _, state, figures = chain(model(), step(scale=0.01 * t), state, evidence())
         assert figures["encoder_step.scale"] == 1.0
 
 
 def test_a_first_round_of_zeros_does_not_freeze_the_encoder() -> None:
     chain = build_constraints([component("encoder_step")])
-    _, state, _ = chain(model(), step(scale=0.0), chain.init(model()), evidence(step()))
-    after, _, _ = chain(model(), step(), state, evidence(step()))
+    _, state, _ = chain(model(), step(scale=0.0), chain.init(model()), evidence())
+    after, _, _ = chain(model(), step(), state, evidence())
     assert length(after) == pytest.approx(length(step()))
 
 
@@ -51,7 +51,7 @@ def test_nothing_given_is_changed_and_nothing_grows(name: str) -> None:
     table = old.table.clone()
     state = chain.init(model())
     before = {key: value.clone() for key, value in state.items()}
-    after, _, figures = chain(old, delta, state, evidence(delta))
+    after, _, figures = chain(old, delta, state, evidence())
     assert torch.equal(old.table, table)
     assert torch.equal(delta.rows, kept.rows)
     assert all(torch.equal(delta.encoder[key], kept.encoder[key]) for key in kept.encoder)
@@ -76,7 +76,7 @@ def test_a_chain_applies_in_order_and_keeps_states_apart() -> None:
     state = chain.init(model())
     assert set(state) == {"0/mean", "0/mass", "3/mean", "3/mass"}
     delta = louder(step(), [2], 1e6)
-    after, state, figures = chain(model(), delta, state, evidence(delta))
+    after, state, figures = chain(model(), delta, state, evidence())
     drifted, _ = apply("row_drift", delta)
     capped, _ = apply("row_norm_cap", drifted)
     assert torch.equal(after.rows, capped.rows)
@@ -87,7 +87,7 @@ def test_a_chain_applies_in_order_and_keeps_states_apart() -> None:
 
 def test_no_constraints_change_nothing() -> None:
     chain = build_constraints([])
-    after, state, figures = chain(model(), step(), chain.init(model()), evidence(step()))
+    after, state, figures = chain(model(), step(), chain.init(model()), evidence())
     assert torch.equal(after.rows, step().rows)
     assert (state, figures) == ({}, {})
 

@@ -44,7 +44,7 @@ def test_a_loop_over_items_finds_the_same(margin: float, pull: float) -> None:
     for seed in range(5):
         at, delta = model(seed), step(seed, 0.5)
         drawn = torch.randint(0, 9, (N,), generator=torch.Generator().manual_seed(seed))
-        given = evidence(delta, drawn, seed)
+        given = evidence(drawn, seed)
         after, _, figures = chain(at, delta, chain.init(at), given)
         rows = by_hand(at, delta, given, margin, pull)
         np.testing.assert_allclose(after.rows.double().numpy(), rows, rtol=1e-4, atol=1e-5)
@@ -58,7 +58,7 @@ def liked(strength: float) -> tuple[GlobalModel, ParameterUpdate, Evidence]:
     rows = torch.zeros(N, D)
     rows[0, 0] = strength
     delta = ParameterUpdate({}, rows, torch.arange(1, N + 1, dtype=torch.int32))
-    given = replace(evidence(delta), users=lambda after, count: torch.eye(D)[0].expand(count, D))
+    given = replace(evidence(), users=lambda after, count: torch.eye(D)[0].expand(count, D))
     return at, delta, given
 
 
@@ -103,8 +103,7 @@ def test_users_without_a_common_direction_set_no_cap() -> None:
     assert figures == {"popularity_cap.clipped": 0.0}
 
 
-def test_the_users_are_those_after_the_step() -> None:
-    """The cap sees where the encoder is about to go."""
+def test_it_asks_for_the_users_after_the_step() -> None:
     at, delta, given = liked(100.0)
     at.table[1] = 0.0
     seen = []
@@ -127,7 +126,7 @@ def apply_on(
 
 
 @pytest.mark.parametrize(
-    "params", [{"top": 0.0}, {"top": 1.1}, {"margin": -0.1}, {"decay": 1.0}, {"pull": -0.1}]
+    "params", [{"top": 0.0}, {"top": 1.1}, {"margin": -0.1}, {"margin": 1.0}, {"probes": 0}, {"pull": -0.1}]
 )
 def test_invalid_parameters_are_refused(params: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="popularity_cap"):

@@ -47,7 +47,7 @@ def test_a_loop_over_rounds_finds_the_same(window: int, factor: float, number: i
     chain = build_constraints([component("row_trust", window=window, factor=factor, bands=number)])
     state, found, clipped = chain.init(model()), [], 0.0
     for delta in steps:
-        after, state, figures = chain(model(), delta, state, evidence(delta, popularity))
+        after, state, figures = chain(model(), delta, state, evidence(popularity))
         found.append(after.rows.double().numpy())
         clipped += figures["row_trust.clipped"]
         assert torch.equal(after.encoder["a"], delta.encoder["a"])
@@ -69,7 +69,7 @@ def test_a_steady_small_push_is_stopped_and_noise_is_not() -> None:
     for seed in range(60):
         delta = everything(0.1, seed)
         delta.rows[6] = 0.2 * torch.ones(D) / D**0.5
-        after, state, _ = chain(model(), delta, state, evidence(delta))
+        after, state, _ = chain(model(), delta, state, evidence())
         gone, wanted = gone + after.rows[6], wanted + delta.rows[6]
         kept = (after.rows.norm(dim=1) / delta.rows.norm(dim=1)).sort().values
         noise = min(noise, float(kept[N // 10]))
@@ -80,16 +80,16 @@ def test_a_steady_small_push_is_stopped_and_noise_is_not() -> None:
 def test_a_row_beyond_its_region_may_come_back() -> None:
     chain = build_constraints([component("row_trust", factor=1.0)])
     first = everything(0.1, 0)
-    _, state, _ = chain(model(), louder(first, [6], 30.0), chain.init(model()), evidence(first))
+    _, state, _ = chain(model(), louder(first, [6], 30.0), chain.init(model()), evidence())
     state = {"0/way": state["0/way"].clone()}
     state["0/way"][6] = 50.0
     back = everything(0.1, 1)
     back.rows[6] = -1.0
-    after, state, _ = chain(model(), back, state, evidence(back))
+    after, state, _ = chain(model(), back, state, evidence())
     assert torch.equal(after.rows[6], back.rows[6])
     out = everything(0.1, 2)
     out.rows[6] = 1.0
-    after, _, _ = chain(model(), out, state, evidence(out))
+    after, _, _ = chain(model(), out, state, evidence())
     assert float(after.rows[6].norm()) < 1e-3
 
 
@@ -98,10 +98,10 @@ def test_popular_rows_are_measured_with_popular_rows() -> None:
     delta = louder(everything(0.1, 3), list(range(N // 2, N)), 10.0)
     popular = torch.arange(N, dtype=torch.float64)
     chain = build_constraints([component("row_trust", bands=2)])
-    after, _, _ = chain(model(), delta, chain.init(model()), evidence(delta, popular))
+    after, _, _ = chain(model(), delta, chain.init(model()), evidence(popular))
     assert torch.equal(after.rows, delta.rows)
     loud = louder(delta, [3], 10.0)  # as loud as a popular one
-    after, _, _ = chain(model(), loud, chain.init(model()), evidence(loud, popular))
+    after, _, _ = chain(model(), loud, chain.init(model()), evidence(popular))
     assert not torch.equal(after.rows[3], loud.rows[3])
     assert torch.equal(after.rows[4:], loud.rows[4:])
 

@@ -42,7 +42,7 @@ def test_a_collapse_stops_at_the_floor_and_stays_there() -> None:
     state = chain.init(at)
     for _ in range(12):
         delta = collapse(at, 0.2)
-        after, state, _ = chain(at, delta, state, evidence(delta))
+        after, state, _ = chain(at, delta, state, evidence())
         at = moved(at, after)
         assert spread(at.table) >= 0.6 * start * (1 - 1e-5)
     assert spread(at.table) == pytest.approx(0.6 * start, rel=1e-4)  # all that is permitted was taken
@@ -52,7 +52,7 @@ def test_above_the_floor_steps_pass_bit_by_bit() -> None:
     at = model()
     delta = collapse(at, 0.05)
     chain = build_constraints([component("variance_floor", least=0.6)])
-    after, _, figures = chain(at, delta, chain.init(at), evidence(delta))
+    after, _, figures = chain(at, delta, chain.init(at), evidence())
     assert torch.equal(after.rows, delta.rows)
     assert figures["variance_floor.inward"] == 1.0
     assert figures["variance_floor.variance"] == pytest.approx(spread(moved(at, delta).table), rel=1e-6)
@@ -67,7 +67,7 @@ def test_learning_across_goes_on_while_the_collapse_is_held() -> None:
     centred = at.table[1 : N // 2 + 1] - at.table[1:].mean(0)
     delta.rows[: N // 2, 0], delta.rows[: N // 2, 1] = centred[:, 1], -centred[:, 0]  # at right angles
     chain = build_constraints([component("variance_floor", least=0.95)])
-    after, _, figures = chain(at, delta, chain.init(at), evidence(delta))
+    after, _, figures = chain(at, delta, chain.init(at), evidence())
     assert 0 < figures["variance_floor.inward"] < 1
     torch.testing.assert_close(after.rows[: N // 2], delta.rows[: N // 2], rtol=1e-4, atol=1e-5)
     assert spread(moved(at, after).table) == pytest.approx(0.95 * spread(at.table), rel=1e-4)
@@ -78,11 +78,11 @@ def test_the_floor_follows_the_largest_variance_so_far() -> None:
     chain = build_constraints([component("variance_floor", least=0.5)])
     state = chain.init(at)
     grow = ParameterUpdate({}, at.table[1:].clone(), ALL)  # to twice the size
-    after, state, _ = chain(at, grow, state, evidence(grow))
+    after, state, _ = chain(at, grow, state, evidence())
     grown = moved(at, after)
     assert float(state["0/peak"]) == pytest.approx(4 * spread(at.table), rel=1e-5)
     back = collapse(grown, 1.0)
-    after, _, _ = chain(grown, back, state, evidence(back))
+    after, _, _ = chain(grown, back, state, evidence())
     assert spread(moved(grown, after).table) == pytest.approx(2 * spread(at.table), rel=1e-4)
 
 
@@ -92,7 +92,7 @@ def test_no_step_goes_below_floor_and_today(seed: int, scale: float, least: floa
     at, delta = model(seed), step(seed + 1, scale)
     chain = build_constraints([component("variance_floor", least=least)])
     peak = 2 * torch.tensor(spread(at.table), dtype=torch.float64)  # today may lie below the floor
-    after, state, _ = chain(at, delta, {"0/peak": peak}, evidence(delta))
+    after, state, _ = chain(at, delta, {"0/peak": peak}, evidence())
     goal = min(spread(at.table), least * float(peak))
     found = spread(moved(at, after).table)
     assert found >= goal * (1 - 1e-5)
