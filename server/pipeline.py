@@ -19,8 +19,9 @@ from server.aggregators import Aggregator, Round, build_aggregator
 from server.aggregators.pre import with_pre
 from server.constraints import Chain, Evidence, Users, build_constraints
 from server.optimizers import Optimizer, ParameterUpdate, build_optimizer, schedule
-from server.popularity import estimate, observe
-from server.probes import last_states, made_up
+from server.panel import Seen
+from server.popularity import estimate, marks, observe
+from server.probes import MadeUp, last_states, made_up
 from server.state import ServerState, no_counts
 
 
@@ -95,10 +96,12 @@ class Pipeline:
             combined, aggregator = self.aggregator(updates, state.aggregator, setting)
             update = ParameterUpdate(self.layout.unflatten(combined.encoder), combined.rows, updates.items)
             delta, optimizer = self.optimizer.step(update, state.optimizer, self.rate(round_))
-            pulls, seen = observe(state.pulls, state.seen, updates)
+            found = marks(updates)
+            pulls, seen = observe(state.pulls, state.seen, updates.items, found)
             popularity = estimate(pulls, seen, len(updates))
             users = self._users(state.model, popularity, updates.history, round_)
-            evidence = Evidence(popularity, users)
+            shown = Seen(round_, admitted.identity, updates.items, found)
+            evidence = Evidence(popularity, users, shown)
             delta, constraints, limited = self.constraints(state.model, delta, state.constraints, evidence)
             model = self.moved(state.model, delta)
         figures = {
@@ -114,11 +117,12 @@ class Pipeline:
     def _users(self, model: GlobalModel, popularity: Tensor, history: Tensor, round_: int) -> Users:
         """Made-up users of this round, as long as those that replied, under ``model`` after a change."""
 
-        def users(delta: ParameterUpdate, count: int) -> Tensor:
+        def users(delta: ParameterUpdate, count: int, taste: float) -> MadeUp:
             draw = generator(self.config.seed, "probes", round_)
             lengths = history[torch.randint(len(history), (count,), generator=draw)].long()
-            items = made_up(popularity, lengths.clamp(1, self.config.model.max_len), draw)
-            return last_states(self.config.model, self.moved(model, delta), items)
+            lengths = lengths.clamp(1, self.config.model.max_len)
+            items = made_up(popularity, lengths, draw, model.table, taste)
+            return MadeUp(items, last_states(self.config.model, self.moved(model, delta), items))
 
         return users
 

@@ -19,16 +19,25 @@ PRIOR = 20.0
 STRONG = 0.5
 """A row update counts as a pull from this share of the cohort's interaction size c on."""
 
+TRAINED, PULLED = 1, 2
+"""What a device did to a row."""
 
-def observe(pulls: Tensor, seen: Tensor, updates: DeviceUpdates) -> tuple[Tensor, Tensor]:
-    """Counts float64 [N] after a round: pulls_i += strong row updates, seen_i += devices that trained i."""
+
+def marks(updates: DeviceUpdates) -> Tensor:
+    """int8 [n, K]: PULLED where a device's row update is strong, TRAINED where it is not, else 0."""
     norms = updates.rows.norm(dim=2)  # [n, K]
     strong = norms > STRONG * interaction_size(norms)  # [n, K]
-    present = torch.ones_like(strong) if updates.touched is None else updates.touched
-    index = updates.items.long() - 1
+    found = torch.where(strong, PULLED, TRAINED).to(torch.int8)
+    return found if updates.touched is None else found * updates.touched
+
+
+def observe(pulls: Tensor, seen: Tensor, items: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
+    """Counts float64 [N] after a round of ``items`` [K] with these marks: pulls_i += devices that pulled
+    row i, seen_i += devices that trained it."""
+    index = items.long() - 1
     return (
-        pulls.index_add(0, index, strong.sum(0).double()),
-        seen.index_add(0, index, present.sum(0).double()),
+        pulls.index_add(0, index, (found == PULLED).sum(0).double()),
+        seen.index_add(0, index, (found > 0).sum(0).double()),
     )
 
 

@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
+from torch.nn import functional as F
 
 from common.config import ModelConfig
 from common.models import build_model, layout_of
 from common.tasks import GlobalModel
 
 
-def made_up(popularity: Tensor, lengths: Tensor, gen: torch.Generator) -> Tensor:
-    """Histories of ``lengths`` [P] items, N at most, drawn without repetition, by pop_i + mean_j pop_j / 4.
+@dataclass(frozen=True)
+class MadeUp:
+    """P users: histories int64 [P, ℓ], right-aligned after zeros; states [P, d] after them."""
 
-    popularity: float64 [N], in any unit. Returns item numbers int64 [P, longest], right-aligned after zeros.
+    histories: Tensor
+    states: Tensor
+
+
+def made_up(
+    popularity: Tensor,
+    lengths: Tensor,
+    gen: torch.Generator,
+    table: Tensor | None = None,
+    taste: float = 0.0,
+) -> Tensor:
+    """Histories of ``lengths`` [P] items, N at most, drawn without repetition, i by pop_i + mean_j pop_j / 4.
+
+    With ``taste`` β a user has a first love a, drawn so, and i is drawn by that times
+    exp(β cos(e_i − ē, e_a − ē)): people keep to what goes together; without it all look like the average.
+
+    popularity: float64 [N], in any unit; table [N + 1, d]. Returns item numbers int64 [P, longest],
+    right-aligned after zeros.
     """
     lengths = lengths.clamp(max=len(popularity))
     size = int(lengths.max())
     rate = (popularity + popularity.mean() / 4).clamp(min=1e-9)  # [N]
-    race = torch.empty(len(lengths), len(rate), dtype=torch.float64).exponential_(generator=gen)
+    if table is not None and taste > 0:
+        centred = F.normalize(table[1:] - table[1:].mean(0), dim=1)  # [N, d]
+        love = torch.multinomial(rate, len(lengths), replacement=True, generator=gen)  # [P]
+        rate = rate * torch.exp(taste * (centred[love] @ centred.T)).double()  # [P, N]
+    race = torch.empty(len(lengths), len(popularity), dtype=torch.float64).exponential_(generator=gen)
     first = race.div_(rate).topk(size, largest=False).indices + 1  # [P, size], the earliest on the left
     beyond = torch.arange(size) >= lengths[:, None]  # [P, size]
     key = torch.rand(first.shape, generator=gen).masked_fill(beyond, -1.0)  # the rest in no order

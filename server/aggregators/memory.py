@@ -21,10 +21,10 @@ def signed(identity: Sequence[tuple[int, int]]) -> Tensor:
 
 
 def recalled(state: State, identity: Tensor, width: int) -> Tensor:
-    """The histories of these identities [n, width]; 0 for those not met before."""
-    found = torch.zeros(len(identity), width)
+    """The histories of these identities [n, width], of the kind that is kept; 0 for those not met before."""
     if not state:
-        return found
+        return torch.zeros(len(identity), width)
+    found = torch.zeros(len(identity), width, dtype=state["history"].dtype)
     rank = {pair: i for i, pair in enumerate(map(tuple, state["identity"].tolist()))}
     at = torch.tensor([rank.get(pair, -1) for pair in map(tuple, identity.tolist())])
     found[at >= 0] = state["history"][at[at >= 0]]

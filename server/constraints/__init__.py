@@ -11,6 +11,7 @@ from common.config import Component
 from common.registry import build
 from server.constraints.base import Chain, Constraint, Evidence, Outcome, Users
 from server.constraints.encoder import EncoderStep
+from server.constraints.exposure import ExposureCap
 from server.constraints.popularity import PopularityCap
 from server.constraints.rows import RowDrift, RowNormCap
 from server.constraints.trust import RowTrust
@@ -21,6 +22,7 @@ CONSTRAINTS: dict[str, Callable[..., Constraint]] = {
     "row_drift": RowDrift,
     "row_trust": RowTrust,
     "popularity_cap": PopularityCap,
+    "exposure_cap": ExposureCap,
     "variance_floor": VarianceFloor,
     "encoder_step": EncoderStep,
 }

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from common.tasks import GlobalModel
 from server.optimizers import ParameterUpdate, State
+from server.panel import Seen
+from server.probes import MadeUp
 
 Outcome = tuple[ParameterUpdate, State, dict[str, float]]
 """The permitted change, the next state, and figures for the audit."""
 
-Users = Callable[[ParameterUpdate, int], Tensor]
-"""States [P, d] of P users that the server makes up, under the model after a change (server/probes.py)."""
+Users = Callable[[ParameterUpdate, int, float], MadeUp]
+"""P users that the server makes up, with a taste, under the model after a change (server/probes.py)."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,12 @@ class Evidence:
 
     popularity  float64 [N]: the running estimate of how many devices hold each item (server/popularity.py)
     users       what the model makes of users that the server makes up
+    seen        which devices pulled which rows in this round (server/panel.py)
     """
 
     popularity: Tensor
     users: Users
+    seen: Seen
 
 
 class Constraint(Protocol):

@@ -42,7 +42,7 @@ class PopularityCap:
     def __call__(
         self, model: GlobalModel, delta: ParameterUpdate, state: State, evidence: Evidence
     ) -> Outcome:
-        mean = evidence.users(delta, self.probes).mean(0)  # [d]
+        mean = evidence.users(delta, self.probes, 0.0).states.mean(0)  # [d]
         length = float(mean.norm())
         if length == 0 or not len(delta.rows):
             return delta, state, {"popularity_cap.clipped": 0.0}

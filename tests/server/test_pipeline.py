@@ -76,15 +76,20 @@ def test_made_up_users_are_those_of_the_round_after_the_step() -> None:
         SLICE,
     )
     history = torch.tensor([2, 2, 9], dtype=torch.int32)
-    found = rules._users(begun, popularity, history, 3)(delta, 40)
+    found = rules._users(begun, popularity, history, 3)(delta, 40, 0.0)
     draw = generator(rules.config.seed, "probes", 3)
     lengths = history[torch.randint(3, (40,), generator=draw)].long().clamp(max=6)
     assert set(lengths.tolist()) == {2, 6}  # as long as those that replied, a window at most
     items = made_up(popularity, lengths, draw)
     after = GlobalModel(begun.encoder + 0.1, begun.table.index_add(0, SLICE.long(), delta.rows))
-    torch.testing.assert_close(found, last_states(rules.config.model, after, items))
-    assert not torch.allclose(found, last_states(rules.config.model, begun, items))
-    assert not torch.allclose(found, rules._users(begun, popularity, history, 4)(delta, 40))
+    assert torch.equal(found.histories, items)
+    torch.testing.assert_close(found.states, last_states(rules.config.model, after, items))
+    assert not torch.allclose(found.states, last_states(rules.config.model, begun, items))
+    assert not torch.allclose(
+        found.states, rules._users(begun, popularity, history, 4)(delta, 40, 0.0).states
+    )
+    fond = rules._users(begun, popularity, history, 3)(delta, 40, 9.0)
+    assert not torch.equal(fond.histories, items)
 
 
 def test_rows_outside_the_slice_and_the_padding_stay() -> None:

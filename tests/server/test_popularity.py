@@ -10,7 +10,7 @@ import torch
 
 from common.data import load, split
 from common.updates import DeviceUpdates
-from server.popularity import PRIOR, estimate, observe
+from server.popularity import PRIOR, PULLED, TRAINED, estimate, marks, observe
 from server.state import no_counts
 from tests.server.federation import LOG, Watch, config, run
 
@@ -27,6 +27,11 @@ def updates(rows: torch.Tensor, items: list[int], touched: torch.Tensor | None =
     )
 
 
+def counted(size: int, found: DeviceUpdates) -> tuple[torch.Tensor, torch.Tensor]:
+    """Counts over ``size`` items after one round."""
+    return observe(no_counts(size), no_counts(size), found.items, marks(found))
+
+
 def cohort(scale: float = 1.0) -> torch.Tensor:
     """Ten devices, 20 rows: rows 0 to 15 of every device have norm 1, the others a hundredth."""
     rows = torch.zeros(10, 20, 2)
@@ -36,23 +41,21 @@ def cohort(scale: float = 1.0) -> torch.Tensor:
 
 
 def test_strong_rows_count_as_pulls() -> None:
-    pulls, seen = observe(no_counts(30), no_counts(30), updates(cohort(), list(range(5, 25))))
+    pulls, seen = counted(30, updates(cohort(), list(range(5, 25))))
     assert pulls.tolist() == [0.0] * 4 + [10.0] * 16 + [0.0] * 10
     assert seen.tolist() == [0.0] * 4 + [10.0] * 20 + [0.0] * 6
 
 
 def test_the_size_of_updates_does_not_matter() -> None:
-    counts = [
-        observe(no_counts(30), no_counts(30), updates(cohort(s), list(range(5, 25)))) for s in (1.0, 1e-6)
-    ]
+    counts = [counted(30, updates(cohort(s), list(range(5, 25)))) for s in (1.0, 1e-6)]
     assert torch.equal(counts[0][0], counts[1][0])
 
 
 def test_one_device_counts_once_however_large() -> None:
     rows = cohort()
-    honest, _ = observe(no_counts(20), no_counts(20), updates(rows, list(range(1, 21))))
+    honest, _ = counted(20, updates(rows, list(range(1, 21))))
     rows[0, 18] = 1e6
-    attacked, seen = observe(no_counts(20), no_counts(20), updates(rows, list(range(1, 21))))
+    attacked, seen = counted(20, updates(rows, list(range(1, 21))))
     gained = attacked - honest
     assert gained[18] == 1
     assert gained.abs().sum() == 1
@@ -62,21 +65,31 @@ def test_one_device_counts_once_however_large() -> None:
 def test_a_minority_cannot_silence_the_others() -> None:
     rows = cohort()
     rows[:4] = 1e6  # four of ten raise the bar
-    attacked, _ = observe(no_counts(20), no_counts(20), updates(rows, list(range(1, 21))))
+    attacked, _ = counted(20, updates(rows, list(range(1, 21))))
     assert bool((attacked[:16] == 10).all())
 
 
 def test_untouched_rows_are_not_seen() -> None:
     touched = torch.ones(10, 20, dtype=torch.bool)
     touched[:5, 3] = False
-    _, seen = observe(no_counts(20), no_counts(20), updates(cohort(), list(range(1, 21)), touched))
+    _, seen = counted(20, updates(cohort(), list(range(1, 21)), touched))
     assert seen[3] == 5
     assert seen[4] == 10
 
 
+def test_marks_tell_pulled_trained_and_absent() -> None:
+    touched = torch.ones(10, 20, dtype=torch.bool)
+    touched[2, [3, 17]] = False
+    found = marks(updates(cohort(), list(range(1, 21)), touched))
+    assert found.dtype == torch.int8
+    assert found[0].tolist() == [PULLED] * 16 + [TRAINED] * 4
+    assert found[2, [2, 3, 16, 17]].tolist() == [PULLED, 0, TRAINED, 0]
+
+
 def test_counts_are_new_tensors() -> None:
     pulls, seen = no_counts(20), no_counts(20)
-    observe(pulls, seen, updates(cohort(), list(range(1, 21))))
+    found = updates(cohort(), list(range(1, 21)))
+    observe(pulls, seen, found.items, marks(found))
     assert float(pulls.sum() + seen.sum()) == 0
 
 

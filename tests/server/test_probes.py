@@ -66,6 +66,26 @@ def test_more_items_than_there_are_is_the_whole_catalogue() -> None:
     assert (items[1] > 0).sum() == 2
 
 
+def test_with_a_taste_a_history_keeps_to_what_goes_together() -> None:
+    table = torch.cat([torch.zeros(1, 2), torch.eye(2).repeat_interleave(10, 0)])  # two kinds of items
+    popularity = torch.ones(20, dtype=torch.float64)
+    lengths = torch.full((4000,), 6)
+    shares = {}
+    for taste in (0.0, 1.0, 20.0):
+        kind = (made_up(popularity, lengths, gen(), table, taste) > 10).double().mean(1)
+        assert float(kind.mean()) == pytest.approx(0.5, abs=0.03)  # neither kind gains
+        shares[taste] = float(((kind == 0) | (kind == 1)).double().mean())
+    assert shares[0.0] < 0.03 < shares[1.0] < 0.9 < shares[20.0] == 1.0
+
+
+def test_taste_is_measured_from_the_mean_row() -> None:
+    table = torch.cat([torch.zeros(1, 2), torch.eye(2).repeat_interleave(10, 0)])
+    lengths = torch.full((50,), 6)
+    popularity = torch.rand(20, dtype=torch.float64, generator=gen())
+    drawn = [made_up(popularity, lengths, gen(), table + shift, 4.0) for shift in (0.0, 100.0)]
+    assert torch.equal(*drawn)
+
+
 @pytest.mark.parametrize("name", ["sasrec", "gru4rec"])
 def test_a_state_is_the_one_that_a_device_recommends_from(name: str) -> None:
     config = ModelConfig(name=name, dim=8, max_len=6, dropout=0.5)

@@ -8,6 +8,8 @@ from common.settings import component
 from common.tasks import GlobalModel
 from server.constraints import Evidence, build_constraints
 from server.optimizers import ParameterUpdate
+from server.panel import Seen
+from server.probes import MadeUp
 
 N, D, K = 200, 4, 20
 
@@ -27,7 +29,18 @@ def step(seed: int = 1, scale: float = 0.1) -> ParameterUpdate:
 def evidence(popularity: torch.Tensor | None = None, seed: int = 2) -> Evidence:
     """Item i is held by i devices, unless said; users around (1, 0, …)."""
     held = torch.arange(N, dtype=torch.float64) if popularity is None else popularity
-    return Evidence(held, lambda after, count: states(count, seed))
+    return Evidence(held, lambda after, count, taste: users(states(count, seed)), nothing_seen())
+
+
+def users(states: torch.Tensor) -> MadeUp:
+    """Users with these states who have seen nothing."""
+    return MadeUp(torch.zeros(len(states), 1, dtype=torch.int64), states)
+
+
+def nothing_seen() -> Seen:
+    """A round that no device took part in."""
+    empty = torch.zeros(0, dtype=torch.int32)
+    return Seen(1, [], empty, torch.zeros(0, 0, dtype=torch.int8))
 
 
 def states(count: int, seed: int = 2) -> torch.Tensor:

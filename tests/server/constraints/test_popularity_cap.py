@@ -13,14 +13,15 @@ from common.settings import component
 from common.tasks import GlobalModel
 from server.constraints import Evidence, build_constraints
 from server.optimizers import ParameterUpdate
-from tests.server.constraints.helpers import D, N, apply, evidence, model, step
+from server.probes import MadeUp
+from tests.server.constraints.helpers import D, N, apply, evidence, model, step, users
 
 
 def by_hand(
     at: GlobalModel, delta: ParameterUpdate, given: Evidence, margin: float, pull: float
 ) -> np.ndarray:
     """Permitted rows with top .98 and 32 probes."""
-    user = given.users(delta, 32).double().numpy().mean(0)
+    user = given.users(delta, 32, 0.0).states.double().numpy().mean(0)
     user /= np.linalg.norm(user)
     table = at.table.double().numpy().copy()
     items = [int(i) for i in delta.items]
@@ -58,7 +59,7 @@ def liked(strength: float) -> tuple[GlobalModel, ParameterUpdate, Evidence]:
     rows = torch.zeros(N, D)
     rows[0, 0] = strength
     delta = ParameterUpdate({}, rows, torch.arange(1, N + 1, dtype=torch.int32))
-    given = replace(evidence(), users=lambda after, count: torch.eye(D)[0].expand(count, D))
+    given = replace(evidence(), users=lambda after, count, taste: users(torch.eye(D)[0].expand(count, D)))
     return at, delta, given
 
 
@@ -97,7 +98,8 @@ def test_moves_across_the_direction_are_free() -> None:
 
 def test_users_without_a_common_direction_set_no_cap() -> None:
     at, delta, given = liked(100.0)
-    torn = replace(given, users=lambda after, count: torch.cat([torch.eye(D), -torch.eye(D)]))
+    both = torch.cat([torch.eye(D), -torch.eye(D)])
+    torn = replace(given, users=lambda after, count, taste: users(both))
     after, figures = apply_on(at, delta, torn)
     assert torch.equal(after.rows, delta.rows)
     assert figures == {"popularity_cap.clipped": 0.0}
@@ -108,12 +110,12 @@ def test_it_asks_for_the_users_after_the_step() -> None:
     at.table[1] = 0.0
     seen = []
 
-    def users(after: ParameterUpdate, count: int) -> torch.Tensor:
-        seen.append((after, count))
-        return torch.eye(D)[1].expand(count, D)
+    def asked(after: ParameterUpdate, count: int, taste: float) -> MadeUp:
+        seen.append((after, count, taste))
+        return users(torch.eye(D)[1].expand(count, D))
 
-    after, _ = apply_on(at, delta, replace(given, users=users))
-    assert [(one is delta, count) for one, count in seen] == [(True, 256)]
+    after, _ = apply_on(at, delta, replace(given, users=asked))
+    assert [(one is delta, *rest) for one, *rest in seen] == [(True, 256, 0.0)]
     assert torch.equal(after.rows[0], delta.rows[0])  # it goes along axis 0, the users look along axis 1
 
 

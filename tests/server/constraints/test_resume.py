@@ -23,7 +23,7 @@ def test_an_interruption_leaves_no_trace(tmp_path: Path, rule: str) -> None:
         run(settings, tmp_path / "parts", listeners=[Watch(in_round(3))])
     state = load_file(tmp_path / "parts" / "state" / FILE)
     kept = {name.split("/")[2] for name in state if name.startswith("constraints/")}
-    assert kept == {"way", "peak", "mean", "mass"}
+    assert kept == {"way", "peak", "mean", "mass", "identity", "history", "seen"}
     run(settings, tmp_path / "parts", resume=True)
     equal_runs(tmp_path / "whole", tmp_path / "parts")
     figures = lines(tmp_path / "whole", "metrics")[0]
@@ -34,7 +34,7 @@ def test_looking_on_changes_nothing(tmp_path: Path) -> None:
     """Limits so wide that nothing is clipped give the model of a run without constraints."""
     wide = (
         "strategy.constraints=[{name: row_trust, factor: 1e6}, {name: variance_floor, least: 0.0}, "
-        "{name: popularity_cap, top: 1.0, margin: 0.999}]"
+        "{name: popularity_cap, top: 1.0, margin: 0.999}, {name: exposure_cap, slack: 1e6}]"
     )
     run(config(), tmp_path / "plain")
     run(config(wide), tmp_path / "watched")

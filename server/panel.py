@@ -1,0 +1,49 @@
+"""Who holds what, by device: a count that pulling a row again and again does not raise.
+
+The estimate of server/popularity.py counts pulls a round. A device with a long history shows an item in
+some of its windows only, an attacker pulls its target whenever it is asked; here each device counts once,
+for all the rounds it took part in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from server.aggregators.base import State
+from server.aggregators.memory import recalled, remembered, signed
+from server.popularity import PULLED
+
+MEMORY = 1 << 24
+"""Bytes that the marks may take, one a device and item: devices seen longest ago are forgotten."""
+
+PRIOR = 5.0
+"""Devices without the item that every item starts with."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one round showed: marks int8 [n, K] of the devices ``identity`` [n] on ``items`` [K]."""
+
+    round: int
+    identity: Sequence[tuple[int, int]]
+    items: Tensor
+    marks: Tensor
+
+
+def met(panel: State, seen: Seen, num_items: int) -> State:
+    """The panel after a round: the strongest mark of each device on each item so far, int8 [M, N]."""
+    identity = signed(seen.identity)  # [n, 2]
+    known = recalled(panel, identity, num_items).to(torch.int8)  # [n, N]
+    index = seen.items.long() - 1
+    known[:, index] = torch.maximum(known[:, index], seen.marks)
+    return remembered(panel, identity, known, seen.round, max(1, MEMORY // num_items))
+
+
+def holders(panel: State) -> Tensor:
+    """The share of the devices that ever trained row i which ever pulled it: float64 [N] in [0, 1)."""
+    marks = panel["history"]  # [M, N]
+    return (marks == PULLED).sum(0).double() / ((marks > 0).sum(0) + PRIOR)

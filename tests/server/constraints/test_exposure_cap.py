@@ -1,0 +1,172 @@
+"""The cap on how many users an item is recommended to, against plain loops."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from common.errors import ConfigError
+from common.settings import component
+from common.tasks import GlobalModel
+from server.constraints import Evidence, build_constraints
+from server.optimizers import ParameterUpdate, State
+from server.panel import Seen
+from server.popularity import PULLED, TRAINED
+from server.probes import MadeUp
+from tests.server.constraints.helpers import D, N, apply, evidence, model, step, users
+
+P, TOP = 64, 10
+
+
+def population(seed: int = 0) -> MadeUp:
+    """Users with a common direction, each of whom has seen five items."""
+    g = torch.Generator().manual_seed(seed)
+    seen = torch.stack([torch.randperm(N, generator=g)[:5] + 1 for _ in range(P)])
+    return MadeUp(seen, 0.5 * torch.randn(P, D, generator=g) + 2 * torch.eye(D)[0])
+
+
+def held(counts: dict[int, int]) -> Seen:
+    """One round of 40 devices on all rows; so many of them pulled the item."""
+    marks = torch.full((40, N), TRAINED, dtype=torch.int8)
+    for item, count in counts.items():
+        marks[:count, item - 1] = PULLED
+    return Seen(1, [(1, k) for k in range(40)], torch.arange(1, N + 1, dtype=torch.int32), marks)
+
+
+def given(seen: Seen, who: MadeUp | None = None) -> Evidence:
+    made = who or population()
+    return replace(evidence(), users=lambda after, count, taste: made, seen=seen)
+
+
+def exposures(table: torch.Tensor, who: MadeUp) -> np.ndarray:
+    """Share of users who get each item among their first TOP unseen ones: [N]."""
+    gets = np.zeros(N)
+    for history, state in zip(who.histories.tolist(), who.states.double().numpy(), strict=True):
+        scores = table[1:].double().numpy() @ state
+        for item in history:
+            if item:
+                scores[item - 1] = -np.inf
+        gets[np.argsort(-scores, kind="stable")[:TOP]] += 1
+    return gets / len(who.states)
+
+
+def limits(table: torch.Tensor, who: MadeUp, seen: Seen, slack: float, floor: float) -> np.ndarray:
+    """max(floor, slack · Q_r(x)) from counts of holders: [N]."""
+    counts = (seen.marks == PULLED).sum(0).numpy()
+    rank = np.array([(counts <= own).mean() for own in counts])
+    found: np.ndarray = np.maximum(floor, slack * np.quantile(exposures(table, who), rank))
+    return found
+
+
+def pushed(item: int, strength: float) -> tuple[GlobalModel, ParameterUpdate]:
+    """A step that raises one item along the users' common direction; all rows are in the slice."""
+    rows = torch.zeros(N, D)
+    rows[item - 1, 0] = strength
+    return model(), ParameterUpdate({}, rows, torch.arange(1, N + 1, dtype=torch.int32))
+
+
+def capped(
+    at: GlobalModel, delta: ParameterUpdate, found: Evidence, **params: object
+) -> tuple[ParameterUpdate, dict[str, float]]:
+    chain = build_constraints([component("exposure_cap", probes=P, **params)])
+    after, _, figures = chain(at, delta, chain.init(at), found)
+    return after, figures
+
+
+@pytest.mark.parametrize("slack", [1.0, 2.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_over_and_by_how_much_agrees_with_loops(seed: int, slack: float) -> None:
+    at, delta, who = model(seed), step(seed, 1.0), population(seed)
+    g = torch.Generator().manual_seed(seed)
+    seen = held({item: int(torch.randint(0, 30, (1,), generator=g)) for item in range(1, N + 1)})
+    after, figures = capped(at, delta, given(seen, who), slack=slack)
+    table = at.table.index_add(0, delta.items.long(), delta.rows)
+    share, limit = exposures(table, who), limits(table, who, seen, slack, 0.01)
+    items = delta.items.long() - 1
+    over = torch.from_numpy(share > limit)[items]
+    assert figures["exposure_cap.clipped"] == pytest.approx(float(over.double().mean()))
+    assert 0 < float(over.double().mean()) < 1
+    assert torch.equal((after.rows != delta.rows).any(dim=1), over)
+    for place in over.nonzero().flatten().tolist():  # one at a time, as each was measured beside the others
+        alone = table.clone()  # a touch further, as the last user who goes is left at a tie
+        alone[items[place] + 1] += 1.001 * (after.rows[place] - delta.rows[place])
+        item = int(items[place])
+        allowed = int(limit[item] * P)  # whole users
+        assert exposures(alone, who)[item] * P <= allowed
+        less = table.clone()  # and no further than needed
+        less[items[place] + 1] += 0.999 * (after.rows[place] - delta.rows[place])
+        assert exposures(less, who)[item] * P >= min(allowed, share[item] * P)
+
+
+def test_a_cold_item_pushed_up_for_everyone_reaches_the_floor_only() -> None:
+    at, delta = pushed(3, 100.0)
+    seen = held(dict.fromkeys(range(10, N + 1), 20))
+    assert exposures(at.table + torch.cat([torch.zeros(1, D), delta.rows]), population())[2] > 0.9
+    after, _ = capped(at, delta, given(seen), floor=0.05)
+    table = at.table + torch.cat([torch.zeros(1, D), after.rows])
+    assert exposures(table, population())[2] <= 0.05 + 1 / P  # two others come down too, and make room
+
+
+def test_the_same_push_passes_for_the_item_that_most_devices_hold() -> None:
+    at, delta = pushed(3, 100.0)
+    after, _ = capped(at, delta, given(held({3: 40})))
+    assert torch.equal(after.rows[2], delta.rows[2])
+
+
+def test_an_item_outside_the_slice_stays() -> None:
+    at, delta = pushed(3, 0.0)
+    at.table[3, 0] = 100.0
+    seen = held(dict.fromkeys(range(10, N + 1), 20))
+    others = ParameterUpdate({}, delta.rows[3:], delta.items[3:])
+    after, _ = capped(at, others, given(seen))
+    assert len(after.rows) == N - 3
+    inside, _ = capped(at, delta, given(seen))
+    assert inside.rows[2, 0] < -1  # though nobody moved it
+
+
+def test_while_nobody_is_known_to_hold_anything_only_the_most_shown_are_bounded() -> None:
+    at, delta = pushed(3, 100.0)
+    after, figures = capped(at, delta, given(held({})), slack=1.0)
+    assert torch.equal(after.rows, delta.rows)
+    assert figures["exposure_cap.clipped"] == 0.0
+
+
+def test_holders_of_earlier_rounds_count() -> None:
+    at, delta = pushed(3, 100.0)
+    chain = build_constraints([component("exposure_cap", probes=P)])
+    state: State = chain.init(at)
+    _, state, _ = chain(at, delta, state, given(held({3: 40})))
+    later = Seen(2, [(1, 40)], torch.tensor([3], dtype=torch.int32), torch.tensor([[TRAINED]]).to(torch.int8))
+    after, _, _ = chain(at, delta, state, given(later))
+    assert torch.equal(after.rows[2], delta.rows[2])
+
+
+def test_it_asks_for_users_with_a_taste_after_the_step() -> None:
+    at, delta = pushed(3, 1.0)
+    asked = []
+
+    def made(after: ParameterUpdate, count: int, taste: float) -> MadeUp:
+        asked.append((after is delta, count, taste))
+        return population()
+
+    capped(at, delta, replace(given(held({})), users=made), taste=3.0)
+    assert asked == [(True, P, 3.0)]
+
+
+def test_a_list_with_room_for_all_sets_no_cap() -> None:
+    at, delta = pushed(3, 100.0)
+    seen = held(dict.fromkeys(range(10, N + 1), 20))
+    everyone = given(seen, users(population().states))
+    after, _ = capped(at, delta, everyone, top=N)
+    assert torch.equal(after.rows, delta.rows)
+
+
+@pytest.mark.parametrize(
+    "params", [{"floor": -0.1}, {"floor": 1.0}, {"slack": 0.0}, {"top": 0}, {"taste": -1.0}, {"probes": 0}]
+)
+def test_invalid_parameters_are_refused(params: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="exposure_cap"):
+        apply("exposure_cap", step(), **params)

@@ -1,0 +1,71 @@
+"""Who holds what, by device."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from server import panel as panel_room
+from server.aggregators.base import State
+from server.panel import PRIOR, Seen, holders, met
+from server.popularity import PULLED, TRAINED
+
+N = 6
+
+
+def seen(round_: int, devices: list[int], items: list[int], marks: list[list[int]], node: int = 1) -> Seen:
+    return Seen(
+        round_,
+        [(node, device) for device in devices],
+        torch.tensor(items, dtype=torch.int32),
+        torch.tensor(marks, dtype=torch.int8),
+    )
+
+
+def after(*rounds: Seen) -> State:
+    state: State = {}
+    for one in rounds:
+        state = met(state, one, N)
+    return state
+
+
+def test_a_device_counts_once_however_often_it_pulls() -> None:
+    once = after(seen(1, [0, 1], [2, 4], [[PULLED, TRAINED], [TRAINED, TRAINED]]))
+    again = after(*(seen(r, [0, 1], [2, 4], [[PULLED, TRAINED], [TRAINED, TRAINED]]) for r in range(1, 9)))
+    expected = torch.tensor([0, 1 / (2 + PRIOR), 0, 0, 0, 0], dtype=torch.float64)
+    assert torch.equal(holders(once), expected)
+    assert torch.equal(holders(again), expected)
+
+
+def test_a_pull_is_remembered_through_rounds_without_one() -> None:
+    state = after(
+        seen(1, [7], [1, 2], [[PULLED, TRAINED]]),
+        seen(2, [7], [1, 3], [[TRAINED, PULLED]]),
+        seen(3, [8], [1], [[TRAINED]]),
+    )
+    assert holders(state).tolist() == [1 / (2 + PRIOR), 0, 1 / (1 + PRIOR), 0, 0, 0]
+
+
+def test_rows_that_a_device_never_trained_do_not_count() -> None:
+    state = after(seen(1, [0, 1], [5], [[PULLED], [0]]))
+    assert holders(state)[4] == 1 / (1 + PRIOR)
+
+
+def test_the_same_number_on_another_node_is_another_device() -> None:
+    state = after(seen(1, [0], [1], [[PULLED]]), seen(2, [0], [1], [[PULLED]], node=2**64 - 1))
+    assert holders(state)[0] == 2 / (2 + PRIOR)
+
+
+def test_nothing_given_is_changed() -> None:
+    first = after(seen(1, [0], [1], [[TRAINED]]))
+    kept = {name: value.clone() for name, value in first.items()}
+    met(first, seen(2, [0], [1], [[PULLED]]), N)
+    assert all(torch.equal(first[name], kept[name]) for name in kept)
+
+
+def test_the_marks_take_a_byte_each_within_their_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(panel_room, "MEMORY", 3 * N)
+    state = after(*(seen(r, [r], [1], [[PULLED if r == 1 else TRAINED]]) for r in range(1, 6)))
+    assert state["history"].dtype == torch.int8
+    assert state["identity"].tolist() == [[1, 3], [1, 4], [1, 5]]
+    assert holders(state)[0] == 0  # device 1, who pulled, was seen longest ago
