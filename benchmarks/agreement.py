@@ -29,7 +29,8 @@ from tests.server.aggregators.sparse import classic_round, like_beauty
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "agreement.md"
 N, F = 16, 3
-ROWS = [*AGGREGATORS, "nnm + mean"]
+MIXED = {"nnm + mean": ("mean", ["nnm"], {}), "arc + mean": ("mean", ["arc"], {})}
+ROWS = [*AGGREGATORS, *MIXED]
 GIVEN = {"fldetector", "union", "signguard"}
 """Rules whose own clustering says who takes part; the oracle does the rest."""
 
@@ -40,8 +41,9 @@ largest difference between a rule and its slow float64 version in `tests/` (code
 value of the result; on dense updates of 22 values, on {{wide}} values in float32 blocks, and on the union
 slice of a classic round as sparse as Amazon Beauty ({{union}} rows, {{thin:.0%}} of them held by at most two
 devices). *byzfl* and *Flower*: the same over their result on the dense updates,
-with their convention set here too. A star: who takes part is the rule's own clustering, and the
-oracle does the rest.
+with their convention set here too (`tests/server/aggregators/test_peers.py` on more rounds). Left out: byzfl's
+CAF and bucketing, which draw at random, and Flower's Bulyan, which scores once where the paper scores anew. A
+star: who takes part is the rule's own clustering, and the oracle does the rest.
 
 | rule | oracle, dense | oracle, large | oracle, sparse | byzfl | Flower |
 |---|---|---|---|---|---|
@@ -59,7 +61,7 @@ def sparse_round(data: str) -> DeviceUpdates:
 
 def beside(name: str, updates: DeviceUpdates, peers: dict[str, dict[str, Tensor]], tau: float) -> list[str]:
     """Differences to the peers that have the rule."""
-    rule, pre, params = OURS.get(name, (name, [], {}))
+    rule, pre, params = (OURS | MIXED).get(name, (name, [], {}))
     if name == "centred_clipping":
         params = {"tau": tau}
     cells = []

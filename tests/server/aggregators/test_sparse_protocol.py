@@ -8,9 +8,9 @@ import torch
 
 from common.updates import DeviceUpdates
 from server.aggregators import AGGREGATORS
-from tests.server.aggregators.helpers import apply
+from tests.server.aggregators.helpers import apply, flat
 from tests.server.aggregators.oracles_registry import ORACLES, PARAMETERS, difference
-from tests.server.aggregators.oracles_values import COORDINATE, check
+from tests.server.aggregators.oracles_values import COORDINATE, bulyan_stage, check, picked
 from tests.server.aggregators.sparse import classic_round, like_beauty
 
 F = 3
@@ -82,4 +82,8 @@ def test_bulyan_counts_the_picked_holders_of_a_row(updates: DeviceUpdates) -> No
     assert torch.equal(by_all.encoder, by_holders.encoder)
     frozen = [float((r.rows == 0).all(dim=1).float().mean()) for r in (by_all, by_holders)]
     assert frozen[0] > 0.97 > frozen[1]
-    assert np.isfinite(by_holders.rows.numpy()).all()
+    chosen = picked(flat(updates).numpy(), F)
+    assert updates.touched is not None
+    for k in range(updates.rows.shape[1]):
+        votes = updates.rows[[i for i in chosen if updates.touched[i, k]], k].double().numpy()
+        check(by_holders.rows[k], bulyan_stage(votes, F) if len(votes) else np.zeros(votes.shape[1]))
