@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from attacks import build_attack
 from attacks.choices import choices
+from attacks.hidden import last_states
 from client.batch import Batch, make_batch
 from common.models import build_model, layout_of
 from common.tasks import TrainTask
@@ -99,6 +101,28 @@ def test_fed_attack_chooses_the_furthest_item_for_each_hidden_state(
             assert scores[chosen] == pytest.approx(min(scores.values()), abs=1e-5)
             different.add(chosen)
     assert len(different) > 1
+
+
+def test_the_closest_item_is_the_negative_that_fed_attack_pushes_furthest() -> None:
+    """The paper's hard negative needs no choice of its own: the softmax weighs negatives by their closeness."""
+    task = samples.task(samples.model_config(dropout=0.0), negatives="full", local_steps=1)
+    seen = replace(view(task, ()), cohort=replace(samples.cohort(task, (2,)), wanted=()))
+    attack = build_attack("fed_attack", {})
+    batch = make_batch(seen.cohort.windows, samples.MAX_LEN)
+    (read,), (label,) = (row[row > 0].tolist() for row in (batch.inputs, attack.relabel(batch, seen).targets))
+    pushed = seen.cohort.train(lambda batch, devices: attack.relabel(batch, seen)).rows[0].norm(dim=1)  # [N]
+    scores = (
+        task.model.table[1:]
+        @ last_states(
+            replace(seen, cohort=replace(seen.cohort, sequences=[np.array([read], dtype=np.int32)]))
+        )[0]
+    )
+    assert label == int(scores.argmin()) + 1
+    others = [
+        i for i in range(samples.ITEMS) if i + 1 not in (read, label)
+    ]  # the input's row has its own part
+    order = sorted(others, key=lambda i: -float(scores[i]))
+    assert sorted(others, key=lambda i: -float(pushed[i])) == order
 
 
 def test_fed_attack_is_the_same_in_every_bucket_length() -> None:

@@ -102,7 +102,9 @@ def test_too_few_devices_for_a_rule_skip_the_round(tmp_path: Path) -> None:
     admitted = int(watch.rounds[0].figures["admitted"])
     assert 0 < admitted < 9
     (line,) = [line for line in lines(tmp_path, "metrics") if "skipped" in line]
-    assert line["why"] == f"krum against 3 byzantine devices needs at least 9 updates, this round has {admitted}"
+    assert (
+        line["why"] == f"krum against 3 byzantine devices needs at least 9 updates, this round has {admitted}"
+    )
     taken = [a for a in lines(tmp_path, "audit") if a["verdict"] == "admitted"]
     assert len(taken) == admitted
     assert not any("weight" in a for a in taken)
