@@ -41,9 +41,9 @@ largest difference between a rule and its slow float64 version in `tests/` (code
 value of the result; on dense updates of 22 values, on {{wide}} values in float32 blocks, and on the union
 slice of a classic round as sparse as Amazon Beauty ({{union}} rows, {{thin:.0%}} of them held by at most two
 devices). *byzfl* and *Flower*: the same over their result on the dense updates,
-with their convention set here too (`tests/server/aggregators/test_peers.py` on more rounds). Left out: byzfl's
-CAF and bucketing, which draw at random, and Flower's Bulyan, which scores once where the paper scores anew. A
-star: who takes part is the rule's own clustering, and the oracle does the rest.
+with their convention set here too (`tests/server/aggregators/test_peers.py` on more rounds). Left out:
+byzfl's CAF and bucketing, which draw at random, and Flower's Bulyan, which scores once where the paper
+scores anew. A star: who takes part is the rule's own clustering, and the oracle does the rest.
 
 | rule | oracle, dense | oracle, large | oracle, sparse | byzfl | Flower |
 |---|---|---|---|---|---|

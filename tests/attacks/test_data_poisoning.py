@@ -104,25 +104,20 @@ def test_fed_attack_chooses_the_furthest_item_for_each_hidden_state(
 
 
 def test_the_closest_item_is_the_negative_that_fed_attack_pushes_furthest() -> None:
-    """The paper's hard negative needs no choice of its own: the softmax weighs negatives by their closeness."""
+    """The paper's hard negative needs no choice of its own: the softmax weighs all by their closeness."""
     task = samples.task(samples.model_config(dropout=0.0), negatives="full", local_steps=1)
-    seen = replace(view(task, ()), cohort=replace(samples.cohort(task, (2,)), wanted=()))
-    attack = build_attack("fed_attack", {})
-    batch = make_batch(seen.cohort.windows, samples.MAX_LEN)
-    (read,), (label,) = (row[row > 0].tolist() for row in (batch.inputs, attack.relabel(batch, seen).targets))
-    pushed = seen.cohort.train(lambda batch, devices: attack.relabel(batch, seen)).rows[0].norm(dim=1)  # [N]
-    scores = (
-        task.model.table[1:]
-        @ last_states(
-            replace(seen, cohort=replace(seen.cohort, sequences=[np.array([read], dtype=np.int32)]))
-        )[0]
-    )
-    assert label == int(scores.argmin()) + 1
-    others = [
-        i for i in range(samples.ITEMS) if i + 1 not in (read, label)
-    ]  # the input's row has its own part
-    order = sorted(others, key=lambda i: -float(scores[i]))
-    assert sorted(others, key=lambda i: -float(pushed[i])) == order
+    attack, own = build_attack("fed_attack", {}), samples.cohort(task, (2,))
+    seen = replace(view(task, ()), cohort=own)
+    read = int(own.sequences[0][0])
+    (label,) = attack.relabel(make_batch(own.windows, samples.MAX_LEN), seen).targets.unique()[1:].tolist()
+    update = own.train(lambda batch, devices: attack.relabel(batch, seen))
+    pushed = update.rows[0].norm(dim=1).tolist()  # [N]
+    before = replace(seen, cohort=replace(own, sequences=[np.array([read], dtype=np.int32)]))
+    scores = (task.model.table[1:] @ last_states(before)[0]).tolist()  # [N]
+    assert scores[label - 1] == min(scores)
+    others = [i for i in range(samples.ITEMS) if i + 1 not in (read, label)]  # an input's row moves anyway
+    closest_first = sorted(others, key=scores.__getitem__, reverse=True)
+    assert sorted(others, key=pushed.__getitem__, reverse=True) == closest_first
 
 
 def test_fed_attack_is_the_same_in_every_bucket_length() -> None:

@@ -27,7 +27,7 @@ ROBUST = [
     ("sieve", {}),
 ]
 FRAGILE = ("mean", "rlr", "fldetector", "foolsgold", "hics", "mixed_rfa")
-"""Rules whose breakdown point is 0 by their own docstring: one far attacker, seen once, moves them anywhere."""
+"""Rules whose breakdown point is 0 by their own docstring: one far attacker moves them anywhere."""
 ELSEWHERE = {
     "trimmed_mean": "test_value_rules.py",
     "meamed": "test_value_rules.py",
