@@ -37,6 +37,7 @@ def byzfl_rules(flat: Tensor, f: int, tau: float) -> dict[str, Prepare]:
         "multi_krum": lambda: rules.MultiKrum(f=f)(flat),
         "geometric_median": lambda: rules.GeometricMedian(nu=1e-6, T=20)(flat),
         "nnm + mean": lambda: rules.Average()(mix.NNM(f=f)(flat)),
+        "arc + mean": lambda: rules.Average()(mix.ARC(f=f)(flat.clone())),  # it clips in place
         "centred_clipping": lambda: rules.CenteredClipping(L=5, tau=tau)(flat),
         "mda": lambda: rules.MDA(f=f)(flat),
         "meamed": lambda: rules.Meamed(f=f)(flat),

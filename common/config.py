@@ -96,6 +96,13 @@ class StrategyConfig(Section):
     wait_nodes: Positive = 1
     wait_s: Annotated[float, Field(ge=0)] = 60.0
 
+    @field_validator("byzantine")
+    @classmethod
+    def _share_or_number(cls, byzantine: float) -> float:
+        if byzantine >= 1 and byzantine % 1:
+            raise ValueError("expected a share below 1 or a whole number of devices")
+        return byzantine
+
 
 class ClientConfig(Section):
     """What honest devices add to their loss and take from their update."""

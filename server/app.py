@@ -111,8 +111,9 @@ def protocol(config: RunConfig) -> str:
     if t.negatives == "slice":
         correction = "" if t.slice_correction else ", no log q"
         slice_text = f"slice {t.slice_size} (popularity^{t.slice_power:g}{correction})"
+    sees = "; attackers see all honest updates" if config.attack.knowledge == "full" else ""
     return (
         "full ranking, leave-one-out, seen items filtered; "
         f"{t.rounds} rounds x {t.devices_per_round} devices, {slice_text}, "
-        f"{t.local_steps} local step(s), {t.loss} loss, {s.optimizer.name} {s.lr:g}"
+        f"{t.local_steps} local step(s), {t.loss} loss, {s.optimizer.name} {s.lr:g}{sees}"
     )

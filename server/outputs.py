@@ -94,7 +94,8 @@ class RunFolder:
         for name in TOTALS:
             self.totals[name] += report.figures.get(name, 0.0)
         self._append("audit.jsonl", report.audit)
-        line = {"round": report.round, "skipped": report.skipped, **report.figures}
+        why = {"why": report.why} if report.skipped else {}
+        line = {"round": report.round, "skipped": report.skipped, **why, **report.figures}
         self._append("metrics.jsonl", [line])
         self._scalars("round", report.figures, report.round)
 

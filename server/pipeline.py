@@ -164,6 +164,10 @@ def check_bound(rule: Aggregator, config: RunConfig) -> None:
     """Raise ConfigError before the run when even a full round is too small for the rule."""
     devices = config.train.devices_per_round
     f = bound(config, devices)
+    if config.strategy.byzantine >= 1 and f >= devices:  # also where the rule does not ask for f
+        raise ConfigError(
+            f"strategy.byzantine = {f} of train.devices_per_round = {devices}: at most {devices - 1}"
+        )
     try:
         least = rule.least(f)
     except RunError as error:

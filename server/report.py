@@ -11,12 +11,19 @@ from server.state import ServerState
 
 @dataclass(frozen=True)
 class RoundReport:
-    """Figures of one round and, where a device took part, a line about it for the audit."""
+    """Figures of one round and, where a device took part, a line about it for the audit.
+
+    why: the reason for which the round was skipped; empty for one that moved the model.
+    """
 
     round: int
     figures: dict[str, float]
     audit: Sequence[dict[str, Any]] = field(default_factory=tuple)
-    skipped: bool = False
+    why: str = ""
+
+    @property
+    def skipped(self) -> bool:
+        return bool(self.why)
 
 
 @dataclass(frozen=True)

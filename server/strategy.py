@@ -78,25 +78,31 @@ class RobustStrategy(Strategy):
         asked = sum(map(len, self._drawing.asked.values()))
         admitted = self._admit(self._drawing, list(replies))
         seconds = time.perf_counter() - clock
-        enough = admitted.updates is not None and len(admitted.updates) >= self.config.strategy.min_replies
+        found, least = len(admitted.identity), self.config.strategy.min_replies
+        why = "" if found >= least else f"{found} updates, and strategy.min_replies is {least}"
         weights = None
-        figures = {"admitted": float(len(admitted.identity)), "asked": float(asked)}
-        if enough:
+        figures = {"admitted": float(found), "asked": float(asked)}
+        if not why:
             try:
                 step = self.pipeline.step(self.state, admitted, server_round)
                 self.state, weights = step.state, step.weights
                 figures |= step.figures
             except RunError as error:  # too few devices for the rule: this round is lost, not the run
-                told = event("skipped", round_=server_round)
-                log(WARNING, "round %d is skipped: %s", server_round, error, extra=told)
-                enough = False
-        if not enough:
+                why = str(error)
+        if why:
+            log(
+                WARNING,
+                "round %d is skipped: %s",
+                server_round,
+                why,
+                extra=event("skipped", round_=server_round),
+            )
             self.state = self.pipeline.skip(self.state, server_round)
         figures["seconds_admission"] = seconds
         cuts = [entry.to_json() for entry in self.roster.cuts(server_round)]
         lines = [*cuts, *audit_lines(admitted, weights)]
-        self._report = RoundReport(server_round, figures, lines, skipped=not enough)
-        return (to_record(self.state.model) if enough else None), MetricRecord(dict(figures))
+        self._report = RoundReport(server_round, figures, lines, why)
+        return (None if why else to_record(self.state.model)), MetricRecord(dict(figures))
 
     def _admit(self, drawing: Drawing, replies: Sequence[Message]) -> Admitted:
         answers, silent = sort_replies(replies, drawing.asked | drawing.roots)

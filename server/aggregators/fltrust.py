@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+
 from common.updates import DeviceUpdates
 from server.aggregators.base import Aggregate, Aggregator, Round, State, enough, weighted_sum
 from server.aggregators.gram import products_with, whole_norms
 
 TINY = 1e-150
+NOWHERE = 1e-30
+"""An update this much shorter than g_0 points nowhere: made as long, it would leave float32."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class FlTrust(Aggregator):
         length = (encoder.double().square().sum() + rows.double().square().sum()).sqrt()
         sizes = whole_norms(updates)  # [n]
         cosine = products_with(updates, encoder, rows) / (sizes * length).clamp_min(TINY)  # [n]
-        trust = cosine.clamp_min(0)
+        trust = torch.where(sizes > NOWHERE * length, cosine.clamp_min(0), 0.0)
         shares = trust / trust.sum().clamp_min(TINY)
         result = weighted_sum(updates, (shares * length / sizes.clamp_min(TINY)).float())
         figures = {

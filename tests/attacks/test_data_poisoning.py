@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from attacks import build_attack
 from attacks.choices import choices
+from attacks.hidden import last_states
 from client.batch import Batch, make_batch
 from common.models import build_model, layout_of
 from common.tasks import TrainTask
@@ -99,6 +101,23 @@ def test_fed_attack_chooses_the_furthest_item_for_each_hidden_state(
             assert scores[chosen] == pytest.approx(min(scores.values()), abs=1e-5)
             different.add(chosen)
     assert len(different) > 1
+
+
+def test_the_closest_item_is_the_negative_that_fed_attack_pushes_furthest() -> None:
+    """The paper's hard negative needs no choice of its own: the softmax weighs all by their closeness."""
+    task = samples.task(samples.model_config(dropout=0.0), negatives="full", local_steps=1)
+    attack, own = build_attack("fed_attack", {}), samples.cohort(task, (2,))
+    seen = replace(view(task, ()), cohort=own)
+    read = int(own.sequences[0][0])
+    (label,) = attack.relabel(make_batch(own.windows, samples.MAX_LEN), seen).targets.unique()[1:].tolist()
+    update = own.train(lambda batch, devices: attack.relabel(batch, seen))
+    pushed = update.rows[0].norm(dim=1).tolist()  # [N]
+    before = replace(seen, cohort=replace(own, sequences=[np.array([read], dtype=np.int32)]))
+    scores = (task.model.table[1:] @ last_states(before)[0]).tolist()  # [N]
+    assert scores[label - 1] == min(scores)
+    others = [i for i in range(samples.ITEMS) if i + 1 not in (read, label)]  # an input's row moves anyway
+    closest_first = sorted(others, key=scores.__getitem__, reverse=True)
+    assert sorted(others, key=pushed.__getitem__, reverse=True) == closest_first
 
 
 def test_fed_attack_is_the_same_in_every_bucket_length() -> None:

@@ -1,8 +1,4 @@
-"""Small real federations under the plain mean: which promotion attacks bring their target to the users.
-
-Not here: A-ra, A-hum and PSMU, which do not with an inner product for a score. ``test_promotion.py`` shows
-why: their made-up users cancel out, or are the target's row reversed.
-"""
+"""Small real federations under the plain mean: which promotion attacks bring their target to the users."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from attacks import ATTACKS
 from common.settings import load
 from experiments.emulation import emulate
 from tests.attacks.test_runs import BASE, refused
@@ -34,6 +31,13 @@ WORKING = (
     "adaptive",
     "parity",
 )
+LITTLE = {
+    "a_ra": "users drawn at random share no direction: their pushes cancel over devices and rounds",
+    "a_hum": "behind an inner product the hardest user is the target's row reversed: it shrinks",
+    "psmu": "users who like random items share no direction either",
+}
+"""Attack -> why its target rises little with an inner product for a score; test_promotion.py shows each."""
+
 Run = Callable[..., dict[str, Any]]
 
 
@@ -58,6 +62,19 @@ def test_the_target_reaches_the_users(run: Run, name: str) -> None:
     assert clean["er@10"] < 0.05
     assert attacked["er@10"] > clean["er@10"] + 0.15
     assert not refused(attacked["out"])
+
+
+def test_every_promotion_is_measured() -> None:
+    elsewhere = {"label_to_target", "explicit_boost"}  # test_runs.py
+    targeted = {name for name, rule in ATTACKS.items() if rule.goal == "targeted"}
+    assert targeted == {*WORKING, *LITTLE, *elsewhere}
+
+
+@pytest.mark.parametrize("name", sorted(LITTLE))
+def test_the_target_reaches_few(run: Run, name: str) -> None:
+    attacked = run(name)
+    assert attacked["er@10"] < run("control")["er@10"] + 0.15  # less than any of the others
+    assert not refused(attacked["out"])  # it is the mean that forgets it, not the gate that stops it
 
 
 @pytest.mark.parametrize("part", ["explicit", "implicit"])

@@ -21,11 +21,14 @@ from common.errors import ConfigError
 from common.tasks import TrainTask
 from common.updates import DeviceUpdates
 from common.wire import UpdateSpec
+from experiments.compare.row import row
 from experiments.deployed import plan
 from experiments.embedded import Embedded
 from experiments.emulation import emulate
+from experiments.tables import summary_table
 from server.local_grid import LocalGrid
 from tests.client import samples
+from tests.server.federation import LOG as FEDERATION
 from tests.server.federation import config, lines
 from tests.server.test_app import start
 
@@ -136,7 +139,18 @@ def test_a_run_with_full_knowledge_says_so(tmp_path: Path, name: str, negatives:
     )
     summary = emulate(settings, tmp_path)
     assert summary["knowledge"] == "full"
+    told = "attackers see all honest updates"
+    assert told in summary["protocol"]
+    assert told in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert told in str(summary_table(summary).caption)
+    assert told in row(tmp_path, settings, load("synthetic", FEDERATION))["protocol"]
     assert {line["reason"] for line in lines(tmp_path, "audit") if line["verdict"] == "refused"} <= {"idle"}
+
+
+def test_a_run_without_it_does_not(tmp_path: Path) -> None:
+    summary = emulate(config("attack={name: ipm, share: 0.4}", "train.rounds=1", "eval.every=0"), tmp_path)
+    assert summary["knowledge"] == "own"
+    assert "attackers" not in summary["protocol"]
 
 
 def test_a_clean_run_beside_it_is_not_refused(tmp_path: Path) -> None:

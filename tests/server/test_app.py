@@ -56,7 +56,7 @@ def test_unknown_settings_of_the_run_config_are_refused(tmp_path: Path) -> None:
 
 
 def progress(round_: int, skipped: bool = False) -> RoundReport:
-    return RoundReport(round_, {"asked": 8.0, "admitted": 5.0}, skipped=skipped)
+    return RoundReport(round_, {"asked": 8.0, "admitted": 5.0}, why="too few" if skipped else "")
 
 
 def test_progress_is_told_ten_times_and_when_a_round_is_lost(caplog: pytest.LogCaptureFixture) -> None:

@@ -61,7 +61,7 @@ def value(found: RunMetrics, name: str, **labels: str) -> float | None:
 
 def test_a_round_is_counted(counted: RunMetrics) -> None:
     counted.on_round(REPORT, STATE)
-    counted.on_round(RoundReport(8, {"seconds": 3.0}, skipped=True), STATE)
+    counted.on_round(RoundReport(8, {"seconds": 3.0}, why="too few"), STATE)
     assert value(counted, "round") == 8
     assert value(counted, "rounds_planned") == 4
     assert value(counted, "rounds_total", outcome="stepped") == 1

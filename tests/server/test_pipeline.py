@@ -9,10 +9,11 @@ import torch
 
 from common.errors import ConfigError, RunError, UnknownName
 from common.seeding import generator
+from common.settings import component
 from common.tasks import GlobalModel
 from common.updates import DeviceUpdates
 from server.admission import Admitted
-from server.aggregators import Aggregate, Round, State
+from server.aggregators import AGGREGATORS, Aggregate, Round, State, build_aggregator
 from server.aggregators.mean import Mean
 from server.optimizers import ParameterUpdate
 from server.pipeline import Pipeline
@@ -163,6 +164,16 @@ def test_a_round_that_can_never_be_large_enough_is_refused_before_the_run() -> N
             "strategy.pre=[{name: bucketing, size: 0}]",
             "strategy.byzantine=1",
         )
+
+
+@pytest.mark.parametrize("rule", sorted(AGGREGATORS))
+def test_the_bound_of_every_rule_is_told_before_the_run(rule: str) -> None:
+    """One device fewer than its bound is refused, the bound itself is not."""
+    named = (f"strategy.aggregator={rule}", "strategy.byzantine=3", "strategy.trusted_nodes=[9]")
+    least = max(4, build_aggregator(component(rule)).least(3))
+    assert pipeline(*named, f"train.devices_per_round={least}").byzantine(least) == 3
+    with pytest.raises(ConfigError, match=f"at least {least} devices|devices_per_round = 3: at most 2"):
+        pipeline(*named, f"train.devices_per_round={least - 1}")
 
 
 def test_unknown_parameters_are_told_with_the_valid_ones() -> None:

@@ -66,6 +66,7 @@ def test_a_round_without_a_good_reply_is_skipped(tmp_path: Path) -> None:
     assert refusals(tmp_path) == {(2, "failed")}
     (line,) = [line for line in lines(tmp_path, "metrics") if line["round"] == 2 and "split" not in line]
     assert line["skipped"] is True
+    assert line["why"] == "0 updates, and strategy.min_replies is 1"
     assert line["admitted"] == 0
 
 
@@ -98,7 +99,15 @@ def test_too_few_devices_for_a_rule_skip_the_round(tmp_path: Path) -> None:
     )
     run(settings, tmp_path, grid=Deaf(lost, 2), listeners=[watch])
     assert [r.skipped for r in watch.rounds] == [True]
-    assert 0 < watch.rounds[0].figures["admitted"] < 9
+    admitted = int(watch.rounds[0].figures["admitted"])
+    assert 0 < admitted < 9
+    (line,) = [line for line in lines(tmp_path, "metrics") if "skipped" in line]
+    assert (
+        line["why"] == f"krum against 3 byzantine devices needs at least 9 updates, this round has {admitted}"
+    )
+    taken = [a for a in lines(tmp_path, "audit") if a["verdict"] == "admitted"]
+    assert len(taken) == admitted
+    assert not any("weight" in a for a in taken)
     assert torch.equal(model(tmp_path)["item_table"], RobustStrategy(settings, ITEMS).state.model.table)
 
 

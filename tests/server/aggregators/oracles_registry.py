@@ -91,14 +91,38 @@ ORACLES: dict[str, Whole] = {
     **{name: plain(oracle) for name, oracle in oracles_values.COORDINATE.items()},
 }
 
+HELD = (*oracles_values.COORDINATE, "bulyan")
+"""Rules that take an electorate."""
+
+
+def held(name: str, updates: DeviceUpdates, f: int) -> Values:
+    """The rule with ``electorate: touched``, row by row: its holders vote, and a row of nobody stays."""
+    assert updates.touched is not None
+    encoder, rows = updates.encoder.double().numpy(), updates.rows.double().numpy()
+    voters, stage = updates.touched.numpy(), oracles_values.bulyan_stage
+    if name == "bulyan":
+        chosen = oracles_values.picked(flat(updates).numpy(), f)
+        encoder, rows, voters = encoder[chosen], rows[chosen], voters[chosen]
+    else:
+        stage = oracles_values.COORDINATE[name]
+    settled = [
+        stage(rows[voters[:, k], k], f) if voters[:, k].any() else np.zeros(rows.shape[2])
+        for k in range(rows.shape[1])
+    ]
+    return np.concatenate([stage(encoder, f), *settled])
+
+
 PARAMETERS: dict[str, dict[str, object]] = {
     "foolsgold": {"width": 1 << 20},  # so wide that the sketch is exact
     "geometric_median": {"max_iterations": 1000, "tolerance": 1e-9},
 }
 
 
-def difference(name: str, updates: DeviceUpdates, f: int, result: Aggregate) -> float:
+def difference(
+    name: str, updates: DeviceUpdates, f: int, result: Aggregate, electorate: str = "all"
+) -> float:
     """The largest difference to the oracle, over its largest value."""
     ours = np.concatenate([result.encoder.double().numpy(), result.rows.double().numpy().ravel()])
-    expected = ORACLES[name](updates, f, result)
+    touched = electorate == "touched"
+    expected = held(name, updates, f) if touched else ORACLES[name](updates, f, result)
     return float(np.abs(ours - expected).max() / max(float(np.abs(expected).max()), 1e-300))

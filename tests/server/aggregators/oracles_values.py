@@ -73,9 +73,13 @@ def picked(u: Values, f: int) -> list[int]:
     return chosen
 
 
+def bulyan_stage(chosen: Values, f: int) -> Values:
+    """Bulyan's second stage on the votes of those picked; of few votes one is kept."""
+    return by_column(lambda x: around(x, middle(x), max(1, len(x) - 2 * f)), chosen)
+
+
 def bulyan(u: Values, f: int) -> Values:
-    chosen = u[picked(u, f)]
-    return by_column(lambda x: around(x, middle(x), len(x) - 2 * f), chosen)
+    return bulyan_stage(u[picked(u, f)], f)
 
 
 def few(m: int, f: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from server.aggregators import AGGREGATORS
 from tests.server.aggregators.helpers import apply, attacked, flat, flat_of
 
 ROBUST = [
@@ -19,7 +20,22 @@ ROBUST = [
     ("caf", {}),
     ("dnc", {}),
     ("centred_clipping", {}),
+    ("norm_clip", {}),
+    ("flame", {}),
+    ("signguard", {}),
+    ("lasa", {}),
+    ("sieve", {}),
 ]
+FRAGILE = ("mean", "rlr", "fldetector", "foolsgold", "hics", "mixed_rfa")
+"""Rules whose breakdown point is 0 by their own docstring: one far attacker moves them anywhere."""
+ELSEWHERE = {
+    "trimmed_mean": "test_value_rules.py",
+    "meamed": "test_value_rules.py",
+    "phocas": "test_value_rules.py",
+    "bulyan": "test_value_rules.py",
+    "fltrust": "test_fltrust.py: what bounds it is the root",
+    "union": "test_union.py: what it looks at is how far rows lie apart",
+}
 HONEST = 12
 
 
@@ -51,9 +67,15 @@ def test_a_majority_takes_over(name: str, params: dict[str, object]) -> None:
     assert moved > 1e3
 
 
-def test_one_attacker_owns_the_mean() -> None:
-    moved, radius = displacement("mean", 1, 1e6, {})
+@pytest.mark.parametrize("name", FRAGILE)
+def test_one_attacker_owns_a_rule_without_a_bound(name: str) -> None:
+    moved, radius = displacement(name, 1, 1e6, {})
     assert moved > 1000 * radius
+    assert "reakdown point 0" in (AGGREGATORS[name].__doc__ or "")
+
+
+def test_every_rule_is_tried_beyond_its_bound() -> None:
+    assert {name for name, _ in ROBUST} | {*FRAGILE, *ELSEWHERE} == set(AGGREGATORS)
 
 
 @pytest.mark.parametrize("distance", [1e2, 1e6, 1e12])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
@@ -12,7 +13,8 @@ from common.errors import ConfigError, UnknownName
 from common.settings import component
 from common.updates import DeviceUpdates
 from server.aggregators import AGGREGATORS, build_aggregator
-from tests.server.aggregators.helpers import P, apply, flat, flat_of, from_flat, make, served
+from server.gate import faults
+from tests.server.aggregators.helpers import P, apply, classic, flat, flat_of, from_flat, make, served
 
 RULES = sorted(AGGREGATORS)
 BY_VALUE = ("trimmed_mean", "meamed", "phocas", "bulyan")
@@ -108,6 +110,31 @@ def test_equal_updates_give_that_update(name: str) -> None:
 def test_zero_updates_give_zero(name: str) -> None:
     updates = from_flat(torch.zeros(N, flat(make(1)).shape[1]), make(N))
     assert flat_of(apply(name, updates, 2)).abs().max() == 0
+
+
+@every_rule
+@pytest.mark.parametrize("size", [1e-40, 1e-30, 2e18])
+@pytest.mark.parametrize("devices", [[4], [4, 5], list(range(N))])
+@pytest.mark.parametrize("protocol", ["slice", "device"])
+def test_all_that_admission_lets_through_stays_finite(
+    name: str, size: float, devices: list[int], protocol: str
+) -> None:
+    """NaN, Inf and norms beyond float32 die there; what is left may be very large or next to nothing."""
+    updates = make(N) if protocol == "slice" else classic(N, 3)
+    scale = torch.ones(N)
+    scale[devices] = size
+    updates = replace(
+        updates, encoder=updates.encoder * scale[:, None], rows=updates.rows * scale[:, None, None]
+    )
+    assert not faults(updates)
+    rule = build_aggregator(component(name))
+    state = rule.init()
+    for number in range(1, 4):  # some rules remember
+        result, state = rule(updates, state, replace(served(updates, 2), number=number))
+        assert flat_of(result).isfinite().all()
+        assert result.weights is None or bool(result.weights.isfinite().all())
+        assert all(math.isfinite(figure) for figure in result.figures.values())
+        assert all(value.isfinite().all() for value in state.values() if value.is_floating_point())
 
 
 @every_rule

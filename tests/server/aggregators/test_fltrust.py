@@ -60,6 +60,20 @@ def test_those_who_point_away_count_for_nothing_and_length_buys_nothing() -> Non
     torch.testing.assert_close(flat_of(trusting(from_flat(values, make(8)), root)), flat_of(result))
 
 
+@pytest.mark.parametrize("size", [1e-44, 1e-40, 1e-33])
+def test_an_update_of_next_to_no_length_is_not_made_infinite(size: float) -> None:
+    """A device could end the run with it: ‖g_0‖/‖u_i‖ is beyond float32 where u_i itself is not."""
+    root = make(1, 77, offset=1.0)
+    values = flat(make(8, offset=1.0)).float()
+    values[3] = size * flat(root)[0].sign()
+    result = trusting(from_flat(values, make(8)), root)
+    assert result.weights is not None
+    assert float(result.weights[3]) == 0
+    others = torch.tensor([0, 1, 2, 4, 5, 6, 7])
+    expected = trusting(from_flat(values[others], make(7)), root)
+    torch.testing.assert_close(flat_of(result), flat_of(expected))
+
+
 def test_a_majority_within_the_half_space_steers_it() -> None:
     """What the rule cannot see: many who keep a small part of the root's direction beside their own."""
     g = torch.zeros(1, 22)
