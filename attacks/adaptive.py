@@ -17,11 +17,12 @@ from attacks.label_to_target import LabelToTarget
 from attacks.pushing import TINY
 from attacks.recipe import TOLERANCE, Bounds, clipped, estimate
 from attacks.shilling import confined, trained_targets
+from attacks.unseen import beside, made_up_mean
 from client.batch import Batch
 from common.seeding import generator
 from common.updates import DeviceUpdates
 
-MODES = ("row", "encoder", "last_position", "spread")
+MODES = ("row", "encoder", "last_position", "spread", "unseen")
 TEACHERS = 16
 """How many own devices are trained as label poisoners for an encoder to mix in."""
 
@@ -42,12 +43,13 @@ class Adaptive(Attack):
                          what the sieve still takes for the alikeness of people
           last_position  honest training, but the target is the last interaction of the window
           spread         row, by a device in one of ``turns`` rounds, by turns; in the others it is honest
+          unseen         row, but h̄ without its part along the users that the server makes up
 
     Ours, against docs/method.md. An honest training, a forward pass, O(n²·K·d) for the cosines, and with
     ``encoder`` the training of at most 16 devices more.
     """
 
-    mode: Literal["row", "encoder", "last_position", "spread"] = "row"
+    mode: Literal["row", "encoder", "last_position", "spread", "unseen"] = "row"
     mix: float = 0.5
     careful: bool = True
     decoys: int = 4
@@ -84,9 +86,10 @@ class Adaptive(Attack):
         users = last_states(view)  # [n, d]
         encoder, rows = updates.encoder.clone(), updates.rows.clone()
         some = updates.take(chosen)
-        rows[chosen] = self.pushed(
-            some, slots, users[chosen], F.normalize(users.mean(0), dim=0), bounds, view
-        )
+        mean = users.mean(0)
+        if self.mode == "unseen":
+            mean = beside(mean, made_up_mean(view))
+        rows[chosen] = self.pushed(some, slots, users[chosen], F.normalize(mean, dim=0), bounds, view)
         if self.mode == "encoder":
             encoder[chosen] = self.mixed(some.encoder, chosen, view)
         norms = encoder[chosen].norm(dim=1, keepdim=True)

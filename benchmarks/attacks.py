@@ -30,7 +30,7 @@ from server.slices import draw_slice
 ITEMS, SLICE = 1682, 512
 LIMIT = 3.0
 VARIANTS: dict[str, tuple[dict[str, object], ...]] = {
-    "adaptive": tuple({"mode": mode} for mode in ("row", "encoder", "last_position", "spread")),
+    "adaptive": tuple({"mode": mode} for mode in ("row", "encoder", "last_position", "spread", "unseen")),
     "dv_fsr": tuple({"part": part} for part in ("both", "explicit", "implicit")),
     "spattack": ({"mode": "l"}, {"mode": "o"}),
 }

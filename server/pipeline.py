@@ -12,6 +12,7 @@ from torch import Tensor
 from common.config import RunConfig
 from common.errors import ConfigError, RunError
 from common.models import Layout, initial
+from common.probes import MadeUp, last_states, made_up
 from common.seeding import generator
 from common.tasks import GlobalModel
 from server.admission import Admitted
@@ -21,7 +22,6 @@ from server.constraints import Chain, Evidence, Users, build_constraints
 from server.optimizers import Optimizer, ParameterUpdate, build_optimizer, schedule
 from server.panel import Seen
 from server.popularity import estimate, marks, observe
-from server.probes import MadeUp, last_states, made_up
 from server.state import ServerState, no_counts
 
 

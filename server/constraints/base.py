@@ -9,16 +9,16 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from common.probes import MadeUp
 from common.tasks import GlobalModel
 from server.optimizers import ParameterUpdate, State
 from server.panel import Seen
-from server.probes import MadeUp
 
 Outcome = tuple[ParameterUpdate, State, dict[str, float]]
 """The permitted change, the next state, and figures for the audit."""
 
 Users = Callable[[ParameterUpdate, int, float], MadeUp]
-"""P users that the server makes up, with a taste, under the model after a change (server/probes.py)."""
+"""P users that the server makes up, with a taste, under the model after a change (common/probes.py)."""
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from common.probes import MadeUp
 from common.tasks import GlobalModel
 from server.checks import count, positive, unit
 from server.constraints.base import Evidence, Outcome, share
 from server.constraints.popularity import ranks
 from server.optimizers import ParameterUpdate, State
 from server.panel import holders, met
-from server.probes import MadeUp
 
 TINY = 1e-6
 TIE = 1e-4
@@ -25,7 +25,7 @@ TIE = 1e-4
 class ExposureCap:
     """x_i ≤ max(floor, slack · Q_{r_i}(x)) on each row that is trained.
 
-    x_i is the share of ``probes`` made-up users (server/probes.py) who get item i among their ``top`` under
+    x_i is the share of ``probes`` made-up users (common/probes.py) who get item i among their ``top`` under
     the model after the step, what they have seen left out; Q_q(x) its quantile over the catalogue, and r_i
     the rank of i by the devices that ever pulled it (server/panel.py), equal ones share the highest. A row
     beyond it moves against the mean direction of the users who get it until only so many do. So an item may

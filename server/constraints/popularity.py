@@ -18,7 +18,7 @@ class PopularityCap:
     """e_i·û ≤ the quantile of e_j·û that fits the item's rank by popularity + margin, ``top`` at most.
 
     û is the mean direction of ``probes`` made-up users at the position that is recommended from, under the
-    model after the step (server/probes.py). Who promotes a cold item to everyone must raise e_i·û, whatever
+    model after the step (common/probes.py). Who promotes a cold item to everyone must raise e_i·û, whatever
     the way there: by the row, by the encoder, or by what follows the last position alone. Ranks are of the
     server's own estimate, equal ones share the highest. A row above its cap loses the share ``pull`` of its
     excess each time it is trained: who turns the encoder towards a row lifts it without touching it.

@@ -73,7 +73,7 @@ def test_the_last_state_is_that_after_the_whole_history() -> None:
         torch.testing.assert_close(row, hidden_states(batch, round_.seen.task)[0, -1], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("mode", ["row", "encoder"])
+@pytest.mark.parametrize("mode", ["row", "encoder", "unseen"])
 def test_it_stays_inside_every_bound_it_can_see(mode: str) -> None:
     round_ = attack_of(mode=mode)
     bounds = estimate(round_.honest)
@@ -95,7 +95,7 @@ def test_the_target_moves_towards_the_mean_user() -> None:
     assert float((towards - towards[0]).abs().max()) < 1e-3  # as far for each, each to another side
 
 
-@pytest.mark.parametrize("mode", ["row", "encoder"])
+@pytest.mark.parametrize("mode", ["row", "encoder", "unseen"])
 def test_the_true_sieve_weighs_it_like_an_honest_device(mode: str) -> None:
     """Eight attackers among twenty-four honest devices; the rule sees all, the attackers themselves alone."""
     task, everyone = fleet(32)
@@ -198,7 +198,7 @@ def test_last_position_trains_on_one_planted_interaction() -> None:
     assert torch.equal(round_.sent.rows, confined(honest).rows)
 
 
-@pytest.mark.parametrize("mode", ["row", "encoder", "spread"])
+@pytest.mark.parametrize("mode", ["row", "encoder", "spread", "unseen"])
 def test_with_own_rows_nothing_else_is_touched(mode: str) -> None:
     round_ = played("adaptive", samples.task(negatives="device", device_negatives=6), mode=mode)
     assert round_.sent.touched is not None
@@ -208,7 +208,7 @@ def test_with_own_rows_nothing_else_is_touched(mode: str) -> None:
 @pytest.mark.parametrize(
     ("params", "told"),
     [
-        ({"mode": "table"}, "row, encoder, last_position, spread"),
+        ({"mode": "table"}, "row, encoder, last_position, spread, unseen"),
         ({"mix": 1.5}, "mix must be a share"),
         ({"decoys": -1}, "decoys"),
         ({"turns": 0}, "turns"),

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from common.errors import ConfigError, RunError, UnknownName
+from common.probes import last_states, made_up
 from common.seeding import generator
 from common.settings import component
 from common.tasks import GlobalModel
@@ -17,7 +18,6 @@ from server.aggregators import AGGREGATORS, Aggregate, Round, State, build_aggre
 from server.aggregators.mean import Mean
 from server.optimizers import ParameterUpdate
 from server.pipeline import Pipeline
-from server.probes import last_states, made_up
 from tests.server.federation import ITEMS, config
 
 SLICE = torch.tensor([2, 5, 9, 30], dtype=torch.int32)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
+from common.probes import MadeUp
 from common.settings import component
 from common.tasks import GlobalModel
 from server.constraints import Evidence, build_constraints
 from server.optimizers import ParameterUpdate
 from server.panel import Seen
-from server.probes import MadeUp
 
 N, D, K = 200, 4, 20
 

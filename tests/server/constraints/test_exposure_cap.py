@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from common.errors import ConfigError
+from common.probes import MadeUp
 from common.settings import component
 from common.tasks import GlobalModel
 from server.constraints import Evidence, build_constraints
 from server.optimizers import ParameterUpdate, State
 from server.panel import Seen
 from server.popularity import PULLED, TRAINED
-from server.probes import MadeUp
 from tests.server.constraints.helpers import D, N, apply, evidence, model, step, users
 
 P, TOP = 64, 10

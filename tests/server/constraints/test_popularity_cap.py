@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from common.errors import ConfigError
+from common.probes import MadeUp
 from common.settings import component
 from common.tasks import GlobalModel
 from server.constraints import Evidence, build_constraints
 from server.optimizers import ParameterUpdate
-from server.probes import MadeUp
 from tests.server.constraints.helpers import D, N, apply, evidence, model, step, users
 
 

@@ -1,4 +1,4 @@
-"""Users that the server makes up, to see what the model would recommend: it holds no history of its own."""
+"""Users that are made up, to see what a model would recommend where no history is at hand."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ import torch
 from client.ranking import score
 from common.config import ModelConfig
 from common.models import build_model, initial
+from common.probes import last_states, made_up
 from common.tasks import GlobalModel
-from server.probes import last_states, made_up
 
 
 def gen(seed: int = 0) -> torch.Generator:
