@@ -110,7 +110,7 @@ def _told(users: Sequence[Planned]) -> str:
 def _rows(planned: Sequence[Planned], out: Path, errors: Mapping[str, str]) -> list[dict[str, Any]]:
     rows = []
     for one in planned:
-        head = {"cell": one.key, **one.labels}
+        head = {"cell": one.key, **one.labels, "rule": one.config.strategy.aggregator.name}
         found = read_row(out / "cells" / one.key)
         if found is not None:
             rows.append({**head, "status": "done", "error": None, **found})

@@ -22,7 +22,7 @@ def pivot(section: Section, metric: str, title: str, name: str) -> Table | None:
     rows: list[list[Value]] = [
         [section.called(c), *(section.estimate(s, c, metric) for s in section.strategies)] for c in conditions
     ]
-    return Table(name, f"{title}", section.title, columns, rows, f"{CI}.")
+    return Table(name, title, section.title, columns, rows, f"{CI}.")
 
 
 def quartile_table(section: Section) -> Table | None:

@@ -14,7 +14,7 @@ from experiments.report.interactive import Spec
 from experiments.report.naming import percent, slug
 from experiments.report.plots import Figure
 from experiments.report.reading import Grid
-from experiments.report.section import ER, Section
+from experiments.report.section import ER, RETAINED, Section
 from experiments.report.statistics import LEVEL
 from experiments.report.tables import Column, Table
 from experiments.report.tradeoff import tradeoff
@@ -45,13 +45,14 @@ def part(section: Section, curves: Curves) -> Part:
         rejections(section),
         cost(section),
     ]
+    quality = "NDCG@10 retained" if section.quality == RETAINED else "NDCG@10"
     tables = [
         contents.main_table(section),
         details.test_table(section),
         details.quartile_table(section),
         details.weight_table(section),
         details.cost_table(section),
-        details.pivot(section, section.quality, "NDCG@10 by attack", "ndcg-by-attack"),
+        details.pivot(section, section.quality, f"{quality} by attack", "ndcg-by-attack"),
         details.pivot(section, ER, "ER@10 by attack", "er-by-attack"),
         contents.runs_table(section),
     ]

@@ -57,8 +57,10 @@ def test_a_grid_that_grows_computes_only_what_is_new(tmp_path: Path) -> None:
     cell = next((out / "cells").glob("*/row.json")).parent
     assert not (cell / "model.safetensors").exists()
     console, told = screen()
-    compare(grid_file(tmp_path, strategies=["mean", "krum"]), out, console)
+    krum = {"aggregator": "krum", "label": "far"}
+    compare(grid_file(tmp_path, strategies=["mean", krum]), out, console)
     assert "4 cells, 2 of them already" in told.getvalue()
+    assert set(table(out).select("aggregator", "rule").rows()) == {("mean", "mean"), ("far", "krum")}
     assert table(out).height == 4
 
 

@@ -118,6 +118,18 @@ def test_tests_are_named_with_their_baseline(written: Written) -> None:
     assert f"against {best}, the best baseline" in main.note
 
 
+def test_shares_of_the_clean_run_are_not_called_ndcg(tmp_path: Path) -> None:
+    shape = Shape(attacks=("control", "psmu"), seeds=(0,))
+    write_grid_report(write(tmp_path / "shares", rows(shape)), images=False)
+    told = (tmp_path / "shares" / "tables" / "synthetic-sasrec" / "ndcg-by-attack.md").read_text()
+    assert told.startswith("### NDCG@10 retained by attack: ")
+    assert "1.000" in told
+    attacked = [one for one in rows(shape) if one["attack"] != "control"]
+    write_grid_report(write(tmp_path / "plain", attacked), images=False)
+    told = (tmp_path / "plain" / "tables" / "synthetic-sasrec" / "ndcg-by-attack.md").read_text()
+    assert told.startswith("### NDCG@10 by attack: ")
+
+
 def test_one_seed_has_no_interval_and_no_test(tmp_path: Path) -> None:
     found = write_grid_report(write(tmp_path, rows(Shape(seeds=(4,)))), images=False)
     text = bare(found.page.read_text())
