@@ -93,7 +93,8 @@ def test_killed_in_mid_grid_it_goes_on_to_the_same_table(tmp_path: Path) -> None
     )
     try:
         end = time.monotonic() + 120
-        while len(list((out / "cells").glob("*/row.json"))) < 2:
+        # the tables too are there while it runs
+        while len(list((out / "cells").glob("*/row.json"))) < 2 or not (out / "results.csv").exists():
             assert running.poll() is None
             assert time.monotonic() < end
             time.sleep(0.02)
