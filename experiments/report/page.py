@@ -11,7 +11,7 @@ from experiments.report.curves import Curves, learning
 from experiments.report.defence import cost, rejections, rows
 from experiments.report.heatmaps import exposure, retained
 from experiments.report.interactive import Spec
-from experiments.report.naming import percent, slug
+from experiments.report.naming import CLEAN, percent, slug
 from experiments.report.plots import Figure
 from experiments.report.reading import Grid
 from experiments.report.section import ER, RETAINED, Section
@@ -115,7 +115,23 @@ def _protocol(grid: Grid, parts: Sequence[Part]) -> str:
         f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))} ({interval}). "
         "A share of malicious devices is a share of all devices."
     )
-    return "<p class='protocol'>" + "<br>".join([*shown, facts]) + "</p>"
+    return "<p class='protocol'>" + "<br>".join([*shown, *_attackers(grid), facts]) + "</p>"
+
+
+def _attackers(grid: Grid) -> list[str]:
+    """Who is malicious, from which round on, and what is promoted: as far as the results say."""
+    cells = [cell for cell in grid.cells if cell.done and cell.label("attack") not in CLEAN]
+
+    def each(name: str) -> list[str]:
+        return list(dict.fromkeys(filter(None, (cell.label(name) for cell in cells))))
+
+    parts = {
+        "malicious": [percent(float(share)) for share in each("malicious_share")],
+        "from round": each("start_round"),
+        "targets": each("aim"),
+    }
+    told = [f"{name} {', '.join(map(escape, found))}" for name, found in parts.items() if found]
+    return [f"Attackers: {'; '.join(told)}."] if told else []
 
 
 def _part(one: Part, specs: dict[str, Mapping[str, Sequence[Spec]]]) -> str:

@@ -94,6 +94,9 @@ def test_the_tradeoff_joins_clean_accuracy_and_robustness(section: Section) -> N
     assert sieve.y == worst(section, "sieve")
     assert sieve.x == section.mean("sieve", section.cleans, NDCG)
     assert not next(p for p in scatter.points if p.name == "median").front
+    named = {p.name for p in scatter.points if p.named}
+    assert named == {"mean", "sieve"} | {p.name for p in scatter.points if p.front}
+    assert "median" not in named
     assert scatter.marks == {"popularity": 0.045, "markov": 0.077}
 
 
@@ -314,6 +317,9 @@ def test_specs_of_points_and_ranks() -> None:
         "markers+text"
     ]
     assert "error_y" not in points
+    assert points["text"] == ["a", "b"]
+    nameless = replace(SCATTER, points=[replace(p, named=False) for p in SCATTER.points])
+    assert spec(nameless)["data"][1]["text"] == ["", ""]
     assert [a["text"] for a in spec(SCATTER)["layout"]["annotations"]] == ["floor"]
     (dots,) = spec(DOTS)["data"]
     assert (dots["y"], dots["mode"]) == (["a"], "markers")
