@@ -323,6 +323,9 @@ def test_specs_of_points_and_ranks() -> None:
     assert [a["text"] for a in spec(SCATTER)["layout"]["annotations"]] == ["floor"]
     (dots,) = spec(DOTS)["data"]
     assert (dots["y"], dots["mode"]) == (["a"], "markers")
+    wide = replace(BARS, series=[Series("s", [Estimate(1, 3.0, 2)])])
+    (bar,) = spec(wide)["data"]
+    assert (bar["error_x"]["array"], bar["error_x"]["arrayminus"]) == ([3.0], [1.0])  # no time below 0
     first, second = spec(BARS)["data"]
     assert (first["orientation"], first["error_x"]["array"], second["x"]) == ("h", [0.2], [])
 
