@@ -300,6 +300,19 @@ def test_every_kind_is_drawn_as_png_and_svg(tmp_path: Path, plot: Plot) -> None:
     assert svg.read_bytes() == first
 
 
+@pytest.mark.parametrize("plot", [HEAT, PANELS, BARS])
+def test_a_title_is_not_cut_off(plot: Plot) -> None:
+    figure = draw(
+        plot, "NDCG@10 retained: amazon-beauty, sasrec (rounds=1000); under the three hardest attacks"
+    )
+    figure.draw_without_rendering()
+    (title,) = [text for text in figure.texts if text.get_text().startswith("NDCG@10")]
+    box, whole = title.get_window_extent(), figure.bbox
+    assert whole.x0 <= box.x0 < box.x1 <= whole.x1
+    assert box.y1 <= whole.y1
+    assert all(axes.get_tightbbox().y1 <= box.y0 for axes in figure.axes)
+
+
 def test_bands_stay_between_0_and_1_and_grey_lines_have_none() -> None:
     band, mean = spec(LINES)["data"]
     assert (band["x"], band["y"]) == ([1, 2, 2, 1], [0.51, 1.0, 0.4, 0.0])
