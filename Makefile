@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install run test test-fast test-deployment grpc-demo check audit benchmark wheels clean
+.PHONY: install extras run test test-fast test-deployment grpc-demo check audit benchmark wheels clean
 
 install: $(STAMP)
 
@@ -16,13 +16,16 @@ $(STAMP): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps byzfl==0.0.11  # its own wishes pull gigabytes
 	@touch $@
 
+extras: install  ## what the tests of optional parts need; without it they are skipped, and the summary says so
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[onnx,mlflow]"
+
 run: install  ## the plain mean against the sieve on ML-100K under attack
 	@$(BIN)/fedsieve demo
 
 test: test-fast test-deployment  ## everything
 
 test-fast: install check
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not deployment" -n auto --dist loadfile \
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not deployment" -n auto --dist loadfile -rs \
 		--cov --cov-report=term:skip-covered --cov-fail-under=90
 
 test-deployment: install  ## real SuperLink and nodes on 127.0.0.1, and containers where there is Docker

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from experiments.compare.grid import read_grid
 from experiments.compare.kept_floors import keep_floors
 from experiments.compare.keys import cell_key
 from experiments.compare.planning import Datasets, Planned, plan
+from experiments.compare.remaining import Remaining, Stretch
 from experiments.compare.results import read_row, write_results
 from experiments.compare.warmup import honest_part, is_ready
 from experiments.compare.work import CellWork, train_warm_up
@@ -26,9 +27,10 @@ from experiments.machine import available_mb, cores
 from experiments.pool import Pool
 from server.checkpoint import write_atomically
 
-REFRESH_S = 60.0
-"""Seconds between two writings of the tables while a grid runs."""
+REFRESH_S = 10.0
+"""Seconds between two writings of the tables while a grid runs; what is killed has tables to report on."""
 
+ENDED = ("done", "failed")
 MARGIN = 0.8
 """Share of the free memory that a grid uses unless told otherwise."""
 
@@ -59,13 +61,16 @@ def compare(path: Path, out: Path, console: Console, workers: int = 0, memory_gb
     telling = [n for n in planned[0].labels if len({str(p.labels[n]) for p in planned}) > 1]
     jobs = [Job(p.key, p.title(telling), p.config, out / "cells" / p.key) for p in missing]
     errors: dict[str, str] = {}
-    written = time.monotonic()
+    shared, warm_ups = _warm_ups(missing, out)
+    remaining = Remaining(_stretches(jobs, shared, warm_ups))
+    written = 0.0
     try:
-        with Display(console, len(planned), len(planned) - len(missing)) as display:
-            shared = _warm_ups(missing, out, pool, display)
+        with Display(console, len(planned), len(planned) - len(missing), remaining) as display:
+            for event in pool.run(warm_ups, train_warm_up):
+                (display.running if event.kind in ("started", "round") else display.warmed)(event)
             for event in pool.run(jobs, CellWork(shared, grid.keep == "results")):
                 _tell(event, display, errors)
-                if time.monotonic() - written > REFRESH_S:  # a report can be made while the grid runs
+                if event.kind in ENDED and time.monotonic() - written > REFRESH_S:
                     write_results(out, _rows(planned, out, errors))
                     written = time.monotonic()
     finally:
@@ -82,8 +87,8 @@ def _tell(event: Event, display: Display, errors: dict[str, str]) -> None:
     display.ended(event, read_row(event.job.folder) if event.kind == "done" else None)
 
 
-def _warm_ups(missing: Sequence[Planned], out: Path, pool: Pool, display: Display) -> dict[str, Path]:
-    """Train the honest rounds that two or more missing cells share; folder by the cell's key."""
+def _warm_ups(missing: Sequence[Planned], out: Path) -> tuple[dict[str, Path], list[Job]]:
+    """Honest rounds that two or more missing cells share: their folder by the cell's key, those to train."""
     users: dict[str, list[Planned]] = {}
     configs: dict[str, RunConfig] = {}
     for one in missing:
@@ -97,9 +102,19 @@ def _warm_ups(missing: Sequence[Planned], out: Path, pool: Pool, display: Displa
         for key, folder in shared.items()
         if not is_ready(folder)
     ]
-    for event in pool.run(jobs, train_warm_up):
-        (display.running if event.kind in ("started", "round") else display.warmed)(event)
-    return {one.key: folder for key, folder in shared.items() for one in users[key]}
+    return {one.key: folder for key, folder in shared.items() for one in users[key]}, jobs
+
+
+def _stretches(cells: Sequence[Job], shared: Container[str], warm_ups: Sequence[Job]) -> dict[str, Stretch]:
+    """The rounds that every job does by itself."""
+    found = {}
+    for job in cells:
+        first = job.config.attack.start_round if job.key in shared else 1
+        found[job.key] = Stretch(first, job.config.train.rounds, job.config.train.devices_per_round)
+    for job in warm_ups:
+        last = job.config.checkpoint_every  # there it stops
+        found[job.key] = Stretch(1, last, job.config.train.devices_per_round)
+    return found
 
 
 def _told(users: Sequence[Planned]) -> str:
@@ -110,7 +125,7 @@ def _told(users: Sequence[Planned]) -> str:
 def _rows(planned: Sequence[Planned], out: Path, errors: Mapping[str, str]) -> list[dict[str, Any]]:
     rows = []
     for one in planned:
-        head = {"cell": one.key, **one.labels}
+        head = {"cell": one.key, **one.labels, "rule": one.config.strategy.aggregator.name}
         found = read_row(out / "cells" / one.key)
         if found is not None:
             rows.append({**head, "status": "done", "error": None, **found})

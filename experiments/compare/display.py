@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from experiments.compare.remaining import Remaining
 from experiments.jobs import Event
 
 LATEST = 12
@@ -21,10 +22,10 @@ LATEST = 12
 class Display:
     """A live table on a terminal; elsewhere a line for every cell that ends."""
 
-    def __init__(self, console: Console, total: int, finished: int) -> None:
-        self.console, self.total, self.finished = console, total, finished
+    def __init__(self, console: Console, total: int, finished: int, remaining: Remaining) -> None:
+        self.console, self.total, self.finished, self.remaining = console, total, finished, remaining
         self.failed = 0
-        self._first, self._began = finished, time.monotonic()
+        self._began = time.monotonic()
         self._running: dict[str, tuple[str, int, int, str]] = {}
         self._latest: deque[tuple[str, str]] = deque(maxlen=LATEST)
         self._live = Live(console=console, refresh_per_second=4, get_renderable=self._picture)
@@ -43,12 +44,14 @@ class Display:
     def running(self, event: Event) -> None:
         """A job has begun, or has got so far."""
         job = event.job
+        self.remaining.heard(event)
         old = self._running.get(job.key, ("", 0, 0, ""))
         text = event.text or old[3]
         self._running[job.key] = (job.title, event.round or old[1], job.config.train.rounds, text)
 
     def ended(self, event: Event, row: Mapping[str, Any] | None) -> None:
         """A cell has ended: ``row`` are its results, None if it failed."""
+        self.remaining.heard(event)
         self._running.pop(event.job.key, None)
         self.finished += 1
         self.failed += row is None
@@ -60,17 +63,16 @@ class Display:
 
     def warmed(self, event: Event) -> None:
         """A shared warm-up has ended."""
+        self.remaining.heard(event)
         self._running.pop(event.job.key, None)
         if not self.console.is_terminal:
             told = "ready" if event.kind == "done" else f"failed: {event.text}"
-            self.console.print(f"{event.job.title}: {told}", soft_wrap=True, markup=False, highlight=False)
+            line = f"{event.job.title}: {told}{self._left()}"
+            self.console.print(line, soft_wrap=True, markup=False, highlight=False)
 
     def _left(self) -> str:
-        done = self.finished - self._first
-        if not done or self.finished == self.total:
-            return ""
-        seconds = (time.monotonic() - self._began) / done * (self.total - self.finished)
-        return f"; about {span(seconds)} left"
+        seconds = self.remaining.seconds(time.monotonic() - self._began)
+        return f"; about {span(seconds)} left" if seconds else ""
 
     def _picture(self) -> Group:
         bad = f", {self.failed} failed" if self.failed else ""

@@ -49,6 +49,8 @@ def continue_from(folder: Path, honest: RunConfig, config: RunConfig, out: Path)
     out.mkdir(parents=True, exist_ok=True)
     for name in LINES:
         shutil.copyfile(folder / name, out / name)
+    if (folder / "events").is_dir():
+        shutil.copytree(folder / "events", out / "events", dirs_exist_ok=True)
     text = yaml.safe_dump(to_tree(config), sort_keys=False)
     write_atomically(out / "config.yaml", text.encode())
     memory = extra.pop("memory")

@@ -9,7 +9,12 @@ from experiments.report.statistics import LEVEL
 from experiments.report.tables import Column, Table, Value
 from experiments.report.tradeoff import worst
 
-CI = f"± is the {percent(LEVEL)} confidence interval (t) over seeds"
+
+def interval(section: Section) -> str:
+    """What stands behind ±, for the note of a table."""
+    if len(section.seeds) < 2:
+        return "One seed, so no interval."
+    return f"± is the {percent(LEVEL)} confidence interval (t) over seeds."
 
 
 def main_table(section: Section) -> Table:
@@ -45,7 +50,7 @@ def main_table(section: Section) -> Table:
         every = (*section.cleans, *section.attacks)
         row += [p, _cells(section, s), section.mean(s, every, "seconds")]
         rows.append(row)
-    note = f"{CI}. Mean and worst are over the attacks."
+    note = f"{interval(section)} Mean and worst are over the attacks."
     if any(one.p is not None for one in tests.values()):
         note += f" p: paired t test of NDCG@10 against {baseline}, the best baseline, corrected after Holm."
     return Table("main", "Strategies", section.title, columns, rows, note, _floors(section, len(columns)))
@@ -87,4 +92,4 @@ def runs_table(section: Section) -> Table:
         for s in section.strategies
         if (s, c) in section.runs
     ]
-    return Table("runs", "All results", section.title, [*heads, *used.values()], rows, f"{CI}.")
+    return Table("runs", "All results", section.title, [*heads, *used.values()], rows, interval(section))

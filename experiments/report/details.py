@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from experiments.report.comparisons import Comparison, by_condition
-from experiments.report.contents import CI
+from experiments.report.contents import interval
 from experiments.report.section import ER, Section
 from experiments.report.statistics import Estimate
 from experiments.report.tables import Column, Table, Value
@@ -22,7 +22,7 @@ def pivot(section: Section, metric: str, title: str, name: str) -> Table | None:
     rows: list[list[Value]] = [
         [section.called(c), *(section.estimate(s, c, metric) for s in section.strategies)] for c in conditions
     ]
-    return Table(name, f"{title}", section.title, columns, rows, f"{CI}.")
+    return Table(name, title, section.title, columns, rows, interval(section))
 
 
 def quartile_table(section: Section) -> Table | None:
@@ -37,7 +37,7 @@ def quartile_table(section: Section) -> Table | None:
         [s, *(section.mean(s, found, f"{q}.ndcg@10") for found in used.values() for q in QUARTILES)]
         for s in section.strategies
     ]
-    note = f"q1 has the shortest histories. {CI}."
+    note = f"q1 has the shortest histories. {interval(section)}"
     return Table("quartiles", "NDCG@10 by history length", section.title, columns, rows, note)
 
 
@@ -86,7 +86,7 @@ def weight_table(section: Section) -> Table | None:
             found = [section.estimate(s, condition, f"weight.{g}") for g in used]
             if any(found):
                 rows.append([s, section.called(condition), *found])
-    note = f"q1 has the shortest histories. {CI}."
+    note = f"q1 has the shortest histories. {interval(section)}"
     columns = [*heads, *(Column(g, ".5f") for g in used)]
     return Table("weights", "Mean weight of a device", section.title, columns, rows, note)
 
@@ -109,7 +109,7 @@ def cost_table(section: Section) -> Table | None:
         for s in section.strategies
     ]
     columns = [Column("Strategy"), *(column for column, _ in used.values())]
-    return Table("cost", "Cost", section.title, columns, rows, f"Mean over attacks. {CI}.")
+    return Table("cost", "Cost", section.title, columns, rows, f"Mean over attacks. {interval(section)}")
 
 
 def _times(found: Estimate | None, unit: float) -> Estimate | None:

@@ -66,8 +66,8 @@ def _figure(
 
 
 def _clean(section: Section, share: float | None) -> list[Condition]:
-    """The clean condition of that share, else the first."""
-    return [c for c in section.cleans if c.share == share][:1] or list(section.cleans[:1])
+    """The clean conditions of that share (one for each choice of targets), else the first."""
+    return [c for c in section.cleans if c.share == share] or list(section.cleans[:1])
 
 
 def _mean(section: Section, condition: Condition, metric: str) -> float:

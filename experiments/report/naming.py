@@ -25,14 +25,19 @@ class Condition:
     share: float | None
 
     @property
+    def kind(self) -> str:
+        """The attack's name in the registry."""
+        return re.split(r"[ (]", self.attack, maxsplit=1)[0]
+
+    @property
     def clean(self) -> bool:
-        return self.attack.split()[0] in CLEAN
+        return self.kind in CLEAN
 
     @property
     def targeted(self) -> bool:
         """Whether the attack promotes an item; an attack that is not in the registry may."""
-        kind = ATTACKS.get(self.attack.split()[0])
-        return kind is None or kind.goal == "targeted"
+        known = ATTACKS.get(self.kind)
+        return known is None or known.goal == "targeted"
 
 
 def percent(share: float) -> str:
@@ -49,7 +54,7 @@ class Names:
     @classmethod
     def of(cls, cells: Iterable[Cell]) -> Names:
         cells = list(cells)
-        names = ("rounds", "devices_per_round", "start_round")
+        names = ("rounds", "devices_per_round", "start_round", "aim")
         settings = {name for cell in cells for name in cell.settings}
         return cls(
             frozenset(n for n in names if len({c.label(n) for c in cells}) > 1),
@@ -63,8 +68,9 @@ class Names:
         return cell.label("data"), cell.label("model"), ", ".join(more)
 
     def strategy(self, cell: Cell) -> str:
-        """``rule``, ``rule + pre`` and the settings of the strategy that vary."""
-        rule = " + ".join([cell.label("aggregator"), *pre(cell)])
+        """The grid's name of the strategy, else ``rule + pre``; and the settings of it that vary."""
+        named = cell.label("rule") != ""  # then the column `aggregator` is the whole name
+        rule = " + ".join([cell.label("aggregator"), *([] if named else pre(cell))])
         other = (*SECTION_SETTINGS, "attack.")
         more = self._varying(cell, lambda name: not name.startswith(other))
         return f"{rule} ({', '.join(more)})" if more else rule
@@ -72,12 +78,12 @@ class Names:
     def condition(self, cell: Cell) -> Condition:
         attack = cell.label("attack")
         share = cell.label("malicious_share")
-        if attack == "none":
-            return Condition(attack, None)
+        aim = [cell.label("aim")] if "aim" in self.columns and cell.label("aim") else []
         more = [f"from {cell.label('start_round')}"] if "start_round" in self.columns else []
         more += self._varying(cell, lambda name: name.startswith("attack."))
-        name = f"{attack} ({', '.join(more)})" if more and attack not in CLEAN else attack
-        return Condition(name, float(share) if share else None)
+        more = aim if attack in CLEAN else [*aim, *more]  # exposure without an attack is by target too
+        name = f"{attack} ({', '.join(more)})" if more else attack
+        return Condition(name, float(share) if share and attack != "none" else None)
 
     def _varying(self, cell: Cell, mine: Callable[[str], bool]) -> list[str]:
         found = sorted(n for n in self.settings if mine(n) and cell.settings.get(n))

@@ -11,10 +11,10 @@ from experiments.report.curves import Curves, learning
 from experiments.report.defence import cost, rejections, rows
 from experiments.report.heatmaps import exposure, retained
 from experiments.report.interactive import Spec
-from experiments.report.naming import percent, slug
+from experiments.report.naming import CLEAN, percent, slug
 from experiments.report.plots import Figure
 from experiments.report.reading import Grid
-from experiments.report.section import ER, Section
+from experiments.report.section import ER, RETAINED, Section
 from experiments.report.statistics import LEVEL
 from experiments.report.tables import Column, Table
 from experiments.report.tradeoff import tradeoff
@@ -45,13 +45,14 @@ def part(section: Section, curves: Curves) -> Part:
         rejections(section),
         cost(section),
     ]
+    quality = "NDCG@10 retained" if section.quality == RETAINED else "NDCG@10"
     tables = [
         contents.main_table(section),
         details.test_table(section),
         details.quartile_table(section),
         details.weight_table(section),
         details.cost_table(section),
-        details.pivot(section, section.quality, "NDCG@10 by attack", "ndcg-by-attack"),
+        details.pivot(section, section.quality, f"{quality} by attack", "ndcg-by-attack"),
         details.pivot(section, ER, "ER@10 by attack", "er-by-attack"),
         contents.runs_table(section),
     ]
@@ -114,7 +115,23 @@ def _protocol(grid: Grid, parts: Sequence[Part]) -> str:
         f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))} ({interval}). "
         "A share of malicious devices is a share of all devices."
     )
-    return "<p class='protocol'>" + "<br>".join([*shown, facts]) + "</p>"
+    return "<p class='protocol'>" + "<br>".join([*shown, *_attackers(grid), facts]) + "</p>"
+
+
+def _attackers(grid: Grid) -> list[str]:
+    """Who is malicious, from which round on, and what is promoted: as far as the results say."""
+    cells = [cell for cell in grid.cells if cell.done and cell.label("attack") not in CLEAN]
+
+    def each(name: str) -> list[str]:
+        return list(dict.fromkeys(filter(None, (cell.label(name) for cell in cells))))
+
+    parts = {
+        "malicious": [percent(float(share)) for share in each("malicious_share")],
+        "from round": each("start_round"),
+        "targets": each("aim"),
+    }
+    told = [f"{name} {', '.join(map(escape, found))}" for name, found in parts.items() if found]
+    return [f"Attackers: {'; '.join(told)}."] if told else []
 
 
 def _part(one: Part, specs: dict[str, Mapping[str, Sequence[Spec]]]) -> str:

@@ -43,13 +43,14 @@ class Lines:
 
 @dataclass(frozen=True)
 class Point:
-    """``front``: no other point beats it in both. ``strong`` points are ours."""
+    """``front``: no other point beats it in both. ``strong``: ours. ``named``: with its name beside it."""
 
     name: str
     x: Estimate
     y: Estimate
     front: bool = False
     strong: bool = False
+    named: bool = True
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ import polars as pl
 from common.errors import RunError
 
 NEEDED = ("cell", "data", "model", "aggregator", "attack", "seed", "status")
-LABELS = (*NEEDED, "pre", "malicious_share", "targets", "rounds", "devices_per_round", "start_round")
+ROUNDS = ("rounds", "devices_per_round", "start_round")
+LABELS = (*NEEDED, *ROUNDS, "rule", "pre", "malicious_share", "aim", "targets")
 TEXTS = ("protocol", "error")
 GROUPS = ("test.", "valid.", "q1.", "q2.", "q3.", "q4.", "weight.")
 """Prefixes of metrics; any other column with a dot is a setting that varies in the grid."""

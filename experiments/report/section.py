@@ -40,7 +40,7 @@ class Section:
             for (_, condition), cells in self.runs.items():
                 for seed, cell in cells.items():
                     plain = cell.label("aggregator") == PLAIN and not pre(cell)
-                    if plain and condition.attack == name and NDCG in cell.values:
+                    if plain and condition.kind == name and NDCG in cell.values:
                         found.setdefault((seed, condition.share), cell.values[NDCG])
                         found.setdefault((seed, None), cell.values[NDCG])
         return found
@@ -93,7 +93,7 @@ class Section:
     def cleans(self) -> tuple[Condition, ...]:
         """Conditions without an attack. `control` alone where it was run: same users as under attack."""
         found = sorted({c for _, c in self.runs if c.clean}, key=lambda c: (c.attack, c.share or 0))
-        return tuple(c for c in found if c.attack == found[0].attack)
+        return tuple(c for c in found if c.kind == found[0].kind)
 
     @cached_property
     def attacks(self) -> tuple[Condition, ...]:
@@ -125,8 +125,9 @@ class Section:
 
     @cached_property
     def rules(self) -> dict[str, str]:
-        """Strategy -> its aggregator."""
-        return {s: next(iter(cells.values())).label("aggregator") for (s, _), cells in self.runs.items()}
+        """Strategy -> its aggregator, whatever the grid calls the strategy."""
+        first = {s: next(iter(cells.values())) for (s, _), cells in self.runs.items()}
+        return {s: cell.label("rule") or cell.label("aggregator") for s, cell in first.items()}
 
     def ours(self, strategy: str) -> bool:
         return self.rules[strategy] == OURS

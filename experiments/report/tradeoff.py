@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from experiments.report.naming import PLAIN
 from experiments.report.plots import Figure, Point, Scatter
 from experiments.report.section import ER, NDCG, RETAINED, Section
 from experiments.report.statistics import Estimate, pareto
@@ -48,7 +49,10 @@ def _scatter(section: Section, title: str, measure: Measure) -> Scatter:
     found = [(s, section.mean(s, section.cleans, NDCG), measure(s)) for s in section.strategies]
     both = [(s, x, y) for s, x, y in found if x is not None and y is not None]
     front = pareto([(x.mean, y.mean) for _, x, y in both])
-    points = [Point(s, x, y, ahead, section.ours(s)) for (s, x, y), ahead in zip(both, front, strict=True)]
+    points = [
+        Point(s, x, y, ahead, ours := section.ours(s), ahead or ours or s == PLAIN)  # all would overlap
+        for (s, x, y), ahead in zip(both, front, strict=True)
+    ]
     marks = {name: m["ndcg@10"] for name, m in section.floors.items() if "ndcg@10" in m}
     return Scatter(title, "NDCG@10 without an attack", title, points, marks)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 from matplotlib import rc_context
@@ -17,6 +18,8 @@ from experiments.report.plots import Heatmap, Lines, Panels, Plot, Ranks, Scatte
 
 FORMATS = ("png", "svg")
 DPI = 150
+LETTERS, LINE = 12, 0.18
+"""Letters of a title that an inch holds, and the height of one more line of it."""
 
 
 def save(plot: Plot, stem: Path, title: str) -> list[Path]:
@@ -34,14 +37,15 @@ def save(plot: Plot, stem: Path, title: str) -> list[Path]:
 
 def draw(plot: Plot, title: str) -> Figure:
     """The plot as a figure without a window."""
-    figure = Figure(figsize=size(plot), layout="constrained")
+    width, height = size(plot)
+    told = textwrap.wrap(title, int(LETTERS * width))
+    figure = Figure(figsize=(width, height + LINE * max(0, len(told) - 1)), layout="constrained")
     FigureCanvasAgg(figure)
+    figure.suptitle("\n".join(told), fontsize=10)  # over the whole figure: a heatmap may be narrow
     if isinstance(plot, Panels):
-        figure.suptitle(title, fontsize=10)
         panels(figure.subplots(1, len(plot.panels), sharex=True, sharey=True, squeeze=False)[0], plot)
         return figure
     axes = figure.add_subplot()
-    axes.set_title(title, fontsize=10)
     if isinstance(plot, Heatmap):
         heatmap(axes, plot)
     elif isinstance(plot, Lines):

@@ -26,7 +26,8 @@ def bars(axes: Axes, plot: Ranks) -> None:
             axes.plot(x, y, sign, color=COLOURS[one.colour], label=one.name, markersize=5)
             continue
         halves = [v.half or 0.0 for _, v in kept]
-        errors = {"xerr": halves, "error_kw": {"elinewidth": 0.8, "ecolor": GREY}} if any(halves) else {}
+        ends = [[min(half, mean) for half, mean in zip(halves, x, strict=True)], halves]  # none below 0
+        errors = {"xerr": ends, "error_kw": {"elinewidth": 0.8, "ecolor": GREY}} if any(halves) else {}
         axes.barh(y, x, wide * 0.95, color=COLOURS[one.colour], label=one.name, **errors)
     if plot.mark is not None:
         axes.axvline(plot.mark, color=GREY, linestyle=":", linewidth=1)

@@ -19,7 +19,7 @@ def scatter(axes: Axes, plot: Scatter) -> None:
         axes.errorbar(
             p.x.mean, p.y.mean, p.y.half, p.x.half, fmt="o", color=colour, elinewidth=0.7, markersize=5
         )
-        if p.front or p.strong:
+        if p.named:
             at = (p.x.mean, p.y.mean)
             axes.annotate(p.name, at, xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8)
     for (name, x), style in zip(plot.marks.items(), STYLES, strict=False):

@@ -35,8 +35,10 @@ def _series(one: Series, plot: Ranks) -> Spec:
     if plot.dots:
         sign = {"color": colour, "size": 9, "symbol": "x" if one.apart else "circle"}
         own = {"orientation": "h", "offsetgroup": one.name}  # side by side where they would cover each other
-        return found | {"type": "scatter", "mode": "markers", "marker": sign, **own}
+        return found | {"type": "scatter", "mode": "markers", "marker": sign, "cliponaxis": False, **own}
     if any(v.half is not None for _, v in kept):
         array = [short(v.half or 0.0) for _, v in kept]
-        found["error_x"] = {"array": array, "thickness": 1, "width": 2, "color": GREY}
+        below = [short(min(v.half or 0.0, v.mean)) for _, v in kept]  # nothing here is less than 0
+        ends = {"array": array, "arrayminus": below, "symmetric": False}
+        found["error_x"] = {**ends, "thickness": 1, "width": 2, "color": GREY}
     return found | {"type": "bar", "orientation": "h"}

@@ -47,7 +47,7 @@ def _points(name: str, points: Sequence[Point], colour: str) -> Spec:
         "name": name,
         "x": [short(p.x.mean) for p in points],
         "y": [short(p.y.mean) for p in points],
-        "text": [escape(p.name) if p.front or p.strong else "" for p in points],
+        "text": [escape(p.name) if p.named else "" for p in points],
         "hovertext": [escape(p.name) for p in points],
         "textposition": "top center",
         "hovertemplate": "%{hovertext}: %{x:.4f}, %{y:.3f}<extra></extra>",

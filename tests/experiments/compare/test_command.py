@@ -57,8 +57,10 @@ def test_a_grid_that_grows_computes_only_what_is_new(tmp_path: Path) -> None:
     cell = next((out / "cells").glob("*/row.json")).parent
     assert not (cell / "model.safetensors").exists()
     console, told = screen()
-    compare(grid_file(tmp_path, strategies=["mean", "krum"]), out, console)
+    krum = {"aggregator": "krum", "label": "far"}
+    compare(grid_file(tmp_path, strategies=["mean", krum]), out, console)
     assert "4 cells, 2 of them already" in told.getvalue()
+    assert set(table(out).select("aggregator", "rule").rows()) == {("mean", "mean"), ("far", "krum")}
     assert table(out).height == 4
 
 
@@ -91,7 +93,8 @@ def test_killed_in_mid_grid_it_goes_on_to_the_same_table(tmp_path: Path) -> None
     )
     try:
         end = time.monotonic() + 120
-        while len(list((out / "cells").glob("*/row.json"))) < 2:
+        # the tables too are there while it runs
+        while len(list((out / "cells").glob("*/row.json"))) < 2 or not (out / "results.csv").exists():
             assert running.poll() is None
             assert time.monotonic() < end
             time.sleep(0.02)

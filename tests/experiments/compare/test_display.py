@@ -11,26 +11,34 @@ from rich.console import Console
 from common.config import Component
 from experiments.compare.display import Display, figures, span
 from experiments.compare.labels import attack_label, strategy_label
+from experiments.compare.remaining import Remaining, Stretch
 from experiments.jobs import Event, Job
 from tests.server.federation import config
 
-JOB = Job("k", "mean · alie", config("train.rounds=40"), Path("nowhere"))
+CONFIG = config("train.rounds=40")
+JOB, OTHER, WARM = (
+    Job(title[0], title, CONFIG, Path("nowhere")) for title in ("mean · alie", "krum · alie", "warm-up")
+)
 ROW = {"valid.ndcg@10": 0.1234, "er@10": 0.25, "seconds": 7.4}
+
+
+def remaining(*jobs: Job) -> Remaining:
+    return Remaining({job.key: Stretch(1, 40, 16) for job in jobs})
 
 
 def test_a_terminal_sees_what_runs_and_what_has_ended() -> None:
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=120)
-    with Display(console, 3, 1) as display:
+    with Display(console, 3, 1, remaining(JOB, OTHER)) as display:
         display.running(Event("started", JOB))
         display.running(Event("round", JOB, 12, "valid HR@10 0.1"))
         display.running(Event("round", JOB, 13))
         console.print(display._picture())
         assert "13/40" in out.getvalue()
         assert "valid HR@10 0.1" in out.getvalue()
-        assert "1 of 3 cells" in out.getvalue()
+        assert "1 of 3 cells; about " in out.getvalue()
         display.ended(Event("done", JOB), ROW)
-        display.ended(Event("failed", JOB, text="no disk"), None)
+        display.ended(Event("failed", OTHER, text="no disk"), None)
         console.print(display._picture())
     assert "3 of 3 cells, 1 failed" in out.getvalue()
     assert "valid NDCG@10 0.1234 ER@10 25.0% (7 s)" in out.getvalue()
@@ -39,14 +47,16 @@ def test_a_terminal_sees_what_runs_and_what_has_ended() -> None:
 
 def test_elsewhere_every_ended_cell_is_a_line() -> None:
     out = io.StringIO()
-    with Display(Console(file=out, width=60), 2, 0) as display:
+    with Display(Console(file=out, width=60), 2, 0, remaining(JOB, OTHER, WARM)) as display:
         display.running(Event("started", JOB))
+        display.running(Event("round", JOB, 1))
         display.ended(Event("done", JOB), ROW)
-        display.warmed(Event("failed", JOB, text="[no] disk"))
-        display.ended(Event("failed", JOB, text="no disk"), None)
+        display.warmed(Event("failed", WARM, text="[no] disk"))
+        display.ended(Event("failed", OTHER, text="no disk"), None)
     lines = out.getvalue().splitlines()
     assert lines[0].startswith("[1/2] mean · alie: valid NDCG@10 0.1234 ER@10 25.0% (7 s); about ")
-    assert lines[1:] == ["mean · alie: failed: [no] disk", "[2/2] mean · alie: failed: no disk"]
+    assert lines[1].startswith("warm-up: failed: [no] disk; about ")
+    assert lines[2:] == ["[2/2] krum · alie: failed: no disk"]
 
 
 def test_figures_without_exposure() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,22 @@ def test_another_code_is_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
     assert code_version() == code_version()
     monkeypatch.setattr(keys, "code_version", lambda: "changed")
     assert cell_key(config(), "data") != before
+
+
+@pytest.mark.parametrize("name", ["server/pipeline.py", "common/data/split.py", "experiments/targets.py"])
+def test_every_file_that_a_run_executes_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for one in (name, "experiments/cli.py", *(f"experiments/{own}" for own in keys.EMULATION)):
+        (tmp_path / one).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / one).write_text("1\n")
+    monkeypatch.setattr(keys, "ROOT", tmp_path)
+    fresh = code_version.__wrapped__
+    before = fresh()
+    (tmp_path / "experiments" / "cli.py").write_text("2\n")  # how it is called is no matter
+    assert fresh() == before
+    (tmp_path / name).write_text("2\n")
+    assert fresh() != before
 
 
 def test_the_digest_of_a_log_follows_histories_and_numbers() -> None:

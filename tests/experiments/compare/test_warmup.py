@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 
 from common.config import RunConfig
 from common.data import load
@@ -38,6 +39,19 @@ def test_the_shared_start_changes_nothing(tmp_path: Path, rule: str, attack: str
     for name in ("metrics", "audit"):
         assert timeless(lines(out, name)) == timeless(lines(whole, name))
     assert lines(whole, "audit") != []
+
+
+def test_the_events_of_a_cell_begin_at_round_1(tmp_path: Path) -> None:
+    cell = settings("attack.name=sign_flip")
+    shared, out = tmp_path / "shared", tmp_path / "out"
+    honest = honest_part(cell)
+    assert honest is not None
+    warm_up(honest, shared, Watch(lambda _: False))
+    continue_from(shared, honest, cell, out)
+    federate(cell, out, resume=True)
+    events = EventAccumulator(str(out / "events"))
+    events.Reload()
+    assert [e.step for e in events.Scalars("round/admitted")] == list(range(1, 8))
 
 
 def test_a_warm_up_is_the_same_for_every_attack() -> None:

@@ -65,6 +65,16 @@ def test_protocol_and_seeds_stand_on_top(html: str) -> None:
     )
 
 
+def test_the_attackers_stand_on_top_as_far_as_they_are_known(tmp_path: Path) -> None:
+    found = rows(Shape(attacks=("control", "psmu"), shares=(0.05, 0.2), seeds=(0,)))
+    found = [one | {"start_round": 4, "aim": "cold"} for one in found]
+    text = bare(write_grid_report(write(tmp_path / "some", found), images=False).page.read_text())
+    assert "Attackers: malicious 5 %, 20 %; from round 4; targets cold." in text
+    clean = [one for one in found if one["attack"] == "control"]
+    text = bare(write_grid_report(write(tmp_path / "none", clean), images=False).page.read_text())
+    assert "Attackers" not in text
+
+
 def test_every_section_has_its_figures_and_tables(html: str) -> None:
     for part in ("synthetic-sasrec", "synthetic-gru4rec"):
         for name in (
@@ -118,10 +128,23 @@ def test_tests_are_named_with_their_baseline(written: Written) -> None:
     assert f"against {best}, the best baseline" in main.note
 
 
+def test_shares_of_the_clean_run_are_not_called_ndcg(tmp_path: Path) -> None:
+    shape = Shape(attacks=("control", "psmu"), seeds=(0,))
+    write_grid_report(write(tmp_path / "shares", rows(shape)), images=False)
+    told = (tmp_path / "shares" / "tables" / "synthetic-sasrec" / "ndcg-by-attack.md").read_text()
+    assert told.startswith("### NDCG@10 retained by attack: ")
+    assert "1.000" in told
+    attacked = [one for one in rows(shape) if one["attack"] != "control"]
+    write_grid_report(write(tmp_path / "plain", attacked), images=False)
+    told = (tmp_path / "plain" / "tables" / "synthetic-sasrec" / "ndcg-by-attack.md").read_text()
+    assert told.startswith("### NDCG@10 by attack: ")
+
+
 def test_one_seed_has_no_interval_and_no_test(tmp_path: Path) -> None:
     found = write_grid_report(write(tmp_path, rows(Shape(seeds=(4,)))), images=False)
     text = bare(found.page.read_text())
     assert "one seed: no interval" in text
+    assert "±" not in text.partition("grid.yaml")[0]
     assert "data-table='tests'" not in text
     assert "class='half'" not in text
     assert found.images == []

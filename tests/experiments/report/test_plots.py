@@ -94,6 +94,9 @@ def test_the_tradeoff_joins_clean_accuracy_and_robustness(section: Section) -> N
     assert sieve.y == worst(section, "sieve")
     assert sieve.x == section.mean("sieve", section.cleans, NDCG)
     assert not next(p for p in scatter.points if p.name == "median").front
+    named = {p.name for p in scatter.points if p.named}
+    assert named == {"mean", "sieve"} | {p.name for p in scatter.points if p.front}
+    assert "median" not in named
     assert scatter.marks == {"popularity": 0.045, "markov": 0.077}
 
 
@@ -297,6 +300,19 @@ def test_every_kind_is_drawn_as_png_and_svg(tmp_path: Path, plot: Plot) -> None:
     assert svg.read_bytes() == first
 
 
+@pytest.mark.parametrize("plot", [HEAT, PANELS, BARS])
+def test_a_title_is_not_cut_off(plot: Plot) -> None:
+    figure = draw(
+        plot, "NDCG@10 retained: amazon-beauty, sasrec (rounds=1000); under the three hardest attacks"
+    )
+    figure.draw_without_rendering()
+    (title,) = [text for text in figure.texts if text.get_text().startswith("NDCG@10")]
+    box, whole = title.get_window_extent(), figure.bbox
+    assert whole.x0 <= box.x0 < box.x1 <= whole.x1
+    assert box.y1 <= whole.y1
+    assert all(axes.get_tightbbox().y1 <= box.y0 for axes in figure.axes)
+
+
 def test_bands_stay_between_0_and_1_and_grey_lines_have_none() -> None:
     band, mean = spec(LINES)["data"]
     assert (band["x"], band["y"]) == ([1, 2, 2, 1], [0.51, 1.0, 0.4, 0.0])
@@ -314,9 +330,15 @@ def test_specs_of_points_and_ranks() -> None:
         "markers+text"
     ]
     assert "error_y" not in points
+    assert points["text"] == ["a", "b"]
+    nameless = replace(SCATTER, points=[replace(p, named=False) for p in SCATTER.points])
+    assert spec(nameless)["data"][1]["text"] == ["", ""]
     assert [a["text"] for a in spec(SCATTER)["layout"]["annotations"]] == ["floor"]
     (dots,) = spec(DOTS)["data"]
     assert (dots["y"], dots["mode"]) == (["a"], "markers")
+    wide = replace(BARS, series=[Series("s", [Estimate(1, 3.0, 2)])])
+    (bar,) = spec(wide)["data"]
+    assert (bar["error_x"]["array"], bar["error_x"]["arrayminus"]) == ([3.0], [1.0])  # no time below 0
     first, second = spec(BARS)["data"]
     assert (first["orientation"], first["error_x"]["array"], second["x"]) == ("h", [0.2], [])
 

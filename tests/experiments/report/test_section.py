@@ -9,7 +9,9 @@ import pytest
 
 from experiments.report.comparisons import best_baseline, by_condition, overall
 from experiments.report.dividing import sections
+from experiments.report.heatmaps import exposure
 from experiments.report.naming import Condition, slug
+from experiments.report.plots import Heatmap
 from experiments.report.reading import Cell, read_grid
 from experiments.report.section import NDCG, RETAINED, Section
 from tests.experiments.report.samples import Row, Shape, row, rows, write
@@ -126,6 +128,48 @@ def test_known_attacks_say_whether_they_promote_an_item() -> None:
     assert not Condition("sign_flip", 0.2).targeted
     assert Condition("my_own_attack", 0.2).targeted
     assert [Condition(a, None).clean for a in ("none", "control", "nan")] == [True, True, False]
+
+
+def test_parameters_of_an_attack_do_not_change_what_it_is() -> None:
+    assert not Condition("scaling(scale=3, both=true)", 0.2).targeted
+    assert Condition("adaptive(mode=row) (cold)", 0.2).targeted
+    assert Condition("control (cold)", 0.2).clean
+
+
+def test_targets_that_vary_make_conditions_of_their_own(tmp_path: Path) -> None:
+    found = [
+        cell(rule, attack, 0, 0.1, aim=aim, cell=f"{rule}{attack}{aim}")
+        for rule in ("mean", "krum")
+        for attack in ("control", "psmu")
+        for aim in ("cold", "medium")
+    ]
+    section = only(tmp_path / "two", found)
+    assert {c.attack for c in section.cleans} == {"control (cold)", "control (medium)"}
+    assert {c.attack for c in section.attacks} == {"psmu (cold)", "psmu (medium)"}
+    assert section.quality == RETAINED
+    assert len(section.cells) == len(found)
+    figure = exposure(section)
+    assert figure is not None
+    (plot,) = figure.variants.values()
+    assert isinstance(plot, Heatmap)
+    assert set(plot.columns) == {c.attack for c in (*section.cleans, *section.attacks)}
+    one = only(tmp_path / "one", [c for c in found if c["aim"] == "cold"])
+    assert {c.attack for c in one.attacks} == {"psmu"}
+
+
+def test_a_label_does_not_make_ours_a_baseline(tmp_path: Path) -> None:
+    found = contest([0.2, 0.3], [0.1, 0.2], [0.1, 0.1])
+    capped = [c | {"aggregator": "with a cap", "cell": f"c{c['seed']}"} for c in found[:2]]
+    found = [c | {"rule": c["aggregator"]} for c in found] + [c | {"rule": "sieve"} for c in capped]
+    section = only(tmp_path, found)
+    assert section.ours("with a cap")
+    assert best_baseline(section, section.attacks) == "krum"
+    assert {one.strategy for one in by_condition(section)} == {"sieve", "with a cap"}
+
+
+def test_the_grids_name_of_a_strategy_is_not_told_twice(tmp_path: Path) -> None:
+    one = cell("nnm > krum", "nan", 0, 0.1, pre="nnm") | {"rule": "krum"}
+    assert only(tmp_path, [one]).strategies == ("nnm > krum",)
 
 
 def test_file_names_are_plain() -> None:
