@@ -119,6 +119,7 @@ def test_a_run_with_a_killed_and_a_restarted_container(stack: Stack) -> None:
     stack.wait_for(rf"round 4 of {ROUNDS}: ")
     assert_hardened(10)  # setup has ended, results has not begun
     assert_apart()
+    assert_healthy()
     docker("restart", "-t", "0", name("node", 2))
     docker("kill", name("node", 5))
     assert stack.up is not None
@@ -209,6 +210,17 @@ def assert_apart() -> None:
     assert docker("exec", name("malicious", 1), "ls", "/state/honest/keys").returncode
     assert docker("exec", name("superlink", 1), "ls", "/state/honest/keys").returncode
     assert docker("exec", name("node", 1), "ls", "/state/authority/ca.key").returncode
+
+
+def assert_healthy() -> None:
+    """The health checks of connected containers pass, and would not without what they look at."""
+    for container in (name("superlink", 1), name("node", 1), name("malicious", 1)):
+        told = docker("inspect", "-f", "{{json .Config.Healthcheck.Test}}", container).stdout
+        kind, *check = json.loads(told)
+        assert kind == "CMD"
+        assert docker("exec", container, *check).returncode == 0, container
+    gone = [word.replace("/tmp/ready", "/tmp/gone") for word in check]
+    assert docker("exec", container, *gone).returncode
 
 
 def reaches(container: str, host: str, port: int) -> bool:

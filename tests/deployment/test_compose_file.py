@@ -49,6 +49,17 @@ def test_only_the_set_up_has_a_way_out() -> None:
     assert [name for name, networks in on.items() if "control" in networks] == ["superlink", "run"]
 
 
+def test_what_stays_up_has_a_health_check_and_the_run_waits_for_it() -> None:
+    assert {name for name, s in SERVICES.items() if "healthcheck" in s} == {"superlink", "node", "malicious"}
+    waits = {
+        name: {k: v["condition"] for k, v in s.get("depends_on", {}).items()} for name, s in SERVICES.items()
+    }
+    assert waits["run"]["superlink"] == "service_healthy"
+    for name in ("superlink", "node", "malicious"):
+        assert waits[name] == {"setup": "service_completed_successfully"}
+    assert waits["results"] == {"run": "service_completed_successfully"}
+
+
 def test_secrets_are_mounted_where_they_are_needed_alone() -> None:
     holders = {
         volume: {name for name, s in SERVICES.items() for v in s["volumes"] if v.split(":")[0] == volume}
