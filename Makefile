@@ -2,9 +2,10 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+EXTRAS ?= dev
+STAMP := $(VENV)/.installed-$(EXTRAS)
 
-.PHONY: install extras run test test-fast test-deployment grpc-demo check audit benchmark wheels clean
+.PHONY: install run test test-fast test-deployment grpc-demo check audit benchmark wheels clean
 
 install: $(STAMP)
 
@@ -12,12 +13,9 @@ $(STAMP): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; say which with make PYTHON=..." >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "make: no venv module; on Debian: apt-get install python3.11-venv" >&2; exit 1; }
 	@echo "Installing into $(VENV) (PyTorch is large: a few minutes the first time)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$(EXTRAS)]"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps byzfl==0.0.11  # its own wishes pull gigabytes
 	@touch $@
-
-extras: install  ## what the tests of optional parts need; without it they are skipped, and the summary says so
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[onnx,mlflow]"
 
 run: install  ## the plain mean against the sieve on ML-100K under attack
 	@$(BIN)/fedsieve demo

@@ -37,7 +37,8 @@ def divide(config: RunConfig, data: Dataset, slots: Mapping[str, Sequence[int]],
     """Write one log for each claimed slot; the server gets the catalogue alone.
 
     The malicious devices are ``attack.share`` of all, drawn as an emulation draws them, whatever the number
-    of containers. Raises ConfigError when a side has devices and no container, or the reverse.
+    of containers. The quota is the largest log: a container that lies about its devices gains none.
+    Raises ConfigError when a side has devices and no container, or the reverse.
     """
     data = recent(data, config.data.max_length)
     config = with_targets(config, data)
@@ -60,11 +61,16 @@ def divide(config: RunConfig, data: Dataset, slots: Mapping[str, Sequence[int]],
         nodes[side] = {n: {"path": str(log), **extra} for n, log in zip(slots[side], logs, strict=True)}
         devices[side] = {n: own.devices[k::count].tolist() for k, n in enumerate(slots[side])}
     shutil.copy(places.side("honest") / "logs" / token / CATALOGUE, places.public / CATALOGUE)
+    strategy = {
+        "wait_nodes": sum(map(len, slots.values())),
+        "wait_s": max(180.0, config.strategy.wait_s),
+        "quota": min(
+            config.strategy.quota, max(len(own) for one in devices.values() for own in one.values())
+        ),
+    }
     told = {
         "data": config.data.model_copy(update={"path": str(places.public / CATALOGUE)}),
-        "strategy": config.strategy.model_copy(
-            update={"wait_nodes": sum(map(len, slots.values())), "wait_s": max(180.0, config.strategy.wait_s)}
-        ),
+        "strategy": config.strategy.model_copy(update=strategy),
     }
     return Division(config.model_copy(update=told), devices, nodes)
 

@@ -35,7 +35,8 @@ class Stack:
     folder: Path
     settings: dict[str, str]
     up: subprocess.Popen[bytes] | None = None
-    files: tuple[str, ...] = field(default=("docker-compose.yml",))
+    files: tuple[str, ...] = ("docker-compose.yml",)
+    scale: dict[str, int] = field(default_factory=dict)
 
     @property
     def log(self) -> Path:
@@ -50,9 +51,10 @@ class Stack:
     def start(self) -> None:
         command = ["docker", "compose", "-p", PROJECT]
         command += [part for name in self.files for part in ("-f", name)]
+        command += ["up", *(f"--scale={service}={count}" for service, count in self.scale.items())]
         with self.log.open("wb") as out:
             self.up = subprocess.Popen(
-                [*command, "up"],
+                command,
                 cwd=ROOT,
                 env={**os.environ, **self.settings},
                 stdin=subprocess.DEVNULL,
@@ -111,10 +113,13 @@ def name(service: str, number: int) -> str:
 
 def test_a_run_with_a_killed_and_a_restarted_container(stack: Stack) -> None:
     stack.settings |= {"ROUNDS": str(ROUNDS), "EVAL_EVERY": "0"}
+    stack.settings |= {"NODES": "2", "MALICIOUS": "1"}
+    stack.scale = {"node": 6, "malicious": 2}  # wins over both
     stack.start()
     stack.wait_for(rf"round 4 of {ROUNDS}: ")
-    assert_hardened()
+    assert_hardened(10)  # setup has ended, results has not begun
     assert_apart()
+    assert_healthy()
     docker("restart", "-t", "0", name("node", 2))
     docker("kill", name("node", 5))
     assert stack.up is not None
@@ -172,12 +177,12 @@ def assert_distrusted(out: Path, containers: list[Line]) -> None:
     assert all(owner[e["device"]] == e["node"] for e in audit if e["device"] is not None)
 
 
-def assert_hardened() -> None:
-    """What Docker itself says of each running container."""
+def assert_hardened(count: int) -> None:
+    """What Docker itself says of each of the ``count`` running containers."""
     found = json.loads(
         docker("inspect", *docker("ps", "-q", "--filter", f"name={PROJECT}").stdout.split()).stdout
     )
-    assert len(found) == 10  # setup has ended, results has not begun
+    assert len(found) == count
     for container in found:
         host, config = container["HostConfig"], container["Config"]
         assert config["User"] == "fedsieve", container["Name"]
@@ -207,6 +212,17 @@ def assert_apart() -> None:
     assert docker("exec", name("node", 1), "ls", "/state/authority/ca.key").returncode
 
 
+def assert_healthy() -> None:
+    """The health checks of connected containers pass, and would not without what they look at."""
+    for container in (name("superlink", 1), name("node", 1), name("malicious", 1)):
+        told = docker("inspect", "-f", "{{json .Config.Healthcheck.Test}}", container).stdout
+        kind, *check = json.loads(told)
+        assert kind == "CMD"
+        assert docker("exec", container, *check).returncode == 0, container
+    gone = [word.replace("/tmp/ready", "/tmp/gone") for word in check]
+    assert docker("exec", container, *gone).returncode
+
+
 def reaches(container: str, host: str, port: int) -> bool:
     return docker("exec", container, "python", "-ISc", REACH, host, str(port)).returncode == 0
 
@@ -228,3 +244,24 @@ def test_a_wrong_setting_ends_it_with_the_valid_values(stack: Stack) -> None:
     assert stack.up.wait(RUN_S) == 1
     assert "fedsieve: unknown aggregator 'krumm'; valid: " in stack.text()
     assert stack.running() == []
+
+
+def test_stock_nodes_take_part_in_a_run(stack: Stack) -> None:
+    """Flower's own program in the same containers: a process a message, the same results."""
+    stack.files = ("docker-compose.yml", "docker/stock.yml")
+    stack.settings |= {"DATA": "synthetic", "NODES": "2", "MALICIOUS": "1", "DEADLINE": "300"}
+    stack.settings |= {"ROUNDS": "2", "EVAL_EVERY": "0", "SETTINGS": "model.dim=8 train.slice_size=60"}
+    stack.start()
+    stack.wait_for(r"round 1 of 2: ")
+    assert_hardened(5)
+    for container in (name("node", 1), name("malicious", 1)):
+        assert "flower-supernode" in docker("top", container, "-eo", "pid,args").stdout
+    assert stack.up is not None
+    assert stack.up.wait(RUN_S) == 0, stack.text()
+    assert stack.running() == []
+    (out,) = (stack.folder / "runs").iterdir()
+    containers = json.loads((out / "containers.json").read_text())
+    admitted = {e["node"] for e in lines(out / "audit.jsonl") if e["verdict"] == "admitted"}
+    assert {c["node"] for c in containers if c["side"] == "honest"} <= admitted
+    assert json.loads((out / "summary.json").read_text())["rounds"] == 2
+    assert_no_secrets(stack.text())

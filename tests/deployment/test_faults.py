@@ -18,7 +18,7 @@ from experiments.deployed import Plan, plan, stage
 from experiments.flower_config import argument, toml
 from experiments.local_deployment import BIN, Deployment, deployment
 from experiments.processes import Process, wait_until
-from tests.deployment.test_machines import SERVER, Machine, ip, machines  # noqa: F401  (a fixture)
+from tests.deployment.test_machines import NODE, SERVER, Machine, ip, machines  # noqa: F401  (a fixture)
 
 pytestmark = pytest.mark.deployment
 RUN_S, DEADLINE_S, ROUNDS = 240.0, 3.0, 40
@@ -93,9 +93,11 @@ def test_a_node_that_is_paused_past_the_deadline_comes_back(local: Deployment, t
     assert_complete(local, run, out, devices)
 
 
+@pytest.mark.parametrize("how", ["unplugged", "dropped"])
 def test_a_node_whose_packets_are_lost_comes_back(
     machines: tuple[Machine, Machine],  # noqa: F811
     tmp_path: Path,
+    how: str,
 ) -> None:
     server, far = machines
     local = server.local
@@ -132,11 +134,37 @@ def test_a_node_whose_packets_are_lost_comes_back(
     ]
     run = local.start("run", ["ip", "netns", "exec", server.space, *words])
 
+    stop, go = CUTS[how](server, far)
+    absent_then_back(tmp_path / "out", run, devices[0], stop, go)
+    assert_complete(local, run, tmp_path / "out", devices)
+
+
+def unplugged(server: Machine, far: Machine) -> tuple[Callable[[], None], Callable[[], None]]:
+    """The cable is out: the kernel of the node says so to its calls at once."""
+
     def cable(state: str) -> None:
         ip("-n", far.space, "link", "set", "cable", state)
 
-    absent_then_back(tmp_path / "out", run, devices[0], lambda: cable("down"), lambda: cable("up"))
-    assert_complete(local, run, tmp_path / "out", devices)
+    return lambda: cable("down"), lambda: cable("up")
+
+
+def dropped(server: Machine, far: Machine) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Every packet is lost and nobody is told: both ends send to a network card that does not exist."""
+    ends = ((server.space, NODE), (far.space, SERVER))
+
+    def stop() -> None:
+        for space, other in ends:
+            card = ("lladdr", "02:00:00:00:00:01", "nud", "permanent")
+            ip("-n", space, "neighbour", "replace", other, *card, "dev", "cable")
+
+    def go() -> None:
+        for space, other in ends:
+            ip("-n", space, "neighbour", "del", other, "dev", "cable")
+
+    return stop, go
+
+
+CUTS = {"unplugged": unplugged, "dropped": dropped}
 
 
 def assert_complete(local: Deployment, run: Process, out: Path, devices: list[set[int]]) -> None:

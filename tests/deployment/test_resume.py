@@ -19,6 +19,7 @@ from experiments.processes import wait_until
 from server.checkpoint import FILE, load_state
 from tests.deployment.federation import (
     RUN_S,
+    Line,
     Place,
     assert_same_bits,
     assert_same_run,
@@ -65,6 +66,11 @@ def saved(out: Path) -> int:
     return load_state(out / "state", settings(out / "config.yaml"))[0].round
 
 
+def assert_kept(told: list[Line], out: Path) -> None:
+    """The run went on: a run that began anew would have the same bits, and not the same seconds."""
+    assert rounds(out)[: len(told)] == told
+
+
 def deadly(folder: Path, moment: str) -> Path:
     """The app with a ServerApp that is killed at a moment of ``killing.py``."""
     app = stage(folder)
@@ -81,16 +87,19 @@ def deadly(folder: Path, moment: str) -> Path:
 
 
 def test_a_serverapp_that_is_killed_three_times_ends_with_the_same_bits(whole: Whole, tmp_path: Path) -> None:
-    local, out = whole.place.local, tmp_path / "out"
+    local, out, told = whole.place.local, tmp_path / "out", list[Line]()
     for moment, stands in (("between", 4), ("during", 6), ("writing", 6)):
         app = deadly(tmp_path / moment, moment)
         submitted = local.submit(app, whole.run.run_config(out, resume=True))
         wait_until((tmp_path / f"killed-{moment}").exists, RUN_S, submitted)
         submitted.stop()  # Flower calls the run a failed one only when its heartbeats have long been missing
         assert saved(out) == stands
+        assert_kept(told, out)
+        told = rounds(out)[:stands]
     assert (out / "state" / f"{FILE}.tmp").exists()  # half a checkpoint, beside the whole one
     assert len(rounds(out)) == 8
     whole.place.finish(local.submit(whole.place.app, whole.run.run_config(out, resume=True)))
+    assert_kept(told, out)
     whole.assert_equal(out)
 
 
@@ -122,8 +131,10 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(whole: Whole
         assert f"cannot write {state}: No space left on device; {advice}" in log.replace("\n", "")
         assert saved(out) == 2
         assert not list(out.rglob("*.tmp"))
+        told = rounds(out)[:2]
         subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
         whole.place.finish(local.submit(whole.place.app, whole.run.run_config(out, resume=True)))
+        assert_kept(told, out)
         whole.assert_equal(out)
 
 
@@ -155,10 +166,11 @@ def test_a_superlink_that_is_killed_comes_back_on_its_database(tmp_path: Path) -
         wait_until(lambda: len(rounds(out)) >= 3, RUN_S, submitted)
         place.local.superlinks[-1].kill()
         assert submitted.popen.wait(RUN_S) != 0
-        before = lines(out / "audit.jsonl")
+        before, kept = lines(out / "audit.jsonl"), rounds(out)[: saved(out)]
         assert not (out / "summary.json").exists()
         place.local.superlink()
         place.finish(place.local.submit(place.app, run.run_config(out, resume=True)))
+        assert_kept(kept, out)
         told = rounds(out)
         assert [line["round"] for line in told] == list(range(1, 13))
         assert all(line["admitted"] + idle(out, line["round"]) == 40 for line in told)

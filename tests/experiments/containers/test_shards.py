@@ -50,6 +50,13 @@ def test_the_server_has_the_catalogue_and_waits_for_all(tmp_path: Path) -> None:
     assert pl.read_parquet(division.config.data.path).columns == ["item", "id", "title"]
 
 
+def test_no_container_may_stand_for_more_devices_than_the_largest_log_has(tmp_path: Path) -> None:
+    _, division = made(tmp_path / "a", [0, 1], [0], "attack.share=0.3")  # 11 and 10 honest, 9 malicious
+    assert division.config.strategy.quota == 11
+    _, division = made(tmp_path / "b", [0, 1], [0], "attack.share=0.3", "strategy.quota=4")
+    assert division.config.strategy.quota == 4
+
+
 def test_the_plan_appears_when_it_is_published(tmp_path: Path) -> None:
     places, division = made(tmp_path, [0, 7], [3])
     assert not places.plan("honest").exists()
