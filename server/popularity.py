@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from common.updates import DeviceUpdates
 from server.aggregators.stages import interaction_size
@@ -19,24 +20,31 @@ PRIOR = 20.0
 STRONG = 0.5
 """A row update counts as a pull from this share of the cohort's interaction size c on."""
 
-TRAINED, PULLED = 1, 2
-"""What a device did to a row."""
+TRAINED, PUSHED, PULLED = 1, 2, 3
+"""What a device did to a row: moved it a little, strongly away from the users, strongly otherwise."""
 
 
 def marks(updates: DeviceUpdates) -> Tensor:
-    """int8 [n, K]: PULLED where a device's row update is strong, TRAINED where it is not, else 0."""
+    """What each device did to each row: int8 [n, K], 0 where it has none.
+
+    An item that is recommended too widely is pushed away strongly by those who do not hold it. Which way is
+    away, the weak updates show: most are of items that a device has as negatives. Each device has one vote.
+    """
     norms = updates.rows.norm(dim=2)  # [n, K]
     strong = norms > STRONG * interaction_size(norms)  # [n, K]
-    found = torch.where(strong, PULLED, TRAINED).to(torch.int8)
+    weak = torch.einsum("nkd,nk->nd", updates.rows, (~strong).to(updates.rows.dtype))
+    away = F.normalize(weak, dim=1).sum(0)  # [d]
+    found = torch.where(updates.rows @ away > 0, PUSHED, PULLED)  # [n, K]
+    found = torch.where(strong, found, TRAINED).to(torch.int8)
     return found if updates.touched is None else found * updates.touched
 
 
 def observe(pulls: Tensor, seen: Tensor, items: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
-    """Counts float64 [N] after a round of ``items`` [K] with these marks: pulls_i += devices that pulled
-    row i, seen_i += devices that trained it."""
+    """Counts float64 [N] after a round of ``items`` [K] with these marks: pulls_i += devices that moved row
+    i strongly, seen_i += devices that trained it."""
     index = items.long() - 1
     return (
-        pulls.index_add(0, index, (found == PULLED).sum(0).double()),
+        pulls.index_add(0, index, (found > TRAINED).sum(0).double()),
         seen.index_add(0, index, (found > 0).sum(0).double()),
     )
 

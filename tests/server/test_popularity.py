@@ -10,7 +10,7 @@ import torch
 
 from common.data import load, split
 from common.updates import DeviceUpdates
-from server.popularity import PRIOR, PULLED, TRAINED, estimate, marks, observe
+from server.popularity import PRIOR, PULLED, PUSHED, TRAINED, estimate, marks, observe
 from server.state import no_counts
 from tests.server.federation import LOG, Watch, config, run
 
@@ -80,10 +80,39 @@ def test_untouched_rows_are_not_seen() -> None:
 def test_marks_tell_pulled_trained_and_absent() -> None:
     touched = torch.ones(10, 20, dtype=torch.bool)
     touched[2, [3, 17]] = False
-    found = marks(updates(cohort(), list(range(1, 21)), touched))
+    rows = cohort()
+    rows[:, 16:] *= -1  # negatives are pushed away
+    found = marks(updates(rows, list(range(1, 21)), touched))
     assert found.dtype == torch.int8
     assert found[0].tolist() == [PULLED] * 16 + [TRAINED] * 4
     assert found[2, [2, 3, 16, 17]].tolist() == [PULLED, 0, TRAINED, 0]
+
+
+def test_a_strong_push_away_is_no_pull() -> None:
+    rows = cohort()
+    rows[:, 16:] *= -1
+    rows[:, 5] *= -1  # recommended to everybody: those who do not hold it push it away
+    found = marks(updates(rows, list(range(1, 21))))
+    assert bool((found[:, 5] == PUSHED).all())
+    assert bool((found[:, 6] == PULLED).all())
+    assert torch.equal(*(marks(updates(scale * rows, list(range(1, 21)))) for scale in (1.0, 1e-6)))
+    counts = [counted(20, updates(r, list(range(1, 21))))[0] for r in (rows, rows.abs())]
+    assert torch.equal(*counts)  # the estimate of popularity counts both ways
+
+
+def test_a_minority_cannot_turn_what_is_away() -> None:
+    rows = cohort()
+    rows[:, 16:] *= -1
+    honest = marks(updates(rows, list(range(1, 21))))
+    rows[:4, 16:] *= -40  # below half an interaction, but forty times what the others push
+    attacked = marks(updates(rows, list(range(1, 21))))
+    assert bool((attacked[:, :16] == PULLED).all())
+    assert torch.equal(attacked[4:], honest[4:])
+
+
+def test_without_a_weak_row_every_strong_one_is_a_pull() -> None:
+    found = marks(updates(cohort()[:, :16], list(range(1, 17))))
+    assert bool((found == PULLED).all())
 
 
 def test_counts_are_new_tensors() -> None:
