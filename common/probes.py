@@ -15,8 +15,8 @@ from common.tasks import GlobalModel
 
 
 @dataclass(frozen=True)
-class MadeUp:
-    """P users: histories int64 [P, ℓ], right-aligned after zeros; states [P, d] after them."""
+class Audience:
+    """P users a list is made for: histories int64 [P, ℓ], zeros fill up; states [P, d], in any length."""
 
     histories: Tensor
     states: Tensor

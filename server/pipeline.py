@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,9 +13,10 @@ from torch import Tensor
 from common.config import RunConfig
 from common.errors import ConfigError, RunError
 from common.models import Layout, initial
-from common.probes import MadeUp, last_states, made_up
+from common.probes import Audience, last_states, made_up
 from common.seeding import generator
 from common.tasks import GlobalModel
+from common.updates import DeviceUpdates
 from server.admission import Admitted
 from server.aggregators import Aggregator, Round, build_aggregator
 from server.aggregators.pre import with_pre
@@ -23,6 +25,7 @@ from server.optimizers import Optimizer, ParameterUpdate, build_optimizer, sched
 from server.panel import Seen
 from server.popularity import estimate, marks, observe
 from server.state import ServerState, no_counts
+from server.witnesses import witnesses
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class Pipeline:
             popularity = estimate(pulls, seen, len(updates))
             users = self._users(state.model, popularity, updates.history, round_)
             shown = Seen(round_, admitted.identity, updates.items, found)
-            evidence = Evidence(popularity, users, shown)
+            evidence = Evidence(popularity, users, shown, self._witnesses(updates, found, round_))
             delta, constraints, limited = self.constraints(state.model, delta, state.constraints, evidence)
             model = self.moved(state.model, delta)
         figures = {
@@ -117,14 +120,18 @@ class Pipeline:
     def _users(self, model: GlobalModel, popularity: Tensor, history: Tensor, round_: int) -> Users:
         """Made-up users of this round, as long as those that replied, under ``model`` after a change."""
 
-        def users(delta: ParameterUpdate, count: int, taste: float) -> MadeUp:
+        def users(delta: ParameterUpdate, count: int, taste: float) -> Audience:
             draw = generator(self.config.seed, "probes", round_)
             lengths = history[torch.randint(len(history), (count,), generator=draw)].long()
             lengths = lengths.clamp(1, self.config.model.max_len)
             items = made_up(popularity, lengths, draw, model.table, taste)
-            return MadeUp(items, last_states(self.config.model, self.moved(model, delta), items))
+            return Audience(items, last_states(self.config.model, self.moved(model, delta), items))
 
         return users
+
+    def _witnesses(self, updates: DeviceUpdates, found: Tensor, round_: int) -> Callable[[int], Audience]:
+        """States of this round's real users, so many a device."""
+        return lambda most: witnesses(updates, found, most, generator(self.config.seed, "witness", round_))
 
     def _alone(self, state: ServerState, rows: Tensor, items: Tensor, round_: int) -> Tensor:
         """The change of the rows [K, d] that the server step makes of one update of them."""

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from common.probes import MadeUp
+from common.probes import Audience
 from common.tasks import GlobalModel
 from server.optimizers import ParameterUpdate, State
 from server.panel import Seen
@@ -17,7 +17,7 @@ from server.panel import Seen
 Outcome = tuple[ParameterUpdate, State, dict[str, float]]
 """The permitted change, the next state, and figures for the audit."""
 
-Users = Callable[[ParameterUpdate, int, float], MadeUp]
+Users = Callable[[ParameterUpdate, int, float], Audience]
 """P users that the server makes up, with a taste, under the model after a change (common/probes.py)."""
 
 
@@ -28,11 +28,13 @@ class Evidence:
     popularity  float64 [N]: the running estimate of how many devices hold each item (server/popularity.py)
     users       what the model makes of users that the server makes up
     seen        which devices pulled which rows in this round (server/panel.py)
+    witnesses   states of real users, so many a device, as their updates show them (server/witnesses.py)
     """
 
     popularity: Tensor
     users: Users
     seen: Seen
+    witnesses: Callable[[int], Audience]
 
 
 class Constraint(Protocol):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.probes import MadeUp
+from common.probes import Audience
 from common.tasks import GlobalModel
 from server.checks import count, positive, unit
 from server.constraints.base import Evidence, Outcome, share
@@ -31,6 +31,10 @@ class ExposureCap:
     beyond it moves against the mean direction of the users who get it until only so many do. So an item may
     be recommended to as many users as others that as many devices hold: who promotes an item needs holders
     for it, and ten pulls of one device are one holder. ``floor`` leaves alone what few users get.
+
+    The same holds for the users that the updates of this round show, ``witnesses`` a device (server/
+    witnesses.py; 0: none), with a floor and slack of their own: there are fewer of them, and little is known
+    of what they have seen, but what real users have in common and made-up ones have not, they alone see.
     """
 
     floor: float = 0.01
@@ -38,10 +42,14 @@ class ExposureCap:
     top: int = 10
     taste: float = 8.0
     probes: int = 256
+    witnesses: int = 4
+    witness_floor: float = 0.03
+    witness_slack: float = 2.0
 
     def __post_init__(self) -> None:
-        unit(floor=self.floor)
-        positive(slack=self.slack)
+        unit(floor=self.floor, witness_floor=self.witness_floor)
+        positive(slack=self.slack, witness_slack=self.witness_slack)
+        count(0, witnesses=self.witnesses)
         if not 0 <= self.taste < float("inf"):
             raise ValueError(f"taste must be 0 or positive, given {self.taste}")
         count(1, top=self.top, probes=self.probes)
@@ -53,21 +61,38 @@ class ExposureCap:
         self, model: GlobalModel, delta: ParameterUpdate, state: State, evidence: Evidence
     ) -> Outcome:
         state = met(state, evidence.seen, len(evidence.popularity))
+        place = ranks(holders(state))  # r [N]
+        made_up = evidence.users(delta, self.probes, self.taste)
+        after = self.held(model, delta, made_up, place, self.slack, self.floor)
+        if self.witnesses:
+            shown = evidence.witnesses(self.witnesses)
+            after = self.held(model, after, shown, place, self.witness_slack, self.witness_floor)
+        moved = (after.rows != delta.rows).any(dim=1)  # [K]
+        return after, state, {"exposure_cap.clipped": share(moved) if len(moved) else 0.0}
+
+    def held(
+        self,
+        model: GlobalModel,
+        delta: ParameterUpdate,
+        users: Audience,
+        place: Tensor,
+        slack: float,
+        floor: float,
+    ) -> ParameterUpdate:
+        """``delta``, with the rows that too many of these users get moved down; ranks ``place`` [N]."""
+        if not len(users.states):
+            return delta
         index = delta.items.long()
-        users = evidence.users(delta, self.probes, self.taste)
         above = self.above(model.table.index_add(0, index, delta.rows), users)  # [P, N]
         exposure = (above > 0).double().mean(0)  # x [N]
-        place = ranks(holders(state))  # r [N]
-        limit = (self.slack * torch.quantile(exposure, place)).clamp(min=self.floor)  # [N]
+        limit = (slack * torch.quantile(exposure, place)).clamp(min=floor)  # [N]
         over = (exposure > limit)[index - 1]  # [K]
-        if not bool(over.any()):
-            return delta, state, {"exposure_cap.clipped": 0.0}
+        some = index[over] - 1  # [m]
         rows = delta.rows.clone()
-        some = index[over] - 1
         rows[over] -= lowered(above[:, some], limit[some], users.states)
-        return replace(delta, rows=rows), state, {"exposure_cap.clipped": share(over)}
+        return replace(delta, rows=rows)
 
-    def above(self, table: Tensor, users: MadeUp) -> Tensor:
+    def above(self, table: Tensor, users: Audience) -> Tensor:
         """Score of each item less that of the first one left out of the list: [N + 1, d] -> [P, N]."""
         scores = users.states @ table.T  # [P, N + 1]
         scores[:, 0] = -torch.inf

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from common.probes import MadeUp
+from common.probes import Audience
 from common.settings import component
 from common.tasks import GlobalModel
 from server.constraints import Evidence, build_constraints
@@ -29,12 +29,19 @@ def step(seed: int = 1, scale: float = 0.1) -> ParameterUpdate:
 def evidence(popularity: torch.Tensor | None = None, seed: int = 2) -> Evidence:
     """Item i is held by i devices, unless said; users around (1, 0, …)."""
     held = torch.arange(N, dtype=torch.float64) if popularity is None else popularity
-    return Evidence(held, lambda after, count, taste: users(states(count, seed)), nothing_seen())
+    return Evidence(
+        held, lambda after, count, taste: users(states(count, seed)), nothing_seen(), no_witnesses
+    )
 
 
-def users(states: torch.Tensor) -> MadeUp:
+def users(states: torch.Tensor) -> Audience:
     """Users with these states who have seen nothing."""
-    return MadeUp(torch.zeros(len(states), 1, dtype=torch.int64), states)
+    return Audience(torch.zeros(len(states), 1, dtype=torch.int64), states)
+
+
+def no_witnesses(most: int) -> Audience:
+    """Nobody pulled anything."""
+    return Audience(torch.zeros(0, 1, dtype=torch.int64), torch.zeros(0, D))
 
 
 def nothing_seen() -> Seen:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from common.errors import ConfigError
-from common.probes import MadeUp
+from common.probes import Audience
 from common.settings import component
 from common.tasks import GlobalModel
 from server.constraints import Evidence, build_constraints
@@ -21,11 +21,11 @@ from tests.server.constraints.helpers import D, N, apply, evidence, model, step,
 P, TOP = 64, 10
 
 
-def population(seed: int = 0) -> MadeUp:
+def population(seed: int = 0) -> Audience:
     """Users with a common direction, each of whom has seen five items."""
     g = torch.Generator().manual_seed(seed)
     seen = torch.stack([torch.randperm(N, generator=g)[:5] + 1 for _ in range(P)])
-    return MadeUp(seen, 0.5 * torch.randn(P, D, generator=g) + 2 * torch.eye(D)[0])
+    return Audience(seen, 0.5 * torch.randn(P, D, generator=g) + 2 * torch.eye(D)[0])
 
 
 def held(counts: dict[int, int]) -> Seen:
@@ -36,12 +36,12 @@ def held(counts: dict[int, int]) -> Seen:
     return Seen(1, [(1, k) for k in range(40)], torch.arange(1, N + 1, dtype=torch.int32), marks)
 
 
-def given(seen: Seen, who: MadeUp | None = None) -> Evidence:
+def given(seen: Seen, who: Audience | None = None) -> Evidence:
     made = who or population()
     return replace(evidence(), users=lambda after, count, taste: made, seen=seen)
 
 
-def exposures(table: torch.Tensor, who: MadeUp) -> np.ndarray:
+def exposures(table: torch.Tensor, who: Audience) -> np.ndarray:
     """Share of users who get each item among their first TOP unseen ones: [N]."""
     gets = np.zeros(N)
     for history, state in zip(who.histories.tolist(), who.states.double().numpy(), strict=True):
@@ -53,7 +53,7 @@ def exposures(table: torch.Tensor, who: MadeUp) -> np.ndarray:
     return gets / len(who.states)
 
 
-def limits(table: torch.Tensor, who: MadeUp, seen: Seen, slack: float, floor: float) -> np.ndarray:
+def limits(table: torch.Tensor, who: Audience, seen: Seen, slack: float, floor: float) -> np.ndarray:
     """max(floor, slack · Q_r(x)) from counts of holders: [N]."""
     counts = (seen.marks == PULLED).sum(0).numpy()
     rank = np.array([(counts <= own).mean() for own in counts])
@@ -148,7 +148,7 @@ def test_it_asks_for_users_with_a_taste_after_the_step() -> None:
     at, delta = pushed(3, 1.0)
     asked = []
 
-    def made(after: ParameterUpdate, count: int, taste: float) -> MadeUp:
+    def made(after: ParameterUpdate, count: int, taste: float) -> Audience:
         asked.append((after is delta, count, taste))
         return population()
 
@@ -164,8 +164,37 @@ def test_a_list_with_room_for_all_sets_no_cap() -> None:
     assert torch.equal(after.rows, delta.rows)
 
 
+def test_real_users_are_looked_at_as_well_with_a_floor_of_their_own() -> None:
+    at, delta = pushed(3, 100.0)
+    seen, asked = held(dict.fromkeys(range(10, N + 1), 20)), []
+
+    def shown(most: int) -> Audience:
+        asked.append(most)
+        return population()
+
+    blind = given(seen, users(-population().states))  # who is made up sees nothing
+    for floor in (0.05, 0.4):
+        after, _ = capped(at, delta, replace(blind, witnesses=shown), witness_floor=floor, witnesses=7)
+        table = at.table + torch.cat([torch.zeros(1, D), after.rows])
+        assert floor - 2 / P <= exposures(table, population())[2] <= floor + 1 / P
+    assert asked == [7, 7]
+    unseen, _ = capped(at, delta, replace(blind, witnesses=shown), witnesses=0)
+    assert unseen.rows[2, 0] == 100
+    assert asked == [7, 7]
+
+
 @pytest.mark.parametrize(
-    "params", [{"floor": -0.1}, {"floor": 1.0}, {"slack": 0.0}, {"top": 0}, {"taste": -1.0}, {"probes": 0}]
+    "params",
+    [
+        {"floor": -0.1},
+        {"floor": 1.0},
+        {"slack": 0.0},
+        {"top": 0},
+        {"taste": -1.0},
+        {"probes": 0},
+        {"witnesses": -1},
+        {"witness_floor": 1.0},
+    ],
 )
 def test_invalid_parameters_are_refused(params: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="exposure_cap"):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from common.errors import ConfigError
-from common.probes import MadeUp
+from common.probes import Audience
 from common.settings import component
 from common.tasks import GlobalModel
 from server.constraints import Evidence, build_constraints
@@ -110,7 +110,7 @@ def test_it_asks_for_the_users_after_the_step() -> None:
     at.table[1] = 0.0
     seen = []
 
-    def asked(after: ParameterUpdate, count: int, taste: float) -> MadeUp:
+    def asked(after: ParameterUpdate, count: int, taste: float) -> Audience:
         seen.append((after, count, taste))
         return users(torch.eye(D)[1].expand(count, D))
 
