@@ -15,9 +15,9 @@ from experiments.compare.labels import attack_label, data_label, strategy_label
 from experiments.emulation import check_attack
 from server.aggregators import AGGREGATORS, build_aggregator
 from server.aggregators.pre import with_pre
+from server.bounds import check_bound
 from server.constraints import build_constraints
 from server.optimizers import build_optimizer
-from server.pipeline import check_bound
 
 
 class Cell(Section):
