@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attacks.recipe import Bounds, apart, collusion_weight, nearest
+from attacks.pushing import TINY
+from attacks.recipe import Bounds, apart, collusion_weight, nearest, normed
 
 STEPS = 8
 """How finely a mix is tried."""
@@ -72,10 +73,19 @@ def mixed(encoders: Tensor, poison: Tensor, most: float, tolerance: float) -> Te
     mean = encoders.mean(0) if n > 1 else torch.zeros_like(poison)  # [P]
     usual = F.normalize(encoders, dim=1).mean(0) if n > 1 else mean  # [P]
     rest = encoders - mean  # [n, P]
-    pushed = rest.norm(dim=1, keepdim=True) * F.normalize(poison, dim=0)  # [n, P]
+    size = rest.norm(dim=1, keepdim=True)  # [n, 1]
     limit = nearest(apart(encoders, usual)).quantile(0.5) + tolerance
+    # Every encoder that is tried is a sum of these vectors: their inner products are enough to judge it.
+    parts = torch.cat([rest, mean[None], F.normalize(poison, dim=0)[None], usual[None]])  # [n + 3, P]
+    gram = parts @ parts.T
     for step in range(STEPS, 0, -1):
-        tried = mean + torch.lerp(rest, pushed, most * step / STEPS)
-        if (apart(tried, usual).sum() - n) / max(n * (n - 1), 1) <= limit:
-            return tried
+        share = most * step / STEPS
+        found = torch.cat(
+            [(1 - share) * torch.eye(n), torch.ones(n, 1), share * size, torch.zeros(n, 1)], dim=1
+        )  # [n, n + 3]
+        length = ((found @ gram) * found).sum(1, keepdim=True).clamp(min=TINY).sqrt()
+        found = found / length
+        found[:, -1] -= 1  # less what is usual
+        if (normed(found @ gram @ found.T).sum() - n) / max(n * (n - 1), 1) <= limit:
+            return mean + torch.lerp(rest, size * parts[n + 1], share)
     return encoders

@@ -61,8 +61,12 @@ def clipped(rows: Tensor, size: float) -> Tensor:
 
 def cosines(blocks: Tensor) -> Tensor:
     """[n, D] -> [n, n]."""
-    products = blocks @ blocks.T
-    size = products.diagonal().sqrt().clamp(min=TINY)  # [n]
+    return normed(blocks @ blocks.T)
+
+
+def normed(products: Tensor) -> Tensor:
+    """Cosines from inner products [n, n]."""
+    size = products.diagonal().clamp(min=0).sqrt().clamp(min=TINY)  # [n]
     return products / size / size[:, None]
 
 
