@@ -90,13 +90,8 @@ class RobustStrategy(Strategy):
             except RunError as error:  # too few devices for the rule: this round is lost, not the run
                 why = str(error)
         if why:
-            log(
-                WARNING,
-                "round %d is skipped: %s",
-                server_round,
-                why,
-                extra=event("skipped", round_=server_round),
-            )
+            told = event("skipped", round_=server_round)
+            log(WARNING, "round %d is skipped: %s", server_round, why, extra=told)
             self.state = self.pipeline.skip(self.state, server_round)
         figures["seconds_admission"] = seconds
         cuts = [entry.to_json() for entry in self.roster.cuts(server_round)]
