@@ -26,20 +26,25 @@ PRIOR = 5.0
 
 @dataclass(frozen=True)
 class Seen:
-    """What one round showed: marks int8 [n, K] of the devices ``identity`` [n] on ``items`` [K]."""
+    """What one round showed: marks int8 [n, K] of the devices ``identity`` [n] on ``items`` [K].
+
+    ``newcomers``: those of ``identity`` that their node did not enrol with at first.
+    """
 
     round: int
     identity: Sequence[tuple[int, int]]
     items: Tensor
     marks: Tensor
+    newcomers: frozenset[tuple[int, int]] = frozenset()
 
 
 def met(panel: State, seen: Seen, num_items: int) -> State:
     """The panel after a round: the strongest mark of each device on each item so far, int8 [M, N]."""
-    identity = signed(seen.identity)  # [n, 2]
+    first = [k for k, who in enumerate(seen.identity) if who not in seen.newcomers]
+    identity = signed([seen.identity[k] for k in first])  # [n, 2]
     known = recalled(panel, identity, num_items).to(torch.int8)  # [n, N]
     index = seen.items.long() - 1
-    known[:, index] = torch.maximum(known[:, index], seen.marks)
+    known[:, index] = torch.maximum(known[:, index], seen.marks[first])
     return remembered(panel, identity, known, seen.round, max(1, MEMORY // num_items))
 
 

@@ -102,7 +102,7 @@ class Pipeline:
             pulls, seen = observe(state.pulls, state.seen, updates.items, found)
             popularity = estimate(pulls, seen, len(updates))
             users = self._users(state.model, popularity, updates.history, round_)
-            shown = Seen(round_, admitted.identity, updates.items, found)
+            shown = Seen(round_, admitted.identity, updates.items, found, admitted.newcomers)
             evidence = Evidence(popularity, users, shown, self._witnesses(updates, found, round_))
             delta, constraints, limited = self.constraints(state.model, delta, state.constraints, evidence)
             model = self.moved(state.model, delta)

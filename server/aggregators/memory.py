@@ -17,7 +17,8 @@ def signed(identity: Sequence[tuple[int, int]]) -> Tensor:
     tensor([[-1,  5]])
     """
     half = 1 << 63
-    return torch.tensor([((node + half) % (2 * half) - half, device) for node, device in identity])
+    pairs = [((node + half) % (2 * half) - half, device) for node, device in identity]
+    return torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2)
 
 
 def recalled(state: State, identity: Tensor, width: int) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -54,6 +56,22 @@ def test_rows_that_a_device_never_trained_do_not_count() -> None:
 def test_the_same_number_on_another_node_is_another_device() -> None:
     state = after(seen(1, [0], [1], [[PULLED]]), seen(2, [0], [1], [[PULLED]], node=2**64 - 1))
     assert holders(state)[0] == 2 / (2 + PRIOR)
+
+
+def test_a_number_that_a_node_enrols_later_is_no_holder() -> None:
+    """A node that leaves and comes back under new numbers holds no more than before."""
+    first = seen(1, [0, 1], [1, 2], [[PULLED, TRAINED], [TRAINED, TRAINED]])
+    later = seen(2, [0, 7], [1, 2], [[PULLED, TRAINED], [PULLED, PULLED]])
+    counted = after(first, later)
+    assert holders(counted)[0] == 2 / (3 + PRIOR), "the test would pass without a newcomer"
+    left_out = after(first, replace(later, newcomers=frozenset({(1, 7)})))
+    assert torch.equal(holders(left_out), holders(after(first)))
+    assert left_out["identity"].tolist() == [[1, 1], [1, 0]]
+
+
+def test_a_round_of_newcomers_only_counts_nothing() -> None:
+    round_ = replace(seen(1, [7], [1], [[PULLED]]), newcomers=frozenset({(1, 7)}))
+    assert holders(after(round_)).tolist() == [0.0] * N
 
 
 def test_nothing_given_is_changed() -> None:

@@ -93,6 +93,13 @@ def test_made_up_users_are_those_of_the_round_after_the_step() -> None:
     assert not torch.equal(fond.histories, items)
 
 
+def test_newcomers_are_kept_out_of_the_count_of_holders() -> None:
+    rules = pipeline("strategy.constraints=[exposure_cap]")
+    late = replace(admitted(rules), newcomers=frozenset({(1, 2), (1, 4)}))
+    step = rules.step(rules.init(), late, 1)
+    assert step.state.constraints["0/identity"].tolist() == [[1, 0], [1, 1], [1, 3], [1, 5]]
+
+
 def test_rows_outside_the_slice_and_the_padding_stay() -> None:
     rules = pipeline("strategy.optimizer=adam")
     begun = rules.init()
