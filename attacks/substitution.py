@@ -18,8 +18,8 @@ def log_chance(rows: Tensor, padding: Tensor, target: int, task: TrainTask) -> T
     named = layout_of(model).unflatten(task.model.encoder)
 
     def last_hidden(items: Tensor, empty: Tensor) -> Tensor:
-        out: Tensor = functional_call(model, named, (items, empty))  # [ℓ, d]
-        return out[-1]
+        out: Tensor = functional_call(model, named, (items, empty), {"wanted": 1})  # [1, d]
+        return out[0]
 
     hidden = vmap(last_hidden)(rows, padding)  # [n, d]
     scores = hidden @ task.model.table[1:].T  # [n, N]

@@ -29,8 +29,8 @@ def score(model: nn.Module, parameters: GlobalModel, histories: Sequence[Items],
     named = layout_of(model).unflatten(parameters.encoder)
 
     def last_hidden(items: Tensor, padding: Tensor) -> Tensor:
-        out: Tensor = functional_call(model, named, (items, padding))  # [L, d]
-        return out[-1]
+        out: Tensor = functional_call(model, named, (items, padding), {"wanted": 1})  # [1, d]
+        return out[0]
 
     hidden = vmap(last_hidden)(parameters.table[ids], ids == 0)  # [n, d]
     return hidden @ parameters.table.T  # [n, N + 1]

@@ -58,8 +58,8 @@ def last_states(config: ModelConfig, model: GlobalModel, items: Tensor) -> Tenso
     named = layout_of(module).unflatten(model.encoder)
 
     def hidden(context: Tensor, padding: Tensor) -> Tensor:
-        out: Tensor = functional_call(module, named, (context, padding))  # [ℓ, d]
-        return out[-1]
+        out: Tensor = functional_call(module, named, (context, padding), {"wanted": 1})  # [1, d]
+        return out[0]
 
     states: Tensor = vmap(hidden)(model.table[items], items == 0)  # [P, d]
     return states

@@ -1,4 +1,7 @@
-"""Sequence models, each written for one user: ``forward(items [L, d], padding [L]) -> hidden [L, d]``."""
+"""Sequence models, each written for one user: ``forward(items [L, d], padding [L]) -> hidden [L, d]``.
+
+With ``wanted`` only so many of the last positions are worked out, as ranking needs no more than one.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,9 @@ class SequenceModel(Protocol):
 
     dropout_sites: int
 
-    def __call__(self, items: Tensor, padding: Tensor, keep: Tensor | None = None) -> Tensor: ...
+    def __call__(
+        self, items: Tensor, padding: Tensor, keep: Tensor | None = None, wanted: int | None = None
+    ) -> Tensor: ...
 
 
 MODELS: Mapping[str, Callable[[ModelConfig], nn.Module]] = {

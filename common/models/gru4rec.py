@@ -22,8 +22,13 @@ class GRU4Rec(nn.Module):
         self.output = nn.Linear(dim, dim)
         self.dropout_sites = 2
 
-    def forward(self, items: Tensor, padding: Tensor, keep: Tensor | None = None) -> Tensor:
-        """items [L, d] looked-up rows, padding bool [L], keep [sites, L, d] or None -> hidden [L, d]."""
+    def forward(
+        self, items: Tensor, padding: Tensor, keep: Tensor | None = None, wanted: int | None = None
+    ) -> Tensor:
+        """items [L, d] looked-up rows, padding bool [L], keep [sites, L, d] or None -> hidden [T, d].
+
+        T, ``wanted``: how many of the last positions, by default all. Without dropout only.
+        """
         length, dim = items.shape
         if keep is None:
             keep = items.new_ones(self.dropout_sites, 1, 1)
@@ -38,4 +43,5 @@ class GRU4Rec(nn.Module):
             step = (1 - update) * new + update * hidden  # [d]
             hidden = torch.where(padding[t], hidden, step)  # [d]
             states.append(hidden)
-        return self.output(torch.stack(states) * keep[1])  # type: ignore[no-any-return]  # [L, d]
+        some = states if wanted is None else states[-wanted:]
+        return self.output(torch.stack(some) * keep[1])  # type: ignore[no-any-return]  # [T, d]

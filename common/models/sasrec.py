@@ -25,22 +25,21 @@ class Block(nn.Module):
         self.outer = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, bias: Tensor, keep: tuple[Tensor, Tensor]) -> Tensor:
-        """x [L, d], bias [L, L] added to the attention logits, keep: dropout multipliers [L, d]."""
-        x = x + keep[0] * self.attend(self.attention_norm(x), bias)  # [L, d]
-        hidden = torch.relu(self.inner(self.feed_norm(x)))  # [L, d]
-        out: Tensor = x + keep[1] * self.outer(hidden)  # [L, d]
+        """The last T of x [L, d]; bias [T, L] is added to the logits, keep: dropout multipliers [T, d]."""
+        x = x[-len(bias) :] + keep[0] * self.attend(self.attention_norm(x), bias)  # [T, d]
+        hidden = torch.relu(self.inner(self.feed_norm(x)))  # [T, d]
+        out: Tensor = x + keep[1] * self.outer(hidden)  # [T, d]
         return out
 
     def attend(self, x: Tensor, bias: Tensor) -> Tensor:
         """softmax(QKᵀ/√d_h + bias)V, written out: the fused kernel has no batching rule under vmap."""
-        length, dim = x.shape
-        split = (length, self.heads, dim // self.heads)
-        q = self.query(x).reshape(split).transpose(0, 1)  # [H, L, d/H]
-        k = self.key(x).reshape(split).transpose(0, 1)  # [H, L, d/H]
-        v = self.value(x).reshape(split).transpose(0, 1)  # [H, L, d/H]
-        logits = q @ k.transpose(1, 2) / math.sqrt(dim // self.heads) + bias  # [H, L, L]
-        mixed = torch.softmax(logits, dim=-1) @ v  # [H, L, d/H]
-        return self.output(mixed.transpose(0, 1).reshape(length, dim))  # type: ignore[no-any-return]
+        wanted, size = len(bias), x.shape[1] // self.heads
+        q = self.query(x[-wanted:]).reshape(wanted, self.heads, size).transpose(0, 1)  # [H, T, d/H]
+        k = self.key(x).reshape(len(x), self.heads, size).transpose(0, 1)  # [H, L, d/H]
+        v = self.value(x).reshape(len(x), self.heads, size).transpose(0, 1)  # [H, L, d/H]
+        logits = q @ k.transpose(1, 2) / math.sqrt(size) + bias  # [H, T, L]
+        mixed = torch.softmax(logits, dim=-1) @ v  # [H, T, d/H]
+        return self.output(mixed.transpose(0, 1).reshape(wanted, -1))  # type: ignore[no-any-return]
 
 
 class SASRec(nn.Module):
@@ -59,8 +58,14 @@ class SASRec(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.dropout_sites = 1 + 2 * blocks
 
-    def forward(self, items: Tensor, padding: Tensor, keep: Tensor | None = None) -> Tensor:
-        """items [L, d] looked-up rows, padding bool [L], keep [sites, L, d] or None -> hidden [L, d]."""
+    def forward(
+        self, items: Tensor, padding: Tensor, keep: Tensor | None = None, wanted: int | None = None
+    ) -> Tensor:
+        """items [L, d] looked-up rows, padding bool [L], keep [sites, L, d] or None -> hidden [T, d].
+
+        T, ``wanted``: how many of the last positions, by default all; the last block leaves out the others.
+        Without dropout only.
+        """
         length, dim = items.shape
         if keep is None:
             keep = items.new_ones(self.dropout_sites, 1, 1)
@@ -70,6 +75,8 @@ class SASRec(nn.Module):
         # A padded position may see itself, so that no softmax runs over nothing.
         allowed = earlier & ~padding | itself  # [L, L]
         bias = torch.zeros_like(allowed, dtype=items.dtype).masked_fill(~allowed, -1e9)  # [L, L]
+        last = len(self.blocks) - 1
         for number, block in enumerate(self.blocks):
-            x = block(x, bias, (keep[1 + 2 * number], keep[2 + 2 * number]))  # [L, d]
+            rows = bias if wanted is None or number < last else bias[-wanted:]  # [L or T, L]
+            x = block(x, rows, (keep[1 + 2 * number], keep[2 + 2 * number]))  # [L or T, d]
         return self.norm(x)  # type: ignore[no-any-return]

@@ -45,6 +45,16 @@ def test_padding_to_a_longer_bucket_changes_no_hidden_state(name: str, length: i
 
 
 @EACH
+@pytest.mark.parametrize("length", [0, 1, 4, MAX_LEN])
+@pytest.mark.parametrize("wanted", [1, 3, MAX_LEN])
+def test_the_last_states_alone_are_the_last_of_all(name: str, length: int, wanted: int) -> None:
+    model, (items, padding) = build(name), padded(sequence(length), MAX_LEN)
+    found = model(items, padding, wanted=wanted)
+    assert found.shape == (wanted, DIM)
+    torch.testing.assert_close(found, model(items, padding)[-wanted:], **CLOSE)
+
+
+@EACH
 @settings(max_examples=20, deadline=None)
 @given(length=st.integers(1, 9), filler=st.sampled_from([0.0, 1.0, -30.0, 1e4]))
 def test_what_stands_in_the_padding_is_irrelevant(name: str, length: int, filler: float) -> None:
