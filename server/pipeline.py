@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from common.config import RunConfig
 from common.models import Layout, initial
-from common.probes import Audience, last_states, made_up
 from common.seeding import generator
 from common.tasks import GlobalModel
-from common.updates import DeviceUpdates
 from server.admission import Admitted
 from server.aggregators import Aggregator, Round, build_aggregator
 from server.aggregators.pre import with_pre
 from server.bounds import bound, check_bound, check_root
-from server.constraints import Chain, Evidence, Users, build_constraints
+from server.constraints import Chain, build_constraints
+from server.evidence import gather, voices
 from server.optimizers import Optimizer, ParameterUpdate, build_optimizer, schedule
-from server.panel import Seen
 from server.popularity import estimate, marks, observe
 from server.state import ServerState, no_counts
-from server.witnesses import witnesses
 
 
 @dataclass(frozen=True)
@@ -101,9 +98,9 @@ class Pipeline:
             found = marks(updates)
             pulls, seen = observe(state.pulls, state.seen, updates.items, found)
             popularity = estimate(pulls, seen, len(updates))
-            users = self._users(state.model, popularity, updates.history, round_)
-            shown = Seen(round_, admitted.identity, updates.items, found, admitted.newcomers)
-            evidence = Evidence(popularity, users, shown, self._witnesses(updates, found, round_))
+            heard = voices(admitted, found, combined.weights)
+            moved = partial(self.moved, state.model)
+            evidence = gather(self.config, state.model, moved, popularity, heard, round_)
             delta, constraints, limited = self.constraints(state.model, delta, state.constraints, evidence)
             model = self.moved(state.model, delta)
         figures = {
@@ -115,22 +112,6 @@ class Pipeline:
         }
         after = ServerState(round_, model, optimizer, aggregator, constraints, pulls, seen)
         return Step(after, combined.weights, figures)
-
-    def _users(self, model: GlobalModel, popularity: Tensor, history: Tensor, round_: int) -> Users:
-        """Made-up users of this round, as long as those that replied, under ``model`` after a change."""
-
-        def users(delta: ParameterUpdate, count: int, taste: float) -> Audience:
-            draw = generator(self.config.seed, "probes", round_)
-            lengths = history[torch.randint(len(history), (count,), generator=draw)].long()
-            lengths = lengths.clamp(1, self.config.model.max_len)
-            items = made_up(popularity, lengths, draw, model.table, taste)
-            return Audience(items, last_states(self.config.model, self.moved(model, delta), items))
-
-        return users
-
-    def _witnesses(self, updates: DeviceUpdates, found: Tensor, round_: int) -> Callable[[int], Audience]:
-        """States of this round's real users, so many a device."""
-        return lambda most: witnesses(updates, found, most, generator(self.config.seed, "witness", round_))
 
     def _alone(self, state: ServerState, rows: Tensor, items: Tensor, round_: int) -> Tensor:
         """The change of the rows [K, d] that the server step makes of one update of them."""

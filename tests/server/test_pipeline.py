@@ -8,15 +8,12 @@ import pytest
 import torch
 
 from common.errors import ConfigError, RunError, UnknownName
-from common.probes import last_states, made_up
 from common.seeding import generator
 from common.settings import component
-from common.tasks import GlobalModel
 from common.updates import DeviceUpdates
 from server.admission import Admitted
 from server.aggregators import AGGREGATORS, Aggregate, Round, State, build_aggregator
 from server.aggregators.mean import Mean
-from server.optimizers import ParameterUpdate
 from server.pipeline import Pipeline
 from tests.server.federation import ITEMS, config
 
@@ -66,31 +63,6 @@ def test_a_rule_may_ask_what_the_step_would_make_of_one_update(optimizer: str) -
     assert all(torch.equal(value, before[name]) for name, value in begun.tensors().items())
     moved = rules.step(begun, found, 2).state.model.table - begun.model.table
     torch.testing.assert_close(asked, moved[SLICE.long()], rtol=1e-5, atol=1e-6)
-
-
-def test_made_up_users_are_those_of_the_round_after_the_step() -> None:
-    rules = pipeline("model.max_len=6")
-    begun, popularity = rules.init().model, torch.arange(ITEMS, dtype=torch.float64)
-    delta = ParameterUpdate(
-        {name: torch.full_like(block, 0.1) for name, block in rules.layout.unflatten(begun.encoder).items()},
-        torch.ones(len(SLICE), 4),
-        SLICE,
-    )
-    history = torch.tensor([2, 2, 9], dtype=torch.int32)
-    found = rules._users(begun, popularity, history, 3)(delta, 40, 0.0)
-    draw = generator(rules.config.seed, "probes", 3)
-    lengths = history[torch.randint(3, (40,), generator=draw)].long().clamp(max=6)
-    assert set(lengths.tolist()) == {2, 6}  # as long as those that replied, a window at most
-    items = made_up(popularity, lengths, draw)
-    after = GlobalModel(begun.encoder + 0.1, begun.table.index_add(0, SLICE.long(), delta.rows))
-    assert torch.equal(found.histories, items)
-    torch.testing.assert_close(found.states, last_states(rules.config.model, after, items))
-    assert not torch.allclose(found.states, last_states(rules.config.model, begun, items))
-    assert not torch.allclose(
-        found.states, rules._users(begun, popularity, history, 4)(delta, 40, 0.0).states
-    )
-    fond = rules._users(begun, popularity, history, 3)(delta, 40, 9.0)
-    assert not torch.equal(fond.histories, items)
 
 
 def test_newcomers_are_kept_out_of_the_count_of_holders() -> None:
