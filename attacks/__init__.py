@@ -15,6 +15,7 @@ from attacks.control import Control
 from attacks.covisitation import Covisitation
 from attacks.dv_fsr import DvFsr
 from attacks.explicit_boost import ExplicitBoost
+from attacks.false_witness import FalseWitness
 from attacks.fang_krum import FangKrum
 from attacks.fang_trmean import FangTrmean
 from attacks.fed_attack import FedAttack
@@ -63,6 +64,7 @@ ATTACKS: Mapping[str, type[Attack]] = {
     "covisitation": Covisitation,
     "dv_fsr": DvFsr,
     "explicit_boost": ExplicitBoost,
+    "false_witness": FalseWitness,
     "fang_krum": FangKrum,
     "fang_trmean": FangTrmean,
     "fed_attack": FedAttack,
