@@ -38,7 +38,7 @@ class ExposureCap:
     """
 
     floor: float = 0.01
-    slack: float = 1.5
+    slack: float = 2.0
     top: int = 10
     taste: float = 8.0
     probes: int = 256
