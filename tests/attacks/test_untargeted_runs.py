@@ -31,6 +31,7 @@ HARMFUL = {
 
 HARMLESS = {
     "alie": "z is about .3 for one in five of 64: it is to pass a median, and a fifth of .3 σ moves no mean",
+    "false_witness": "it is after a constraint, and each row moves by no more than an honest one",
     "random_labels": "the pulls of uniform labels cancel over the attackers, and the true ones outweigh them",
     "scaling": "the direction is honest: the mean is that of fewer users, and Adam ignores its length",
     "zero": "admission leaves a device that sends only zeros out as idle",
