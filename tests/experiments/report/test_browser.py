@@ -91,8 +91,9 @@ def test_every_plot_is_drawn_whatever_is_chosen(page: sync_api.Page) -> None:
     assert weights.locator(".chart:visible").count() == 3
     weights.locator("select").select_option("psmu, 5 %")
     assert weights.locator(".chart:visible").count() == 1
-    wide = weights.locator(".chart:visible .main-svg").first.evaluate("one => one.clientWidth")
-    assert wide > 0.9 * weights.evaluate("one => one.clientWidth")  # alone it has the room of the three
+    room = weights.evaluate("one => one.clientWidth")  # alone it has the room of the three, once drawn anew
+    alone = weights.locator(".chart:visible .main-svg").first.element_handle()
+    page.wait_for_function("([one, room]) => one.clientWidth > 0.9 * room", arg=[alone, room])
 
 
 def assert_drawn(figures: sync_api.Locator) -> None:
