@@ -37,12 +37,16 @@ def voices(admitted: Admitted, marks: Tensor, weights: Tensor | None) -> Voices:
     """
     updates, identity = admitted.updates, admitted.identity
     assert updates is not None
-    heard = torch.ones(len(updates), dtype=torch.bool) if weights is None else weights >= weights.median() / 2
-    if not heard.all():
-        places = heard.nonzero().flatten()  # [m]
+    places = torch.arange(len(updates)) if weights is None else _heard(weights)  # [m]
+    if len(places) < len(updates):
         updates, marks = updates.take(places), marks[places]
         identity = tuple(identity[k] for k in places.tolist())
     return Voices(updates, identity, marks, admitted.newcomers)
+
+
+def _heard(weights: Tensor) -> Tensor:
+    """Places int64 [m]; a weight that is no number silences nobody."""
+    return (~(weights < weights.median() / 2)).nonzero().flatten()
 
 
 def gather(

@@ -28,6 +28,7 @@ from tests.server.test_pipeline import SLICE, admitted, pipeline
         (None, [0, 1, 2, 3, 4, 5]),
         ([0.2, 0.2, 0.2, 0.2, 0.1, 0.1], [0, 1, 2, 3, 4, 5]),
         ([0.0, 0.2, 0.2, 0.09, 0.3, 0.21], [1, 2, 4, 5]),
+        ([float("nan")] * 6, [0, 1, 2, 3, 4, 5]),
         ([0.0, 0.0, 1.0, 0.0, 0.0, 0.0], [0, 1, 2, 3, 4, 5]),  # Krum: one is taken, nobody is accused
     ],
 )
