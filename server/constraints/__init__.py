@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from common.config import Component
 from common.registry import build
-from server.constraints.base import Chain, Constraint, Evidence, Outcome, Users
+from server.constraints.base import Chain, Constraint, Evidence, Outcome
 from server.constraints.encoder import EncoderStep
 from server.constraints.exposure import ExposureCap
 from server.constraints.popularity import PopularityCap
@@ -33,4 +33,4 @@ def build_constraints(components: Sequence[Component]) -> Chain:
     return Chain(tuple(build("constraint", CONSTRAINTS, c.name, c.params) for c in components))
 
 
-__all__ = ["CONSTRAINTS", "Chain", "Constraint", "Evidence", "Outcome", "Users", "build_constraints"]
+__all__ = ["CONSTRAINTS", "Chain", "Constraint", "Evidence", "Outcome", "build_constraints"]
