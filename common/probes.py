@@ -39,13 +39,14 @@ def made_up(
     """
     lengths = lengths.clamp(max=len(popularity))
     size = int(lengths.max())
-    rate = (popularity + popularity.mean() / 4).clamp(min=1e-9)  # [N]
+    rate = (popularity + popularity.mean() / 4).clamp(min=1e-9).float()  # [N]
     if table is not None and taste > 0:
         centred = F.normalize(table[1:] - table[1:].mean(0), dim=1)  # [N, d]
         love = torch.multinomial(rate, len(lengths), replacement=True, generator=gen)  # [P]
-        rate = rate * torch.exp(taste * (centred[love] @ centred.T)).double()  # [P, N]
-    race = torch.empty(len(lengths), len(popularity), dtype=torch.float64).exponential_(generator=gen)
-    first = race.div_(rate).topk(size, largest=False).indices + 1  # [P, size], the earliest on the left
+        rate = (centred[love] @ centred.T).mul_(taste).exp_().mul_(rate)  # [P, N]
+    # −log u is exponential: the smallest −log u/rate wins. In float32, several times as fast as exponential_.
+    race = torch.rand(len(lengths), len(popularity), generator=gen).log_().div_(rate)
+    first = race.topk(size).indices + 1  # [P, size], the earliest on the left
     beyond = torch.arange(size) >= lengths[:, None]  # [P, size]
     key = torch.rand(first.shape, generator=gen).masked_fill(beyond, -1.0)  # the rest in no order
     order = key.argsort(1)

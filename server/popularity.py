@@ -32,10 +32,10 @@ def marks(updates: DeviceUpdates) -> Tensor:
     """
     norms = updates.rows.norm(dim=2)  # [n, K]
     strong = norms > STRONG * interaction_size(norms)  # [n, K]
-    weak = torch.einsum("nkd,nk->nd", updates.rows, (~strong).to(updates.rows.dtype))
-    away = F.normalize(weak, dim=1).sum(0)  # [d]
-    found = torch.where(updates.rows @ away > 0, PUSHED, PULLED)  # [n, K]
-    found = torch.where(strong, found, TRAINED).to(torch.int8)
+    weak = (~strong).to(updates.rows.dtype)[:, None] @ updates.rows  # [n, 1, K] @ [n, K, d] -> [n, 1, d]
+    away = F.normalize(weak[:, 0], dim=1).sum(0)  # [d]
+    found = torch.full(norms.shape, TRAINED, dtype=torch.int8)  # [n, K]
+    found[strong] = torch.where(updates.rows[strong] @ away > 0, PUSHED, PULLED).to(torch.int8)
     return found if updates.touched is None else found * updates.touched
 
 

@@ -18,6 +18,7 @@ from server.aggregators.stages import (
     retention,
     retention_weight,
     row_clip,
+    scaled_sum,
 )
 
 
@@ -69,13 +70,12 @@ class Sieve(Aggregator):
         enough(self, n := len(updates), round_.byzantine)
         rows, weights = updates.rows, torch.ones(n, dtype=torch.float64)
         norms = rows.norm(dim=2)  # [n, K]
-        clipped = 0.0
+        factors = torch.ones_like(norms)  # f [n, K]
         if self.clip_rows:
-            rows, factors = row_clip(rows, norms, self.kappa * interaction_size(norms))
+            factors = row_clip(norms, self.kappa * interaction_size(norms))
             weights = retention_weight(retention(norms, factors), self.threshold, self.power)
-            clipped = float((factors < 1).float().mean())
         if self.collusion > 0:
-            alike = folded_cosines(rows, round_.generator)  # [n, n]
+            alike = folded_cosines(rows, round_.generator, factors=factors)  # [n, n]
             weights = weights * collusion_weight(
                 alike, self.collusion_floor, self.collusion_spread, self.collusion
             )
@@ -85,11 +85,12 @@ class Sieve(Aggregator):
         encoder_share = row_share = shares
         if self.clip_blocks:
             encoder_share = shares * norm_factor(updates.encoder.norm(dim=1).double(), self.encoder_slack)
-            row_share = shares * norm_factor(rows.flatten(1).norm(dim=1).double(), self.row_slack)
+            lengths = (norms * factors).double().norm(dim=1)  # of the clipped row blocks  [n]
+            row_share = shares * norm_factor(lengths, self.row_slack)
         encoder = encoder_share.float() @ updates.encoder  # [n] @ [n, P] -> [P]
-        combined = (row_share.float() @ rows.flatten(1)).view(rows.shape[1:])  # [K, d]
+        combined = scaled_sum(rows, row_share.float()[:, None] * factors)  # [K, d]
         figures = {
-            "clipped_rows": clipped,
+            "clipped_rows": float((factors < 1).float().mean()),
             "mean_weight": float(weights.mean()),
             "quarantined": float((trust == 0).double().mean()),
         }

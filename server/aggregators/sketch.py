@@ -8,24 +8,39 @@ from torch import Tensor
 from common.updates import DeviceUpdates
 from server.aggregators.gram import CHUNK
 
+BLOCK = 128
+"""Columns of a triangle of products done at a time."""
+
 PRIME = 2**31 - 1
 """Hashes are polynomials modulo this prime: a product of two residues fits in an int64."""
 
 FOLD = 4096
 """Values of a folded vector: a cosine is true to about 1/√FOLD = .016."""
 
+FEW = 16
+"""Devices whose rows are scaled at a time: they stay in the cache."""
 
-def fold(values: Tensor, generator: torch.Generator) -> Tensor:
+
+def fold(values: Tensor, generator: torch.Generator, factors: Tensor | None = None) -> Tensor:
     """Every coordinate, with a drawn sign, added to place j mod ``FOLD``: [n, …] -> [n, at most FOLD].
 
     ⟨fold(a), fold(b)⟩ is ⟨a, b⟩ in expectation over the signs, for vectors of one round; nobody outside the
-    server knows the signs. What is short enough stays as it is. One pass and no copy of the whole.
+    server knows the signs. What is short enough stays as it is. ``factors`` [n, K]: of f_ui · v_ui for
+    values [n, K, d]. One pass and no copy of the whole.
     """
-    flat = values.flatten(1)  # [n, D]
+    width = values[0].numel()
+    signs = (torch.randint(0, 2, (width,), generator=generator) * 2 - 1).to(values)  # [D]
+    if factors is not None:
+        few = zip(torch.split(values, FEW), torch.split(factors, FEW), strict=True)
+        return torch.cat([_folded((v * f[:, :, None]).flatten(1), signs) for v, f in few])
+    return _folded(values.flatten(1), signs)
+
+
+def _folded(flat: Tensor, signs: Tensor) -> Tensor:
+    """flat [n, D], signs [D]."""
     width = flat.shape[1]
     if width <= FOLD:
         return flat
-    signs = (torch.randint(0, 2, (width,), generator=generator) * 2 - 1).to(flat)  # [D]
     total = flat.new_zeros(len(flat), FOLD)
     for low in range(0, width, FOLD):
         part = flat[:, low : low + FOLD]
@@ -33,22 +48,37 @@ def fold(values: Tensor, generator: torch.Generator) -> Tensor:
     return total
 
 
-def folded_cosines(values: Tensor, generator: torch.Generator, beyond_mean: bool = False) -> Tensor:
-    """cos(v_u, v_w) of folded vectors, 0 beside zeros: [n, …] -> float64 [n, n].
+def folded_cosines(
+    values: Tensor,
+    generator: torch.Generator,
+    beyond_mean: bool = False,
+    factors: Tensor | None = None,
+) -> Tensor:
+    """cos(v_u, v_w) of folded vectors, 0 beside zeros: [n, …] -> float32 [n, n].
 
-    ``beyond_mean``: of v_u/‖v_u‖ − mean_w v_w/‖v_w‖.
+    ``beyond_mean``: of v_u/‖v_u‖ − mean_w v_w/‖v_w‖; ``factors``: as in ``fold``.
     """
-    unit = _normalised(fold(values, generator))
+    unit = _normalised(fold(values, generator, factors))
     if beyond_mean:
         unit = _normalised(unit - unit.mean(dim=0))
-    return (unit @ unit.T).double()
+    return symmetric(unit)
+
+
+def symmetric(values: Tensor) -> Tensor:
+    """V Vᵀ of v [n, D] -> [n, n]: one triangle by blocks, and its mirror image."""
+    total = values.new_empty(len(values), len(values))
+    for low in range(0, len(values), BLOCK):
+        high = low + BLOCK
+        part = values[low:] @ values[low:high].T  # [n - low, BLOCK]
+        total[low:, low:high], total[low:high, low:] = part, part.T
+    return total
 
 
 def _normalised(values: Tensor) -> Tensor:
-    """v/‖v‖; the length in float64, where squares neither overflow nor vanish."""
-    size = torch.linalg.vector_norm(values, dim=1, keepdim=True, dtype=torch.float64)
-    unit: Tensor = values / size.float().clamp_min(torch.finfo(torch.float32).tiny)
-    return unit
+    """v/‖v‖, by its largest value first: squares neither overflow nor vanish."""
+    tiny = torch.finfo(torch.float32).tiny
+    unit = values / values.abs().amax(dim=1, keepdim=True).clamp_min(tiny)
+    return unit.div_(unit.norm(dim=1, keepdim=True).clamp_min(tiny))
 
 
 def hashing(generator: torch.Generator) -> Tensor:

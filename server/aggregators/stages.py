@@ -10,6 +10,7 @@ from torch import Tensor
 
 from common.interaction import interaction_sizes
 from server.aggregators.gram import middle
+from server.aggregators.sketch import FEW
 
 TINY = 1e-12
 
@@ -19,10 +20,17 @@ def interaction_size(norms: Tensor) -> Tensor:
     return middle(interaction_sizes(norms)).float()
 
 
-def row_clip(rows: Tensor, norms: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
-    """g_ui · min(1, limit/‖g_ui‖) and the factors [n, K]; rows [n, K, d]."""
-    factors = (limit / norms.clamp_min(TINY)).clamp(max=1.0)  # [n, K]
-    return rows * factors[:, :, None], factors
+def row_clip(norms: Tensor, limit: Tensor) -> Tensor:
+    """f_ui = min(1, limit/‖g_ui‖), by which rows are scaled; norms [n, K] -> [n, K]."""
+    return (limit / norms.clamp_min(TINY)).clamp(max=1.0)
+
+
+def scaled_sum(rows: Tensor, scales: Tensor) -> Tensor:
+    """Σ_u s_ui g_ui: rows [n, K, d], scales [n, K] -> [K, d]; without a scaled copy of all rows."""
+    total = torch.zeros_like(rows[0])
+    for some, scale in zip(torch.split(rows, FEW), torch.split(scales, FEW), strict=True):
+        total += (some * scale[:, :, None]).sum(0)
+    return total
 
 
 def retention(norms: Tensor, factors: Tensor) -> Tensor:
@@ -50,15 +58,15 @@ def norm_factor(norms: Tensor, slack: float) -> Tensor:
 def collusion_weight(cosines: Tensor, floor: float, spread: float, strength: float) -> Tensor:
     """w_u = (1 + strength · Σ_v relu((cos_uv − med)/θ − 1))⁻², θ = max(floor, spread · MAD) -> [n].
 
-    cos_uv [n, n] between the (clipped) row blocks of u and v; median and MAD over all pairs u ≠ v. Copies of
+    cos_uv [n, n] between the (clipped) row blocks of u and v; median and MAD over all pairs u < v. Copies of
     one poison resemble each other more than any two people do.
     """
     n = len(cosines)
     if n < 3:
         return torch.ones(n, dtype=torch.float64)
-    pairs = cosines[~torch.eye(n, dtype=torch.bool)]  # [n(n − 1)]
+    pairs = cosines[*torch.triu_indices(n, n, 1)]  # [n(n − 1)/2], since cos_uv = cos_vu
     centre = pairs.median()
     deviation = (pairs - centre).abs().median()
     width = torch.clamp(spread * deviation, min=floor)
     excess = torch.relu((cosines - centre) / width - 1).fill_diagonal_(0)  # [n, n]
-    return (1 + strength * excess.sum(1)) ** -2
+    return (1 + strength * excess.sum(1).double()) ** -2

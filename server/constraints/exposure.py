@@ -84,7 +84,7 @@ class ExposureCap:
             return delta
         index = delta.items.long()
         above = self.above(model.table.index_add(0, index, delta.rows), users)  # [P, N]
-        exposure = (above > 0).double().mean(0)  # x [N]
+        exposure = (above > 0).float().sum(0).double() / len(above)  # x [N]
         limit = (slack * torch.quantile(exposure, place)).clamp(min=floor)  # [N]
         over = (exposure > limit)[index - 1]  # [K]
         some = index[over] - 1  # [m]

@@ -49,7 +49,8 @@ def test_estimates_are_those_of_the_rule_on_the_same_devices() -> None:
     norms = honest.rows.norm(dim=2)
     limit = stages.interaction_size(norms)
     torch.testing.assert_close(torch.tensor(bounds.size), limit)
-    rows, factors = stages.row_clip(honest.rows, norms, limit)
+    factors = stages.row_clip(norms, limit)
+    rows = honest.rows * factors[:, :, None]
     torch.testing.assert_close(clipped(honest.rows, bounds.size), rows)
     weights = collusion_weight(cosines(rows.flatten(1)), bounds)
     expected = stages.collusion_weight(gram.cosines(gram.inner_products(rows)), 0.3, 8.0, 4.0)

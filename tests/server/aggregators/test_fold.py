@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from server.aggregators.gram import cosines, inner_products
-from server.aggregators.sketch import FOLD, fold, folded_cosines
+from server.aggregators.sketch import BLOCK, FEW, FOLD, fold, folded_cosines, symmetric
 
 
 def drawn(seed: int = 0) -> torch.Generator:
@@ -26,6 +26,16 @@ def test_it_is_the_signed_sum_of_places() -> None:
     for j in range(values.shape[1]):
         expected[:, j % FOLD] += values[:, j] * signs[j]
     torch.testing.assert_close(fold(values, drawn(1)), expected)
+
+
+@pytest.mark.parametrize("dim", [8, 2 * FOLD // 5], ids=["short", "long"])
+def test_factors_scale_the_rows_and_devices_do_not_meet(dim: int) -> None:
+    values = torch.randn(2 * FEW + 3, 6, dim, generator=drawn())
+    factors = torch.rand(len(values), 6, generator=drawn(2))
+    whole = fold(values * factors[:, :, None], drawn(1))
+    torch.testing.assert_close(fold(values, drawn(1), factors), whole)
+    for u in (0, FEW, 2 * FEW + 2):
+        torch.testing.assert_close(fold(values[u : u + 1], drawn(1), factors[u : u + 1])[0], whole[u])
 
 
 @pytest.mark.parametrize("heavy", [False, True], ids=["spread", "few places hold all"])
@@ -52,8 +62,15 @@ def test_cosines_know_no_scale_and_zeros_resemble_nobody(scale: float) -> None:
     values = torch.randn(4, 6, generator=drawn())
     values[3] = 0
     exact = cosines(inner_products(values))
-    torch.testing.assert_close(folded_cosines(values * scale, drawn(1)), exact, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(folded_cosines(values * scale, drawn(1)).double(), exact, rtol=1e-4, atol=1e-6)
     assert folded_cosines(values, drawn(1))[3].tolist() == [0.0] * 4
+
+
+@pytest.mark.parametrize("n", [1, BLOCK, 2 * BLOCK + 5])
+def test_one_triangle_gives_all_products(n: int) -> None:
+    values = torch.randn(n, 7, generator=drawn())
+    found = symmetric(values)
+    torch.testing.assert_close(found, values @ values.T)
 
 
 def test_beyond_the_mean_is_what_devices_of_equal_length_do_not_share() -> None:
@@ -61,4 +78,4 @@ def test_beyond_the_mean_is_what_devices_of_equal_length_do_not_share() -> None:
     unit = values / values.norm(dim=1, keepdim=True)
     exact = cosines(inner_products(unit - unit.mean(0)))
     found = folded_cosines(values, drawn(1), beyond_mean=True)
-    torch.testing.assert_close(found, exact, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.double(), exact, rtol=1e-4, atol=1e-5)

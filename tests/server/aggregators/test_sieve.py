@@ -21,6 +21,7 @@ from server.aggregators.stages import (
     retention,
     retention_weight,
     row_clip,
+    scaled_sum,
 )
 from tests.server.aggregators.helpers import apply, flat_of, make
 
@@ -122,12 +123,20 @@ def test_row_clip_leaves_small_rows_and_bounds_large_ones() -> None:
     rows = make(4).rows
     norms = rows.norm(dim=2)
     limit = norms.median()
-    clipped, factors = row_clip(rows, norms, limit)
+    factors = row_clip(norms, limit)
+    clipped = rows * factors[:, :, None]
     assert float(clipped.norm(dim=2).max()) <= float(limit) * (1 + 1e-6)
     small = norms <= limit
     assert torch.equal(clipped[small], rows[small])
     assert bool((factors[small] == 1).all())
     assert bool((factors[~small] < 1).all())
+
+
+def test_the_scaled_sum_is_one_over_devices() -> None:
+    rows = make(5).rows
+    scales = torch.rand(rows.shape[:2], generator=torch.Generator().manual_seed(3))
+    expected = (rows.double() * scales.double()[:, :, None]).sum(0)
+    torch.testing.assert_close(scaled_sum(rows, scales).double(), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_retention_tells_a_concentrated_update_from_a_spread_one() -> None:
