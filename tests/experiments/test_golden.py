@@ -22,17 +22,20 @@ from tests.attacks.test_runs import BASE, ndcg
 Run = Callable[[str, str], dict[str, Any]]
 TARGETED = ("label_to_target", "explicit_boost")
 ATTACKS = (*TARGETED, "sign_flip")
+SIEVES = ("sieve", "sieve+exposure_cap")
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Rule and attack -> summary of its sixty rounds, computed once."""
+    """Rule (and a constraint) and attack -> summary of its sixty rounds, computed once."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
 
     def summary(rule: str, attack: str) -> dict[str, Any]:
         if (rule, attack) not in found:
             out: Path = tmp_path_factory.mktemp(f"{rule}-{attack}") / "run"
-            named = ["train.rounds=60", f"strategy.aggregator={rule}", f"attack.name={attack}"]
+            name, _, constraint = rule.partition("+")
+            strategy = [f"strategy.aggregator={name}", f"strategy.constraints=[{constraint}]"]
+            named = ["train.rounds=60", *strategy, f"attack.name={attack}"]
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(emulation, "write_report", lambda out: None)  # a second a run
                 found[rule, attack] = emulation.emulate(load(overrides=[*BASE, *named]), out) | {"out": out}
@@ -46,9 +49,10 @@ def harmed(summary: dict[str, Any], clean: dict[str, Any], attack: str) -> bool:
     return bool(summary["er@10"] > 0.3) if attack in TARGETED else ndcg(summary) < 0.67 * ndcg(clean)
 
 
-def test_without_an_attack_the_sieve_costs_little(run: Run) -> None:
+@pytest.mark.parametrize("sieve", SIEVES)
+def test_without_an_attack_the_sieve_costs_little(run: Run, sieve: str) -> None:
     assert ndcg(run("mean", "control")) > 0.3
-    assert ndcg(run("sieve", "control")) > 0.9 * ndcg(run("mean", "control"))
+    assert ndcg(run(sieve, "control")) > 0.9 * ndcg(run("mean", "control"))
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -56,9 +60,10 @@ def test_the_plain_mean_fails(run: Run, attack: str) -> None:
     assert harmed(run("mean", attack), run("mean", "control"), attack)
 
 
+@pytest.mark.parametrize("sieve", SIEVES)
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_the_sieve_holds(run: Run, attack: str) -> None:
-    kept = run("sieve", attack)
+def test_the_sieve_holds(run: Run, attack: str, sieve: str) -> None:
+    kept = run(sieve, attack)
     assert ndcg(kept) > 0.85 * ndcg(run("mean", "control"))
     if attack in TARGETED:
         assert kept["er@10"] < 0.15
