@@ -51,4 +51,12 @@ def met(panel: State, seen: Seen, num_items: int) -> State:
 def holders(panel: State) -> Tensor:
     """The share of the devices that ever trained row i which ever pulled it: float64 [N] in [0, 1)."""
     marks = panel["history"]  # [M, N]
-    return (marks == PULLED).sum(0).double() / ((marks > 0).sum(0) + PRIOR)
+    return _count(marks == PULLED).double() / (_count(marks > 0) + PRIOR)
+
+
+def _count(found: Tensor) -> Tensor:
+    """Σ_u found_u: bool [M, N] -> int64 [N]; in bytes, as many devices at a time as one holds."""
+    total = torch.zeros(found.shape[1], dtype=torch.int64)
+    for some in torch.split(found, 255):
+        total += some.to(torch.uint8).sum(0, dtype=torch.uint8)
+    return total

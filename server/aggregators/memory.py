@@ -37,14 +37,13 @@ def remembered(state: State, identity: Tensor, history: Tensor, number: int, cap
 
     identity int64 [m, 2], history float32 [m, width], seen int64 [m] (the round it was last met in).
     """
-    seen = torch.full((len(identity),), number)
-    if state:
-        new = set(map(tuple, identity.tolist()))
-        others = torch.tensor([pair not in new for pair in map(tuple, state["identity"].tolist())])
-        identity = torch.cat([state["identity"][others], identity])
-        history = torch.cat([state["history"][others], history])
-        seen = torch.cat([state["seen"][others], seen])
-    return {
-        name: value[-capacity:].clone()
-        for name, value in (("identity", identity), ("history", history), ("seen", seen))
-    }
+    new = {"identity": identity, "history": history, "seen": torch.full((len(identity),), number)}
+    new = {name: value[-capacity:].clone() for name, value in new.items()}
+    if not state:
+        return new
+    here = set(map(tuple, identity.tolist()))
+    others = torch.tensor([pair not in here for pair in map(tuple, state["identity"].tolist())])
+    room = capacity - len(new["identity"])
+    kept = others.nonzero().flatten()
+    kept = kept[max(0, len(kept) - room) :]
+    return {name: torch.cat([state[name][kept], value]) for name, value in new.items()}

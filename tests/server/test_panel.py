@@ -53,6 +53,12 @@ def test_rows_that_a_device_never_trained_do_not_count() -> None:
     assert holders(state)[4] == 1 / (1 + PRIOR)
 
 
+def test_more_devices_than_a_byte_counts() -> None:
+    devices = list(range(600))
+    state = after(seen(1, devices, [1, 3], [[PULLED, PULLED if u < 300 else TRAINED] for u in devices]))
+    assert holders(state).tolist() == [600 / (600 + PRIOR), 0, 300 / (600 + PRIOR), 0, 0, 0]
+
+
 def test_the_same_number_on_another_node_is_another_device() -> None:
     state = after(seen(1, [0], [1], [[PULLED]]), seen(2, [0], [1], [[PULLED]], node=2**64 - 1))
     assert holders(state)[0] == 2 / (2 + PRIOR)
