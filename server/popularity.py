@@ -34,7 +34,7 @@ def marks(updates: DeviceUpdates) -> Tensor:
     strong = norms > STRONG * interaction_size(norms)  # [n, K]
     weak = (~strong).to(updates.rows.dtype)[:, None] @ updates.rows  # [n, 1, K] @ [n, K, d] -> [n, 1, d]
     away = F.normalize(weak[:, 0], dim=1).sum(0)  # [d]
-    found = torch.full(norms.shape, TRAINED, dtype=torch.int8)  # [n, K]
+    found = torch.full_like(norms, TRAINED, dtype=torch.int8)  # [n, K]
     found[strong] = torch.where(updates.rows[strong] @ away > 0, PUSHED, PULLED).to(torch.int8)
     return found if updates.touched is None else found * updates.touched
 
