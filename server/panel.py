@@ -39,24 +39,29 @@ class Seen:
 
 
 def met(panel: State, seen: Seen, num_items: int) -> State:
-    """The panel after a round: the strongest mark of each device on each item so far, int8 [M, N]."""
+    """The panel after a round.
+
+    history int8 [M, N]: the strongest mark of each device on each item so far; pulled, trained float64 [N]:
+    how many devices ever did so. Who is forgotten stays in the counts, and counts anew when it comes back.
+    """
     first = [k for k, who in enumerate(seen.identity) if who not in seen.newcomers]
     identity = signed([seen.identity[k] for k in first])  # [n, 2]
     known = recalled(panel, identity, num_items).to(torch.int8)  # [n, N]
     index = seen.items.long() - 1
-    known[:, index] = torch.maximum(known[:, index], seen.marks[first])
-    return remembered(panel, identity, known, seen.round, max(1, MEMORY // num_items))
+    before = known[:, index]  # [n, K]
+    now = torch.maximum(before, seen.marks[first])  # [n, K]
+    known[:, index] = now
+    pulled = ((now == PULLED) & (before < PULLED)).sum(0).double()  # [K]
+    trained = ((now > 0) & (before == 0)).sum(0).double()  # [K]
+    kept = {name: panel[name] for name in ("identity", "history", "seen")} if panel else {}
+    none = torch.zeros(num_items, dtype=torch.float64)
+    return {
+        **remembered(kept, identity, known, seen.round, max(1, MEMORY // num_items)),
+        "pulled": panel.get("pulled", none).index_add(0, index, pulled),
+        "trained": panel.get("trained", none).index_add(0, index, trained),
+    }
 
 
 def holders(panel: State) -> Tensor:
     """The share of the devices that ever trained row i which ever pulled it: float64 [N] in [0, 1)."""
-    marks = panel["history"]  # [M, N]
-    return _count(marks == PULLED).double() / (_count(marks > 0) + PRIOR)
-
-
-def _count(found: Tensor) -> Tensor:
-    """Σ_u found_u: bool [M, N] -> int64 [N]; in bytes, as many devices at a time as one holds."""
-    total = torch.zeros(found.shape[1], dtype=torch.int64)
-    for some in torch.split(found, 255):
-        total += some.to(torch.uint8).sum(0, dtype=torch.uint8)
-    return total
+    return panel["pulled"] / (panel["trained"] + PRIOR)

@@ -23,10 +23,10 @@ TIE = 1e-4
 
 @dataclass(frozen=True)
 class ExposureCap:
-    """x_i ≤ max(floor, slack · Q_{r_i}(x)) on each row that is trained.
+    """x_i ≤ max(floor, slack · Q_{r_i}(x_{−i})) on each row that is trained.
 
     x_i is the share of ``probes`` made-up users (common/probes.py) who get item i among their ``top`` under
-    the model after the step, what they have seen left out; Q_q(x) its quantile over the catalogue, and r_i
+    the model after the step, what they have seen left out; Q_q(x_{−i}) its quantile over all other items, r_i
     the rank of i by the devices that ever pulled it (server/panel.py), equal ones share the highest. A row
     beyond it moves against the mean direction of the users who get it until only so many do. So an item may
     be recommended to as many users as others that as many devices hold: who promotes an item needs holders
@@ -85,7 +85,7 @@ class ExposureCap:
         index = delta.items.long()
         above = self.above(model.table.index_add(0, index, delta.rows), users)  # [P, N]
         exposure = (above > 0).float().sum(0).double() / len(above)  # x [N]
-        limit = (slack * torch.quantile(exposure, place)).clamp(min=floor)  # [N]
+        limit = (slack * others(exposure, place)).clamp(min=floor)  # [N]
         over = (exposure > limit)[index - 1]  # [K]
         some = index[over] - 1  # [m]
         rows = delta.rows.clone()
@@ -101,6 +101,21 @@ class ExposureCap:
         if not torch.isfinite(least).all():  # a list with room for all shows nothing
             least = torch.where(torch.isfinite(least), least, torch.inf)
         return scores[:, 1:] - least
+
+
+def others(values: Tensor, place: Tensor) -> Tensor:
+    """The quantile ``place`` [N] in [0, 1] of all values but the item's own: float64 [N] -> [N].
+
+    What is held by more devices than anything else would else be its own measure.
+    """
+    ordered, order = values.sort()
+    own = order.argsort()  # where an item's own value stands  [N]
+    at = place * max(len(values) - 2, 0)
+    low, high = at.floor().long(), at.ceil().long()
+    low, high = low + (low >= own), high + (high >= own)
+    last = len(values) - 1
+    below, above = ordered[low.clamp(max=last)], ordered[high.clamp(max=last)]
+    return below + (above - below) * (at - at.floor())
 
 
 def lowered(above: Tensor, limit: Tensor, states: Tensor) -> Tensor:

@@ -92,4 +92,10 @@ def test_the_marks_take_a_byte_each_within_their_memory(monkeypatch: pytest.Monk
     state = after(*(seen(r, [r], [1], [[PULLED if r == 1 else TRAINED]]) for r in range(1, 6)))
     assert state["history"].dtype == torch.int8
     assert state["identity"].tolist() == [[1, 3], [1, 4], [1, 5]]
-    assert holders(state)[0] == 0  # device 1, who pulled, was seen longest ago
+    assert holders(state)[0] == 1 / (5 + PRIOR)  # device 1, seen longest ago, stays in the count
+
+
+def test_who_was_forgotten_counts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(panel_room, "MEMORY", N)
+    rounds = [seen(1, [1], [1], [[PULLED]]), seen(2, [2], [1], [[TRAINED]]), seen(3, [1], [1], [[PULLED]])]
+    assert holders(after(*rounds))[0] == 2 / (3 + PRIOR)

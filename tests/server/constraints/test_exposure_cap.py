@@ -13,6 +13,7 @@ from common.probes import Audience
 from common.settings import component
 from common.tasks import GlobalModel
 from server.constraints import Evidence, build_constraints
+from server.constraints.exposure import others
 from server.optimizers import ParameterUpdate, State
 from server.panel import Seen
 from server.popularity import PULLED, TRAINED
@@ -54,10 +55,12 @@ def exposures(table: torch.Tensor, who: Audience) -> np.ndarray:
 
 
 def limits(table: torch.Tensor, who: Audience, seen: Seen, slack: float, floor: float) -> np.ndarray:
-    """max(floor, slack · Q_r(x)) from counts of holders: [N]."""
+    """max(floor, slack · Q_r of the others' x) from counts of holders: [N]."""
     counts = (seen.marks == PULLED).sum(0).numpy()
     rank = np.array([(counts <= own).mean() for own in counts])
-    found: np.ndarray = np.maximum(floor, slack * np.quantile(exposures(table, who), rank))
+    share = exposures(table, who)
+    beside = [np.quantile(np.delete(share, i), r) for i, r in enumerate(rank)]
+    found: np.ndarray = np.maximum(floor, slack * np.array(beside))
     return found
 
 
@@ -120,18 +123,40 @@ def test_an_item_outside_the_slice_stays() -> None:
     at, delta = pushed(3, 0.0)
     at.table[3, 0] = 100.0
     seen = held(dict.fromkeys(range(10, N + 1), 20))
-    others = ParameterUpdate({}, delta.rows[3:], delta.items[3:])
-    after, _ = capped(at, others, given(seen))
+    rest = ParameterUpdate({}, delta.rows[3:], delta.items[3:])
+    after, _ = capped(at, rest, given(seen))
     assert len(after.rows) == N - 3
     inside, _ = capped(at, delta, given(seen))
     assert inside.rows[2, 0] < -1  # though nobody moved it
 
 
-def test_while_nobody_is_known_to_hold_anything_only_the_most_shown_are_bounded() -> None:
+@pytest.mark.parametrize("known", [{}, {3: 40}], ids=["nothing is known", "all hold it"])
+def test_no_item_is_its_own_measure(known: dict[int, int]) -> None:
+    """Whatever is known of it, an item is shown to no more users than the runner-up, at a slack of 1."""
     at, delta = pushed(3, 100.0)
-    after, figures = capped(at, delta, given(held({})), slack=1.0)
-    assert torch.equal(after.rows, delta.rows)
-    assert figures["exposure_cap.clipped"] == 0.0
+    states = torch.randn(P, D, generator=torch.Generator().manual_seed(1))
+    states[:, 0] = 0.6
+    who = Audience(population().histories, states)
+    after, figures = capped(at, delta, given(held(known), who), slack=1.0, witnesses=0)
+    pushed_up, allowed = (
+        exposures(at.table + torch.cat([torch.zeros(1, D), rows]), who) for rows in (delta.rows, after.rows)
+    )
+    second = np.delete(pushed_up, 2).max()
+    assert pushed_up[2] > second + 0.2
+    assert second - 1 / P <= allowed[2] <= second + 1 / P
+    assert figures["exposure_cap.clipped"] > 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 40])
+def test_the_quantile_of_the_others_agrees_with_a_loop(count: int) -> None:
+    g = torch.Generator().manual_seed(count)
+    values = torch.randint(0, 5, (count,), generator=g).double()  # with ties
+    place = torch.rand(count, generator=g, dtype=torch.float64)
+    place[-1] = 1.0
+    found = others(values, place)
+    for i in range(count):
+        beside = np.delete(values.numpy(), i) if count > 1 else values.numpy()
+        assert float(found[i]) == pytest.approx(np.quantile(beside, float(place[i])))
 
 
 def test_holders_of_earlier_rounds_count() -> None:
