@@ -46,14 +46,14 @@ def met(panel: State, seen: Seen, num_items: int) -> State:
     """
     first = [k for k, who in enumerate(seen.identity) if who not in seen.newcomers]
     identity = signed([seen.identity[k] for k in first])  # [n, 2]
-    known = recalled(panel, identity, num_items).to(torch.int8)  # [n, N]
+    kept = {name: panel[name] for name in ("identity", "history", "seen") if name in panel}
+    known = recalled(kept, identity, num_items).to(torch.int8)  # [n, N]
     index = seen.items.long() - 1
     before = known[:, index]  # [n, K]
     now = torch.maximum(before, seen.marks[first])  # [n, K]
     known[:, index] = now
     pulled = ((now == PULLED) & (before < PULLED)).sum(0).double()  # [K]
     trained = ((now > 0) & (before == 0)).sum(0).double()  # [K]
-    kept = {name: panel[name] for name in ("identity", "history", "seen")} if panel else {}
     none = torch.zeros(num_items, dtype=torch.float64)
     return {
         **remembered(kept, identity, known, seen.round, max(1, MEMORY // num_items)),

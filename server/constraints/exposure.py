@@ -20,6 +20,9 @@ TINY = 1e-6
 TIE = 1e-4
 """A row goes this much further than to a tie with the first item left out."""
 
+MADE_UP, SHOWN = "made_up", "shown"
+"""What the state calls the mean excess of past rounds over the limits, by audience."""
+
 
 @dataclass(frozen=True)
 class ExposureCap:
@@ -30,7 +33,9 @@ class ExposureCap:
     the rank of i by the devices that ever pulled it (server/panel.py), equal ones share the highest. A row
     beyond it moves against the mean direction of the users who get it until only so many do. So an item may
     be recommended to as many users as others that as many devices hold: who promotes an item needs holders
-    for it, and ten pulls of one device are one holder. ``floor`` leaves alone what few users get.
+    for it, and ten pulls of one device are one holder. ``floor`` leaves alone what few users get. Users are
+    drawn anew each round, and chance puts many an item over its limit: a row moves only if the item was over
+    in the mean of the rounds as well, where a round counts ``memory`` times as much as the next one.
 
     The same holds for the users that the updates of this round show, ``witnesses`` a device (server/
     witnesses.py; 0: none), with a floor and slack of their own: there are fewer of them, and little is known
@@ -45,9 +50,10 @@ class ExposureCap:
     witnesses: int = 4
     witness_floor: float = 0.03
     witness_slack: float = 2.0
+    memory: float = 0.8
 
     def __post_init__(self) -> None:
-        unit(floor=self.floor, witness_floor=self.witness_floor)
+        unit(floor=self.floor, witness_floor=self.witness_floor, memory=self.memory)
         positive(slack=self.slack, witness_slack=self.witness_slack)
         count(0, witnesses=self.witnesses)
         if not 0 <= self.taste < float("inf"):
@@ -60,15 +66,21 @@ class ExposureCap:
     def __call__(
         self, model: GlobalModel, delta: ParameterUpdate, state: State, evidence: Evidence
     ) -> Outcome:
-        state = met(state, evidence.seen, len(evidence.popularity))
-        place = ranks(holders(state))  # r [N]
-        made_up = evidence.users(delta, self.probes, self.taste)
-        after = self.held(model, delta, made_up, place, self.slack, self.floor)
+        never = torch.zeros(len(evidence.popularity), dtype=torch.float64)
+        excess = {name: state.get(name, never) for name in (MADE_UP, SHOWN)}  # [N] each
+        panel = met(state, evidence.seen, len(never))
+        place = ranks(holders(panel))  # r [N]
+        users = evidence.users(delta, self.probes, self.taste)
+        after, excess[MADE_UP] = self.held(
+            model, delta, users, place, self.slack, self.floor, excess[MADE_UP]
+        )
         if self.witnesses:
-            shown = evidence.witnesses(self.witnesses)
-            after = self.held(model, after, shown, place, self.witness_slack, self.witness_floor)
+            users = evidence.witnesses(self.witnesses)
+            after, excess[SHOWN] = self.held(
+                model, after, users, place, self.witness_slack, self.witness_floor, excess[SHOWN]
+            )
         moved = (after.rows != delta.rows).any(dim=1)  # [K]
-        return after, state, {"exposure_cap.clipped": share(moved) if len(moved) else 0.0}
+        return after, {**panel, **excess}, {"exposure_cap.clipped": share(moved) if len(moved) else 0.0}
 
     def held(
         self,
@@ -78,19 +90,24 @@ class ExposureCap:
         place: Tensor,
         slack: float,
         floor: float,
-    ) -> ParameterUpdate:
-        """``delta``, with the rows that too many of these users get moved down; ranks ``place`` [N]."""
+        excess: Tensor,
+    ) -> tuple[ParameterUpdate, Tensor]:
+        """``delta``, with the rows that too many of these users get moved down, and the next excess [N].
+
+        place [N]: the items' ranks; excess [N]: x_i less its limit, in the mean of the rounds before.
+        """
         if not len(users.states):
-            return delta
+            return delta, excess
         index = delta.items.long()
         above = self.above(model.table.index_add(0, index, delta.rows), users)  # [P, N]
         exposure = (above > 0).float().sum(0).double() / len(above)  # x [N]
         limit = (slack * others(exposure, place)).clamp(min=floor)  # [N]
-        over = (exposure > limit)[index - 1]  # [K]
+        excess = self.memory * excess + (1 - self.memory) * (exposure - limit)  # [N]
+        over = ((exposure > limit) & (excess > 0))[index - 1]  # [K]
         some = index[over] - 1  # [m]
         rows = delta.rows.clone()
         rows[over] -= lowered(above[:, some], limit[some], users.states)
-        return replace(delta, rows=rows)
+        return replace(delta, rows=rows), excess
 
     def above(self, table: Tensor, users: Audience) -> Tensor:
         """Score of each item less that of the first one left out of the list: [N + 1, d] -> [P, N]."""

@@ -208,6 +208,24 @@ def test_real_users_are_looked_at_as_well_with_a_floor_of_their_own() -> None:
     assert asked == [7, 7]
 
 
+def test_one_round_over_the_limit_is_forgiven_if_the_rounds_before_were_below() -> None:
+    at, _ = pushed(3, 0.0)
+    seen = held({**dict.fromkeys(range(10, N + 1), 20), 3: 20})
+    below, over = pushed(3, -100.0)[1], pushed(3, 2.0)[1]
+    chain = build_constraints([component("exposure_cap", probes=P, witnesses=0, slack=0.5, memory=0.8)])
+
+    def moved(steps: list[ParameterUpdate]) -> list[bool]:
+        state, found = chain.init(at), []
+        for delta in steps:
+            after, state, _ = chain(at, delta, state, given(seen))
+            found.append(bool((after.rows[2] != delta.rows[2]).any()))
+        return found
+
+    assert moved([over]) == [True], "the test would pass without a limit"
+    assert moved([below, over]) == [False, False]
+    assert moved([below] + 8 * [over])[-1], "for ever would be a licence"
+
+
 @pytest.mark.parametrize(
     "params",
     [
@@ -219,6 +237,7 @@ def test_real_users_are_looked_at_as_well_with_a_floor_of_their_own() -> None:
         {"probes": 0},
         {"witnesses": -1},
         {"witness_floor": 1.0},
+        {"memory": 1.0},
     ],
 )
 def test_invalid_parameters_are_refused(params: dict[str, object]) -> None:

@@ -23,7 +23,19 @@ def test_an_interruption_leaves_no_trace(tmp_path: Path, rule: str) -> None:
         run(settings, tmp_path / "parts", listeners=[Watch(in_round(3))])
     state = load_file(tmp_path / "parts" / "state" / FILE)
     kept = {name.split("/")[2] for name in state if name.startswith("constraints/")}
-    assert kept == {"way", "peak", "mean", "mass", "identity", "history", "seen", "pulled", "trained"}
+    assert kept == {
+        "way",
+        "peak",
+        "mean",
+        "mass",
+        "identity",
+        "history",
+        "seen",
+        "pulled",
+        "trained",
+        "made_up",
+        "shown",
+    }
     run(settings, tmp_path / "parts", resume=True)
     equal_runs(tmp_path / "whole", tmp_path / "parts")
     figures = lines(tmp_path / "whole", "metrics")[0]
