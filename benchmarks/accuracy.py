@@ -27,14 +27,14 @@ COLUMNS = ("hr@10", "ndcg@10")
 
 
 def results(runs: Mapping[str, RunConfig], out: Path, console: Console) -> dict[str, dict[str, Any]]:
-    """Summaries by name: of earlier runs where they are finished, else of new ones."""
+    """Summaries by name: of earlier runs where they are finished, else of new or resumed ones."""
     done = {
         name: json.loads((out / name / "summary.json").read_text())
         for name in runs
         if (out / name / "summary.json").exists()
     }
     left = {name: config for name, config in runs.items() if name not in done}
-    return done | (run_all(left, out, console) if left else {})
+    return done | (run_all(left, out, console, resume=True) if left else {})
 
 
 def row(label: str, values: Sequence[Mapping[str, float]]) -> str:

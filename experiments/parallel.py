@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,12 @@ from experiments.pool import Pool
 
 
 def run_all(
-    runs: Mapping[str, RunConfig], out: Path, console: Console, workers: int = 0
+    runs: Mapping[str, RunConfig], out: Path, console: Console, workers: int = 0, resume: bool = False
 ) -> dict[str, dict[str, Any]]:
     """Run every config into ``out/NAME``; the summaries by name. The first error ends all, as a RunError.
 
     workers: runs at a time; 0 is one a core. A few runs of one length end soonest all at once.
+    resume: runs that were interrupted go on; else their folders are refused.
     """
     workers = max(1, min(workers or cores(), len(runs)))
     pool = Pool(workers, math.inf, max(1, cores() // workers))
@@ -50,15 +52,15 @@ def run_all(
             job.key: progress.add_task(job.key, start=False, total=job.config.train.rounds, note="waiting")
             for job in jobs
         }
-        for event in pool.run(jobs, _work):
+        for event in pool.run(jobs, partial(_work, resume=resume)):
             if event.kind == "failed":
                 raise RunError(f"{event.job.title}: {event.text}")
             _show(event, progress, tasks[event.job.key], console)
     return {job.key: json.loads((job.folder / "summary.json").read_text(encoding="utf-8")) for job in jobs}
 
 
-def _work(job: Job, notes: Notes) -> None:
-    emulate(job.config, job.folder, listeners=[notes])
+def _work(job: Job, notes: Notes, resume: bool) -> None:
+    emulate(job.config, job.folder, resume, listeners=[notes])
 
 
 def _show(event: Event, progress: Progress, task: Any, console: Console) -> None:

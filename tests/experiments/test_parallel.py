@@ -14,8 +14,10 @@ import pytest
 from rich.console import Console
 
 from common.errors import RunError
+from experiments.emulation import emulate
 from experiments.parallel import run_all
-from tests.server.federation import BASE, config
+from tests.server.federation import BASE, Watch, config
+from tests.server.interruption import in_round
 
 SCRIPT = """
 import sys
@@ -102,3 +104,16 @@ def test_summaries_come_back_by_name(tmp_path: Path) -> None:
     assert found["one"]["rounds"] == 2
     assert (tmp_path / "one" / "report.html").exists()
     assert "one: round 2, test HR@10" in out.getvalue()
+
+
+def test_an_interrupted_run_goes_on_where_that_is_asked_for(tmp_path: Path) -> None:
+    settings = config("train.rounds=4", "eval.every=0", "checkpoint_every=2")
+
+    with pytest.raises(InterruptedError):
+        emulate(settings, tmp_path / "one", listeners=[Watch(in_round(3))])
+    console = Console(file=io.StringIO())
+    with pytest.raises(RunError, match="already holds a run"):
+        run_all({"one": settings}, tmp_path, console)
+    found = run_all({"one": settings}, tmp_path, console, resume=True)
+    whole = emulate(settings, tmp_path / "whole")
+    assert found["one"]["test"] == whole["test"]
