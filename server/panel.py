@@ -38,7 +38,13 @@ class Seen:
     newcomers: frozenset[tuple[int, int]] = frozenset()
 
 
-def met(panel: State, seen: Seen, num_items: int) -> State:
+def empty(num_items: int) -> State:
+    """The panel before the first round."""
+    none = torch.zeros(num_items, dtype=torch.float64)
+    return {"pulled": none, "trained": none.clone()}
+
+
+def met(panel: State, seen: Seen) -> State:
     """The panel after a round.
 
     history int8 [M, N]: the strongest mark of each device on each item so far; pulled, trained float64 [N]:
@@ -47,6 +53,7 @@ def met(panel: State, seen: Seen, num_items: int) -> State:
     first = [k for k, who in enumerate(seen.identity) if who not in seen.newcomers]
     identity = signed([seen.identity[k] for k in first])  # [n, 2]
     kept = {name: panel[name] for name in ("identity", "history", "seen") if name in panel}
+    num_items = len(panel["pulled"])
     known = recalled(kept, identity, num_items).to(torch.int8)  # [n, N]
     index = seen.items.long() - 1
     before = known[:, index]  # [n, K]
@@ -54,14 +61,16 @@ def met(panel: State, seen: Seen, num_items: int) -> State:
     known[:, index] = now
     pulled = ((now == PULLED) & (before < PULLED)).sum(0).double()  # [K]
     trained = ((now > 0) & (before == 0)).sum(0).double()  # [K]
-    none = torch.zeros(num_items, dtype=torch.float64)
     return {
         **remembered(kept, identity, known, seen.round, max(1, MEMORY // num_items)),
-        "pulled": panel.get("pulled", none).index_add(0, index, pulled),
-        "trained": panel.get("trained", none).index_add(0, index, trained),
+        "pulled": panel["pulled"].index_add(0, index, pulled),
+        "trained": panel["trained"].index_add(0, index, trained),
     }
 
 
 def holders(panel: State) -> Tensor:
-    """The share of the devices that ever trained row i which ever pulled it: float64 [N] in [0, 1)."""
+    """The share of the devices that ever trained row i which ever pulled it: float64 [N] in [0, 1).
+
+    Who was forgotten and came back is another device here, on both sides of the ratio.
+    """
     return panel["pulled"] / (panel["trained"] + PRIOR)

@@ -27,7 +27,7 @@ def recalled(state: State, identity: Tensor, width: int) -> Tensor:
         return torch.zeros(len(identity), width)
     found = torch.zeros(len(identity), width, dtype=state["history"].dtype)
     rank = {pair: i for i, pair in enumerate(map(tuple, state["identity"].tolist()))}
-    at = torch.tensor([rank.get(pair, -1) for pair in map(tuple, identity.tolist())])
+    at = torch.tensor([rank.get(pair, -1) for pair in map(tuple, identity.tolist())], dtype=torch.int64)
     found[at >= 0] = state["history"][at[at >= 0]]
     return found
 
@@ -35,14 +35,16 @@ def recalled(state: State, identity: Tensor, width: int) -> Tensor:
 def remembered(state: State, identity: Tensor, history: Tensor, number: int, capacity: int) -> State:
     """The state with this round's histories last, and no more than ``capacity`` of them, longest seen first.
 
-    identity int64 [m, 2], history float32 [m, width], seen int64 [m] (the round it was last met in).
+    identity int64 [m, 2], history [m, width] in any dtype, seen int64 [m] (the round it was last met in).
     """
     new = {"identity": identity, "history": history, "seen": torch.full((len(identity),), number)}
     new = {name: value[-capacity:].clone() for name, value in new.items()}
     if not state:
         return new
     here = set(map(tuple, identity.tolist()))
-    others = torch.tensor([pair not in here for pair in map(tuple, state["identity"].tolist())])
+    others = torch.tensor(
+        [pair not in here for pair in map(tuple, state["identity"].tolist())], dtype=torch.bool
+    )
     room = capacity - len(new["identity"])
     kept = others.nonzero().flatten()
     kept = kept[max(0, len(kept) - room) :]

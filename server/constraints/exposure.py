@@ -14,7 +14,7 @@ from server.checks import count, positive, unit
 from server.constraints.base import Evidence, Outcome, share
 from server.constraints.popularity import ranks
 from server.optimizers import ParameterUpdate, State
-from server.panel import holders, met
+from server.panel import empty, holders, met
 
 TINY = 1e-6
 TIE = 1e-4
@@ -34,8 +34,9 @@ class ExposureCap:
     beyond it moves against the mean direction of the users who get it until only so many do. So an item may
     be recommended to as many users as others that as many devices hold: who promotes an item needs holders
     for it, and ten pulls of one device are one holder. ``floor`` leaves alone what few users get. Users are
-    drawn anew each round, and chance puts many an item over its limit: a row moves only if the item was over
-    in the mean of the rounds as well, where a round counts ``memory`` times as much as the next one.
+    drawn anew each round, and chance puts many an item over its limit: a row moves only if the item is over
+    in the mean of the rounds as well, this one among them, where a round counts ``memory`` times as much as
+    the next one. That mean goes no further below the limit than ``floor``: credit is not saved up.
 
     The same holds for the users that the updates of this round show, ``witnesses`` a device (server/
     witnesses.py; 0: none), with a floor and slack of their own: there are fewer of them, and little is known
@@ -61,14 +62,14 @@ class ExposureCap:
         count(1, top=self.top, probes=self.probes)
 
     def init(self, start: GlobalModel) -> State:
-        return {}
+        panel = empty(len(start.table) - 1)
+        return {**panel, **{name: torch.zeros_like(panel["pulled"]) for name in (MADE_UP, SHOWN)}}
 
     def __call__(
         self, model: GlobalModel, delta: ParameterUpdate, state: State, evidence: Evidence
     ) -> Outcome:
-        never = torch.zeros(len(evidence.popularity), dtype=torch.float64)
-        excess = {name: state.get(name, never) for name in (MADE_UP, SHOWN)}  # [N] each
-        panel = met(state, evidence.seen, len(never))
+        excess = {name: state[name] for name in (MADE_UP, SHOWN)}  # [N] each
+        panel = met(state, evidence.seen)
         place = ranks(holders(panel))  # r [N]
         users = evidence.users(delta, self.probes, self.taste)
         after, excess[MADE_UP] = self.held(
@@ -103,6 +104,7 @@ class ExposureCap:
         exposure = (above > 0).float().sum(0).double() / len(above)  # x [N]
         limit = (slack * others(exposure, place)).clamp(min=floor)  # [N]
         excess = self.memory * excess + (1 - self.memory) * (exposure - limit)  # [N]
+        excess = excess.clamp(min=-floor)  # who stays away saves up no more than that
         over = ((exposure > limit) & (excess > 0))[index - 1]  # [K]
         some = index[over] - 1  # [m]
         rows = delta.rows.clone()

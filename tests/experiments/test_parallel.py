@@ -114,6 +114,8 @@ def test_an_interrupted_run_goes_on_where_that_is_asked_for(tmp_path: Path) -> N
     console = Console(file=io.StringIO())
     with pytest.raises(RunError, match="already holds a run"):
         run_all({"one": settings}, tmp_path, console)
+    begun = (tmp_path / "one" / "config.yaml").stat().st_mtime_ns  # written anew by who starts over
     found = run_all({"one": settings}, tmp_path, console, resume=True)
+    assert (tmp_path / "one" / "config.yaml").stat().st_mtime_ns == begun
     whole = emulate(settings, tmp_path / "whole")
     assert found["one"]["test"] == whole["test"]

@@ -9,7 +9,7 @@ import torch
 
 from server import panel as panel_room
 from server.aggregators.base import State
-from server.panel import PRIOR, Seen, holders, met
+from server.panel import PRIOR, Seen, empty, holders, met
 from server.popularity import PULLED, TRAINED
 
 N = 6
@@ -25,9 +25,9 @@ def seen(round_: int, devices: list[int], items: list[int], marks: list[list[int
 
 
 def after(*rounds: Seen) -> State:
-    state: State = {}
+    state = empty(N)
     for one in rounds:
-        state = met(state, one, N)
+        state = met(state, one)
     return state
 
 
@@ -76,14 +76,16 @@ def test_a_number_that_a_node_enrols_later_is_no_holder() -> None:
 
 
 def test_a_round_of_newcomers_only_counts_nothing() -> None:
-    round_ = replace(seen(1, [7], [1], [[PULLED]]), newcomers=frozenset({(1, 7)}))
+    round_ = replace(seen(2, [7], [1], [[PULLED]]), newcomers=frozenset({(1, 7)}))
     assert holders(after(round_)).tolist() == [0.0] * N
+    before = seen(1, [0], [1], [[PULLED]])
+    assert torch.equal(holders(after(before, round_)), holders(after(before)))
 
 
 def test_nothing_given_is_changed() -> None:
     first = after(seen(1, [0], [1], [[TRAINED]]))
     kept = {name: value.clone() for name, value in first.items()}
-    met(first, seen(2, [0], [1], [[PULLED]]), N)
+    met(first, seen(2, [0], [1], [[PULLED]]))
     assert all(torch.equal(first[name], kept[name]) for name in kept)
 
 

@@ -208,22 +208,29 @@ def test_real_users_are_looked_at_as_well_with_a_floor_of_their_own() -> None:
     assert asked == [7, 7]
 
 
-def test_one_round_over_the_limit_is_forgiven_if_the_rounds_before_were_below() -> None:
-    at, _ = pushed(3, 0.0)
-    seen = held({**dict.fromkeys(range(10, N + 1), 20), 3: 20})
-    below, over = pushed(3, -100.0)[1], pushed(3, 2.0)[1]
-    chain = build_constraints([component("exposure_cap", probes=P, witnesses=0, slack=0.5, memory=0.8)])
+@pytest.mark.parametrize("real", [False, True], ids=["made up", "witnesses"])
+def test_one_round_over_the_limit_is_forgiven_if_the_rounds_before_were_below(real: bool) -> None:
+    at, low = pushed(3, -100.0)
+    slightly, far = pushed(3, 1.6)[1], pushed(3, 100.0)[1]
+    nobody = users(-population().states)
+    found = given(held({**dict.fromkeys(range(10, N + 1), 20), 3: 20}), nobody if real else population())
+    found = replace(found, witnesses=lambda most: population() if real else nobody)
+    size = {"witness_slack" if real else "slack": 0.5, "witness_floor" if real else "floor": 0.05}
+    chain = build_constraints([component("exposure_cap", probes=P, **size)])
 
-    def moved(steps: list[ParameterUpdate]) -> list[bool]:
-        state, found = chain.init(at), []
+    def moved(*steps: ParameterUpdate) -> list[bool]:
+        state, rows = chain.init(at), []
         for delta in steps:
-            after, state, _ = chain(at, delta, state, given(seen))
-            found.append(bool((after.rows[2] != delta.rows[2]).any()))
-        return found
+            after, state, _ = chain(at, delta, state, found)
+            rows.append(bool((after.rows[2] != delta.rows[2]).any()))
+        return rows
 
-    assert moved([over]) == [True], "the test would pass without a limit"
-    assert moved([below, over]) == [False, False]
-    assert moved([below] + 8 * [over])[-1], "for ever would be a licence"
+    share = exposures(at.table.index_add(0, slightly.items.long(), slightly.rows), population())
+    assert 0 < share[2] - 0.5 * np.delete(share, 2).max() < 0.1
+    assert moved(slightly) == [True], "the test would pass without a limit"
+    assert moved(low, slightly) == [False, False]
+    assert moved(low, *(8 * [slightly]))[-1], "for ever would be a licence"
+    assert moved(*(20 * [low]), far)[-1], "credit is not saved up"
 
 
 @pytest.mark.parametrize(
