@@ -53,7 +53,7 @@ def test_rows_that_a_device_never_trained_do_not_count() -> None:
     assert holders(state)[4] == 1 / (1 + PRIOR)
 
 
-def test_more_devices_than_a_byte_counts() -> None:
+def test_of_many_devices_each_counts() -> None:
     devices = list(range(600))
     state = after(seen(1, devices, [1, 3], [[PULLED, PULLED if u < 300 else TRAINED] for u in devices]))
     assert holders(state).tolist() == [600 / (600 + PRIOR), 0, 300 / (600 + PRIOR), 0, 0, 0]
