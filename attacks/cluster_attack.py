@@ -56,7 +56,7 @@ class ClusterAttack(Attack):
         gap = centroids[cluster] - items  # [N, d]
         self._adapt(view.memory, float(gap.square().sum()) / count)
         own = busy[:, None] if updates.touched is None else updates.touched
-        norms = updates.rows.norm(dim=2)[own.expand(updates.rows.shape[:2])]
+        norms = updates.row_norms[own.expand(updates.rows.shape[:2])]
         drawn = torch.rand(*updates.rows.shape[:2], 1, generator=view.generator)  # [n, K, 1]
         size = norms.mean() + self.spread * drawn * norms.std(correction=0)
         rows = size * unit(gap[updates.items.long() - 1])  # [n, K, d]

@@ -44,7 +44,7 @@ class FalseWitness(Attack):
         chosen = self.chosen(updates, view)  # [v]
         mine = chosen[updates.device % len(chosen)]  # [n]
         towards = F.normalize(view.task.model.table[updates.items[mine].long()], dim=1)  # [n, d]
-        norms = updates.rows.norm(dim=2)  # [n, K]
+        norms = updates.row_norms  # [n, K]
         size = interaction_size(updates)[working].quantile(0.5)
         turned = norms > STRONG * size  # [n, K]
         rows = torch.where(turned[:, :, None], norms[:, :, None] * towards[:, None], updates.rows)

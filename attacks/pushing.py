@@ -19,7 +19,7 @@ def interaction_size(updates: DeviceUpdates) -> Tensor:
     0 for a device with nothing to predict: its upload stays empty, as any other would be refused for its
     coverage.
     """
-    return interaction_sizes(updates.rows.norm(dim=2)).float()
+    return interaction_sizes(updates.row_norms).float()
 
 
 def push(updates: DeviceUpdates, slots: list[int], directions: Tensor, boost: float) -> DeviceUpdates:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -30,6 +31,12 @@ class DeviceUpdates:
 
     def __len__(self) -> int:
         return self.encoder.shape[0]
+
+    @cached_property
+    def row_norms(self) -> Tensor:
+        """‖g_ui‖ [n, K]: one pass over the rows for all who ask."""
+        norms: Tensor = self.rows.norm(dim=2)
+        return norms
 
     def take(self, index: Tensor) -> DeviceUpdates:
         """The devices at ``index`` (int64 [m]), in that order."""

@@ -30,7 +30,7 @@ def marks(updates: DeviceUpdates) -> Tensor:
     An item that is recommended too widely is pushed away strongly by those who do not hold it. Which way is
     away, the weak updates show: most are of items that a device has as negatives. Each device has one vote.
     """
-    norms = updates.rows.norm(dim=2)  # [n, K]
+    norms = updates.row_norms  # [n, K]
     strong = norms > STRONG * interaction_size(norms)  # [n, K]
     weak = (~strong).to(updates.rows.dtype)[:, None] @ updates.rows  # [n, 1, K] @ [n, K, d] -> [n, 1, d]
     away = F.normalize(weak[:, 0], dim=1).sum(0)  # [d]

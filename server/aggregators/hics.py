@@ -49,7 +49,7 @@ class Hics(Aggregator):
 
     def __call__(self, updates: DeviceUpdates, state: State, round_: Round) -> tuple[Aggregate, State]:
         enough(self, len(updates), round_.byzantine)
-        norms = updates.rows.norm(dim=2)  # [n, K]
+        norms = updates.row_norms  # [n, K]
         limit = interaction_size(norms) if self.max_norm is None else norms.new_tensor(self.max_norm)
         held = torch.ones_like(norms) if updates.touched is None else updates.touched.to(norms)
         shares = held / held.sum(dim=0).clamp_min(1)  # [n, K], each row's sum 1 or 0

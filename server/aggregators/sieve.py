@@ -69,7 +69,7 @@ class Sieve(Aggregator):
     def __call__(self, updates: DeviceUpdates, state: State, round_: Round) -> tuple[Aggregate, State]:
         enough(self, n := len(updates), round_.byzantine)
         rows, weights = updates.rows, torch.ones(n, dtype=torch.float64)
-        norms = rows.norm(dim=2)  # [n, K]
+        norms = updates.row_norms  # [n, K]
         factors = torch.ones_like(norms)  # f [n, K]
         if self.clip_rows:
             factors = row_clip(norms, self.kappa * interaction_size(norms))

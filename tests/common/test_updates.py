@@ -76,6 +76,14 @@ def test_a_part_without_a_mask_touched_all_of_its_items() -> None:
     assert joined.touched[0].tolist() == [True, True, False]
 
 
+def test_row_norms_are_read_once_and_belong_to_their_own_rows() -> None:
+    joined = concatenate([part([1, 4], [7]), part([1, 4], [3, 9], seed=1)])
+    assert torch.equal(joined.row_norms, joined.rows.norm(dim=2))
+    assert joined.row_norms is joined.row_norms
+    some = joined.take(torch.tensor([2, 0]))
+    assert torch.equal(some.row_norms, joined.row_norms[[2, 0]])
+
+
 def test_an_empty_part_changes_nothing() -> None:
     a = part([2, 5], [0, 1])
     joined = concatenate([a, part([2, 5], [])])
