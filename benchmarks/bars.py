@@ -6,6 +6,7 @@ malicious devices never answer. Seeds with an oracle count; targets are averaged
 means over seeds ± half their 95 % t interval:
 
 ER@10        and the worst cell's
+- parity     ER@10 less that of `parity` with the same seed and target; – where a seed has none
 of oracle's  NDCG@10 of test and validation together, in per cent of the oracle's of that seed; test alone
 shortest     NDCG@10 of the quartile with the shortest histories, likewise
 weights      mean weight of honest devices, shortest quartile over longest
@@ -22,6 +23,8 @@ import polars as pl
 from benchmarks.interval import mean_and_half_width
 
 ORACLE = {"aggregator": "mean", "attack": "slow_reply"}
+YARDSTICK = "parity"
+COLUMNS = ("ER@10", "worst", "- parity", "NDCG@10 of oracle's", "test alone", "shortest", "weights")
 
 Score = Callable[[pl.DataFrame], float]
 
@@ -49,10 +52,7 @@ def table(found: pl.DataFrame, rule: str, share: float) -> str:
     if not len(mine) or not oracle:
         rules = ", ".join(found["aggregator"].unique(maintain_order=True))
         raise ValueError(f"no cells of {rule!r} (there are: {rules}) beside an oracle, at a share of {share}")
-    lines = [
-        "| log | attack | seeds | ER@10 | worst | NDCG@10 of oracle's | test alone | shortest | weights |",
-        "|---" * 9 + "|",
-    ]
+    lines = [f"| log | attack | seeds | {' | '.join(COLUMNS)} |", "|---" * (3 + len(COLUMNS)) + "|"]
     for (data, attack), cells in mine.group_by(["data", "attack"], maintain_order=True):
         seeds = {s: part for (s,), part in cells.group_by(["seed"]) if (str(data), int(str(s))) in oracle}
         if not seeds:
@@ -61,9 +61,11 @@ def table(found: pl.DataFrame, rule: str, share: float) -> str:
         best = [oracle[str(data), int(str(s))] for s in sorted(seeds, key=str)]
         exposed = [_mean(part, "er@10") for part in ours]
         weights = [_mean(part, "weight.q1") / _mean(part, "weight.q4") for part in ours]
+        beyond = _beyond(ours, mine.filter((pl.col("data") == data) & (pl.col("attack") == YARDSTICK)))
         entries = [
             _percent(exposed),
             f"{100 * max(float(str(part['er@10'].max())) for part in ours):.1f} %",
+            "–" if beyond is None or attack == YARDSTICK else _percent(beyond),
             *(_percent(_ratios(ours, best, score)) for score in (_both, _test, _shortest)),
             f"{mean_and_half_width(weights)[0]:.3f}",
         ]
@@ -78,6 +80,17 @@ def _oracles(here: pl.DataFrame) -> Mapping[tuple[str, int], pl.DataFrame]:
 
 def _ratios(ours: Sequence[pl.DataFrame], best: Sequence[pl.DataFrame], score: Score) -> list[float]:
     return [score(a) / score(b) for a, b in zip(ours, best, strict=True)]
+
+
+def _beyond(ours: Sequence[pl.DataFrame], parity: pl.DataFrame) -> list[float] | None:
+    """By seed, over the targets that both have."""
+    gains = [
+        part.join(parity, on=["seed", "aim"], suffix=".parity").select(
+            pl.col("er@10") - pl.col("er@10.parity")
+        )
+        for part in ours
+    ]
+    return [_mean(gain, "er@10") for gain in gains] if all(len(gain) for gain in gains) else None
 
 
 def _mean(cells: pl.DataFrame, column: str) -> float:
