@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call, vmap
 from torch.nn import functional as F
 
 from common.config import ModelConfig
-from common.models import Layout, build_model, layout_of
+from common.models import build_model, layout_of
 from common.tasks import GlobalModel
 
 
@@ -56,8 +55,8 @@ def made_up(
 
 def last_states(config: ModelConfig, model: GlobalModel, items: Tensor) -> Tensor:
     """The state that each history is recommended from: [P, d]."""
-    module, layout = _network(config)
-    named = layout.unflatten(model.encoder)
+    module = build_model(config).eval()
+    named = layout_of(module).unflatten(model.encoder)
 
     def hidden(context: Tensor, padding: Tensor) -> Tensor:
         out: Tensor = functional_call(module, named, (context, padding), {"wanted": 1})  # [1, d]
@@ -65,10 +64,3 @@ def last_states(config: ModelConfig, model: GlobalModel, items: Tensor) -> Tenso
 
     states: Tensor = vmap(hidden)(model.table[items], items == 0)  # [P, d]
     return states
-
-
-@lru_cache(maxsize=8)
-def _network(config: ModelConfig) -> tuple[nn.Module, Layout]:
-    """What parameters are called with; its own are never read."""
-    module = build_model(config).eval()
-    return module, layout_of(module)
