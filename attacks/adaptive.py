@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from attacks.base import Attack, View
 from attacks.hidden import last_states
-from attacks.hiding import add_decoys, best_forward, mixed
+from attacks.hiding import add_decoys, best_forward, cancelled, drawn_signs, mixed
 from attacks.label_to_target import LabelToTarget
 from attacks.pushing import TINY
 from attacks.recipe import TOLERANCE, Bounds, clipped, estimate
@@ -22,7 +22,7 @@ from client.batch import Batch
 from common.seeding import generator
 from common.updates import DeviceUpdates
 
-MODES = ("row", "encoder", "last_position", "spread", "unseen")
+MODES = ("row", "encoder", "last_position", "spread", "unseen", "public")
 TEACHERS = 16
 """How many own devices are trained as label poisoners for an encoder to mix in."""
 
@@ -44,12 +44,14 @@ class Adaptive(Attack):
           last_position  honest training, but the target is the last interaction of the window
           spread         row, by a device in one of ``turns`` rounds, by turns; in the others it is honest
           unseen         row, but h̄ without its part along the users that the server makes up
+          public         row, all straight along h̄, and beside each target a row that cancels it in the folded
+                         vectors that the sieve compares, should their signs come from the run's public seed
 
     Ours, against docs/method.md. An honest training, a forward pass, O(n²·K·d) for the cosines, and with
     ``encoder`` the training of at most 16 devices more.
     """
 
-    mode: Literal["row", "encoder", "last_position", "spread", "unseen"] = "row"
+    mode: Literal["row", "encoder", "last_position", "spread", "unseen", "public"] = "row"
     mix: float = 0.5
     careful: bool = True
     decoys: int = 4
@@ -110,12 +112,17 @@ class Adaptive(Attack):
         base = clipped(some.rows, bounds.size)
         base[:, slots] = 0
         # What the targets leave of the block; never nothing, as zero rows would be refused.
-        room = max(bounds.rows**2 - len(slots) * bounds.size**2, (0.1 * bounds.rows) ** 2)
+        beside = 2 if self.mode == "public" else 1
+        room = max(bounds.rows**2 - beside * len(slots) * bounds.size**2, (0.1 * bounds.rows) ** 2)
         free = torch.ones(base.shape[:2], dtype=torch.bool) if some.touched is None else some.touched.clone()
         free[:, slots] = False
-        own = [generator(view.task.seed, "adaptive", view.task.round, int(n)) for n in some.device]
+        own = [generator(view.seed, "adaptive", view.task.round, int(n)) for n in some.device]
         add_decoys(base, free, users, self.decoys, room, bounds.size, own)
         base *= (room**0.5 / base.flatten(1).norm(dim=1).clamp(min=TINY)).clamp(max=1)[:, None, None]
+        if self.mode == "public":
+            base[:, slots] = bounds.size * mean
+            signs = drawn_signs(view.seed, view.task.round, base.shape[1:])
+            return cancelled(base, slots, signs)
         noise = torch.stack([torch.randn(len(mean), generator=one) for one in own])  # [m, d]
         aside = F.normalize(noise - (noise @ mean)[:, None] * mean, dim=1)
         forward = best_forward(base, mean, aside, len(slots), bounds)

@@ -15,7 +15,8 @@ from common.errors import ConfigError
 class Attacker:
     """``rule`` on ``targets`` from ``start_round`` on, in the first ``active`` rounds of every ``period``.
 
-    omniscient: ``knowledge: full``, the honest updates of the round are seen (embedded runs alone).
+    seed: what colluding nodes agreed upon, from their node configs; omniscient: ``knowledge: full``, the
+    honest updates of the round are seen (embedded runs alone).
     """
 
     rule: Attack
@@ -23,6 +24,7 @@ class Attacker:
     start_round: int = 1
     period: int = 1
     active: int = 1
+    seed: int = 0
     omniscient: bool = False
 
     def attacks_in(self, round_: int) -> bool:
@@ -47,7 +49,8 @@ def read_attacker(config: Mapping[str, bool | int | float | str]) -> Attacker | 
     knowledge = config.get("knowledge", "own")
     if knowledge not in ("own", "full"):
         raise ConfigError(f"node config: knowledge is {knowledge!r}; valid: own, full")
-    return Attacker(build_attack(name, params), targets, **times, omniscient=knowledge == "full")
+    seed = int(config.get("seed", 0))
+    return Attacker(build_attack(name, params), targets, **times, seed=seed, omniscient=knowledge == "full")
 
 
 def _positive(config: Mapping[str, bool | int | float | str], key: str) -> int:

@@ -21,8 +21,9 @@ from common.updates import DeviceUpdates
 class View:
     """What a malicious node knows in a round: what it was sent, its own devices, its memory.
 
-    cohort: its own devices, which can also be trained honestly; generator: shared by colluding nodes
-    through the run's seed; memory: the node's state, kept from round to round; honest: with
+    cohort: its own devices, which can also be trained honestly; seed: what colluding nodes agreed upon, the
+    same in every round; generator: of this round, theirs alike; memory: the node's state, kept from round to
+    round; honest: with
     ``knowledge: full`` the updates that honest devices sent in this round, else None; sleep: waits, in
     seconds, where there is a clock.
     """
@@ -32,6 +33,7 @@ class View:
     cohort: Cohort
     generator: torch.Generator
     memory: RecordDict
+    seed: int = 0
     honest: DeviceUpdates | None = None
     sleep: Callable[[float], None] = time.sleep
 

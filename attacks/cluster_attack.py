@@ -52,7 +52,7 @@ class ClusterAttack(Attack):
         items = view.task.model.table[1:]  # [N, d]; row 0 is padding
         # Rows that are clusters of their own would not move: at least two share one.
         count = min(self._count(view.memory), max(1, len(items) // 2))
-        centroids, cluster = kmeans(items, count, generator(view.task.seed, MEMORY, count))
+        centroids, cluster = kmeans(items, count, generator(view.seed, MEMORY, count))
         gap = centroids[cluster] - items  # [N, d]
         self._adapt(view.memory, float(gap.square().sum()) / count)
         own = busy[:, None] if updates.touched is None else updates.touched

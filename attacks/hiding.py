@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attacks.pushing import TINY
-from attacks.recipe import Bounds, apart, collusion_weight, nearest, normed
+from attacks.recipe import FOLD, Bounds, apart, collusion_weight, nearest, normed
+from common.seeding import generator
 
 STEPS = 8
 """How finely a mix is tried."""
@@ -60,6 +61,29 @@ def best_forward(rows: Tensor, mean: Tensor, aside: Tensor, targets: int, bounds
         if gain > most:
             best, most = forward, gain
     return best
+
+
+def drawn_signs(seed: int, round_: int, shape: torch.Size) -> Tensor:
+    """±1 of ``shape`` [K, d], as the sieve would draw them if its secret were the run's ``seed``."""
+    draw = generator(seed, "aggregator", round_)
+    return (torch.randint(0, 2, (shape.numel(),), generator=draw) * 2 - 1).float().view(shape)
+
+
+def cancelled(rows: Tensor, targets: Sequence[int], signs: Tensor) -> Tensor:
+    """``rows`` [m, K, d] with a row r_k = −s_k ⊙ s_t ⊙ r_t for each target t, signs s [K, d].
+
+    k is a row that is folded onto the same place as t; devices take different ones by turns. Whoever adds up
+    s ⊙ r over what is folded together finds nothing of the targets.
+    """
+    count, dim = rows.shape[1:]
+    rows, used = rows.clone(), set(targets)
+    for target in targets:
+        place = target * dim % FOLD
+        same = [k for k in range(count) if k not in used and k * dim % FOLD == place]
+        for device in range(len(rows) if same else 0):
+            k = same[device % len(same)]
+            rows[device, k] = -signs[k] * signs[target] * rows[device, target]
+    return rows
 
 
 def mixed(encoders: Tensor, poison: Tensor, most: float, tolerance: float) -> Tensor:

@@ -20,6 +20,9 @@ ROW_SLACK = 1.25
 COLLUSION, FLOOR, SPREAD = 4.0, 0.3, 8.0
 """Two row blocks may be as alike as the median pair and max(FLOOR, SPREAD · MAD) more."""
 
+FOLD = 4096
+"""Row blocks are folded to so many values, with drawn signs, before they are compared."""
+
 TOLERANCE, PEERS = 0.06, 0.2
 """Encoders may be so much more alike, over the rounds, than the median device's and its nearest PEERS."""
 

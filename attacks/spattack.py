@@ -58,6 +58,6 @@ class Spattack(Attack):
 
     def _noise(self, updates: DeviceUpdates, view: View) -> Tensor:
         table = view.task.model.table
-        fixed = torch.randn(table.shape, generator=generator(view.task.seed, "spattack"))  # [N + 1, d]
+        fixed = torch.randn(table.shape, generator=generator(view.seed, "spattack"))  # [N + 1, d]
         held = updates.rows if updates.touched is None else updates.rows[updates.touched]
         return self.scale * rms(held) * fixed[updates.items.long()]

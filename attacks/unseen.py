@@ -19,7 +19,7 @@ def made_up_mean(view: View) -> Tensor:
     task, sequences = view.task, view.cohort.sequences
     size = len(task.model.table) - 1
     counts = np.bincount(np.concatenate(list(sequences)), minlength=size + 1)[1:]
-    draw = generator(task.seed, "unseen", task.round)
+    draw = generator(view.seed, "unseen", task.round)
     lengths = torch.tensor([len(s) for s in sequences])
     lengths = lengths[torch.randint(len(lengths), (PROBES,), generator=draw)]
     lengths = lengths.clamp(1, task.model_config.max_len)

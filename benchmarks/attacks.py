@@ -19,6 +19,7 @@ import torch
 from flwr.app import RecordDict
 
 from attacks import ATTACKS, Attack, View, build_attack
+from attacks.adaptive import MODES
 from client.cohort import Cohort
 from common.config import ClientConfig, ModelConfig, TrainConfig
 from common.models import initial
@@ -30,7 +31,7 @@ from server.slices import draw_slice
 ITEMS, SLICE = 1682, 512
 LIMIT = 3.0
 VARIANTS: dict[str, tuple[dict[str, object], ...]] = {
-    "adaptive": tuple({"mode": mode} for mode in ("row", "encoder", "last_position", "spread", "unseen")),
+    "adaptive": tuple({"mode": mode} for mode in MODES),
     "dv_fsr": tuple({"part": part} for part in ("both", "explicit", "implicit")),
     "spattack": ({"mode": "l"}, {"mode": "o"}),
 }
@@ -45,7 +46,7 @@ def make_task(seed: int = 0) -> TrainTask:
     return TrainTask(
         run="benchmark",
         round=2,
-        seed=seed,
+        nonce="00",
         model=model,
         items=chosen,
         log_q=log_q,
@@ -58,18 +59,18 @@ def make_task(seed: int = 0) -> TrainTask:
 
 def fleet(task: TrainTask, devices: int) -> Cohort:
     """Log-normal histories with the median and the spread of ML-100K: 65 interactions, 20 to 700."""
-    draw = generator(task.seed, "lengths")
+    draw = generator(0, "lengths")
     lengths = torch.exp(math.log(65) + torch.randn(devices, generator=draw)).clamp(20, 700).int().tolist()
     histories = [(torch.randperm(ITEMS, generator=draw)[:n] + 1).int().numpy() for n in lengths]
-    return Cohort(task, range(devices), histories)
+    return Cohort(task, range(devices), histories, key=5)
 
 
 def play(attack: Attack, cohort: Cohort, target: int, memory: RecordDict) -> DeviceUpdates:
     """What a malicious node does between task and message."""
     task = cohort.task
     pairs = zip(cohort.sequences, cohort.numbers, strict=True)
-    own = replace(cohort, sequences=[attack.history(s, n, (target,), task.seed) for s, n in pairs])
-    view = View(task, (target,), own, generator(task.seed, "attack", task.round), memory)
+    own = replace(cohort, sequences=[attack.history(s, n, (target,), 0) for s, n in pairs])
+    view = View(task, (target,), own, generator(0, "attack", task.round), memory)
     return attack.poison(own.train(lambda batch, devices: attack.relabel(batch, view)), view)
 
 

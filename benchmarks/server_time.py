@@ -62,7 +62,7 @@ def one_round(config: RunConfig, replies: Sequence[Reply], spec: UpdateSpec) -> 
     pipeline = Pipeline.build(config, ITEMS)
     state = pipeline.init()
     clock = time.perf_counter()
-    admitted = admit(replies, spec, config.strategy.quota, config.strategy.max_history)
+    admitted = admit(replies, spec, config.strategy.max_history)
     pipeline.step(state, admitted, 1)
     return time.perf_counter() - clock
 

@@ -33,7 +33,7 @@ def make_task(devices: int, items: int = 1682, slice_size: int = 512, steps: int
     task = TrainTask(
         run="benchmark",
         round=1,
-        seed=0,
+        nonce="00",
         model=model,
         items=chosen,
         log_q=log_q,
@@ -43,7 +43,7 @@ def make_task(devices: int, items: int = 1682, slice_size: int = 512, steps: int
         client_config=ClientConfig(),
     )
     histories = [(torch.randperm(items, generator=draw)[:51] + 1).int().numpy() for _ in range(devices)]
-    return Cohort(task, range(devices), histories)
+    return Cohort(task, range(devices), histories, key=5)
 
 
 def loop(cohort: Cohort) -> tuple[Tensor, Tensor]:

@@ -13,14 +13,14 @@ from attacks import View
 from attacks.attacker import Attacker, read_attacker
 from client.batch import Batch
 from client.cohort import Cohort
-from client.fleet import Fleet, open_fleet
+from client.fleet import Fleet, device_key, open_fleet
 from client.privacy import protect
 from client.ranking import evaluate as rank_devices
 from common import wire
 from common.data.types import Items, Times
 from common.errors import ConfigError, WireError
 from common.models import build_model
-from common.seeding import generator
+from common.seeding import Key, generator
 from common.tasks import Enrolment, EvaluateTask, TrainTask
 from common.updates import DeviceUpdates, concatenate
 
@@ -79,20 +79,21 @@ def trained(
     fleet = open_fleet(context.node_config)
     _check_catalogue(task.model.table.shape[0] - 1, fleet)
     attacker = read_attacker(context.node_config)
+    key = device_key(context.node_config)
     if attacker is None or not attacker.attacks_in(task.round):
-        return Message(honest_round(task, fleet), reply_to=message)
+        return Message(honest_round(task, fleet, key), reply_to=message)
     if attacker.omniscient and honest is None:
         raise ConfigError("node config: knowledge is 'full'; a node on its own sees no updates but its own")
     others = honest(task.round) if attacker.omniscient and honest else ()
     seen = concatenate(others) if others else None
-    return Message(attack_round(task, fleet, attacker, context.state, seen, sleep), reply_to=message)
+    return Message(attack_round(task, fleet, attacker, context.state, key, seen, sleep), reply_to=message)
 
 
-def honest_round(task: TrainTask, fleet: Fleet) -> RecordDict:
+def honest_round(task: TrainTask, fleet: Fleet, key: Key) -> RecordDict:
     """The reply to one training task."""
     numbers = own_devices(task, fleet)
     sequences = [fleet.train(n) for n in numbers]
-    cohort = Cohort(task, numbers, sequences, times=own_times(fleet, numbers, sequences))
+    cohort = Cohort(task, numbers, sequences, (), own_times(fleet, numbers, sequences), key)
     protection = task.client_config
     updates = protect(cohort.train(), protection.clip, protection.noise, cohort.generators)
     return wire.encode_updates(updates, task.run, task.round, task.wire_dtype)
@@ -103,14 +104,16 @@ def attack_round(
     fleet: Fleet,
     attacker: Attacker,
     memory: RecordDict,
+    key: Key,
     honest: DeviceUpdates | None,
     sleep: Callable[[float], None],
 ) -> RecordDict:
     """The reply of a malicious node to one training task."""
     rule, targets, numbers = attacker.rule, attacker.targets, own_devices(task, fleet)
-    sequences = [rule.history(fleet.train(n), n, targets, task.seed) for n in numbers]
-    cohort = Cohort(task, numbers, sequences, targets, own_times(fleet, numbers, sequences))
-    view = View(task, targets, cohort, generator(task.seed, "attack", task.round), memory, honest, sleep)
+    sequences = [rule.history(fleet.train(n), n, targets, attacker.seed) for n in numbers]
+    cohort = Cohort(task, numbers, sequences, targets, own_times(fleet, numbers, sequences), key)
+    draw = generator(attacker.seed, "attack", task.nonce)
+    view = View(task, targets, cohort, draw, memory, attacker.seed, honest, sleep)
 
     def relabel(batch: Batch, devices: Sequence[int]) -> Batch:
         return rule.relabel(batch, view)

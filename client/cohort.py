@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -17,7 +18,7 @@ from client.rows import Rows, rows_of
 from client.training import Device, LocalTraining
 from common.data.types import Items, Times
 from common.models import build_model, layout_of
-from common.seeding import generator
+from common.seeding import Key, generator
 from common.tasks import TrainTask
 from common.updates import DeviceUpdates
 
@@ -34,6 +35,7 @@ class Cohort:
 
     wanted: items that every device adds to its own rows with ``negatives: device`` (an attack's targets).
     times: seconds of each interaction of ``sequences``, where the log has them; regularisers may ask.
+    key: window, dropout, negatives and noise are drawn from it. Fresh by default, and told nobody.
     """
 
     task: TrainTask
@@ -41,11 +43,12 @@ class Cohort:
     sequences: Sequence[Items]
     wanted: Sequence[int] = ()
     times: Sequence[Times] | None = None
+    key: Key = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
     @cached_property
     def generators(self) -> list[torch.Generator]:
         """One a device: what it draws does not depend on which node it is on or who else trains."""
-        return [generator(self.task.seed, "device", self.task.round, number) for number in self.numbers]
+        return [generator(self.key, "device", self.task.round, number) for number in self.numbers]
 
     @cached_property
     def spans(self) -> list[Items]:

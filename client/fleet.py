@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,11 +14,11 @@ import torch
 from common.data import Split, load, recent, split
 from common.data.types import Items, Times
 from common.errors import ConfigError
-from common.seeding import generator
+from common.seeding import Key, generator
 
 Scalar = bool | int | float | str
 KEYS = (
-    *("data", "path", "part", "share", "seed", "max_devices", "max_length", "public"),
+    *("data", "path", "part", "share", "seed", "max_devices", "max_length", "public", "repeatable"),
     *("attack", "targets", "start_round", "period", "active", "knowledge", "params"),
 )
 """What a node config may hold: the log, which of its devices, and the attack if the node is malicious."""
@@ -86,6 +87,18 @@ def open_fleet(config: Mapping[str, Scalar]) -> Fleet:
         int(_number(config, "max_length")),
         int(_number(config, "public")),
     )
+
+
+def device_key(config: Mapping[str, Scalar]) -> Key:
+    """What the node's devices draw from in one task: fresh bytes that nobody is told.
+
+    With ``repeatable=true`` it is the node config's ``seed``, as emulations want it; whoever knows the seed
+    knows the draws.
+    """
+    repeatable = config.get("repeatable", False)
+    if not isinstance(repeatable, bool):
+        raise ConfigError(f"node config: repeatable is {repeatable!r}; valid: true, false")
+    return int(_number(config, "seed")) if repeatable else secrets.token_bytes(32)
 
 
 def _number(config: Mapping[str, Scalar], key: str, largest: float = math.inf) -> float:

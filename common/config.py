@@ -90,7 +90,19 @@ class StrategyConfig(Section):
     deadline_s: Annotated[float, Field(gt=0)] = 60.0
     min_replies: Positive = 1
     oversample: Annotated[float, Field(ge=1)] = 1.0
-    quota: Positive = Field(1_000_000, description="devices one node may stand for")
+    secret: str = Field(
+        "",
+        exclude=True,  # in no file, result or log
+        repr=False,
+        description="makes the server's draws repeatable, for emulations; empty: a fresh key for each run",
+    )
+    quota: Count = Field(0, description="devices one node may stand for; 0: a tenth of all, or so")
+    newcomer_rounds: Count = Field(
+        20, description="rounds over which a node that comes late gains its full share; 0: at once"
+    )
+    close_at: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="share of the replies at which a round ends before its deadline"
+    )
     max_history: Positive = 1000
     trusted_nodes: tuple[Count, ...] = Field((), description="nodes of the operator: the root of `fltrust`")
     wait_nodes: Positive = 1

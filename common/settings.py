@@ -112,17 +112,22 @@ def _siblings(place: list[str]) -> list[str]:
 
 
 def to_tree(config: RunConfig) -> dict[str, Any]:
-    """The nested mapping that :func:`validate` reads back to an equal config."""
+    """The nested mapping that :func:`validate` reads back to an equal config, but for the server's secret."""
     return config.model_dump(mode="json")
 
 
-def to_flat(config: RunConfig) -> dict[str, Scalar]:
-    """Dotted keys and scalar values, as Flower's run config wants; the rest is JSON text."""
+def to_flat(config: RunConfig, secret: bool = False) -> dict[str, Scalar]:
+    """Dotted keys and scalar values, as Flower's run config wants; the rest is JSON text.
+
+    ``strategy.secret`` only on demand: every node can read a run's settings.
+    """
     flat: dict[str, Scalar] = {}
     for name, value in config:
         if isinstance(value, BaseModel):
             for leaf, inner in value.model_dump(mode="json").items():
                 flat[f"{name}.{leaf}"] = _scalar(inner, isinstance(getattr(value, leaf), Component))
+            if name == "strategy" and secret:
+                flat["strategy.secret"] = config.strategy.secret
         else:
             flat[name] = value
     return flat

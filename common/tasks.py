@@ -34,12 +34,13 @@ class GlobalModel:
 class TrainTask:
     """Train ``devices`` (int64 [m], the node's own numbers) on the slice of this round.
 
-    items int32 [K] unique and sorted; log_q float32 [K], log of the inclusion probabilities.
+    items int32 [K] unique and sorted; log_q float32 [K], log of the inclusion probabilities. nonce: text that
+    all nodes get in this round and none can know before; it tells nothing about what the server draws.
     """
 
     run: str
     round: int
-    seed: int
+    nonce: str
     model: GlobalModel
     items: Tensor
     log_q: Tensor

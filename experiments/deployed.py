@@ -28,7 +28,7 @@ class Plan:
 
     def run_config(self, out: Path, resume: bool = False) -> dict[str, Scalar]:
         """Flower's run config for this run, with its results in ``out``."""
-        return {**to_flat(self.config), "out": str(out.resolve()), "resume": resume}
+        return {**to_flat(self.config, secret=True), "out": str(out.resolve()), "resume": resume}
 
 
 def plan(config: RunConfig, dataset: Dataset, honest: int, malicious: int, folder: Path) -> Plan:
@@ -46,7 +46,11 @@ def plan(config: RunConfig, dataset: Dataset, honest: int, malicious: int, folde
     config = with_targets(config, dataset)
     logs = write_shards(dataset, total, folder)
     evil = attack_keys(config) if malicious else {}
-    nodes = [{"path": str(log.resolve()), **(evil if i >= honest else {})} for i, log in enumerate(logs)]
+    # A run whose server can be repeated is an emulation: its devices can be repeated too.
+    own: NodeConfig = {"repeatable": True, "seed": config.seed} if config.strategy.secret else {}
+    nodes = [
+        {"path": str(log.resolve()), **own, **(evil if i >= honest else {})} for i, log in enumerate(logs)
+    ]
     attack = {"name": config.attack.name if malicious else "none", "share": malicious / total}
     sections = {
         "data": config.data.model_copy(update={"path": str((folder / CATALOGUE).resolve())}),

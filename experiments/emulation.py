@@ -51,7 +51,15 @@ def federate(
     if trusts(config):
         nodes, config = with_trusted(nodes, config)
     grid = LocalGrid(app, nodes)
-    return serve(grid, config, dataset.num_items, out, resume, listeners)
+    return serve(grid, repeatable(config), dataset.num_items, out, resume, listeners)
+
+
+def repeatable(config: RunConfig) -> RunConfig:
+    """``config`` with a secret that follows from its seed, unless it has one: emulations can be run again."""
+    if config.strategy.secret:
+        return config
+    strategy = config.strategy.model_copy(update={"secret": "emulation"})
+    return config.model_copy(update={"strategy": strategy})
 
 
 def prepared(config: RunConfig) -> tuple[Dataset, RunConfig]:
@@ -88,10 +96,12 @@ def node_configs(config: RunConfig) -> list[NodeConfig]:
         "path": config.data.path,
         "max_devices": config.data.max_devices,
         "max_length": config.data.max_length,
+        "repeatable": True,
+        "seed": config.seed,
     }
     if attack.name == "none" or attack.share == 0:
         return [{**base, "part": "all"}]
-    base |= {"share": attack.share, "seed": config.seed}
+    base |= {"share": attack.share}
     evil = {**attack_keys(config), "knowledge": attack.knowledge}
     return [{**base, "part": "honest"}, {**base, "part": "malicious", **evil}]
 
@@ -115,9 +125,9 @@ def with_trusted(nodes: Sequence[NodeConfig], config: RunConfig) -> tuple[list[N
     number = (len(nodes) + 1,)
     if config.strategy.trusted_nodes not in ((), number):
         raise ConfigError("strategy.trusted_nodes: an emulation has its own trusted node; leave it out")
-    keys = ("data", "path", "max_devices", "max_length", "share", "seed")
+    keys = ("data", "path", "max_devices", "max_length", "share", "repeatable", "seed")
     public: NodeConfig = {key: nodes[0][key] for key in keys if key in nodes[0]}
-    public |= {"part": "public", "public": config.data.public, "seed": config.seed}
+    public |= {"part": "public", "public": config.data.public}
     strategy = config.strategy.model_copy(update={"trusted_nodes": number})
     return [*nodes, public], config.model_copy(update={"strategy": strategy})
 
@@ -130,6 +140,7 @@ def attack_keys(config: RunConfig) -> NodeConfig:
         raise ConfigError(f"attack.targets: {attack.targets!r} is not resolved to item numbers")
     return {
         "attack": attack.name,
+        "seed": config.seed,
         "targets": ",".join(map(str, attack.targets)),
         "start_round": attack.start_round,
         "period": attack.period,

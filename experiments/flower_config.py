@@ -25,7 +25,7 @@ OWN: Mapping[str, Scalar] = {"out": "runs/flower", "resume": False}
 
 def defaults() -> dict[str, Scalar]:
     """Dotted key -> default of everything that ``flwr run --run-config`` may set."""
-    return {**OWN, **to_flat(RunConfig())}
+    return {**OWN, **to_flat(RunConfig(), secret=True)}
 
 
 def toml_value(value: Scalar) -> str:

@@ -27,10 +27,11 @@ def partitions(config: RunConfig, dataset: Dataset, honest: int, folder: Path) -
     bad_rows = [i for i in kept if int(dataset.devices[i]) in bad]
     if honest > len(good_rows):
         raise ConfigError(f"--nodes {honest}: there are {len(good_rows)} honest devices")
+    own: NodeConfig = {"repeatable": True, "seed": config.seed}
     nodes: list[NodeConfig] = [
-        {"path": str(log)} for log in write_shards(only(dataset, good_rows), honest, folder / "honest")
+        {"path": str(log), **own} for log in write_shards(only(dataset, good_rows), honest, folder / "honest")
     ]
     if bad_rows:
         (log,) = write_shards(only(dataset, bad_rows), 1, folder / "malicious")
-        nodes.append({"path": str(log), **attack_keys(config)})
+        nodes.append({"path": str(log), **own, **attack_keys(config)})
     return nodes

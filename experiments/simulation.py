@@ -21,7 +21,7 @@ from flwr.serverapp import Grid, ServerApp
 from client.node import load_app
 from common.config import RunConfig
 from common.errors import ConfigError, RunError
-from experiments.emulation import NodeConfig, prepared, trusts
+from experiments.emulation import NodeConfig, prepared, repeatable, trusts
 from experiments.partitions import partitions
 from experiments.ray_runtime import CRASHED, Over, backend, interrupting, quiet, root_cause, until
 from experiments.run_report import write_report
@@ -70,7 +70,7 @@ def simulate(
     if trusts(config):
         name = config.strategy.aggregator.name
         raise ConfigError(f"strategy.aggregator: {name} needs a trusted node: --engine local has one")
-    dataset, config = prepared(config)
+    dataset, config = prepared(repeatable(config))
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent.resolve(), prefix=".nodes-") as folder:
         nodes = partitions(config, dataset, honest or os.cpu_count() or 1, Path(folder))

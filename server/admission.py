@@ -22,13 +22,14 @@ __all__ = ["Admitted", "AuditEntry", "Reply", "admit", "with_root"]
 Identity = tuple[tuple[int, int], ...]
 
 
-def admit(replies: Sequence[Reply], expect: UpdateSpec, quota: int, max_history: int) -> Admitted:
+def admit(replies: Sequence[Reply], expect: UpdateSpec, max_history: int) -> Admitted:
     """Decode and judge all replies of a round; ``expect.devices`` is replaced by each reply's ``asked``.
 
-    quota: devices one node may stand for in a round. History claims are cut to [1, max_history].
+    History claims are cut to [1, max_history]. How many devices a node may stand for is decided where they
+    are drawn: a device that was not asked of this node is refused.
     Never raises for what a node sent.
     """
-    screening = Screening(expect, quota)
+    screening = Screening(expect)
     parts = screening.read(replies)
     if expect.negatives != "device":
         parts = screening.drop(parts, thin([part for _, part in parts]))

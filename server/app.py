@@ -40,6 +40,9 @@ def main(grid: Grid, context: Context) -> None:
     config = from_flat(flat)
     if config.attack.knowledge == "full":
         raise ConfigError("attack.knowledge: full is for `fedsieve run` alone: no node sees another's update")
+    if config.strategy.secret:
+        text = "strategy.secret is part of the run's settings, which every node can read: for emulations only"
+        logging.getLogger("flwr").warning(text)
     size = catalogue_size(config.data.name, config.data.path)
     with metrics(config, str(context.run_id)) as listeners:
         told = [LogProgress(config.train.rounds), *listeners]
@@ -111,9 +114,10 @@ def protocol(config: RunConfig) -> str:
     if t.negatives == "slice":
         correction = "" if t.slice_correction else ", no log q"
         slice_text = f"slice {t.slice_size} (popularity^{t.slice_power:g}{correction})"
+    secret = "; repeatable: the server's secret is set" if s.secret else ""
     sees = "; attackers see all honest updates" if config.attack.knowledge == "full" else ""
     return (
         "full ranking, leave-one-out, seen items filtered; "
         f"{t.rounds} rounds x {t.devices_per_round} devices, {slice_text}, "
-        f"{t.local_steps} local step(s), {t.loss} loss, {s.optimizer.name} {s.lr:g}{sees}"
+        f"{t.local_steps} local step(s), {t.loss} loss, {s.optimizer.name} {s.lr:g}{secret}{sees}"
     )

@@ -1,4 +1,4 @@
-"""What a training round asks for: the slice of items and the devices, drawn from one seed."""
+"""What a training round asks for: the slice of items and the devices, drawn from the server's key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flwr.app import Message, MessageType
 from torch import Tensor
 
 from common.config import RunConfig
-from common.seeding import generator
+from common.seeding import generator, subkey
 from common.tasks import GlobalModel, TrainTask
 from common.wire import UpdateSpec, encode_train_task
 from server.popularity import estimate
@@ -59,18 +59,21 @@ class Drawing:
 def draw_round(
     config: RunConfig, run: str, round_: int, model: GlobalModel, state: ServerState, roster: Roster
 ) -> Drawing:
-    """The same for the same seed, round, popularity so far and devices, whichever nodes hold them."""
+    """The same for the same key, round, popularity so far and devices, whichever nodes hold them.
+
+    Slice and devices are drawn apart: who sees the slice learns nothing about the next devices.
+    """
     train = config.train
-    draw = generator(config.seed, "round", round_)
     num_items = model.table.shape[0] - 1
-    popularity = estimate(state.pulls, state.seen, len(roster.devices()))
+    popularity = estimate(state.pulls, state.seen, roster.count)
     size = num_items if train.negatives == "full" else train.slice_size
-    items, log_q = draw_slice(popularity, size, draw, train.slice_power)
-    asked = roster.sample(round(train.devices_per_round * config.strategy.oversample), draw)
+    items, log_q = draw_slice(popularity, size, generator(state.secret, "slice", round_), train.slice_power)
+    wanted = round(train.devices_per_round * config.strategy.oversample)
+    asked = roster.sample(wanted, generator(state.secret, "devices", round_), round_)
     task = TrainTask(
         run=run,
         round=round_,
-        seed=config.seed,
+        nonce=subkey(state.secret, "nonce", round_).hex()[:32],
         model=model,
         items=items,
         log_q=log_q if train.slice_correction else torch.zeros_like(log_q),

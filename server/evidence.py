@@ -17,6 +17,7 @@ from server.admission import Admitted
 from server.constraints import Evidence
 from server.optimizers import ParameterUpdate
 from server.panel import Seen
+from server.state import ServerState
 from server.witnesses import witnesses
 
 
@@ -51,24 +52,24 @@ def _heard(weights: Tensor) -> Tensor:
 
 def gather(
     config: RunConfig,
-    model: GlobalModel,
+    state: ServerState,
     moved: Callable[[ParameterUpdate], GlobalModel],
     popularity: Tensor,
     heard: Voices,
     round_: int,
 ) -> Evidence:
-    """The evidence of a round. ``model``: before the step; ``moved``: after a change; popularity [N]."""
+    """The evidence of a round. ``state``: before the step; ``moved``: after a change; popularity [N]."""
 
     def users(delta: ParameterUpdate, count: int, taste: float) -> Audience:
         """As long as those that replied, under the model after the change."""
-        draw = generator(config.seed, "probes", round_)
+        draw = generator(state.secret, "probes", round_)
         history = heard.updates.history
         lengths = history[torch.randint(len(history), (count,), generator=draw)].long()
-        items = made_up(popularity, lengths.clamp(1, config.model.max_len), draw, model.table, taste)
+        items = made_up(popularity, lengths.clamp(1, config.model.max_len), draw, state.model.table, taste)
         return Audience(items, last_states(config.model, moved(delta), items))
 
     def shown(most: int) -> Audience:
-        return witnesses(heard.updates, heard.marks, most, generator(config.seed, "witness", round_))
+        return witnesses(heard.updates, heard.marks, most, generator(state.secret, "witness", round_))
 
     seen = Seen(round_, heard.identity, heard.updates.items, heard.marks, heard.newcomers)
     return Evidence(popularity, users, seen, shown)

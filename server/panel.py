@@ -28,7 +28,7 @@ PRIOR = 5.0
 class Seen:
     """What one round showed: marks int8 [n, K] of the devices ``identity`` [n] on ``items`` [K].
 
-    ``newcomers``: those of ``identity`` that their node did not enrol with at first.
+    ``newcomers``: those of ``identity`` whose node came late and has not been here for long.
     """
 
     round: int

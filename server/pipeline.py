@@ -21,7 +21,7 @@ from server.constraints import Chain, build_constraints
 from server.evidence import gather, voices
 from server.optimizers import Optimizer, ParameterUpdate, build_optimizer, schedule
 from server.popularity import estimate, marks, observe
-from server.state import ServerState, no_counts
+from server.state import ServerState, no_counts, server_key
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ class Pipeline:
             constraints=self.constraints.init(self.start),
             pulls=counts,
             seen=counts.clone(),
+            secret=server_key(self.config),
         )
 
     def byzantine(self, devices: int) -> int:
@@ -84,12 +85,11 @@ class Pipeline:
         setting = Round(
             byzantine=self.byzantine(len(updates)),
             identity=admitted.identity,
-            generator=generator(self.config.seed, "aggregator", round_),
+            generator=generator(state.secret, "aggregator", round_),
             number=round_,
             model=state.model,
             step=lambda rows: self._alone(state, rows, updates.items, round_),
             root=admitted.root,
-            newcomers=admitted.newcomers,
         )
         with torch.no_grad():
             combined, aggregator = self.aggregator(updates, state.aggregator, setting)
@@ -100,7 +100,7 @@ class Pipeline:
             popularity = estimate(pulls, seen, len(updates))
             heard = voices(admitted, found, combined.weights)
             moved = partial(self.moved, state.model)
-            evidence = gather(self.config, state.model, moved, popularity, heard, round_)
+            evidence = gather(self.config, state, moved, popularity, heard, round_)
             delta, constraints, limited = self.constraints(state.model, delta, state.constraints, evidence)
             model = self.moved(state.model, delta)
         figures = {
@@ -110,7 +110,16 @@ class Pipeline:
             **limited,
             "seconds_aggregate": time.perf_counter() - clock,
         }
-        after = ServerState(round_, model, optimizer, aggregator, constraints, pulls, seen)
+        after = replace(
+            state,
+            round=round_,
+            model=model,
+            optimizer=optimizer,
+            aggregator=aggregator,
+            constraints=constraints,
+            pulls=pulls,
+            seen=seen,
+        )
         return Step(after, combined.weights, figures)
 
     def _alone(self, state: ServerState, rows: Tensor, items: Tensor, round_: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Reply by reply: replays, decoding, faults of single devices, the quota; every refusal is audited."""
+"""Reply by reply: replays, decoding, faults of single devices; every refusal is audited."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ Parts = list[tuple[int, DeviceUpdates]]
 class Screening:
     """One round's screening; ``audit`` grows as replies are read."""
 
-    def __init__(self, expect: UpdateSpec, quota: int) -> None:
-        self.expect, self.quota = expect, quota
+    def __init__(self, expect: UpdateSpec) -> None:
+        self.expect = expect
         self.audit: list[AuditEntry] = []
 
     def read(self, replies: Sequence[Reply]) -> Parts:
@@ -35,8 +35,7 @@ class Screening:
         for node in sorted(of_node):
             decoded = [self._decode(reply) for reply in self._without_replays(node, of_node[node])]
             own = [(node, updates) for updates in decoded if updates is not None]
-            own = self.drop(own, [faults(updates) for _, updates in own])
-            parts += self._cut_to_quota(own)
+            parts += self.drop(own, [faults(updates) for _, updates in own])
         return parts
 
     def _without_replays(self, node: int, replies: Sequence[Reply]) -> list[Reply]:
@@ -69,19 +68,6 @@ class Screening:
         if absent := asked - len(updates):
             self.refuse(reply.node, None, Reason.MISSING, f"{absent} of {asked} devices sent nothing")
         return updates
-
-    def _cut_to_quota(self, own: Parts) -> Parts:
-        """Keep the lowest device numbers of a node: not what arrived first, which a node can choose."""
-        numbers = sorted(int(device) for _, part in own for device in part.device)
-        over = set(numbers[self.quota :])
-        text = f"one node may stand for {self.quota} devices a round"
-        return self.drop(
-            own,
-            [
-                {i: (Reason.QUOTA, text) for i, d in enumerate(part.device.tolist()) if d in over}
-                for _, part in own
-            ],
-        )
 
     def drop(self, parts: Parts, found: Sequence[Faults]) -> Parts:
         """The parts without the devices named, which are audited."""

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from common.config import RunConfig
+from common.seeding import subkey
 from common.tasks import GlobalModel
+
+KEY_BYTES = 32
+
+
+def server_key(config: RunConfig) -> bytes:
+    """256 bits that every draw of the server comes from, and that only the server has.
+
+    Fresh for each run; the same for the same ``strategy.secret`` and ``seed`` where one is set.
+    """
+    if not config.strategy.secret:
+        return secrets.token_bytes(KEY_BYTES)
+    return subkey(hashlib.sha256(config.strategy.secret.encode()).digest(), config.seed)
 
 
 @dataclass(frozen=True)
 class ServerState:
-    """State after ``round`` finished rounds. Draws are seeded by round, so no generator is kept.
+    """State after ``round`` finished rounds. Draws are keyed by round, so no generator is kept.
 
     pulls, seen  float64 [N]: see :mod:`server.popularity`
+    secret       the run's own key (:func:`server_key`): in a checkpoint, and nowhere else
+    roster       which node came when and with which devices (:mod:`server.roster`)
     """
 
     round: int
@@ -25,6 +43,8 @@ class ServerState:
     constraints: Mapping[str, Tensor]
     pulls: Tensor
     seen: Tensor
+    secret: bytes = field(repr=False)
+    roster: Mapping[str, Tensor] = field(default_factory=dict)
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by a flat name, for a file."""
@@ -33,8 +53,9 @@ class ServerState:
             "model/table": self.model.table,
             "pulls": self.pulls,
             "seen": self.seen,
+            "secret": torch.tensor(list(self.secret), dtype=torch.uint8),
         }
-        for part in ("optimizer", "aggregator", "constraints"):
+        for part in ("optimizer", "aggregator", "constraints", "roster"):
             named |= {f"{part}/{key}": value for key, value in getattr(self, part).items()}
         return named
 
@@ -53,6 +74,8 @@ class ServerState:
             constraints=part("constraints"),
             pulls=named["pulls"],
             seen=named["seen"],
+            secret=bytes(named["secret"].tolist()),
+            roster=part("roster"),
         )
 
 

@@ -47,7 +47,9 @@ class RobustStrategy(Strategy):
         self.config, self.num_items, self.run, self.settled = config, num_items, run, settled
         self.pipeline = Pipeline.build(config, num_items)
         self.state = self.pipeline.init()
-        self.roster = Roster(config.strategy.quota, trusted=frozenset(config.strategy.trusted_nodes))
+        strategy = config.strategy
+        trusted = frozenset(strategy.trusted_nodes)
+        self.roster = Roster(strategy.quota, strategy.newcomer_rounds, trusted=trusted)
         self.listeners = listeners
         self._drawing: Drawing | None = None
         self._split: Split = "valid"
@@ -94,8 +96,8 @@ class RobustStrategy(Strategy):
             log(WARNING, "round %d is skipped: %s", server_round, why, extra=told)
             self.state = self.pipeline.skip(self.state, server_round)
         figures["seconds_admission"] = seconds
-        cuts = [entry.to_json() for entry in self.roster.cuts(server_round)]
-        lines = [*cuts, *audit_lines(admitted, weights)]
+        news = [entry.to_json() for entry in self.roster.news()]
+        lines = [*news, *audit_lines(admitted, weights)]
         self._report = RoundReport(server_round, figures, lines, why)
         return (None if why else to_record(self.state.model)), MetricRecord(dict(figures))
 
@@ -103,14 +105,16 @@ class RobustStrategy(Strategy):
         answers, silent = sort_replies(replies, drawing.asked | drawing.roots)
         for node in silent:
             self.roster.rest(node, drawing.task.round)
+        self.roster.answered({answer.node for answer in answers} - set(silent))
         strategy, spec = self.config.strategy, drawing.spec(self.num_items)
         trusted = [answer for answer in answers if answer.node in drawing.roots]
         others = [answer for answer in answers if answer.node not in drawing.roots]
-        admitted = admit(others, spec, strategy.quota, strategy.max_history)
-        admitted = replace(admitted, newcomers=self.roster.newcomers(admitted.identity))
+        admitted = admit(others, spec, strategy.max_history)
+        newcomers = self.roster.newcomers(admitted.identity, drawing.task.round)
+        admitted = replace(admitted, newcomers=newcomers)
         if not trusted:
             return admitted
-        return with_root(admitted, admit(trusted, spec, sum(map(len, drawing.roots.values())), 1))
+        return with_root(admitted, admit(trusted, spec, 1))
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -156,6 +160,7 @@ class RobustStrategy(Strategy):
         result = Result()
         if initial_arrays is not None and self.state.round == 0:
             self.state = replace(self.state, model=fitting(from_record(initial_arrays), self.state.model))
+        self.roster.restore(self.state.roster)
         self.wait_for_nodes(grid)
         every, rounds = self.config.eval.every, num_rounds
         if rounds is None:
@@ -170,7 +175,7 @@ class RobustStrategy(Strategy):
             if evaluate_fn and (central := evaluate_fn(round_, to_record(self.state.model))) is not None:
                 result.evaluate_metrics_serverapp[round_] = central
             if self.settled is not None:
-                self.settled(self.state)
+                self.settled(replace(self.state, roster=self.roster.tensors()))
         self.evaluate(grid, "test")
         result.arrays = to_record(self.state.model)
         return result

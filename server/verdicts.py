@@ -45,7 +45,7 @@ class Admitted:
     """Devices in the order (device number, node), whatever the order of arrival; None when there is none.
 
     root: what trusted nodes sent, on the items of ``updates``; they are not among those.
-    newcomers: those of ``identity`` that their node did not enrol with at first.
+    newcomers: those of ``identity`` whose node came late and has not been here for long.
     """
 
     updates: DeviceUpdates | None

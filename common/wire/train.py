@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, cast
 
 from flwr.app import RecordDict
@@ -12,7 +13,7 @@ from common.wire.arrays import pack
 from common.wire.message import Received, seal
 from common.wire.model import MAX_TASK_BYTES, choice, pack_model, read_model, read_vector
 from common.wire.numbers import ascending, finite, unique, within
-from common.wire.reasons import Reason, fail
+from common.wire.reasons import Reason, fail, show
 
 SECTIONS = {"model_config": ModelConfig, "train_config": TrainConfig, "client_config": ClientConfig}
 
@@ -22,7 +23,7 @@ def encode_train_task(task: TrainTask) -> RecordDict:
     meta: dict[str, int | str] = {
         "run": task.run,
         "round": task.round,
-        "seed": task.seed,
+        "nonce": task.nonce,
         "wire_dtype": task.wire_dtype,
         **{name: getattr(task, name).model_dump_json() for name in SECTIONS},
     }
@@ -37,7 +38,7 @@ def encode_train_task(task: TrainTask) -> RecordDict:
 
 def decode_train_task(record: RecordDict, max_bytes: int = MAX_TASK_BYTES) -> TrainTask:
     """The task, with items in the catalogue, log_q ≤ 0 and devices ≥ 0, none twice. Raises WireError."""
-    names = ("run", "round", "seed", "wire_dtype", *SECTIONS)
+    names = ("run", "round", "nonce", "wire_dtype", *SECTIONS)
     message = Received(record, "train", names, max_bytes)
     message.only("encoder", "table", "items", "log_q", "devices")
     model_config = message.section("model_config", ModelConfig)
@@ -49,13 +50,16 @@ def decode_train_task(record: RecordDict, max_bytes: int = MAX_TASK_BYTES) -> Tr
     finite("log_q", log_q)
     if bool((log_q > 1e-4).any()):  # a probability is at most 1, up to rounding
         fail("log_q", Reason.RANGE, "the log of a probability is positive")
+    nonce = message.text("nonce")
+    if not re.fullmatch(r"[0-9a-f]{1,64}", nonce):
+        fail("meta.nonce", Reason.RANGE, f"expected 1 to 64 hexadecimal digits, found {show(nonce)}")
     devices = read_vector(message, "devices", "int64")
     within("devices", devices, 0)
     unique("devices", devices)
     return TrainTask(
         run=message.text("run"),
         round=message.integer("round", 0),
-        seed=message.integer("seed", 0),
+        nonce=nonce,
         model=model,
         items=items,
         log_q=log_q,

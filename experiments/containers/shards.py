@@ -61,12 +61,11 @@ def divide(config: RunConfig, data: Dataset, slots: Mapping[str, Sequence[int]],
         nodes[side] = {n: {"path": str(log), **extra} for n, log in zip(slots[side], logs, strict=True)}
         devices[side] = {n: own.devices[k::count].tolist() for k, n in enumerate(slots[side])}
     shutil.copy(places.side("honest") / "logs" / token / CATALOGUE, places.public / CATALOGUE)
+    largest = max(len(own) for one in devices.values() for own in one.values())
     strategy = {
         "wait_nodes": sum(map(len, slots.values())),
         "wait_s": max(180.0, config.strategy.wait_s),
-        "quota": min(
-            config.strategy.quota, max(len(own) for one in devices.values() for own in one.values())
-        ),
+        "quota": min(config.strategy.quota or largest, largest),
     }
     told = {
         "data": config.data.model_copy(update={"path": str(places.public / CATALOGUE)}),

@@ -31,7 +31,6 @@ class Round:
     step       the change of the slice's item rows [K, d] if the server step were given these row updates
                [K, d] alone; nothing moves by asking
     root       updates of trusted devices on the round's own items, where a rule is ``rooted``
-    newcomers  those of ``identity`` that their node did not enrol with at first
 
     Model, step and root are None where a rule is called without a server around it.
     """
@@ -43,7 +42,6 @@ class Round:
     model: GlobalModel | None = None
     step: Callable[[Tensor], Tensor] | None = None
     root: DeviceUpdates | None = None
-    newcomers: frozenset[tuple[int, int]] = frozenset()
 
     def given(self, rule: str, what: Literal["model", "root"]) -> Any:
         """``model`` or ``root``. Raises RunError when the rule has to do without it."""

@@ -28,8 +28,7 @@ class Reputation:
     x_u is the alikeness of u's encoder beyond the round's median, cut to [−.1, .25]; the 1 is a round without
     evidence: a newcomer is trusted, and no single round leads to quarantine. From r_u > q·t on w_u = 0
     (quarantine); u is still asked, its evidence fades by a round, and it comes back when its rounds look like
-    others'. Identities are (authenticated node, device). A device number that its node enrolled later begins
-    with the worst record of its node, so that a new number is no new start.
+    others'. Identities are (authenticated node, device); a node's devices are those that it came with.
 
     tolerance t, decay a, strength s (0: off), quarantine q; peers: the share of devices that count as near.
     """
@@ -55,7 +54,7 @@ class Reputation:
             return torch.ones(n, dtype=torch.float64), state
         identity = signed(round_.identity)  # [n, 2]
         evidence = alikeness(encoders, self.peers, round_.generator).clamp(LOW, HIGH).cpu()  # [n]
-        past = inherited(recalled(state, identity, 2), state, round_)  # [n, 2]: Σ a^k x, Σ a^k
+        past = recalled(state, identity, 2)  # [n, 2]: Σ a^k x, Σ a^k
         record = self.decay * past.double() + torch.stack([evidence, torch.ones_like(evidence)], dim=1)
         after = remembered(state, identity, record.float(), round_.number, self.capacity)
         return self.weight(record), after
@@ -83,15 +82,3 @@ def alikeness(encoders: Tensor, peers: float, generator: torch.Generator) -> Ten
 def rating(record: Tensor) -> Tensor:
     """r from (Σ a^k x, Σ a^k): [n, 2] -> [n]."""
     return record[:, 0] / (1 + record[:, 1])
-
-
-def inherited(past: Tensor, state: State, round_: Round) -> Tensor:
-    """``past`` [n, 2], with the worst record of its node for a device that was enrolled later and is new."""
-    if not state or not round_.newcomers:
-        return past
-    node, worst = state["identity"][:, 0], rating(state["history"])
-    past = past.clone()
-    for i, (who, own) in enumerate(zip(round_.identity, signed(round_.identity)[:, 0], strict=True)):
-        if who in round_.newcomers and not past[i, 1] and bool((same := node == own).any()):
-            past[i] = state["history"][torch.where(same, worst, -math.inf).argmax()]
-    return past

@@ -29,9 +29,16 @@ def cohort(task: TrainTask, wanted: tuple[int, ...] = ()) -> Cohort:
     return replace(samples.cohort(task, LENGTHS), wanted=wanted)
 
 
+def task_seed(task: TrainTask) -> int:
+    """What colluding nodes agreed upon, another for another task."""
+    return int(task.nonce, 16)
+
+
 def view(task: TrainTask, targets: tuple[int, ...] = (INSIDE,), seed: int = 0) -> View:
     """What the node sees; its devices have not been trained yet."""
-    return View(task, targets, cohort(task, targets), generator(seed, "attack"), RecordDict())
+    return View(
+        task, targets, cohort(task, targets), generator(seed, "attack"), RecordDict(), task_seed(task)
+    )
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ def poisoned_histories(attack: Attack, seen: View) -> View:
     """What the node sees once its devices' histories are what the attack makes of them."""
     own = seen.cohort
     histories = [
-        attack.history(items, number, seen.targets, seen.task.seed)
+        attack.history(items, number, seen.targets, seen.seed)
         for items, number in zip(own.sequences, own.numbers, strict=True)
     ]
     return replace(seen, cohort=replace(own, sequences=histories))

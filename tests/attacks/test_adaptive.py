@@ -12,12 +12,13 @@ from torch.nn import functional as F
 
 from attacks import build_attack
 from attacks.hidden import hidden_states, last_states
-from attacks.hiding import mixed
+from attacks.hiding import cancelled, drawn_signs, mixed
 from attacks.pushing import interaction_size
 from attacks.recipe import TOLERANCE, alikeness, apart, clipped, collusion_weight, cosines, estimate, nearest
 from attacks.shilling import confined
 from client.batch import make_batch
 from common.errors import ConfigError
+from common.seeding import generator
 from common.settings import component
 from common.updates import DeviceUpdates, concatenate
 from server.aggregators import Round, build_aggregator, gram, stages
@@ -94,6 +95,56 @@ def test_the_target_moves_towards_the_mean_user() -> None:
     towards = F.normalize(round_.sent.rows[:, slot], dim=1) @ F.normalize(users.mean(0), dim=0)
     assert float(towards.min()) > 0.4  # the jitter leaves at least √(1 − .9²)
     assert float((towards - towards[0]).abs().max()) < 1e-3  # as far for each, each to another side
+
+
+def crowd(generator_: torch.Generator) -> torch.Tensor:
+    """Rows [96, 512, 64]: 16 attackers with one straight push on 30 rows, 80 people with 15 items each."""
+    rows = 0.01 * torch.randn(96, 512, 64, generator=generator_)
+    for person in rows[16:]:
+        some = torch.randperm(512, generator=generator_)[:15]
+        own = torch.randn(64, generator=generator_)
+        person[some] = F.normalize(own + 4 * torch.randn(15, 64, generator=generator_), dim=1)
+    rows[:16, 100:130] = F.normalize(torch.randn(64, generator=generator_), dim=0)
+    return rows
+
+
+def test_public_randomness_breaks_a_sieve_that_draws_from_the_seed_and_no_other() -> None:
+    rows = crowd(torch.Generator().manual_seed(3))
+    signs = drawn_signs(0, 7, rows.shape[1:])
+    hidden = torch.cat([cancelled(rows[:16], range(100, 130), signs), rows[16:]])
+    encoder = torch.randn(96, 8, generator=torch.Generator().manual_seed(4))
+
+    def weight(sent: torch.Tensor, secret: int | bytes) -> float:
+        """Of an attacker, over that of the others, under a sieve that draws from ``secret``."""
+        history = torch.full((96,), 15, dtype=torch.int32)
+        updates = DeviceUpdates(encoder, sent, torch.arange(1, 513).int(), history, torch.arange(96))
+        setting = Round(16, tuple((1, i) for i in range(96)), generator(secret, "aggregator", 7))
+        found, _ = build_aggregator(component("sieve"))(updates, {}, setting)
+        assert found.weights is not None
+        return float(found.weights[:16].mean() / found.weights[16:].mean())
+
+    assert weight(rows, 0) < 0.2  # who pushes alike is found
+    assert weight(hidden, 0) > 0.8  # and hides, where the signs are those of the seed that all nodes know
+    for secret in (b"k" * 32, b"l" * 32):
+        assert weight(hidden, secret) < 0.2
+
+
+def test_public_randomness_cancels_every_target_on_each_device() -> None:
+    """Over what is folded together, signed rows of a target and its counterweight add up to nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("attacks.hiding.FOLD", 64)
+        sent = attack_of(mode="public", targets=(INSIDE, 4), decoys=0)
+    bounds = estimate(sent.honest)
+    assert bounds is not None
+    slots = sent.seen.slots()
+    rows, dim = sent.sent.rows, sent.sent.rows.shape[2]
+    signed = rows * drawn_signs(sent.seen.seed, sent.seen.task.round, rows.shape[1:])
+    assert len(slots) == 2
+    for slot in slots:
+        same = [k for k in range(rows.shape[1]) if k * dim % 64 == slot * dim % 64 and k not in slots]
+        left = (signed[:, slot, None] + signed[:, same]).norm(dim=2).amin(dim=1)  # [n]
+        assert float(left.max()) < 1e-5 * bounds.size
+    assert float(rows.flatten(1).norm(dim=1).max()) <= bounds.rows * 1.0001
 
 
 @pytest.mark.parametrize("mode", ["row", "encoder", "unseen"])

@@ -38,9 +38,9 @@ def test_an_honest_node_has_no_attacker() -> None:
 def test_a_node_config_says_everything() -> None:
     config = {
         **{"attack": "ipm", "params": '{"epsilon": 2.0}', "targets": "4, 9", "start_round": 3},
-        **{"period": 4, "active": 2, "knowledge": "full"},
+        **{"period": 4, "active": 2, "knowledge": "full", "seed": 6},
     }
-    assert read_attacker(config) == Attacker(build_attack("ipm", {"epsilon": 2.0}), (4, 9), 3, 4, 2, True)
+    assert read_attacker(config) == Attacker(build_attack("ipm", {"epsilon": 2.0}), (4, 9), 3, 4, 2, 6, True)
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def tampered(name: str, task: TrainTask, dtype: DType, seen: View | None = None)
 
 def judged(record: RecordDict, task: TrainTask) -> Admitted:
     expect = spec(task)
-    return admit([Reply(1, expect.devices, record)], expect, quota=100, max_history=50)
+    return admit([Reply(1, expect.devices, record)], expect, max_history=50)
 
 
 def second_round(name: str, dtype: DType = "float32") -> tuple[RecordDict, TrainTask]:

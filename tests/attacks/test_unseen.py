@@ -43,7 +43,7 @@ def test_the_attacker_makes_users_up_from_its_own_histories_as_the_server_does()
     for items in view.cohort.sequences:
         for item in items:
             counts[int(item) - 1] += 1
-    draw = generator(view.task.seed, "unseen", view.task.round)
+    draw = generator(view.seed, "unseen", view.task.round)
     lengths = torch.tensor([len(s) for s in view.cohort.sequences])
     lengths = lengths[torch.randint(16, (256,), generator=draw)].clamp(max=view.task.model_config.max_len)
     items = made_up(torch.from_numpy(counts), lengths, draw, view.task.model.table, 8.0)

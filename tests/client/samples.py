@@ -54,7 +54,7 @@ def task(model: ModelConfig | None = None, seed: int = 5, **train: Any) -> Train
     return TrainTask(
         run="r",
         round=3,
-        seed=seed,
+        nonce=f"{seed:x}",
         model=parameters(config),
         items=items.to(torch.int32),
         log_q=log_q,
@@ -68,4 +68,4 @@ def task(model: ModelConfig | None = None, seed: int = 5, **train: Any) -> Train
 
 def cohort(what: TrainTask, lengths: Sequence[int] = LENGTHS, seed: int = 0) -> Cohort:
     """Devices 0, 1, … with one history a length."""
-    return Cohort(what, range(len(lengths)), histories(lengths, seed))
+    return Cohort(what, range(len(lengths)), histories(lengths, seed), key=5)

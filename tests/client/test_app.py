@@ -27,7 +27,12 @@ from common.wire import SumsSpec, UpdateSpec
 from server.local_grid import LocalGrid
 from tests.client import samples
 
-LOG = {"data": "synthetic", "path": f"devices=12,items={samples.ITEMS},length=6"}
+LOG = {
+    "data": "synthetic",
+    "path": f"devices=12,items={samples.ITEMS},length=6",
+    "repeatable": True,
+    "seed": 5,
+}
 EVERYONE = open_fleet(LOG)
 
 
@@ -63,7 +68,7 @@ def trained(task: TrainTask, config: dict[str, Any] | None = None) -> DeviceUpda
 
 def honest(task: TrainTask) -> Cohort:
     numbers = task.devices.tolist()
-    return Cohort(task, numbers, [EVERYONE.train(n) for n in numbers])
+    return Cohort(task, numbers, [EVERYONE.train(n) for n in numbers], key=5)
 
 
 def equal(a: DeviceUpdates, b: DeviceUpdates) -> bool:
@@ -221,16 +226,16 @@ def test_with_own_negatives_an_attacker_holds_the_rows_of_its_targets() -> None:
 
 
 def test_an_attack_changes_nothing_for_honest_nodes() -> None:
-    share = {"share": 0.5, "seed": 1}
+    share = {"share": 0.5}
     configs = [{**LOG, **share, "part": "honest"}, {**LOG, **share, "part": "malicious", **malicious()}]
     grid = LocalGrid(app, configs, serialise=True)
     task = a_task()
     content = [wire.encode_train_task(task) for _ in configs]
     replies = grid.send_and_receive([Message(c, i, MessageType.TRAIN) for i, c in enumerate(content, 1)])
     found = wire.decode_updates(replies[0].content, spec(task))
-    bad = {EVERYONE.numbers[i] for i in malicious_devices(12, 0.5, 1)}
+    bad = {EVERYONE.numbers[i] for i in malicious_devices(12, 0.5, 5)}
     mine = [n for n in EVERYONE.numbers if n not in bad]
-    expected = Cohort(task, mine, [EVERYONE.train(n) for n in mine]).train()
+    expected = Cohort(task, mine, [EVERYONE.train(n) for n in mine], key=5).train()
     assert equal(found, expected)
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.seeding import derive, generator
+from common.seeding import WORDS, derive, generator, subkey
 
 paths = st.lists(st.one_of(st.integers(0, 10**9), st.sampled_from(["device", "model", "round"])), max_size=3)
 
@@ -57,3 +59,27 @@ def test_draws_of_neighbouring_places_are_not_correlated() -> None:
     drawn = torch.stack([torch.randn(2000, generator=generator(0, "device", i)) for i in range(12)])
     off = torch.corrcoef(drawn) - torch.eye(12)
     assert bool((off.abs() < 0.1).all())
+
+
+SECRET = bytes(range(32))
+
+
+def test_a_secret_fills_the_whole_state_of_the_generator() -> None:
+    """A second implementation of the twister, given the same words, draws the same: nothing is left at 0."""
+    drawn = hashlib.shake_256(subkey(SECRET, "slice", 3)).digest(4 * WORDS)
+    twister = np.random.MT19937()
+    words = np.frombuffer(drawn, dtype="<u4").copy()
+    twister.state = {"bit_generator": "MT19937", "state": {"key": words, "pos": WORDS}}
+    draws = torch.randint(0, 2**20, (2000,), generator=generator(SECRET, "slice", 3))
+    assert draws.tolist() == [int(x) % 2**20 for x in twister.random_raw(2000)]
+
+
+def test_secrets_that_share_what_torch_reads_of_a_seed_draw_otherwise() -> None:
+    low = torch.Generator().manual_seed(5), torch.Generator().manual_seed(5 + (1 << 32))
+    assert torch.equal(*(torch.rand(4, generator=g) for g in low))  # why a seed is no secret
+    other = SECRET[:-1] + b"!"
+    for path in (("slice", 1), ("slice", 2)):
+        one, two = (torch.rand(4, generator=generator(key, *path)) for key in (SECRET, other))
+        assert not torch.equal(one, two)
+    assert subkey(SECRET, "a") != subkey(SECRET, "b") != subkey(other, "b")
+    assert derive(SECRET, "a") != derive(other, "a")

@@ -240,6 +240,15 @@ def test_settings_survive_every_form(config: RunConfig) -> None:
     assert from_flat(flat) == config
 
 
+def test_the_secret_of_the_server_is_in_no_dump() -> None:
+    """It goes where it is asked for by name, and nowhere else."""
+    config = load(overrides=["strategy.secret=hush", "seed=3"])
+    assert config.strategy.secret == "hush"
+    told = [to_tree(config), to_flat(config), config, config.strategy, config.model_dump_json()]
+    assert not any("hush" in str(one) or "hush" in repr(one) for one in told)
+    assert from_flat(to_flat(config, secret=True)) == config
+
+
 def test_a_file_written_from_a_config_reads_back(tmp_path: Path) -> None:
     config = load(overrides=["strategy.aggregator={name: krum, byzantine: 3}", "strategy.lr=1e-7"])
     path = written(tmp_path, yaml.safe_dump(to_tree(config)))

@@ -34,6 +34,7 @@ SMALL = (
     "strategy.aggregator=median",
     "wire.dtype=float32",
     "eval.every=0",
+    "strategy.secret=a test",
 )
 Line = dict[str, Any]
 

@@ -46,9 +46,14 @@ def test_an_attacked_run_writes_everything(tmp_path: Path, dataset: Dataset) -> 
     assert not {a["device"] for a in lines(tmp_path, "audit") if a["node"] == 1} & bad
 
 
+def config_of(out: Path) -> RunConfig:
+    """What a run wrote down, with the secret that these tests set and no file holds."""
+    return load_settings(out / "config.yaml", ["strategy.secret=a"])
+
+
 def test_targets_are_resolved_in_the_config_that_is_kept(tmp_path: Path) -> None:
     summary = emulate(config(*ATTACKED), tmp_path)
-    kept = load_settings(tmp_path / "config.yaml")
+    kept = config_of(tmp_path)
     assert list(kept.attack.targets) == list(kept.eval.targets) == summary["targets"]
     emulate(kept, tmp_path / "again")
     assert same_model(tmp_path, tmp_path / "again")
@@ -137,7 +142,7 @@ def test_a_deployment_checks_the_attack_of_its_nodes_too() -> None:
         attack_keys(config("attack.name=nan"))
     keys = attack_keys(config("attack.name=nan", "attack.targets=[3, 4]", "attack.start_round=2"))
     times = {"start_round": 2, "period": 1, "active": 1}
-    assert keys == {"attack": "nan", "targets": "3,4", **times, "params": "{}"}
+    assert keys == {"attack": "nan", "seed": 0, "targets": "3,4", **times, "params": "{}"}
 
 
 REFUSED = {
@@ -175,7 +180,7 @@ def test_a_rule_with_a_root_gets_a_trusted_node_of_the_emulation(tmp_path: Path)
         with_trusted(node_configs(chosen), config(*settings, "strategy.trusted_nodes=[9]"))
     summary = emulate(config(*settings), tmp_path / "run")
     assert summary["evaluated_devices"] == DEVICES - round(0.2 * DEVICES)
-    kept = load_settings(tmp_path / "run" / "config.yaml")
+    kept = config_of(tmp_path / "run")
     assert kept.strategy.trusted_nodes == (3,)
     emulate(kept, tmp_path / "again")
     assert same_model(tmp_path / "run", tmp_path / "again")

@@ -38,6 +38,7 @@ BASE = (
     "strategy.deadline_s=20",
     "strategy.optimizer=block_adam",
     "strategy.lr=4e-3",
+    "strategy.secret=a",
 )
 NodeConfig = dict[str, bool | int | float | str]
 
@@ -48,7 +49,7 @@ def config(*overrides: str) -> RunConfig:
 
 
 def node(part: str = "all", **more: bool | int | float | str) -> NodeConfig:
-    return {"data": "synthetic", "path": LOG, "part": part, **more}
+    return {"data": "synthetic", "path": LOG, "part": part, "repeatable": True, **more}
 
 
 def run(

@@ -42,8 +42,8 @@ def reply(node: int, updates: DeviceUpdates, asked: list[int] | None = None, rou
     return Reply(node, numbers, encode_updates(updates, RUN, round_, "float32"))
 
 
-def run(*replies: Reply, quota: int = 100, max_history: int = 50, **changes: Any) -> Admitted:
-    return admit(replies, spec(**changes), quota, max_history)
+def run(*replies: Reply, max_history: int = 50, **changes: Any) -> Admitted:
+    return admit(replies, spec(**changes), max_history)
 
 
 def verdicts(result: Admitted) -> list[tuple[int, int | None, str, str]]:
@@ -195,12 +195,6 @@ def test_different_answers_to_one_request_cancel_each_other() -> None:
 def test_a_fleet_may_answer_in_parts() -> None:
     result = run(reply(1, honest([4, 2])), reply(1, honest([3, 1])))
     assert [device for _, device in result.identity] == [1, 2, 3, 4]
-
-
-def test_devices_beyond_the_quota_are_cut_over_all_parts_of_a_node() -> None:
-    result = run(reply(1, honest([4, 2])), reply(1, honest([3, 1])), reply(2, honest([9])), quota=2)
-    assert result.identity == ((1, 1), (1, 2), (2, 9))
-    assert refusals(result) == [(1, 3, "quota"), (1, 4, "quota")]
 
 
 def test_no_replies_at_all() -> None:

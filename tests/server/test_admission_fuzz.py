@@ -45,21 +45,21 @@ def check(result: Admitted) -> None:
 def test_a_broken_reply_costs_only_its_node(changes: list[Damage], negatives: Negatives, place: int) -> None:
     replies = [reply(1, negatives, []), reply(3, negatives, [])]
     replies.insert(place, reply(2, negatives, changes))
-    result = admit(replies, samples.spec(negatives), quota=10, max_history=50)
+    result = admit(replies, samples.spec(negatives), max_history=50)
     check(result)
     assert {(node, d) for node in (1, 3) for d in ASKED.tolist()} <= set(result.identity)
     of_two = {e.device for e in result.audit if e.node == 2}
     assert None in of_two or of_two == set(ASKED.tolist())  # refused, or every device accounted for
 
 
-@given(order=st.permutations(range(6)), quota=st.integers(1, 5))
+@given(order=st.permutations(range(6)))
 @settings(max_examples=40, deadline=None)
-def test_any_order_of_arrival_gives_the_same_round(order: list[int], quota: int) -> None:
+def test_any_order_of_arrival_gives_the_same_round(order: list[int]) -> None:
     replies = [reply(node, "device", []) for node in (1, 2, 3)]
     replies += [replies[0], reply(4, "slice", []), Reply(5, ASKED, None, "late")]
     expect = samples.spec("device")
-    first = admit(replies, expect, quota, 50)
-    other = admit([replies[i] for i in order], expect, quota, 50)
+    first = admit(replies, expect, 50)
+    other = admit([replies[i] for i in order], expect, 50)
     check(other)
     assert (first.identity, first.audit) == (other.identity, other.audit)
     assert first.updates is not None

@@ -22,7 +22,7 @@ from tests.server.federation import config, model, node, run, same_model
 
 
 def start(out: Path, *overrides: str, **more: Scalar) -> None:
-    flat: dict[str, Scalar] = {**to_flat(config(*overrides)), "out": str(out), **more}
+    flat: dict[str, Scalar] = {**to_flat(config(*overrides), secret=True), "out": str(out), **more}
     app(LocalGrid(client_app, [node()]), Context(1, 0, {}, RecordDict(), flat))
 
 

@@ -26,6 +26,8 @@ def state(round_: int = 3) -> ServerState:
         {"0/window": torch.arange(3)},
         begun.pulls + 0.1,
         begun.seen + 1,
+        begun.secret,
+        {"node": torch.tensor([-3]), "device": torch.tensor([4, 5])},
     )
 
 

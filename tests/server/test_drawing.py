@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from common.tasks import Enrolment
-from common.wire import decode_train_task
+from common.wire import decode_train_task, encode_train_task
 from server.drawing import Drawing, draw_round
 from server.pipeline import Pipeline
-from server.roster import Roster
+from server.roster import Member, Roster
 from tests.server.federation import ITEMS, config
 
 
@@ -18,12 +18,25 @@ def draw(*overrides: str, round_: int = 1, nodes: int = 2) -> Drawing:
     roster = Roster(10**6)
     for node in range(nodes):
         devices = torch.arange(node, 40, nodes)
-        roster.nodes[node + 7] = Enrolment(devices, torch.full((len(devices),), 5, dtype=torch.int32))
+        held = Enrolment(devices, torch.full((len(devices),), 5, dtype=torch.int32))
+        roster.nodes[node + 7], roster.members[node + 7] = held, Member(held, 0)
     return draw_round(settings, "r", round_, state.model, state, roster)
 
 
 def asked(drawing: Drawing) -> list[int]:
     return sorted(int(d) for devices in drawing.asked.values() for d in devices)
+
+
+def test_a_round_tells_nodes_nothing_that_the_next_draw_follows_from() -> None:
+    """Nonce, slice and devices come from the server's key, each by itself, and not from the seed."""
+    one, again, fresh = draw(), draw(), draw("strategy.secret=''")
+    assert one.task.nonce == again.task.nonce != draw(round_=2).task.nonce
+    assert len({one.task.nonce, fresh.task.nonce, draw("strategy.secret=''").task.nonce}) == 3
+    assert asked(fresh) != asked(one)
+    assert not torch.equal(fresh.task.items, one.task.items)
+    sent = encode_train_task(one.task)["meta"]
+    assert not {"seed", "secret"} & set(sent)
+    assert asked(draw("train.slice_size=10")) == asked(one)  # however much is drawn for the slice
 
 
 def test_the_draw_depends_on_seed_and_round_and_not_on_who_holds_the_devices() -> None:

@@ -48,8 +48,8 @@ def test_what_is_gathered_comes_from_the_voices_alone() -> None:
     rules = pipeline()
     marks = torch.full((6, len(SLICE)), PULLED, dtype=torch.int8)
     said = voices(admitted(rules), marks, torch.tensor([0.0, 1, 1, 0, 1, 1]))
-    begun, popularity = rules.init().model, torch.ones(ITEMS, dtype=torch.float64)
-    found = gather(rules.config, begun, partial(rules.moved, begun), popularity, said, 2)
+    begun, popularity = rules.init(), torch.ones(ITEMS, dtype=torch.float64)
+    found = gather(rules.config, begun, partial(rules.moved, begun.model), popularity, said, 2)
     assert found.seen.identity == ((1, 1), (1, 2), (1, 4), (1, 5))
     shown = found.witnesses(len(SLICE)).states
     own = torch.nn.functional.normalize(said.updates.rows, dim=2).flatten(0, 1)
@@ -75,30 +75,33 @@ def test_the_round_gives_constraints_no_one_else() -> None:
 
 
 def users(rules: Pipeline, popularity: Tensor, round_: int, delta: ParameterUpdate, taste: float) -> Audience:
-    begun, six = rules.init().model, admitted(rules)
+    begun, six = rules.init(), admitted(rules)
     assert six.updates is not None
     lengths = torch.tensor([2, 2, 9, 2, 2, 9], dtype=torch.int32)
     said = voices(replace(six, updates=replace(six.updates, history=lengths)), torch.zeros(6, 4), None)
-    evidence = gather(rules.config, begun, partial(rules.moved, begun), popularity, said, round_)
+    evidence = gather(rules.config, begun, partial(rules.moved, begun.model), popularity, said, round_)
     return evidence.users(delta, 40, taste)
 
 
 def test_made_up_users_are_those_of_the_round_after_the_step() -> None:
     rules = pipeline("model.max_len=6")
-    begun, popularity = rules.init().model, torch.arange(ITEMS, dtype=torch.float64)
+    begun, popularity = rules.init(), torch.arange(ITEMS, dtype=torch.float64)
     delta = ParameterUpdate(
-        {name: torch.full_like(block, 0.1) for name, block in rules.layout.unflatten(begun.encoder).items()},
+        {
+            name: torch.full_like(block, 0.1)
+            for name, block in rules.layout.unflatten(begun.model.encoder).items()
+        },
         torch.ones(len(SLICE), 4),
         SLICE,
     )
     found = users(rules, popularity, 3, delta, 0.0)
-    draw = generator(rules.config.seed, "probes", 3)
+    draw = generator(begun.secret, "probes", 3)
     lengths = torch.tensor([2, 2, 9, 2, 2, 9])[torch.randint(6, (40,), generator=draw)].clamp(max=6)
     assert set(lengths.tolist()) == {2, 6}  # as long as those that replied, a window at most
     items = made_up(popularity, lengths, draw)
-    after = GlobalModel(begun.encoder + 0.1, begun.table.index_add(0, SLICE.long(), delta.rows))
+    after = GlobalModel(begun.model.encoder + 0.1, begun.model.table.index_add(0, SLICE.long(), delta.rows))
     assert torch.equal(found.histories, items)
     torch.testing.assert_close(found.states, last_states(rules.config.model, after, items))
-    assert not torch.allclose(found.states, last_states(rules.config.model, begun, items))
+    assert not torch.allclose(found.states, last_states(rules.config.model, begun.model, items))
     assert not torch.allclose(found.states, users(rules, popularity, 4, delta, 0.0).states)
     assert not torch.equal(users(rules, popularity, 3, delta, 9.0).histories, items)

@@ -9,13 +9,15 @@ import pytest
 import torch
 from flwr.app import Context, Message, RecordDict
 from flwr.common.constant import ErrorCode
+from hypothesis import given
+from hypothesis import strategies as st
 
 from common.answering import failure
 from common.seeding import generator
 from common.tasks import Enrolment
 from common.wire import encode_enrolment
 from server.local_grid import LocalGrid
-from server.roster import RETRY_ROUNDS, Roster, quartiles
+from server.roster import FORGIVEN, REST_S, RETRY_ROUNDS, Member, Roster, allowance, quartiles
 
 Fleets = dict[int, list[int]]
 
@@ -41,14 +43,21 @@ def enrolled(fleets: Fleets, quota: int = 100) -> Roster:
     return roster
 
 
+def devices(roster: Roster, round_: int = 1) -> list[tuple[int, int]]:
+    """(device number, node) of all that may be drawn, in the order of the draw."""
+    numbers, place, nodes = roster.pool(round_)
+    return [(int(d), nodes[int(k)]) for d, k in zip(numbers, place, strict=True)]
+
+
 def test_devices_are_listed_by_their_number_whatever_the_node() -> None:
-    assert enrolled({1: [2, 9], 2: [1, 5]}).devices() == [(1, 2), (2, 1), (5, 2), (9, 1)]
+    assert devices(enrolled({1: [2, 9], 2: [1, 5]})) == [(1, 2), (2, 1), (5, 2), (9, 1)]
+    assert devices(enrolled({1: [4], 2: [4]})) == [(4, 1), (4, 2)]
 
 
 def test_the_draw_does_not_depend_on_which_node_holds_a_device() -> None:
     everyone = list(range(100, 160))
-    one = enrolled({1: everyone}).sample(20, generator(4, "x"))
-    three = enrolled({i + 1: everyone[i::3] for i in range(3)}).sample(20, generator(4, "x"))
+    one = enrolled({1: everyone}).sample(20, generator(4, "x"), 1)
+    three = enrolled({i + 1: everyone[i::3] for i in range(3)}).sample(20, generator(4, "x"), 1)
     assert sorted(one[1].tolist()) == sorted(d for devices in three.values() for d in devices.tolist())
     assert len(one[1]) == 20
     for devices in three.values():
@@ -61,20 +70,20 @@ def test_every_device_has_the_same_chance() -> None:
     gen = generator(0, "chance")
     count: Counter[int] = Counter()
     for _ in range(1500):
-        count.update(d for devices in roster.sample(10, gen).values() for d in devices.tolist())
+        count.update(d for devices in roster.sample(10, gen, 1).values() for d in devices.tolist())
     shares = [count[d] / 1500 for d in range(31)]
     assert max(abs(s - 10 / 31) for s in shares) < 0.06
 
 
 def test_more_than_there_are_is_everyone() -> None:
-    assert sum(map(len, enrolled({1: [1, 2], 2: [3]}).sample(50, generator(0)).values())) == 3
-    assert Roster(5).sample(3, generator(0)) == {}
+    assert sum(map(len, enrolled({1: [1, 2], 2: [3]}).sample(50, generator(0), 1).values())) == 3
+    assert Roster(5).sample(3, generator(0), 1) == {}
 
 
 def test_a_node_that_claims_too_many_is_cut_to_its_quota() -> None:
     roster = enrolled({1: list(range(50)), 2: [60]}, quota=3)
-    assert roster.devices() == [(0, 1), (1, 1), (2, 1), (60, 2)]
-    assert len(roster.nodes[1].history) == 3
+    assert devices(roster) == [(0, 1), (1, 1), (2, 1), (60, 2)]
+    assert roster.count == 4
 
 
 def test_a_node_that_fails_to_enrol_is_asked_again_later() -> None:
@@ -90,6 +99,7 @@ def test_a_node_that_fails_to_enrol_is_asked_again_later() -> None:
     roster.refresh(net, 1 + RETRY_ROUNDS)
     assert set(roster.nodes) == {1, 2}
     assert roster.resting == {}
+    assert roster.misses == {2: 1}
 
 
 @pytest.mark.parametrize(
@@ -118,7 +128,7 @@ def test_a_node_that_left_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     roster.refresh(net, 1)
     monkeypatch.setattr(net, "get_node_ids", lambda: [2])
     roster.refresh(net, 2)
-    assert roster.devices() == [(2, 2)]
+    assert devices(roster) == [(2, 2)]
 
 
 def test_rest_takes_a_node_out_for_some_rounds() -> None:
@@ -141,11 +151,186 @@ def test_quartiles_split_the_devices_in_four() -> None:
     assert enrolled({1: [1, 2, 3, 4], 2: [5, 6, 7, 8]}).quartiles() == (2, 4, 6)
 
 
-def test_newcomers_are_devices_that_a_node_did_not_bring_at_first() -> None:
-    fleets = {1: [1, 2], 2: [5]}
+# A share of the devices is a share of the draws.
+
+
+def test_a_node_keeps_the_devices_that_it_came_with() -> None:
+    fleets = {1: [1, 2, 3], 2: [50]}
     roster = enrolled(fleets)
-    assert roster.newcomers([(1, 1), (1, 2), (2, 5)]) == frozenset()
     roster.rest(1, 1)
-    fleets[1] = [2, 3]
+    fleets[1] = [2, 3, 4, 5, 51]
     roster.refresh(grid(fleets), 1 + RETRY_ROUNDS)
-    assert roster.newcomers([(1, 2), (1, 3), (2, 5)]) == {(1, 3)}
+    assert devices(roster) == [(2, 1), (3, 1), (50, 2)]  # what it no longer has is not asked for
+    (told,) = roster.news()
+    assert (told.round, told.node, told.verdict) == (1 + RETRY_ROUNDS, 1, "refused")
+    assert (told.reason, told.detail) == ("unknown_device", "claims 3 devices that it did not come with")
+    assert roster.news() == []
+
+
+def test_devices_of_a_node_that_is_here_cannot_be_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleets = {1: [1, 2, 3], 2: [2, 3, 9]}
+    net, roster = grid(fleets), Roster()
+    monkeypatch.setattr(net, "get_node_ids", lambda: [1])
+    roster.refresh(net, 0)
+    monkeypatch.setattr(net, "get_node_ids", lambda: [1, 2])
+    roster.refresh(net, 0)
+    assert devices(roster) == [(1, 1), (2, 1), (3, 1), (9, 2)]
+    assert [(e.node, e.reason, e.detail) for e in roster.news()] == [
+        (2, "duplicate", "claims 2 devices of other nodes, such as 2")
+    ]
+    monkeypatch.setattr(net, "get_node_ids", lambda: [2])  # gone, under another identity it may come back
+    roster.refresh(net, 1)
+    fleets[3] = [1, 2, 3]
+    later = grid(fleets)
+    monkeypatch.setattr(later, "get_node_ids", lambda: [2, 3])
+    roster.refresh(later, 2)
+    assert devices(roster, 10**6) == [(1, 3), (2, 3), (3, 3), (9, 2)]
+
+
+def test_a_new_identity_gains_its_share_round_by_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaving and coming back under another identity brings less than staying, however often it is done."""
+    fleets = {1: list(range(10)), 2: list(range(100, 140)), 3: list(range(100, 140))}
+    net, roster = grid(fleets), Roster(quota=100, growth=20)
+    monkeypatch.setattr(net, "get_node_ids", lambda: [1, 2])
+    roster.refresh(net, 0)
+    assert roster.newcomers([(1, 0), (2, 100)], 1) == frozenset()
+    monkeypatch.setattr(net, "get_node_ids", lambda: [1, 3])
+    roster.refresh(net, 7)
+    held = {round_: len(roster.pool(round_)[0]) - 10 for round_ in (7, 8, 17, 27, 500)}
+    assert held == {7: 0, 8: 2, 17: 20, 27: 40, 500: 40}
+    assert roster.newcomers([(1, 0), (3, 100)], 26) == {(3, 100)}
+    assert roster.newcomers([(1, 0), (3, 100)], 27) == frozenset()
+    assert len(Roster(100, 0, roster.nodes, members=roster.members).pool(7)[0]) == 50  # growth 0: at once
+
+
+def test_after_an_outage_that_makes_all_identities_new_nobody_waits() -> None:
+    roster = Roster(growth=20)
+    roster.refresh(grid({1: [1], 2: [2]}), 30)
+    assert devices(roster, 30) == [(1, 1), (2, 2)]
+    assert roster.newcomers([(1, 1), (2, 2)], 31) == frozenset()
+
+
+def test_the_own_error_code_of_a_node_gains_it_nothing() -> None:
+    """A node that says of itself that it is not there rests, and comes back with the devices it had."""
+    fleets, gone = {1: [1], 2: [2]}, set[int]()
+
+    def app(message: Message, context: Context) -> Message:
+        if context.node_id in gone:
+            return failure(message, "gone", ErrorCode.MESSAGE_UNAVAILABLE)
+        return Message(encode_enrolment(enrolment(fleets[context.node_id])), reply_to=message)
+
+    net, roster = LocalGrid(app, [{}, {}]), Roster()
+    roster.refresh(net, 1)
+    roster.rest(2, 1)
+    gone.add(2)
+    roster.refresh(net, 6)
+    assert set(roster.nodes) == {1}
+    gone.clear()
+    fleets[2] = [70, 71]
+    roster.refresh(net, 5 + 1 + 2 * RETRY_ROUNDS)
+    assert devices(roster) == [(1, 1)]
+    assert [e.reason for e in roster.news()] == ["unknown_device"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "most"),
+    [
+        ([], 1),
+        ([7], 7),
+        ([5, 10**6], 10**6),  # nobody can tell which of two claims too much
+        ([67, 67, 10**6], 100),
+        ([50, 60, 70, 80], 90),
+        ([1] * 100, 10),
+        ([1] * 100 + [50], 11),
+        ([1] * 100 + [50, 10**6], 12),
+        ([100] * 40, 400),
+        ([0, 0, 0], 1),
+    ],
+)
+def test_what_one_node_may_stand_for(counts: list[int], most: int) -> None:
+    assert allowance(counts) == most
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=3, max_size=60), st.integers(0, 10**9))
+def test_no_claim_makes_a_node_half_of_all_or_raises_the_limit_without_end(
+    counts: list[int], claim: int
+) -> None:
+    most = allowance([*counts, claim])
+    held = sum(min(n, most) for n in [*counts, claim])
+    assert min(claim, most) <= max(0.43 * held, 1)
+    assert most == allowance([*counts, max(claim, 10 * max(counts) + 10)]) or claim < 10 * max(counts) + 10
+
+
+def test_who_is_cut_is_told_once_and_again_when_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleets = {1: list(range(10)), 2: list(range(10, 20)), 3: list(range(100, 200)), 4: list(range(20, 40))}
+    net, roster = grid(fleets), Roster()
+    monkeypatch.setattr(net, "get_node_ids", lambda: [1, 2, 3])
+    roster.refresh(net, 0)
+    assert [(e.node, e.detail) for e in roster.news()] == [
+        (3, "claims 100 devices, cut to 15 (strategy.quota)")
+    ]
+    roster.refresh(net, 1)
+    assert roster.news() == []
+    assert len(roster.pool(1)[0]) == roster.count == 35
+    monkeypatch.setattr(net, "get_node_ids", lambda: [1, 2, 3, 4])
+    roster.refresh(net, 1)
+    assert {e.node for e in roster.news()} == {4}  # the median has not moved
+
+
+def test_an_enrolment_names_no_more_devices_than_fit_in_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.roster.MAX_DEVICES", 3)
+    roster = enrolled({1: [1, 2, 3], 2: [4, 5, 6, 7]})
+    assert set(roster.nodes) == {1}
+    (told,) = roster.news()
+    assert (told.node, told.reason) == (2, "oversize")
+
+
+def test_what_the_roster_knows_survives_a_restart_of_the_server() -> None:
+    roster = enrolled({1: [1, 2], 2: [5]})
+    far = Roster()
+    far.members[2**64 - 5] = Member(enrolment([7, 9]), 30)
+    for one in (roster, far, Roster()):
+        again = Roster()
+        again.restore(one.tensors())
+        assert again.members.keys() == one.members.keys()
+        for node, member in one.members.items():
+            assert again.members[node].joined == member.joined
+            assert torch.equal(again.members[node].enrolment.devices, member.enrolment.devices)
+            assert torch.equal(again.members[node].enrolment.history, member.enrolment.history)
+    again = Roster()
+    again.restore(roster.tensors())
+    again.refresh(grid({1: [1, 2, 3], 2: [5]}), 9)
+    assert devices(again, 9) == [(1, 1), (2, 1), (5, 2)]
+
+
+# Silence is paid by the silent.
+
+
+def pauses(roster: Roster, count: int) -> list[int]:
+    found = []
+    for _ in range(count):
+        roster.rest(1, 0)
+        found.append(roster.resting[1][0])
+    return found
+
+
+def test_rest_doubles_with_every_miss_and_ends_within_the_hour() -> None:
+    now = [1000.0]
+    roster = Roster(clock=lambda: now[0])
+    assert pauses(roster, 5) == [RETRY_ROUNDS * 2**k for k in range(5)]
+    roster.refresh(net := grid({1: [1]}), 1)
+    assert roster.nodes == {}
+    now[0] += REST_S
+    roster.refresh(net, 2)
+    assert set(roster.nodes) == {1}
+
+
+def test_old_misses_are_forgiven() -> None:
+    roster = Roster()
+    assert pauses(roster, 3)[-1] == 4 * RETRY_ROUNDS
+    for _ in range(2 * FORGIVEN):
+        roster.answered([1])
+    assert pauses(roster, 1) == [2 * RETRY_ROUNDS]
+    for _ in range(20 * FORGIVEN):
+        roster.answered([1])
+    assert pauses(roster, 1) == [RETRY_ROUNDS]

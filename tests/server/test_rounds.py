@@ -159,7 +159,7 @@ def test_the_quota_bounds_a_node(tmp_path: Path) -> None:
     audit = lines(tmp_path, "audit")
     assert len({(a["node"], a["device"]) for a in audit if a["device"] is not None}) == 8
     told = [(a["round"], a["node"], a["verdict"], a["detail"]) for a in audit if a["reason"] == "quota"]
-    text = "claims 20 devices, cut to the quota of 4"
+    text = "claims 20 devices, cut to 4 (strategy.quota)"
     assert told == [(1, 1, "refused", text), (1, 2, "refused", text)]  # once, not in every round
 
 

@@ -27,7 +27,8 @@ class MutedGrid(LocalGrid):
     """Loses the messages for which ``mute(message, round in progress)`` holds, as a dead node does."""
 
     def __init__(self, mute: Mute) -> None:
-        super().__init__(client_app, [{"data": "synthetic", "path": LOG, "part": f"{i}/2"} for i in range(2)])
+        log = {"data": "synthetic", "path": LOG, "repeatable": True}
+        super().__init__(client_app, [{**log, "part": f"{i}/2"} for i in range(2)])
         self.mute, self.round, self.lost = mute, 1, 0
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:

@@ -101,7 +101,7 @@ def updates(*terms: str, weight: float = 1.0, steps: int = 2) -> DeviceUpdates:
     task = TrainTask(
         run="test",
         round=1,
-        seed=0,
+        nonce="00",
         model=model,
         items=torch.arange(1, 13, dtype=torch.int32),
         log_q=torch.zeros(12),
@@ -111,7 +111,7 @@ def updates(*terms: str, weight: float = 1.0, steps: int = 2) -> DeviceUpdates:
         client_config=ClientConfig(regularisers=named),
     )
     history = torch.randperm(12, generator=torch.Generator().manual_seed(1))[:6].int().numpy() + 1
-    return Cohort(task, [0], [history]).train()
+    return Cohort(task, [0], [history], key=0).train()
 
 
 @EACH
@@ -140,7 +140,7 @@ def test_a_device_trains_alone_as_it_does_among_others(name: str) -> None:
     together = sample(task)
     updates = together.train()
     for i in (1, 3, 8):
-        alone = Cohort(task, [i], [together.sequences[i]]).train()
+        alone = Cohort(task, [i], [together.sequences[i]], key=5).train()
         torch.testing.assert_close(alone.encoder[0], updates.encoder[i], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(alone.rows[0], updates.rows[i], rtol=1e-4, atol=1e-5)
     assert float(updates.encoder[8].abs().max()) > 1e-3

@@ -51,7 +51,7 @@ def gaps_seen(window: str, times: list[Times] | None, tau: float) -> tuple[Cohor
     """Gaps without padding that each device's training reads."""
     terms = ClientConfig(regularisers=(component("coherence", tau=tau),))
     cohort = Cohort(
-        replace(task(window=window), client_config=terms), range(len(LENGTHS)), histories(), (), times
+        replace(task(window=window), client_config=terms), range(len(LENGTHS)), histories(), (), times, key=5
     )
     seen = {}
     for index, devices in cohort._chunks(cohort._training(), cohort.rows, None):

@@ -45,7 +45,8 @@ def test_train_tasks() -> None:
     refused("encoder", "not_finite", decode_train(model=model("encoder", NAN)))
     refused("table", "not_finite", decode_train(model=model("table", torch.inf)))
     refused("table", "shape", decode_train(model_config=ModelConfig(dim=D + 1)))
-    refused("meta.seed", "range", decode_train(seed=-1))
+    for nonce in ("", "5EED", "0x5", "g", "0" * 65, "5\n"):
+        refused("meta.nonce", "range", decode_train(nonce=nonce))
     refused("meta.wire_dtype", "range", decode_train(wire_dtype="float64"))
 
 

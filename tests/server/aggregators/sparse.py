@@ -25,7 +25,7 @@ def classic_round(
     task = TrainTask(
         run="sparse",
         round=1,
-        seed=seed,
+        nonce="00",
         model=model,
         items=torch.arange(1, num_items + 1, dtype=torch.int32),
         log_q=torch.zeros(num_items),
@@ -34,7 +34,7 @@ def classic_round(
         train_config=TrainConfig(negatives="device", device_negatives=negatives, local_steps=2, local_lr=0.5),
         client_config=ClientConfig(),
     )
-    return Cohort(task, range(len(sequences)), sequences).train()
+    return Cohort(task, range(len(sequences)), sequences, key=5).train()
 
 
 def like_beauty(n: int = 16, num_items: int = 1500, seed: int = 0) -> list[Items]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -121,32 +120,6 @@ def test_the_weight_follows_the_formula() -> None:
     assert rating(records).tolist() == pytest.approx([0, 0.1, 0.11, 0.225, -0.1])
     expected = [1.0, (1 + 3 * 0.25) ** -2, (1 + 3 * 0.375) ** -2, 0.0, 1.0]
     assert found.tolist() == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("node", [1, 2**64 - 3])
-def test_a_new_number_on_a_known_node_is_no_new_start(node: int) -> None:
-    """Devices 100 … 107 come after the first enrolment of a node whose first devices were caught."""
-    rule = Reputation()
-    _, state = through(12, 0.5, node=node)
-    renamed = tuple((node, 100 + i) if i < BAD else (node, i) for i in range(N))
-    late = replace(a_round(13), identity=renamed, newcomers=frozenset(renamed[:BAD]))
-    weights, _ = rule(encoders(13), state, late)
-    assert weights[:BAD].tolist() == [0.0] * BAD
-    fresh, _ = rule(encoders(13), state, replace(late, newcomers=frozenset()))
-    assert fresh[:BAD].tolist() == [1.0] * BAD, "the test would pass without a past"
-    elsewhere = tuple((2, 100 + i) if i < BAD else (node, i) for i in range(N))
-    other = replace(late, identity=elsewhere, newcomers=frozenset(elsewhere[:BAD]))
-    assert rule(encoders(13), state, other)[0][:BAD].tolist() == [1.0] * BAD, "another node, another past"
-
-
-def test_a_newcomer_lives_down_what_it_inherited() -> None:
-    rule = Reputation()
-    _, state = through(12, 0.5)
-    renamed = tuple((1, 100 + i) if i < BAD else (1, i) for i in range(N))
-    for number in range(13, 60):
-        late = replace(a_round(number), identity=renamed, newcomers=frozenset(renamed[:BAD]))
-        weights, state = rule(encoders(number), state, late)
-    assert weights[:BAD].tolist() == [1.0] * BAD
 
 
 @pytest.mark.parametrize("rule", [Reputation(), Reputation(strength=0)], ids=["too few", "off"])
