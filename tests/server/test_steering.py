@@ -1,4 +1,4 @@
-"""A node that chooses its device numbers, leaves and comes back: a share of the devices is a share of the draws."""
+"""A node that chooses its device numbers, leaves and comes back has its share of the draws and no more."""
 
 from __future__ import annotations
 
@@ -86,9 +86,8 @@ class Liar(LocalGrid):
             return client_app(message, context)
         if kind == "query":
             numbers = torch.tensor(steered(self.key, self.round + 1, self.honest))
-            return Message(
-                encode_enrolment(Enrolment(numbers, torch.full((HELD,), 9).int())), reply_to=message
-            )
+            enrolment = Enrolment(numbers, torch.full((HELD,), 9).int())
+            return Message(encode_enrolment(enrolment), reply_to=message)
         count = len(decode_train_task(message.content).devices)
         self.asked.append(count)
         return failure(message, "gone", ErrorCode.MESSAGE_UNAVAILABLE)
@@ -114,7 +113,7 @@ def test_choosing_numbers_brings_no_more_draws(
 
 
 def test_steering_works_where_numbers_may_be_chosen() -> None:
-    """Else the test above shows nothing: who may put its numbers where it likes is drawn with most of them."""
+    """Else the test above shows nothing: who may choose its numbers is drawn with most of them."""
     honest, key = list(range(0, HONEST * HELD * 2, 2)), b"known" * 5
     shares = []
     for round_ in range(1, 40):
