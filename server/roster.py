@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -18,6 +18,7 @@ from common.tasks import Enrolment
 from common.wire import Reason, decode_enrolment
 from common.wire.reasons import show
 from server.exchange import exchange
+from server.shares import allowance, quartiles
 from server.verdicts import AuditEntry
 
 _LOG = logging.getLogger(__name__)
@@ -33,9 +34,6 @@ REST_S = 3600.0
 
 FORGIVEN = 10
 """Rounds answered in time that make up for one miss."""
-
-SHARE, SLACK = 0.1, 1.5
-"""What one node may hold: a tenth of all devices, or half more than the median node where nodes are few."""
 
 
 @dataclass(frozen=True)
@@ -238,32 +236,6 @@ class Roster:
         for k, node in enumerate(saved["node"].tolist()):
             held = Enrolment(devices[k], histories[k])
             self.members[node % (1 << 64)] = Member(held, int(saved["joined"][k]))
-
-
-def allowance(counts: Sequence[int]) -> int:
-    """Devices one node may stand for, from the claims of all: max(c, 1.5 · median), c = .1 · Σ min(n_i, c).
-
-    c is a tenth of all devices when no claim counts for more than that. With ten nodes or fewer a tenth is
-    less than an equal share; then one node has half more than the median, and so less than half of all from
-    three nodes on. One or two nodes are not cut: no one could say which of them claims too much.
-    """
-    if len(counts) < 3:
-        return max(counts, default=1)
-    claimed = torch.tensor(counts, dtype=torch.float64)
-    median = SLACK * float(claimed.median())
-    tenth, before = SHARE * float(claimed.sum()), math.inf
-    while median < tenth < before - 1e-3:
-        tenth, before = SHARE * float(claimed.clamp(max=tenth).sum()), tenth
-    return max(1, math.floor(tenth + 1e-2), math.floor(median))
-
-
-def quartiles(lengths: Iterable[int]) -> tuple[int, int, int]:
-    """The lower medians at 25, 50 and 75 %; zeros without devices."""
-    ordered: Sequence[int] = sorted(lengths)
-    if not ordered:
-        return (0, 0, 0)
-    first, second, third = (ordered[(len(ordered) - 1) * k // 4] for k in (1, 2, 3))
-    return first, second, third
 
 
 def _only(enrolment: Enrolment, kept: Tensor) -> Enrolment:

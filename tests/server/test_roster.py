@@ -17,7 +17,8 @@ from common.seeding import generator
 from common.tasks import Enrolment
 from common.wire import encode_enrolment
 from server.local_grid import LocalGrid
-from server.roster import FORGIVEN, REST_S, RETRY_ROUNDS, Member, Roster, allowance, quartiles
+from server.roster import FORGIVEN, REST_S, RETRY_ROUNDS, Member, Roster
+from server.shares import allowance, quartiles
 
 Fleets = dict[int, list[int]]
 
