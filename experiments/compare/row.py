@@ -13,7 +13,7 @@ from common.config import RunConfig
 from common.data import Dataset, split
 from experiments.emulation import malicious_numbers
 from experiments.lines import json_lines
-from server.roster import quartiles
+from server.shares import quartiles
 
 METRICS = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr")
 EXPOSURE = ("er@5", "er@10", "er@20", "t_ndcg@5", "t_ndcg@10", "t_ndcg@20")
