@@ -26,6 +26,8 @@ ENROL_S = 30.0
 MAX_DEVICES = 1 << 20
 """Devices that one enrolment may name: 12 MiB."""
 
+MEMORY = 4 * MAX_DEVICES
+
 RETRY_ROUNDS = 5
 """Rounds until a node that missed a deadline is asked again; each further miss doubles them."""
 
@@ -82,7 +84,19 @@ class Roster:
         for node in fresh:
             if node not in self.nodes and node not in self.roots:
                 self.rest(node, round_)
+        self._forget(present)
         self._tell_cuts(round_)
+
+    def _forget(self, present: set[int]) -> None:
+        """Of nodes that are gone, the latest ``MEMORY`` devices are remembered: identities may be for free."""
+        room = MEMORY
+        for node in [n for n in reversed(self.members) if n not in present]:
+            room -= len(self.members[node].enrolment.devices)
+            if room < 0:
+                del self.members[node]
+                self.misses.pop(node, None)
+                self.resting.pop(node, None)
+                self._cut.pop(node, None)
 
     def _rested(self, node: int, round_: int) -> bool:
         until, at = self.resting.get(node, (round_, math.inf))

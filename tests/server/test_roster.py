@@ -278,6 +278,18 @@ def test_who_is_cut_is_told_once_and_again_when_it_changes(monkeypatch: pytest.M
     assert {e.node for e in roster.news()} == {4}  # the median has not moved
 
 
+def test_of_nodes_that_are_gone_a_bounded_number_of_devices_is_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("server.roster.MEMORY", 25)
+    fleets = {node: list(range(100 * node, 100 * node + 10)) for node in range(1, 9)}
+    net, roster = grid(fleets), Roster()
+    for node in range(2, 9):  # node 1 stays, the others come and go
+        monkeypatch.setattr(net, "get_node_ids", lambda node=node: [1, node])
+        roster.refresh(net, node)
+    assert list(roster.members) == [1, 6, 7, 8]
+
+
 def test_an_enrolment_names_no_more_devices_than_fit_in_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.roster.MAX_DEVICES", 3)
     roster = enrolled({1: [1, 2, 3], 2: [4, 5, 6, 7]})
