@@ -88,7 +88,7 @@ class Roster:
         self._tell_cuts(round_)
 
     def _forget(self, present: set[int]) -> None:
-        """Of nodes that are gone, the latest ``MEMORY`` devices are remembered: identities may be for free."""
+        """Of nodes that are gone the latest ``MEMORY`` devices are remembered: identities may be free."""
         room = MEMORY
         for node in [n for n in reversed(self.members) if n not in present]:
             room -= len(self.members[node].enrolment.devices)
