@@ -8,7 +8,7 @@ from common.config import RunConfig
 from common.data import Dataset, recent, write_shards
 from common.errors import ConfigError
 from experiments.containers.shards import only
-from experiments.emulation import NodeConfig, attack_keys, malicious_numbers
+from experiments.emulation import NodeConfig, attack_keys, malicious_numbers, open_book
 
 
 def partitions(config: RunConfig, dataset: Dataset, honest: int, folder: Path) -> list[NodeConfig]:
@@ -28,7 +28,8 @@ def partitions(config: RunConfig, dataset: Dataset, honest: int, folder: Path) -
     if honest > len(good_rows):
         raise ConfigError(f"--nodes {honest}: there are {len(good_rows)} honest devices")
     nodes: list[NodeConfig] = [
-        {"path": str(log)} for log in write_shards(only(dataset, good_rows), honest, folder / "honest")
+        {"path": str(log), **open_book(config)}
+        for log in write_shards(only(dataset, good_rows), honest, folder / "honest")
     ]
     if bad_rows:
         (log,) = write_shards(only(dataset, bad_rows), 1, folder / "malicious")

@@ -29,6 +29,7 @@ class Roster:
     """Enrolled nodes and their devices; a node that does not answer sits out for some rounds.
 
     quota: devices one node may stand for. Clocks and messages live here; draws are pure functions.
+    bounds: the quartiles of history length when they were first asked for; nodes keep to those too.
     first: the devices of each node when it first enrolled; what it adds later is a newcomer.
     trusted: nodes of the operator. They enrol as all others do, in ``roots``, and take no part in draws,
     evaluations or counts; nobody can claim to be one, because node ids are the SuperLink's.
@@ -40,6 +41,7 @@ class Roster:
     trusted: frozenset[int] = frozenset()
     roots: dict[int, Enrolment] = field(default_factory=dict)
     first: dict[int, frozenset[int]] = field(default_factory=dict)
+    bounds: tuple[int, int, int] | None = None
     _claims: dict[int, int] = field(default_factory=dict)
 
     def refresh(self, grid: Grid, round_: int, wait_s: float = ENROL_S) -> None:
@@ -113,8 +115,14 @@ class Roster:
         return {node: torch.tensor(devices) for node, devices in sorted(asked.items())}
 
     def quartiles(self) -> tuple[int, int, int]:
-        """Bounds of the quartiles of history length over all devices."""
-        return quartiles(h for e in self.nodes.values() for h in e.history.tolist())
+        """Bounds of the quartiles of history length, over all devices that there were when first asked."""
+        if self.bounds is None and self.nodes:
+            self.bounds = quartiles(h for e in self.nodes.values() for h in e.history.tolist())
+        return self.bounds or (0, 0, 0)
+
+    def allowance(self) -> int:
+        """How many devices one node may stand for."""
+        return self.quota
 
 
 def quartiles(lengths: Iterable[int]) -> tuple[int, int, int]:
