@@ -25,6 +25,7 @@ from attacks.huge_claim import HugeClaim
 from attacks.inf import Inf
 from attacks.ipm import IPM
 from attacks.label_to_target import LabelToTarget
+from attacks.lying_evaluation import LyingEvaluation
 from attacks.mimic import Mimic
 from attacks.min_max import MinMax
 from attacks.min_sum import MinSum
@@ -74,6 +75,7 @@ ATTACKS: Mapping[str, type[Attack]] = {
     "inf": Inf,
     "ipm": IPM,
     "label_to_target": LabelToTarget,
+    "lying_evaluation": LyingEvaluation,
     "mimic": Mimic,
     "min_max": MinMax,
     "min_sum": MinSum,

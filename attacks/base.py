@@ -1,4 +1,4 @@
-"""The contract of an attack: what it sees, and the three doors where it may act."""
+"""The contract of an attack: what it sees, and the doors where it may act."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flwr.app import RecordDict
 from client.batch import Batch
 from client.cohort import Cohort
 from common.data.types import Items
-from common.tasks import TrainTask
+from common.tasks import EvaluateSums, TrainTask
 from common.updates import DeviceUpdates
 
 
@@ -74,3 +74,7 @@ class Attack:
     def tamper(self, reply: RecordDict, view: View) -> RecordDict:
         """Protocol attack: change the message itself."""
         return reply
+
+    def evaluation(self, nothing: EvaluateSums, honest: Callable[[], EvaluateSums]) -> EvaluateSums:
+        """What the node tells of its devices: it abstains with ``nothing``. ``honest()`` ranks them."""
+        return nothing

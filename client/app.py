@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from flwr.app import Context, Message, RecordDict
@@ -13,15 +14,17 @@ from attacks import View
 from attacks.attacker import Attacker, read_attacker
 from client.batch import Batch
 from client.cohort import Cohort
+from client.disclosure import Disclosure, allowed, fixed_bounds, grouped, noisy, placed, read_disclosure
 from client.fleet import Fleet, device_key, open_fleet
 from client.privacy import protect
+from client.ranking import answer_ranks, nothing
 from client.ranking import evaluate as rank_devices
 from common import wire
 from common.data.types import Items, Times
 from common.errors import ConfigError, WireError
 from common.models import build_model
 from common.seeding import Key, generator
-from common.tasks import Enrolment, EvaluateTask, TrainTask
+from common.tasks import Enrolment, EvaluateSums, EvaluateTask, TrainTask
 from common.updates import DeviceUpdates, concatenate
 
 app = ClientApp()
@@ -46,22 +49,38 @@ def train(message: Message, context: Context) -> Message:
 
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
-    """Rank the catalogue for every device and send sums; a malicious node abstains."""
+    """Rank the catalogue for every device and send what the owner allows; an attack what it likes."""
     task: EvaluateTask = wire.decode_evaluate_task(message.content)
     fleet = open_fleet(context.node_config)
     _check_catalogue(task.model.table.shape[0] - 1, fleet)
-    histories, answers = ([], []) if read_attacker(context.node_config) else fleet.histories(task.split)
+    attacker = read_attacker(context.node_config)
     with torch.no_grad():
-        sums = rank_devices(
-            build_model(task.model_config).eval(),
-            task.model,
-            histories,
-            answers,
-            task.targets,
-            task.quartiles,
-            task.model_config.max_len,
-        )
+        if attacker is None:
+            sums = told(task, fleet, read_disclosure(context.node_config), context.state)
+        else:
+            sums = attacker.rule.evaluation(nothing(len(task.targets)), lambda: ranked(task, fleet))
     return Message(wire.encode_evaluate_sums(sums, task.run, task.round), reply_to=message)
+
+
+def ranked(task: EvaluateTask, fleet: Fleet) -> EvaluateSums:
+    """The sums that ``task`` asks for, over all devices of the node."""
+    histories, answers = fleet.histories(task.split)
+    model, max_len = build_model(task.model_config).eval(), task.model_config.max_len
+    return rank_devices(model, task.model, histories, answers, task.targets, task.quartiles, max_len)
+
+
+def told(task: EvaluateTask, fleet: Fleet, tells: Disclosure, memory: RecordDict) -> EvaluateSums:
+    """The answer of an honest node: exact sums of groups, or of a few devices randomised response."""
+    histories, answers = fleet.histories(task.split)
+    if len(answers) >= tells.min_group:
+        targets = allowed(task, tells, memory)
+        asked = replace(task, targets=targets, quartiles=fixed_bounds(task, memory))
+        return placed(grouped(ranked(asked, fleet), tells.min_group), targets, task.targets)
+    if not answers or not tells.epsilon:
+        return nothing(len(task.targets))
+    model, max_len = build_model(task.model_config).eval(), task.model_config.max_len
+    ranks = answer_ranks(model, task.model, histories, answers, max_len)
+    return noisy(nothing(len(task.targets)), ranks, tells.epsilon)
 
 
 def trained(

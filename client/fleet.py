@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from client.disclosure import read_disclosure
 from common.data import Split, load, recent, split
 from common.data.types import Items, Times
 from common.errors import ConfigError
@@ -19,9 +20,11 @@ from common.seeding import Key, generator
 Scalar = bool | int | float | str
 KEYS = (
     *("data", "path", "part", "share", "seed", "max_devices", "max_length", "public", "repeatable"),
+    *("exposure_targets", "min_group", "evaluation_epsilon"),
     *("attack", "targets", "start_round", "period", "active", "knowledge", "params"),
 )
-"""What a node config may hold: the log, which of its devices, and the attack if the node is malicious."""
+"""What a node config may hold: the log, which of its devices, what an evaluation may tell of them
+(client.disclosure), and the attack if the node is malicious."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ def open_fleet(config: Mapping[str, Scalar]) -> Fleet:
     unknown = sorted(set(config) - set(KEYS) - {"partition-id", "num-partitions"})
     if unknown:
         raise ConfigError(f"node config: unknown key {unknown[0]!r}; valid: {', '.join(KEYS)}")
+    read_disclosure(config)  # a wrong value is told when the node starts, not at the first evaluation
     return _open(
         str(config.get("data", "ml-100k")),
         str(config.get("path", "")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -49,6 +50,34 @@ def rank(scores: Tensor, target: Tensor, excluded: Tensor) -> Tensor:
     return torch.where(torch.isfinite(own.squeeze(1)), ranks, worst)
 
 
+def nothing(targets: int) -> EvaluateSums:
+    """The sums of no devices."""
+    return EvaluateSums(
+        metrics=torch.zeros(len(GROUPS), len(METRICS), dtype=torch.float64),
+        count=torch.zeros(len(GROUPS), dtype=torch.int64),
+        exposure=torch.zeros(targets, len(EXPOSURES), dtype=torch.float64),
+        eligible=torch.zeros(targets, dtype=torch.int64),
+    )
+
+
+def answer_ranks(
+    model: nn.Module,
+    parameters: GlobalModel,
+    histories: Sequence[Items],
+    answers: Sequence[int],
+    max_len: int,
+) -> Tensor:
+    """0-based ranks of ``answers`` after ``histories``, int64 [2, n]: seen items filtered, and not."""
+    parts = []
+    for i in range(0, len(histories), BUCKET):
+        some = histories[i : i + BUCKET]
+        scores = score(model, parameters, some, max_len)
+        padding, seen = _excluded(some, scores.shape[1])
+        answer = torch.tensor(list(answers[i : i + BUCKET]), dtype=torch.int64)
+        parts.append(torch.stack([rank(scores, answer, seen), rank(scores, answer, padding)]))
+    return torch.cat(parts, dim=1)
+
+
 def evaluate(
     model: nn.Module,
     parameters: GlobalModel,
@@ -69,16 +98,17 @@ def evaluate(
         )
         for i in range(0, len(histories), BUCKET)
     ]
-    return add([_nothing(len(targets)), *sums])
+    return replace(add([nothing(len(targets)), *sums]), quartiles=quartiles)
 
 
-def _nothing(targets: int) -> EvaluateSums:
-    return EvaluateSums(
-        metrics=torch.zeros(len(GROUPS), len(METRICS), dtype=torch.float64),
-        count=torch.zeros(len(GROUPS), dtype=torch.int64),
-        exposure=torch.zeros(targets, len(EXPOSURES), dtype=torch.float64),
-        eligible=torch.zeros(targets, dtype=torch.int64),
-    )
+def _excluded(histories: Sequence[Items], width: int) -> tuple[Tensor, Tensor]:
+    """Columns that no device ranks, and those with its history too: bool [n, width] each."""
+    padding = torch.zeros(len(histories), width, dtype=torch.bool)
+    padding[:, 0] = True
+    seen = padding.clone()
+    for row, items in enumerate(histories):
+        seen[row, torch.from_numpy(items.astype(np.int64))] = True
+    return padding, seen
 
 
 def _evaluate_some(
@@ -90,18 +120,14 @@ def _evaluate_some(
     quartiles: tuple[int, int, int],
     max_len: int,
 ) -> EvaluateSums:
-    n, num_items = len(histories), parameters.table.shape[0] - 1
+    n = len(histories)
     scores = score(model, parameters, histories, max_len)
-    padding = torch.zeros(n, num_items + 1, dtype=torch.bool)
-    padding[:, 0] = True
-    seen = padding.clone()
-    for row, items in enumerate(histories):
-        seen[row, torch.from_numpy(items.astype(np.int64))] = True
+    padding, seen = _excluded(histories, scores.shape[1])
     answer = torch.tensor(list(answers), dtype=torch.int64)
     # An answer that recurs in the history is not filtered: it competes with the unseen items.
     values = rank_values(rank(scores, answer, seen), rank(scores, answer, padding))  # [n, M]
     groups = _groups(torch.tensor([len(h) for h in histories]), quartiles)  # [G, n]
-    sums = _nothing(len(targets))
+    sums = nothing(len(targets))
     for place, target in enumerate(targets):
         free = ~seen[:, target] & (answer != target)  # [n]
         ranks = rank(scores, torch.full((n,), target), seen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -36,12 +37,23 @@ def exposure_values(ranks: Tensor) -> Tensor:
 
 
 def add(parts: Sequence[EvaluateSums]) -> EvaluateSums:
-    """The sums of several nodes."""
+    """The sums of several nodes (or parts of one); bounds and ε, which may differ, are left out."""
     return EvaluateSums(
         metrics=torch.stack([p.metrics for p in parts]).sum(0),
         count=torch.stack([p.count for p in parts]).sum(0),
         exposure=torch.stack([p.exposure for p in parts]).sum(0),
         eligible=torch.stack([p.eligible for p in parts]).sum(0),
+    )
+
+
+def scaled(sums: EvaluateSums, factor: float) -> EvaluateSums:
+    """``sums`` as if of ``factor`` times their devices, which need not be a whole number."""
+    return replace(
+        sums,
+        metrics=sums.metrics * factor,
+        count=sums.count.double() * factor,
+        exposure=sums.exposure * factor,
+        eligible=sums.eligible.double() * factor,
     )
 
 

@@ -72,15 +72,19 @@ class EvaluateSums:
     """Sums over the node's devices, so that no single ranking leaves it.
 
     metrics   float64 [len(GROUPS), len(METRICS)]      sums
-    count     int64   [len(GROUPS)]                    devices summed
+    count     int64   [len(GROUPS)]                    devices summed; quartiles may be kept back: all zero
     exposure  float64 [len(targets), len(EXPOSURES)]   sums over devices without the target
     eligible  int64   [len(targets)]                   such devices
+    quartiles bounds that the groups were made with: the first that the node was asked for
+    epsilon   of randomised response (common.response); 0 for exact sums
     """
 
     metrics: Tensor
     count: Tensor
     exposure: Tensor
     eligible: Tensor
+    quartiles: tuple[int, int, int] = (0, 0, 0)
+    epsilon: float = 0.0
 
 
 @dataclass(frozen=True)

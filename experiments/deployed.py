@@ -12,7 +12,7 @@ from common.data import Dataset, recent, write_shards
 from common.data.shards import CATALOGUE
 from common.errors import ConfigError
 from common.settings import Scalar, to_flat
-from experiments.emulation import NodeConfig, attack_keys
+from experiments.emulation import NodeConfig, attack_keys, measured
 from experiments.targets import with_targets
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,12 +45,10 @@ def plan(config: RunConfig, dataset: Dataset, honest: int, malicious: int, folde
     dataset = recent(dataset, config.data.max_length)
     config = with_targets(config, dataset)
     logs = write_shards(dataset, total, folder)
-    evil = attack_keys(config) if malicious else {}
     # A run whose server can be repeated is an emulation: its devices can be repeated too.
     own: NodeConfig = {"repeatable": True, "seed": config.seed} if config.strategy.secret else {}
-    nodes = [
-        {"path": str(log.resolve()), **own, **(evil if i >= honest else {})} for i, log in enumerate(logs)
-    ]
+    sides = [measured(config)] * honest + [attack_keys(config) if malicious else {}] * malicious
+    nodes = [{"path": str(log.resolve()), **own, **side} for log, side in zip(logs, sides, strict=True)]
     attack = {"name": config.attack.name if malicious else "none", "share": malicious / total}
     sections = {
         "data": config.data.model_copy(update={"path": str((folder / CATALOGUE).resolve())}),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from attacks import ATTACKS, build_attack
+from client.disclosure import MAX_TARGETS
 from client.fleet import malicious_devices
 from client.regularisers import build_regularisers
 from common.config import RunConfig
@@ -98,12 +99,28 @@ def node_configs(config: RunConfig) -> list[NodeConfig]:
         "max_length": config.data.max_length,
         "repeatable": True,
         "seed": config.seed,
+        **open_book(config),
     }
     if attack.name == "none" or attack.share == 0:
         return [{**base, "part": "all"}]
     base |= {"share": attack.share}
     evil = {**attack_keys(config), "knowledge": attack.knowledge}
     return [{**base, "part": "honest"}, {**base, "part": "malicious", **evil}]
+
+
+def open_book(config: RunConfig) -> NodeConfig:
+    """Nodes of one process, or of one owner, tell all that is asked: there is nobody to hide from."""
+    return {**measured(config), "min_group": 1}
+
+
+def measured(config: RunConfig) -> NodeConfig:
+    """The targets that nodes may tell the exposure of. Raises ConfigError for more than a node allows."""
+    targets = config.eval.targets
+    if len(targets) > MAX_TARGETS:
+        raise ConfigError(
+            f"eval.targets: {len(targets)} items; nodes tell the exposure of up to {MAX_TARGETS}"
+        )
+    return {"exposure_targets": ",".join(map(str, targets))}
 
 
 def trusts(config: RunConfig) -> bool:

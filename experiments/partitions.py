@@ -8,7 +8,7 @@ from common.config import RunConfig
 from common.data import Dataset, recent, write_shards
 from common.errors import ConfigError
 from experiments.containers.shards import only
-from experiments.emulation import NodeConfig, attack_keys, malicious_numbers
+from experiments.emulation import NodeConfig, attack_keys, malicious_numbers, open_book
 
 
 def partitions(config: RunConfig, dataset: Dataset, honest: int, folder: Path) -> list[NodeConfig]:
@@ -27,7 +27,7 @@ def partitions(config: RunConfig, dataset: Dataset, honest: int, folder: Path) -
     bad_rows = [i for i in kept if int(dataset.devices[i]) in bad]
     if honest > len(good_rows):
         raise ConfigError(f"--nodes {honest}: there are {len(good_rows)} honest devices")
-    own: NodeConfig = {"repeatable": True, "seed": config.seed}
+    own: NodeConfig = {"repeatable": True, "seed": config.seed, **open_book(config)}
     nodes: list[NodeConfig] = [
         {"path": str(log), **own} for log in write_shards(only(dataset, good_rows), honest, folder / "honest")
     ]

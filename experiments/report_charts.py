@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from experiments.lines import of_training
 from experiments.report.look import COLOURS
 
 BINS = 40
@@ -66,11 +67,11 @@ Verdicts = dict[str, Counter[int]]
 def read_audit(audit: Iterable[Mapping[str, Any]]) -> tuple[Verdicts, list[float]]:
     """Counts by verdict and reason, and each admitted device's weight times the number admitted with it.
 
-    A reply refused as a whole counts once, under its own label.
+    A reply refused as a whole counts once, under its own label. Evaluations are left out.
     """
     verdicts: Verdicts = defaultdict(Counter)
     weight: dict[int, list[float]] = defaultdict(list)
-    for line in audit:
+    for line in of_training(audit):
         label = ": ".join(filter(None, (line["verdict"], line["reason"])))
         if line["device"] is None:
             label += " (whole reply)"

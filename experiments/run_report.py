@@ -34,6 +34,8 @@ FACTS = {
     "bytes_down": "Bytes down",
     "peak_rss_mb": "Peak memory, MB",
     "evaluated_devices": "Devices evaluated",
+    "test_randomised_devices": "of them by randomised response",
+    "test_widened": "so many times as wide that makes an interval of HR@10",
 }
 
 
@@ -77,6 +79,9 @@ def metric_table(summary: Mapping[str, Any]) -> str:
         "test": summary.get("test"),
         **{f"test {q}": m for q, m in summary.get("quartiles", {}).items()},
     }
+    if beside := summary.get("test_over_nodes"):
+        groups["test, median node"] = beside["median"]
+        groups["test, trimmed mean of nodes"] = beside["trimmed_mean"]
     groups["validation"] = summary.get("valid")
     rows = [(name, *(f"{found[m]:.4f}" for m in METRICS)) for name, found in groups.items() if found]
     head = "<h2>Metrics</h2><p class='protocol'>q1 has the shortest histories, q4 the longest.</p>"

@@ -69,7 +69,7 @@ def serve(
     """Run ``config`` over ``grid`` to its end, write ``out``, and return the summary."""
     folder = RunFolder(out, config, grid if isinstance(grid, LocalGrid) else None)
     strategy = RobustStrategy(
-        config, num_items, [folder, *listeners], str(grid.run.run_id), settled=folder.settled
+        config, num_items, [folder, *listeners], str(grid.run.run_id), folder.settled, folder.audit
     )
     folder.hold()
     try:

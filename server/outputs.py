@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ class RunFolder:
     def on_round(self, report: RoundReport, state: ServerState) -> None:
         for name in TOTALS:
             self.totals[name] += report.figures.get(name, 0.0)
-        self._append("audit.jsonl", report.audit)
+        self.audit(report.audit)
         why = {"why": report.why} if report.skipped else {}
         line = {"round": report.round, "skipped": report.skipped, **why, **report.figures}
         self._append("metrics.jsonl", [line])
@@ -105,10 +105,15 @@ class RunFolder:
         if (every and state.round % every == 0) or state.round == self.config.train.rounds:
             self.checkpoint(state)
 
+    def audit(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """What became of replies: of devices in a round, or of nodes in an evaluation."""
+        self._append("audit.jsonl", lines)
+
     def on_evaluation(self, evaluation: Evaluation) -> None:
         self.evaluations[evaluation.split] = evaluation
         found = {**evaluation.groups["all"], **evaluation.exposure}
-        self._append("metrics.jsonl", [{"round": evaluation.round, "split": evaluation.split, **found}])
+        line = {"round": evaluation.round, "split": evaluation.split, **found}
+        self._append("metrics.jsonl", [line | _beside(evaluation)])
         self._scalars(evaluation.split, found, evaluation.round)
 
     def checkpoint(self, state: ServerState) -> None:
@@ -147,6 +152,7 @@ class RunFolder:
         results: dict[str, Any] = {}
         for split, evaluation in self.evaluations.items():
             results[split] = evaluation.groups["all"]
+            results |= {f"{split}_{name}": value for name, value in _beside(evaluation).items()}
         if (last := self.evaluations.get("test")) is not None:
             results |= last.exposure
             if last.by_target:
@@ -164,3 +170,11 @@ class RunFolder:
     def _scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
         if self._events is not None:
             self._events.scalars(group, values, step)
+
+
+def _beside(evaluation: Evaluation) -> dict[str, Any]:
+    """What stands beside the means, where there is any: over nodes, and of randomised response."""
+    found: dict[str, Any] = {"over_nodes": evaluation.over_nodes} if evaluation.over_nodes else {}
+    if evaluation.randomised:
+        found |= {"randomised_devices": evaluation.randomised, "widened": evaluation.widened}
+    return found

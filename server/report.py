@@ -31,6 +31,9 @@ class Evaluation:
     """Mean metrics on ``split`` after ``round``: by group (see common.tasks.GROUPS), and exposure.
 
     ``exposure`` is the mean over the targets, ``by_target`` has each of them under its item number.
+    over_nodes: ``nodes``, ``median`` and ``trimmed_mean`` (see server.over_nodes); empty of less than three.
+    randomised: devices that answered by randomised response; widened: how many times as wide that makes an
+    interval of HR@10.
     """
 
     round: int
@@ -39,6 +42,9 @@ class Evaluation:
     exposure: dict[str, float]
     devices: int
     by_target: dict[str, dict[str, float]] = field(default_factory=dict)
+    over_nodes: dict[str, Any] = field(default_factory=dict)
+    randomised: int = 0
+    widened: float = 1.0
 
 
 class Listener(Protocol):

@@ -52,6 +52,7 @@ class Roster:
 
     quota: devices one node may stand for, 0: see :func:`allowance`. growth: rounds over which a node that
     comes late gains its full share. nodes: those that take part now; members: all that ever enrolled.
+    bounds: the quartiles of history length when they were first asked for; nodes keep to those too.
     trusted: nodes of the operator. They enrol as all others do, in ``roots``, and take no part in draws,
     evaluations or counts; nobody can claim to be one, because node ids are the SuperLink's.
     """
@@ -64,6 +65,7 @@ class Roster:
     members: dict[int, Member] = field(default_factory=dict)
     resting: dict[int, tuple[int, float]] = field(default_factory=dict)
     misses: dict[int, float] = field(default_factory=dict)
+    bounds: tuple[int, int, int] | None = None
     clock: Callable[[], float] = time.monotonic
     _news: list[AuditEntry] = field(default_factory=list)
     _cut: dict[int, int] = field(default_factory=dict)
@@ -223,9 +225,11 @@ class Roster:
         return {nodes[k]: numbers[chosen[of_node == k]] for k in sorted(set(of_node.tolist()))}
 
     def quartiles(self) -> tuple[int, int, int]:
-        """Bounds of the quartiles of history length over all devices that count."""
-        most = self.allowance()
-        return quartiles(h for e in self.nodes.values() for h in e.history[:most].tolist())
+        """Bounds of the quartiles of history length, over all devices that there were when first asked."""
+        if self.bounds is None and self.nodes:
+            most = self.allowance()
+            self.bounds = quartiles(h for e in self.nodes.values() for h in e.history[:most].tolist())
+        return self.bounds or (0, 0, 0)
 
     def tensors(self) -> dict[str, Tensor]:
         """Who came when and with what, for a checkpoint."""
@@ -233,6 +237,7 @@ class Roster:
         enrolments = [m.enrolment for _, m in members]
         none = [torch.zeros(0, dtype=torch.int64)]
         return {
+            "bounds": torch.tensor(self.bounds or (), dtype=torch.int64),
             "node": torch.tensor([_signed(node) for node, _ in members], dtype=torch.int64),
             "joined": torch.tensor([m.joined for _, m in members], dtype=torch.int64),
             "count": torch.tensor([len(e.devices) for e in enrolments], dtype=torch.int64),
@@ -244,6 +249,7 @@ class Roster:
         """Take over what :meth:`tensors` kept."""
         if not saved:
             return
+        self.bounds = tuple(saved["bounds"].tolist()) or None
         counts = saved["count"].tolist()
         devices = torch.split(saved["device"], counts)
         histories = torch.split(saved["history"].int(), counts)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from logging import INFO, WARNING
+from typing import Any
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.common.logger import log
@@ -33,7 +34,8 @@ class RobustStrategy(Strategy):
     """Runs ``config`` over a grid; ``state`` continues an earlier run.
 
     The pieces are pure and live elsewhere (admission, pipeline); this class moves messages.
-    ``settled`` is told the state once a round and its evaluation are over: the moment to save it.
+    ``settled`` is told the state once a round and its evaluation are over: the moment to save it. ``audit``
+    is told what became of each reply to an evaluation, also where none could be used.
     """
 
     def __init__(
@@ -43,8 +45,10 @@ class RobustStrategy(Strategy):
         listeners: Sequence[Listener] = (),
         run: str = "run",
         settled: Callable[[ServerState], None] | None = None,
+        audit: Callable[[Sequence[dict[str, Any]]], None] | None = None,
     ) -> None:
         self.config, self.num_items, self.run, self.settled = config, num_items, run, settled
+        self.audit = audit
         self.pipeline = Pipeline.build(config, num_items)
         self.state = self.pipeline.init()
         strategy = config.strategy
@@ -125,7 +129,10 @@ class RobustStrategy(Strategy):
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Add the nodes' sums and tell the listeners; None when no device answered."""
-        found = collect(replies, self.config, self.run, server_round, self.roster, self._split)
+        collected = collect(replies, self.config, self.run, server_round, self.roster, self._split)
+        if self.audit is not None:
+            self.audit(collected.audit)
+        found = collected.evaluation
         if found is None:
             return None
         for listener in self.listeners:

@@ -10,24 +10,28 @@ from torch import Tensor
 
 from common.updates import DeviceUpdates
 
+Verdict = Literal["admitted", "refused", "clipped"]
+
 
 @dataclass(frozen=True)
 class AuditEntry:
     """What became of a device or, with ``device`` None, of a whole reply.
 
     ``clipped`` means admitted with a cut; ``reason`` is empty or one of :class:`common.wire.Reason`.
+    evaluation: the split, of a reply to an evaluation; empty for one to training.
     """
 
     round: int
     node: int
     device: int | None
-    verdict: Literal["admitted", "refused", "clipped"]
+    verdict: Verdict
     reason: str = ""
     detail: str = ""
+    evaluation: str = ""
 
     def to_json(self) -> dict[str, int | str | None]:
-        """A line of ``audit.jsonl``."""
-        return asdict(self)
+        """A line of ``audit.jsonl``; those of training have no ``evaluation``."""
+        return {name: value for name, value in asdict(self).items() if name != "evaluation" or value}
 
 
 @dataclass(frozen=True)

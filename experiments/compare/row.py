@@ -12,7 +12,7 @@ from typing import Any
 from common.config import RunConfig
 from common.data import Dataset, split
 from experiments.emulation import malicious_numbers
-from experiments.lines import json_lines
+from experiments.lines import json_lines, of_training
 from server.shares import quartiles
 
 METRICS = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr")
@@ -38,7 +38,7 @@ def row(folder: Path, config: RunConfig, dataset: Dataset) -> Row:
     rounds = [line for line in told if "split" not in line and line["round"] >= first]
     found |= {name: _mean(line.get(name) for line in rounds) for name in ("frozen_rows", "clipped_rows")}
     found["skipped_rounds"] = sum(bool(line.get("skipped")) for line in rounds)
-    audit = [line for line in json_lines(folder / "audit.jsonl") if line["round"] >= first]
+    audit = [line for line in of_training(json_lines(folder / "audit.jsonl")) if line["round"] >= first]
     found |= trust(audit, config, dataset)
     return found | {name: summary[name] for name in COSTS}
 

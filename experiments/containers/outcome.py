@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from experiments.lines import json_lines
+from experiments.lines import json_lines, of_training
 from experiments.run_report import write_report
 from experiments.tables import summary_table
 from server.checkpoint import write_atomically
@@ -48,7 +48,7 @@ class Trust:
 def trust(audit: Iterable[Mapping[str, Any]]) -> dict[int, Trust]:
     """Node -> what became of its updates. Weights of a round add up to 1 over its devices."""
     found: dict[int, Trust] = {}
-    for line in audit:
+    for line in of_training(audit):
         one = found.setdefault(int(line["node"]), Trust())
         if line["verdict"] == "refused":
             one.refused += 1

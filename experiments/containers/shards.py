@@ -14,7 +14,7 @@ from common.data import Dataset, recent, write_shards
 from common.data.shards import CATALOGUE
 from common.errors import ConfigError
 from experiments.containers.places import SIDES, Places
-from experiments.emulation import NodeConfig, attack_keys, malicious_numbers
+from experiments.emulation import NodeConfig, attack_keys, malicious_numbers, measured
 from experiments.targets import with_targets
 from server.checkpoint import write_atomically
 
@@ -56,7 +56,7 @@ def divide(config: RunConfig, data: Dataset, slots: Mapping[str, Sequence[int]],
     token = secrets.token_hex(4)
     for side in SIDES:
         own, count = only(data, rows[side]), len(slots[side])
-        extra = attack_keys(config) if side == "malicious" and bad else {}
+        extra = attack_keys(config) if side == "malicious" and bad else measured(config)
         logs = _logs(own, count, places.side(side) / "logs", token)
         nodes[side] = {n: {"path": str(log), **extra} for n, log in zip(slots[side], logs, strict=True)}
         devices[side] = {n: own.devices[k::count].tolist() for k, n in enumerate(slots[side])}

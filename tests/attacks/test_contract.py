@@ -25,8 +25,13 @@ EACH = pytest.mark.parametrize("name", sorted(ATTACKS))
 TARGETED = [name for name, rule in ATTACKS.items() if rule.goal == "targeted"]
 GUESSING = ("a_ra", "a_hum", "fed_rec_attack", "pieck_ipe", "pieck_uea", "poison_frs", "psmu")
 """They guess the users from the item table, which says nothing about them before it is trained."""
-TAMPERING = {name for name, rule in ATTACKS.items() if rule.tamper is not Attack.tamper}
-"""Attacks on the finished message, which leave the updates as they are: see test_forgeries.py."""
+TAMPERING = {
+    name
+    for name, rule in ATTACKS.items()
+    if rule.tamper is not Attack.tamper or rule.evaluation is not Attack.evaluation
+}
+"""Attacks on a finished message, which leave the updates as they are: see test_forgeries.py and
+tests/server/test_lying_evaluation.py."""
 
 REWRITING = {name for name, rule in ATTACKS.items() if rule.history is not Attack.history}
 """Attacks that change the history itself: their devices are honest ones of another history."""

@@ -49,7 +49,9 @@ def config(*overrides: str) -> RunConfig:
 
 
 def node(part: str = "all", **more: bool | int | float | str) -> NodeConfig:
-    return {"data": "synthetic", "path": LOG, "part": part, "repeatable": True, **more}
+    """A node that tells all that the tiny run asks for."""
+    told = {"exposure_targets": "3,7", "min_group": 1, "repeatable": True}
+    return {"data": "synthetic", "path": LOG, "part": part, **told, **more}
 
 
 def run(
@@ -78,7 +80,15 @@ def same_model(one: Path, other: Path) -> bool:
 
 
 def lines(out: Path, name: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (out / f"{name}.jsonl").read_text().splitlines()]
+    """Of the audit, those about training; :func:`evaluated` has the others."""
+    found = [json.loads(line) for line in (out / f"{name}.jsonl").read_text().splitlines()]
+    return [line for line in found if "evaluation" not in line]
+
+
+def evaluated(out: Path) -> list[dict[str, Any]]:
+    """What the audit says of replies to evaluations."""
+    found = [json.loads(line) for line in (out / "audit.jsonl").read_text().splitlines()]
+    return [line for line in found if "evaluation" in line]
 
 
 def timeless(found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

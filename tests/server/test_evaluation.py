@@ -32,6 +32,8 @@ LIES: dict[str, Callable[[EvaluateSums], EvaluateSums]] = {
     "more eligible than users": lambda s: replace(s, eligible=s.eligible + 1000),
     "another number of targets": lambda s: replace(s, eligible=s.eligible[:1], exposure=s.exposure[:1]),
 }
+TRAINED = torch.tensor([len(items.train) for items in open_fleet(node()).splits.values()])
+LENGTHS = {"valid": TRAINED, "test": TRAINED + 1}
 SETTINGS = config("train.rounds=2", "eval.every=0")
 
 
@@ -47,7 +49,7 @@ def lying(change: Callable[[EvaluateSums], EvaluateSums] | None) -> App:
             raise ZeroDivisionError("no")
         meta = message.content["meta"]
         name, round_ = str(meta["run"]), int(meta["round"])  # type: ignore[arg-type]
-        sums = decode_evaluate_sums(reply.content, SumsSpec(name, round_, DEVICES, 2))
+        sums = decode_evaluate_sums(reply.content, SumsSpec(name, round_, LENGTHS[str(meta["split"])], 2))
         return Message(encode_evaluate_sums(change(sums), name, round_), reply_to=message)
 
     return app
@@ -104,7 +106,7 @@ def test_quartiles_hold_the_same_devices_for_both_splits(tmp_path: Path) -> None
         if message.metadata.message_type == "evaluate":
             meta = message.content["meta"]
             name, round_ = str(meta["run"]), int(meta["round"])  # type: ignore[arg-type]
-            sums = decode_evaluate_sums(reply.content, SumsSpec(name, round_, DEVICES, 2))
+            sums = decode_evaluate_sums(reply.content, SumsSpec(name, round_, LENGTHS[str(meta["split"])], 2))
             counts[str(meta["split"])] = sums.count.tolist()
         return reply
 

@@ -8,10 +8,8 @@ from typing import Any, Literal
 import torch
 
 from common.config import ClientConfig, Component, ModelConfig, TrainConfig
+from common.metrics import exposure_values, rank_values
 from common.tasks import (
-    EXPOSURES,
-    GROUPS,
-    METRICS,
     Enrolment,
     EvaluateSums,
     EvaluateTask,
@@ -97,19 +95,25 @@ def evaluate_task(**changes: Any) -> EvaluateTask:
 
 
 def sums(targets: int = 2) -> EvaluateSums:
-    count = torch.tensor([10, 4, 3, 2, 1])
-    share = torch.linspace(0, 1, len(METRICS), dtype=torch.float64)
-    assert len(count) == len(GROUPS)
+    """Of ten devices, whose ranks meet every band, in quartiles of four, three, two and one."""
+    ranks = torch.tensor([0, 3, 7, 50, 4, 12, 1000, 19, 5, 2])
+    values = rank_values(ranks, 2 * ranks)  # [10, len(METRICS)]
+    place = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, 3])
+    member = torch.stack([place >= 0, *(place == q for q in range(4))])  # [len(GROUPS), 10]
+    exposed = exposure_values(ranks[3:]).sum(0)
     return EvaluateSums(
-        metrics=count[:, None] * share,
-        count=count,
-        exposure=torch.full((targets, len(EXPOSURES)), 0.5, dtype=torch.float64),
+        metrics=member.double() @ values,
+        count=member.sum(1),
+        exposure=exposed.expand(targets, -1).contiguous(),
         eligible=torch.full((targets,), 7),
+        quartiles=(2, 4, 6),
     )
 
 
 def sums_spec(**changes: Any) -> SumsSpec:
-    return replace(SumsSpec(run=RUN, round=ROUND, devices=12, targets=2), **changes)
+    """Twelve devices, of which 5, 3, 2 and 2 have histories in the quartiles of :func:`sums`."""
+    histories = torch.tensor([1, 1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 9], dtype=torch.int32)
+    return replace(SumsSpec(run=RUN, round=ROUND, histories=histories, targets=2), **changes)
 
 
 def enrolment() -> Enrolment:

@@ -110,9 +110,16 @@ def decode_sums(sums: EvaluateSums, **changes: Any) -> Any:
 
 def test_sums_that_no_devices_can_have() -> None:
     good = samples.sums()
-    refused("count", "range", decode_sums(good, devices=9))
+    refused("count", "range", decode_sums(good, histories=torch.arange(9)))
     refused("count", "range", decode_sums(replace(good, count=torch.tensor([10, 4, 3, 2, 2]))))
     refused("count", "range", decode_sums(replace(good, count=torch.tensor([10, 12, -2, 0, 0]))))
+    refused(
+        "count", "range", decode_sums(replace(good, quartiles=(1, 4, 6)))
+    )  # three such histories, not four
+    refused("quartiles", "order", decode_sums(replace(good, quartiles=(4, 2, 6))))
+    refused("epsilon", "range", decode_sums(replace(good, epsilon=0.5)))
+    refused("epsilon", "range", decode_sums(replace(good, epsilon=NAN)))
+    refused("epsilon", "unexpected", decode_sums(replace(good, epsilon=3.0)))
     refused("eligible", "range", decode_sums(replace(good, eligible=torch.tensor([11, 0]))))
     refused("eligible", "range", decode_sums(replace(good, eligible=torch.tensor([-1, 0]))))
     refused("eligible", "shape", decode_sums(good, targets=3))
