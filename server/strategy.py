@@ -16,10 +16,10 @@ from common.config import RunConfig
 from common.errors import RunError
 from common.logs import event
 from server.admission import Admitted, admit, with_root
-from server.answers import audit_lines, sort_replies
+from server.answers import audit_lines, limits, sort_replies
 from server.drawing import Drawing, draw_round
 from server.evaluation import Split, collect, evaluate_messages
-from server.exchange import exchange
+from server.exchange import Replies, exchange
 from server.model_record import fitting, from_record, to_record
 from server.pipeline import Pipeline
 from server.report import Listener, RoundReport
@@ -27,6 +27,9 @@ from server.roster import ENROL_S, Roster
 from server.state import ServerState
 from server.traffic import traffic
 from server.waiting import wait_for_nodes
+
+SUMS_BYTES, TARGET_BYTES = 1 << 20, 256
+"""What the reply to an evaluation may hold, and more for each target."""
 
 
 class RobustStrategy(Strategy):
@@ -76,7 +79,7 @@ class RobustStrategy(Strategy):
         clock = time.perf_counter()
         assert self._drawing is not None, "aggregate_train comes after configure_train"
         asked = sum(map(len, self._drawing.asked.values()))
-        admitted = self._admit(self._drawing, list(replies))
+        admitted = self._admit(self._drawing, replies if isinstance(replies, Replies) else Replies(replies))
         seconds = time.perf_counter() - clock
         found, least = len(admitted.identity), self.config.strategy.min_replies
         why = "" if found >= least else f"{found} updates, and strategy.min_replies is {least}"
@@ -133,8 +136,10 @@ class RobustStrategy(Strategy):
         self._split = split
         record = to_record(self.state.model)
         messages = self.configure_evaluate(self.state.round, record, ConfigRecord(), grid)
+        most = SUMS_BYTES + TARGET_BYTES * len(self.config.eval.targets)
         return self.aggregate_evaluate(
-            self.state.round, exchange(grid, messages, 10 * self.config.strategy.deadline_s)
+            self.state.round,
+            exchange(grid, messages, 10 * self.config.strategy.deadline_s, max_reply_bytes=most),
         )
 
     def start(
@@ -183,7 +188,9 @@ class RobustStrategy(Strategy):
         arrays = to_record(self.state.model)
         messages = self.configure_train(round_, arrays, ConfigRecord(), grid)
         known = len(self.roster.nodes) + len(self.roster.roots)
-        replies = exchange(grid, messages, deadline)
+        assert self._drawing is not None
+        most = limits(self._drawing.asked | self._drawing.roots, self._drawing.spec(self.num_items))
+        replies = exchange(grid, messages, deadline, max_reply_bytes=most)
         waited = time.perf_counter() - clock
         _, metrics = self.aggregate_train(round_, replies)
         seconds = {"seconds_exchange": waited, "seconds": time.perf_counter() - clock}
