@@ -24,7 +24,7 @@ from tests.deployment.federation import Line, Place, federation, lines, rounds
 from tests.deployment.hostile import HostileNode
 
 pytestmark = pytest.mark.deployment
-DEADLINE_S = 4.0
+DEADLINE_S = 6.0
 MB = 1 << 20
 PEAK_MB = 250.0
 """What a SuperLink or a ServerApp may take beyond what it had before the attack."""
