@@ -11,6 +11,9 @@ from flwr.common.constant import ErrorCode
 _LOG = logging.getLogger(__name__)
 _REASON_CHARS = 2000
 
+NOBODY = 0
+"""The sender of what a grid in this process says by itself; no node has this number."""
+
 App = Callable[[Message, Context], Message]
 """A Flower ClientApp, or anything that is called like one."""
 

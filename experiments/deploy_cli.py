@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import Annotated
@@ -49,13 +50,11 @@ def server(
 
 def superlink(folder: Path, fleet: str, control: str, database: Path | None) -> list[str]:
     """The command line of Flower's SuperLink. Raises ConfigError when a file is missing."""
-    from experiments.containers.children import program
-
     for name in ("server.pem", "server.key", "ca.pem"):
         if not (folder / name).is_file():
             raise ConfigError(f"--dir {folder}: no {name} there; make it with `fedsieve enroll ca`")
     command = [
-        program("flower-superlink"),
+        *(sys.executable, "-m", "server.superlink"),
         "--enable-supernode-auth",
         "--disable-runtime-dependency-installation",
     ]

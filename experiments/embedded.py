@@ -8,7 +8,7 @@ from flwr.common.constant import ErrorCode
 from client.app import app as client_app
 from client.app import trained
 from common import wire
-from common.answering import failure
+from common.answering import NOBODY, failure
 from common.tasks import TrainTask
 from common.updates import DeviceUpdates
 
@@ -37,7 +37,9 @@ class Embedded:
             try:
                 return trained(message, context, self._heard, self._hold)
             except HeldTooLong as late:
-                return failure(message, str(late), ErrorCode.REPLY_MESSAGE_UNAVAILABLE)
+                lost = failure(message, str(late), ErrorCode.REPLY_MESSAGE_UNAVAILABLE)
+                lost.metadata.__dict__["_src_node_id"] = NOBODY  # not the node's word, but the grid's
+                return lost
         reply = client_app(message, context)
         if self.omniscient and reply.has_content():
             self._overhear(wire.decode_train_task(message.content), reply)

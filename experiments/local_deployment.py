@@ -21,6 +21,7 @@ from experiments.processes import Process, free_ports, listening, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
+SUPERLINK = (sys.executable, "-m", "server.superlink")
 CONNECTION = "fedsieve-local"
 START_S = 60.0
 
@@ -87,7 +88,7 @@ class Deployment:
     def superlink(self) -> Process:
         """Start the SuperLink and wait until it takes calls; :func:`deployment` has done it once."""
         addresses = ["--fleet-api-address", self.fleet, "--control-api-address", self.control]
-        command: list[str | Path] = [BIN / "flower-superlink", "--insecure", *addresses]
+        command: list[str | Path] = [*SUPERLINK, "--insecure", *addresses]
         command += ["--serverappio-api-address", self.runtime, "--disable-runtime-dependency-installation"]
         command += ["--database", self.database] if self.database else []
         process = self.start("superlink", command)

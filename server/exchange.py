@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from flwr.app import DEFAULT_TTL, Message
 from flwr.common.constant import ErrorCode
@@ -17,9 +17,28 @@ _LOG = logging.getLogger(__name__)
 PUSH_TRIES = 3
 PULL_TRIES = 6
 CLOCK_SKEW_S = 60.0
-MAX_REPLY_BYTES = 2**30
+SMALL_REPLY_BYTES = 1 << 24
+"""Enough for the enrolment of a million devices: what a reply may hold if the caller expects no more."""
 
 Pull = Callable[[list[str]], Iterable[Message]]
+
+
+class Replies(list[Message]):
+    """What came back, in the order of the messages, and which nodes are missing.
+
+    held: node -> the seconds that were waited for it alone (and others like it) until the deadline.
+    early: nodes that had not answered yet when enough others had.
+    """
+
+    def __init__(
+        self,
+        messages: Iterable[Message] = (),
+        held: Mapping[int, float] | None = None,
+        early: Iterable[int] = (),
+    ) -> None:
+        super().__init__(messages)
+        self.held = dict(held or {})
+        self.early = frozenset(early)
 
 
 def exchange(
@@ -30,15 +49,18 @@ def exchange(
     poll: tuple[float, float] = (0.01, 0.2),
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-    max_reply_bytes: int = MAX_REPLY_BYTES,
-) -> list[Message]:
+    max_reply_bytes: int | Mapping[int, int] = SMALL_REPLY_BYTES,
+    close_at: float = 1.0,
+) -> Replies:
     """Push the messages and return what came back within ``deadline_s`` seconds.
 
     At most one reply a message, in the order of the messages; stragglers are left out; a reply that
     carries an error is returned as it is, and a reply that cannot be read (undecodable, larger than
-    ``max_reply_bytes``, from the wrong sender) becomes an error reply. ``on_reply`` sees each reply
-    when it arrives. Waits between two looks double from ``poll[0]`` to ``poll[1]`` seconds while
+    ``max_reply_bytes`` of its node, from the wrong sender) becomes an error reply. ``on_reply`` sees each
+    reply when it arrives. Waits between two looks double from ``poll[0]`` to ``poll[1]`` seconds while
     nothing comes. Failures of the grid are retried a bounded number of times and never raised.
+
+    ``close_at``: once this share of the messages (0 to 1) has a reply with content, nobody is waited for.
 
     Messages that were left at Flower's time to live of 12 h get the deadline plus a minute (devices'
     clocks may be wrong), so that a node that comes back late does not work through old rounds.
@@ -48,8 +70,9 @@ def exchange(
         if message.metadata.ttl >= DEFAULT_TTL:
             message.metadata.ttl = deadline_s + CLOCK_SKEW_S
     sent = _push(grid, messages, poll[1], clock, sleep, end)
-    pull = puller(grid, max_reply_bytes)
+    pull = puller(grid, max_reply_bytes, lambda: end - clock())
     replies: dict[str, Message] = {}
+    last = clock()
     troubles: dict[str, int] = {}
     wait = poll[0]
     while True:
@@ -61,14 +84,25 @@ def exchange(
                 fresh.append(failure(sent[number], "the reply cannot be pulled", ErrorCode.UNKNOWN))
         for reply in fresh:
             _accept(reply, sent, replies, on_reply)
-        left = end - clock()
-        if len(replies) == len(sent) or left <= 0:
-            return [replies[i] for i in sent if i in replies]
+        now = clock()
+        last = now if fresh else last
+        if len(replies) == len(sent) or now >= end or _enough(replies, close_at * len(sent)):
+            missing = [m.metadata.dst_node_id for i, m in sent.items() if i not in replies]
+            found = [replies[i] for i in sent if i in replies]
+            if now >= end:
+                return Replies(found, held=dict.fromkeys(missing, now - last))
+            return Replies(found, early=missing)
+        left = end - now
         if failed:  # an outage takes longer than a training step to pass
             wait = poll[1] * 2.0 ** max(troubles[i] for i in failed)
         else:
             wait = poll[0] if fresh else min(2 * wait, poll[1])
         sleep(min(wait, left))
+
+
+def _enough(replies: Mapping[str, Message], wanted: float) -> bool:
+    """Errors do not count: they cost nothing to send, and would close the round on the others."""
+    return sum(reply.has_content() for reply in replies.values()) >= wanted
 
 
 def _push(

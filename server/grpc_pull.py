@@ -3,13 +3,14 @@
 The SuperLink hands a reply out once and forgets it. Flower's own ``pull_messages`` then waits for the
 objects of each reply in turn, up to two hours, and raises if one does not decode: with it go all the
 replies of that call. Here a claimed reply is kept until its objects are there, nothing is waited for,
-and what cannot be read costs its sender alone.
+and what cannot be read costs its sender alone. What a reply would take is judged before it is taken.
 """
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -20,7 +21,9 @@ from flwr.common.serde import message_from_proto
 from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, ObjectTree
 from flwr.proto.runtime_pb2 import PullAppMessagesRequest
 from flwr.serverapp import Grid
-from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
+from flwr.supercore.inflatable.inflatable_object import (
+    get_object_head_values_from_object_content,
+)
 from flwr.supercore.inflatable.inflatable_protobuf_utils import make_pull_object_fn_protobuf
 from flwr.supercore.inflatable.inflatable_utils import (
     ObjectPullError,
@@ -33,21 +36,49 @@ from grpc import RpcError  # type: ignore[import-untyped]
 
 _LOG = logging.getLogger(__name__)
 TRIES = 6
+CALL_S = 10.0
+"""The longest that one call to the SuperLink may take."""
+
+GRACE_S = 2.0
+"""What came in time may be fetched for so long after the deadline."""
+
+MAX_NODES, MAX_DEPTH = 1024, 8
+"""A reply is a message, its records, eight arrays and their chunks of 20 MB: five levels, some forty."""
+
+MAX_TEXT_BYTES = 1 << 18
+"""All that is not a chunk of an array: names, shapes, settings. Decoded, it takes some 36 times as much."""
+
+OVERSIZE = 10_001
+"""Error code for a reply that is too much to be read; a node that writes it itself accuses itself alone."""
 
 
-def puller(grid: Grid, max_reply_bytes: int) -> Callable[[list[str]], Iterable[Message]]:
-    """How to pull from this grid: Flower's own way unless it talks gRPC."""
-    return GrpcPull(grid, max_reply_bytes) if isinstance(grid, GrpcGrid) else grid.pull_messages
+def puller(
+    grid: Grid, limits: int | Mapping[int, int], left: Callable[[], float]
+) -> Callable[[list[str]], Iterable[Message]]:
+    """How to pull from this grid: Flower's own way unless it talks gRPC.
+
+    limits: bytes that a reply may hold, or node -> bytes. left: seconds until the deadline.
+    """
+    return GrpcPull(grid, limits, left) if isinstance(grid, GrpcGrid) else grid.pull_messages
 
 
 class UnreadableError(Exception):
     """A reply that will never become a message."""
+
+    code: int = ErrorCode.CLIENT_APP_RAISED_EXCEPTION
+
+
+class OversizeError(UnreadableError):
+    """A reply that is larger than what was asked for can be."""
+
+    code = OVERSIZE
 
 
 @dataclass
 class _Claim:
     metadata: Metadata
     tree: ObjectTree
+    names: list[str] | None = None
     contents: dict[str, bytes] = field(default_factory=dict)
     size: int = 0
     failures: int = 0
@@ -56,34 +87,46 @@ class _Claim:
 class GrpcPull:
     """Call it with message ids: the replies that are complete. Keeps what it has claimed between calls."""
 
-    def __init__(self, grid: GrpcGrid, max_reply_bytes: int) -> None:
-        self._grid, self._limit = grid, max_reply_bytes
+    def __init__(self, grid: GrpcGrid, limits: int | Mapping[int, int], left: Callable[[], float]) -> None:
+        self._grid, self._limits, self._left = grid, limits, left
         self._claims: dict[str, _Claim] = {}
 
     def __call__(self, ids: list[str]) -> list[Message]:
         wanted = [i for i in ids if i not in self._claims]
         if wanted:
-            answer = self._grid._stub.PullMessages(PullAppMessagesRequest(message_ids=wanted))
+            request = PullAppMessagesRequest(message_ids=wanted)
+            answer = self._grid._stub.PullMessages(request, timeout=self._timeout())
             for proto, tree in zip(answer.messages_list, answer.message_object_trees, strict=True):
                 metadata = message_from_proto(proto).metadata
                 self._claims[metadata.reply_to_message_id] = _Claim(metadata, tree)
         replies = []
         for number in [i for i in ids if i in self._claims]:
+            if self._left() + GRACE_S <= 0:
+                break
             message = self._look(self._claims[number])
             if message is not None:
                 self._release(self._claims.pop(number))
                 replies.append(message)
         return replies
 
+    def _timeout(self) -> float:
+        return min(CALL_S, max(self._left(), 0.0) + GRACE_S)
+
+    def _limit(self, claim: _Claim) -> int:
+        limits = self._limits
+        return limits if isinstance(limits, int) else limits.get(claim.metadata.src_node_id, MAX_TEXT_BYTES)
+
     def _look(self, claim: _Claim) -> Message | None:
         try:
             return self._complete(claim)
         except UnreadableError as error:
-            return _error(claim.metadata, str(error))
+            return _error(claim.metadata, str(error), error.code)
         except Exception as error:  # a call that failed: the claim is kept, so that nothing is lost
             claim.failures += 1
             _LOG.warning("pulling a reply failed", exc_info=True)
-            return _error(claim.metadata, f"cannot be pulled: {error}") if claim.failures >= TRIES else None
+            if claim.failures < TRIES:
+                return None
+            return _error(claim.metadata, f"cannot be pulled: {error}", UnreadableError.code)
 
     def _release(self, claim: _Claim) -> None:
         """Let the SuperLink drop the objects; if it does not hear of it, they go with the run."""
@@ -93,14 +136,16 @@ class GrpcPull:
             message_object_id=claim.metadata.message_id,
         )
         with suppress(RpcError):
-            self._grid._stub.ConfirmMessageReceived(request)
+            self._grid._stub.ConfirmMessageReceived(request, timeout=self._timeout())
 
     def _complete(self, claim: _Claim) -> Message | None:
         """The message, or None while some of its objects are on the way."""
-        names = list(dict.fromkeys(tree.object_id for tree in iterate_object_tree(claim.tree)))
-        missing = [name for name in names if name not in claim.contents]
+        if claim.names is None:
+            claim.names = _names(claim.tree)
+        missing = [name for name in claim.names if name not in claim.contents]
         if not self._fetch(claim, missing):
             return None
+        _judge(claim.contents, self._limit(claim))
         try:
             message = inflate_object_from_contents(claim.metadata.message_id, claim.contents)
         except Exception as error:  # any byte a stranger sends may end in any exception
@@ -112,10 +157,11 @@ class GrpcPull:
         return message
 
     def _fetch(self, claim: _Claim, names: list[str]) -> bool:
+        call, limit = self._grid._stub.PullObject, self._limit(claim)
         pull = make_pull_object_fn_protobuf(
-            self._grid._stub.PullObject, self._grid.node, claim.metadata.run_id
+            lambda request: call(request, timeout=self._timeout()), self._grid.node, claim.metadata.run_id
         )
-        trouble: list[str] = []
+        trouble: list[UnreadableError] = []
 
         def take(name: str) -> bytes:
             try:
@@ -123,22 +169,62 @@ class GrpcPull:
             except ObjectUnavailableError:
                 raise
             except ObjectPullError as error:
-                trouble.append(str(error))
+                trouble.append(UnreadableError(str(error)))
                 raise
             claim.size += len(content)
-            if claim.size > self._limit:
-                trouble.append(f"the reply is larger than {self._limit} bytes")
-                raise ObjectPullError(name, trouble[-1])
+            if claim.size > limit:
+                trouble.append(OversizeError(f"the reply is larger than {limit} bytes"))
+                raise ObjectPullError(name, "oversize")
             return b""
 
         try:
             pull_objects(names, take, max_tries_per_object=1)
         except ObjectPullError:
             if trouble:
-                raise UnreadableError(trouble[0]) from None
+                raise trouble[0] from None
             return False
         return True
 
 
-def _error(metadata: Metadata, reason: str) -> Message:
-    return make_message(metadata, error=Error(ErrorCode.MESSAGE_UNAVAILABLE, reason))
+def _names(tree: ObjectTree) -> list[str]:
+    """The objects of a tree, each once. Raises OversizeError at the first node or level too many."""
+    names, level, count = dict[str, None](), [tree], 0
+    for _ in range(MAX_DEPTH):
+        count += len(level)
+        if count > MAX_NODES:
+            raise OversizeError(f"the reply has more than {MAX_NODES} objects")
+        names.update((node.object_id, None) for node in level)
+        if sum(len(node.children) for node in level) > MAX_NODES:
+            raise OversizeError(f"the reply has more than {MAX_NODES} objects")
+        level = [child for node in level for child in node.children]
+        if not level:
+            return list(reversed(names))
+    raise OversizeError(f"the objects of the reply are nested more than {MAX_DEPTH} deep")
+
+
+def _judge(contents: Mapping[str, bytes], limit: int) -> None:
+    """Raise OversizeError where decoding takes more than ``limit`` bytes: chunks count as often as named."""
+    text = inflated = 0
+    for content in contents.values():
+        try:
+            kind, children, _ = get_object_head_values_from_object_content(content)
+        except Exception as error:  # any byte a stranger sends may end in any exception
+            raise UnreadableError(f"the reply does not decode: {type(error).__name__}: {error}") from error
+        if kind == "ArrayChunk":
+            continue
+        text += len(content)
+        if text > MAX_TEXT_BYTES:
+            raise OversizeError(f"the reply has more than {MAX_TEXT_BYTES} bytes beside its arrays")
+        if kind != "Array":
+            continue
+        try:
+            named = json.loads(content[content.find(b"\x00") + 1 :])["arraychunk_ids"]
+            inflated += sum(len(contents[children[i]]) for i in named)
+        except Exception as error:
+            raise UnreadableError(f"the reply does not decode: {type(error).__name__}: {error}") from error
+    if inflated + text > limit:
+        raise OversizeError(f"the arrays of the reply are larger than {limit} bytes")
+
+
+def _error(metadata: Metadata, reason: str, code: int) -> Message:
+    return make_message(metadata, error=Error(code, reason))

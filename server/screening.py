@@ -43,7 +43,8 @@ class Screening:
         kept: list[Reply] = []
         for reply in replies:
             if reply.content is None or reply.error:
-                self.refuse(node, None, Reason.FAILED, show(reply.error or "no reply", 300))
+                detail = show(reply.error or "no reply", 300)
+                self.refuse(node, None, reply.reason, detail, reply.seconds_held)
             elif any(torch.equal(k.asked, reply.asked) and k.content == reply.content for k in kept):
                 self.refuse(node, None, Reason.DUPLICATE, "the same reply again")
             else:
@@ -79,5 +80,8 @@ class Screening:
             left.append((node, part.take(torch.tensor(keep, dtype=torch.int64)) if bad else part))
         return left
 
-    def refuse(self, node: int, device: int | None, reason: Reason, detail: str) -> None:
-        self.audit.append(AuditEntry(self.expect.round, node, device, "refused", reason.value, detail))
+    def refuse(
+        self, node: int, device: int | None, reason: Reason, detail: str, held: float | None = None
+    ) -> None:
+        round_ = self.expect.round
+        self.audit.append(AuditEntry(round_, node, device, "refused", reason.value, detail, held))

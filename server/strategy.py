@@ -17,10 +17,10 @@ from common.config import RunConfig
 from common.errors import RunError
 from common.logs import event
 from server.admission import Admitted, admit, with_root
-from server.answers import audit_lines, sort_replies
+from server.answers import audit_lines, limits, sort_replies
 from server.drawing import Drawing, draw_round
 from server.evaluation import Split, collect, evaluate_messages
-from server.exchange import exchange
+from server.exchange import Replies, exchange
 from server.model_record import fitting, from_record, to_record
 from server.pipeline import Pipeline
 from server.report import Listener, RoundReport
@@ -28,6 +28,9 @@ from server.roster import ENROL_S, Roster
 from server.state import ServerState
 from server.traffic import traffic
 from server.waiting import wait_for_nodes
+
+SUMS_BYTES, TARGET_BYTES = 1 << 20, 256
+"""What the reply to an evaluation may hold, and more for each target."""
 
 
 class RobustStrategy(Strategy):
@@ -82,7 +85,7 @@ class RobustStrategy(Strategy):
         clock = time.perf_counter()
         assert self._drawing is not None, "aggregate_train comes after configure_train"
         asked = sum(map(len, self._drawing.asked.values()))
-        admitted = self._admit(self._drawing, list(replies))
+        admitted = self._admit(self._drawing, replies if isinstance(replies, Replies) else Replies(replies))
         seconds = time.perf_counter() - clock
         found, least = len(admitted.identity), self.config.strategy.min_replies
         why = "" if found >= least else f"{found} updates, and strategy.min_replies is {least}"
@@ -109,7 +112,7 @@ class RobustStrategy(Strategy):
         answers, silent = sort_replies(replies, drawing.asked | drawing.roots)
         for node in silent:
             self.roster.rest(node, drawing.task.round)
-        self.roster.answered({answer.node for answer in answers} - set(silent))
+        self.roster.answered(answer.node for answer in answers if answer.content is not None)
         strategy, spec = self.config.strategy, drawing.spec(self.num_items)
         trusted = [answer for answer in answers if answer.node in drawing.roots]
         others = [answer for answer in answers if answer.node not in drawing.roots]
@@ -144,8 +147,10 @@ class RobustStrategy(Strategy):
         self._split = split
         record = to_record(self.state.model)
         messages = self.configure_evaluate(self.state.round, record, ConfigRecord(), grid)
+        most = SUMS_BYTES + TARGET_BYTES * len(self.config.eval.targets)
         return self.aggregate_evaluate(
-            self.state.round, exchange(grid, messages, 10 * self.config.strategy.deadline_s)
+            self.state.round,
+            exchange(grid, messages, 10 * self.config.strategy.deadline_s, max_reply_bytes=most),
         )
 
     def start(
@@ -195,7 +200,11 @@ class RobustStrategy(Strategy):
         arrays = to_record(self.state.model)
         messages = self.configure_train(round_, arrays, ConfigRecord(), grid)
         known = len(self.roster.nodes) + len(self.roster.roots)
-        replies = exchange(grid, messages, deadline)
+        assert self._drawing is not None
+        most = limits(self._drawing.asked | self._drawing.roots, self._drawing.spec(self.num_items))
+        replies = exchange(
+            grid, messages, deadline, max_reply_bytes=most, close_at=self.config.strategy.close_at
+        )
         waited = time.perf_counter() - clock
         _, metrics = self.aggregate_train(round_, replies)
         seconds = {"seconds_exchange": waited, "seconds": time.perf_counter() - clock}

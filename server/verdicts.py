@@ -9,6 +9,7 @@ from flwr.app import RecordDict
 from torch import Tensor
 
 from common.updates import DeviceUpdates
+from common.wire import Reason
 
 Verdict = Literal["admitted", "refused", "clipped"]
 
@@ -17,6 +18,7 @@ Verdict = Literal["admitted", "refused", "clipped"]
 class AuditEntry:
     """What became of a device or, with ``device`` None, of a whole reply.
 
+    ``seconds_held``: how long a round waited for this node's reply alone, in vain.
     ``clipped`` means admitted with a cut; ``reason`` is empty or one of :class:`common.wire.Reason`.
     evaluation: the split, of a reply to an evaluation; empty for one to training.
     """
@@ -28,20 +30,27 @@ class AuditEntry:
     reason: str = ""
     detail: str = ""
     evaluation: str = ""
+    seconds_held: float | None = None
 
-    def to_json(self) -> dict[str, int | str | None]:
-        """A line of ``audit.jsonl``; those of training have no ``evaluation``."""
-        return {name: value for name, value in asdict(self).items() if name != "evaluation" or value}
+    def to_json(self) -> dict[str, int | float | str | None]:
+        """A line of ``audit.jsonl``; without an evaluation or a time where there is none."""
+        left_out = {"evaluation": "", "seconds_held": None}
+        return {name: value for name, value in asdict(self).items() if value != left_out.get(name, ...)}
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back from one request: a node, the devices asked (int64 [m]), content or an error text."""
+    """What came back from one request: a node, the devices asked (int64 [m]), content or an error text.
+
+    reason: of the audit, for an error. seconds_held: what a round waited for this reply in vain.
+    """
 
     node: int
     asked: Tensor
     content: RecordDict | None
     error: str = ""
+    reason: Reason = Reason.FAILED
+    seconds_held: float | None = None
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
 
 from rich.console import Console
 
 from common.errors import RunError
-from experiments.containers.children import program, supervise
+from experiments.containers.children import supervise
 from experiments.containers.ending import ending
 from experiments.containers.places import (
     CONTROL_HOST,
@@ -33,7 +34,7 @@ def serve_superlink(places: Places, console: Console) -> int:
     """
     stop = ending(places.over, LINGER_S)
     fleet, control = _address(FLEET_HOST), _address(CONTROL_HOST)
-    command = [program("flower-superlink"), "--enable-supernode-auth"]
+    command = [sys.executable, "-m", "server.superlink", "--enable-supernode-auth"]
     command += ["--disable-runtime-dependency-installation"]
     command += ["--ssl-certfile", str(places.server / "server.pem")]
     command += ["--ssl-keyfile", str(places.server / "server.key")]

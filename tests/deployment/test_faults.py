@@ -16,7 +16,7 @@ from common.data import load
 from common.settings import load as settings
 from experiments.deployed import Plan, plan, stage
 from experiments.flower_config import argument, toml
-from experiments.local_deployment import BIN, Deployment, deployment
+from experiments.local_deployment import BIN, SUPERLINK, Deployment, deployment
 from experiments.processes import Process, wait_until
 from tests.deployment.test_machines import NODE, SERVER, Machine, ip, machines  # noqa: F401  (a fixture)
 
@@ -102,7 +102,7 @@ def test_a_node_whose_packets_are_lost_comes_back(
     server, far = machines
     local = server.local
     command: list[str | Path] = [
-        BIN / "flower-superlink",
+        *SUPERLINK,
         "--insecure",
         "--disable-runtime-dependency-installation",
     ]

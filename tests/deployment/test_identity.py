@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from experiments.local_deployment import BIN, CONNECTION, Deployment
+from experiments.local_deployment import BIN, CONNECTION, SUPERLINK, Deployment
 from experiments.processes import Process, listening, wait_until
 
 pytestmark = pytest.mark.deployment
@@ -62,7 +62,7 @@ def secured(tmp_path: Path) -> Iterator[Secured]:
         (tmp_path / "flwr" / "config.toml").write_text(
             f'[superlink.{CONNECTION}]\naddress = "{local.control}"\nroot-certificates = "{pem}"\n'
         )
-        command: list[str | Path] = [BIN / "flower-superlink", "--enable-supernode-auth"]
+        command: list[str | Path] = [*SUPERLINK, "--enable-supernode-auth"]
         command += ["--ssl-certfile", pem, "--ssl-keyfile", key, "--ssl-ca-certfile", pem]
         command += ["--fleet-api-address", local.fleet, "--control-api-address", local.control]
         command += ["--serverappio-api-address", local.runtime]

@@ -15,7 +15,7 @@ from common.settings import load as settings
 from experiments.deployed import ROOT, plan, stage
 from experiments.enrolment import enrol
 from experiments.identity import make_authority, make_node_key, make_server
-from experiments.local_deployment import BIN, CONNECTION, Deployment
+from experiments.local_deployment import CONNECTION, SUPERLINK, Deployment
 from experiments.processes import listening, wait_until
 
 SMALL = ("data.name=synthetic", "model.dim=8", "model.max_len=12", "train.rounds=2", "train.slice_size=60")
@@ -60,7 +60,7 @@ def test_no_key_is_in_what_a_run_leaves_behind(local: Deployment, tmp_path: Path
     (work / "flwr" / "config.toml").write_text(
         f'[superlink.{CONNECTION}]\naddress = "{local.control}"\nroot-certificates = "{authority[1]}"\n'
     )
-    command: list[str | Path] = [BIN / "flower-superlink", "--enable-supernode-auth"]
+    command: list[str | Path] = [*SUPERLINK, "--enable-supernode-auth"]
     command += ["--ssl-certfile", keys / "server.pem", "--ssl-keyfile", keys / "server.key"]
     command += ["--ssl-ca-certfile", authority[1], "--disable-runtime-dependency-installation"]
     command += ["--fleet-api-address", local.fleet, "--control-api-address", local.control]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from flwr.app import DEFAULT_TTL, ConfigRecord, Context, Error, Message, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.exchange import PULL_TRIES, PUSH_TRIES, exchange
+from server.exchange import PULL_TRIES, PUSH_TRIES, Replies, exchange
 from server.local_grid import LocalGrid
 
 NEVER = float("inf")
@@ -231,3 +232,31 @@ def test_it_ends_in_time_in_order_and_without_repeats(
     got = ask(grid, deadline=deadline)
     assert got == sorted(set(got))
     assert time.now <= 100 + deadline + 4 * 0.2 * 2**PUSH_TRIES  # a push may end late, waiting never does
+
+
+def gathered(grid: FakeGrid, **options: Any) -> Replies:
+    return exchange(grid, tasks(grid), 10, clock=grid.time.clock, sleep=grid.time.sleep, **options)
+
+
+def test_it_says_how_long_it_waited_for_whom(time: FakeTime) -> None:
+    found = gathered(FakeGrid(time, [2, NEVER, 4]))
+    assert found.held == {2: pytest.approx(6.0, abs=0.3)}
+    assert found.early == frozenset()
+
+
+def test_a_round_may_close_at_a_share_of_the_replies(time: FakeTime) -> None:
+    found = gathered(FakeGrid(time, [1, 2, 9, NEVER]), close_at=0.5)
+    assert [r.metadata.src_node_id for r in found] == [1, 2]
+    assert (found.held, found.early) == ({}, {3, 4})
+    assert time.now < 103
+
+
+def test_errors_do_not_close_a_round(time: FakeTime) -> None:
+    grid = FakeGrid(time, [1, 1, 5, 6])
+    usual = grid._app
+
+    def app(message: Message, context: Context) -> Message:
+        return usual(message, context) if context.node_id > 2 else Message(Error(2), reply_to=message)
+
+    grid._app = app
+    assert len(gathered(grid, close_at=0.5)) == 4

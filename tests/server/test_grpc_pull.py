@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,13 +11,25 @@ import pytest
 from flwr.app import Array, ArrayRecord, Message, RecordDict
 from flwr.app.message import remove_content_from_message
 from flwr.common.serde import message_to_proto
+from flwr.proto.message_pb2 import ObjectTree
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
 from flwr.supercore.run import Run
 from flwr.superlink.grid.grpc_grid import GrpcGrid
 from grpc import RpcError  # type: ignore[import-untyped]
 
 from server.exchange import exchange
-from server.grpc_pull import TRIES, GrpcPull, puller
+from server.grpc_pull import (
+    GRACE_S,
+    MAX_DEPTH,
+    MAX_NODES,
+    MAX_TEXT_BYTES,
+    OVERSIZE,
+    TRIES,
+    GrpcPull,
+    OversizeError,
+    _names,
+    puller,
+)
 from server.local_grid import LocalGrid
 
 RUN = 5
@@ -43,14 +56,14 @@ class Stub:
         self.confirmed: list[str] = []
         self.outages = 0
 
-    def PullMessages(self, request: Any) -> Any:  # noqa: N802
+    def PullMessages(self, request: Any, timeout: float) -> Any:  # noqa: N802
         out = [self.replies.pop(i) for i in request.message_ids if i in self.replies]
         return SimpleNamespace(
             messages_list=[message_to_proto(remove_content_from_message(m)) for m in out],
             message_object_trees=[get_object_tree(m) for m in out],
         )
 
-    def PullObject(self, request: Any) -> Any:  # noqa: N802
+    def PullObject(self, request: Any, timeout: float) -> Any:  # noqa: N802
         if self.outages > 0:
             self.outages -= 1
             raise RpcError("down")
@@ -61,7 +74,7 @@ class Stub:
             object_content=content or b"",
         )
 
-    def ConfirmMessageReceived(self, request: Any) -> None:  # noqa: N802
+    def ConfirmMessageReceived(self, request: Any, timeout: float) -> None:  # noqa: N802
         self.confirmed.append(request.message_object_id)
 
 
@@ -77,7 +90,7 @@ class StubGrid(GrpcGrid):
 
 
 def pull_for(stub: Stub, limit: int = 10**6) -> GrpcPull:
-    return GrpcPull(StubGrid(stub), limit)
+    return GrpcPull(StubGrid(stub), limit, lambda: 1.0)
 
 
 def test_complete_replies_are_returned_and_confirmed() -> None:
@@ -156,7 +169,7 @@ def test_an_outage_that_lasts_becomes_an_error() -> None:
 
 def test_only_a_network_grid_is_pulled_this_way(monkeypatch: pytest.MonkeyPatch) -> None:
     local = LocalGrid(lambda message, _: message, [])
-    assert puller(local, 1) == local.pull_messages
+    assert puller(local, 1, lambda: 1.0) == local.pull_messages
     grid = StubGrid(Stub(reply(11)))
     task = Message(RecordDict(), 11, "train")
     monkeypatch.setattr(grid, "push_messages", lambda messages: ["m11"])
@@ -166,3 +179,54 @@ def test_only_a_network_grid_is_pulled_this_way(monkeypatch: pytest.MonkeyPatch)
 
 def errors(replies: list[Message]) -> dict[int, bool]:
     return {m.metadata.src_node_id: m.has_error() for m in replies}
+
+
+def swapped(stub: Stub, message: Message, kind: str, body: bytes) -> None:
+    """Give the array of a reply another description, under the number it has."""
+    for name, content in stub.contents.items():
+        head, _, _ = (content or b"").partition(b"\0")
+        if head.startswith(kind.encode() + b" "):
+            children = head.split(b" ")[1]
+            stub.contents[name] = b"%s %s %d\0%s" % (kind.encode(), children, len(body), body)
+
+
+def test_a_chunk_counts_as_often_as_it_is_named() -> None:
+    bomb = reply(11)
+    stub = Stub(bomb, reply(12, 2.0))
+    del stub.replies["m12"]
+    body = json.dumps({"dtype": "float32", "shape": [4], "stype": "raw", "arraychunk_ids": [0] * 5000})
+    swapped(stub, bomb, "Array", body.encode())
+    (got,) = pull_for(stub, limit=50_000)(["m11"])
+    assert (got.error.code, got.error.reason) == (
+        OVERSIZE,
+        "the arrays of the reply are larger than 50000 bytes",
+    )
+
+
+def test_what_is_no_array_stays_small() -> None:
+    wordy = reply(11)
+    stub = Stub(wordy)
+    swapped(stub, wordy, "Array", b" " * (MAX_TEXT_BYTES + 1))
+    (got,) = pull_for(stub, limit=1 << 30)(["m11"])
+    assert got.error.code == OVERSIZE
+
+
+@pytest.mark.parametrize("shape", ["wide", "deep", "laughing"])
+def test_a_tree_is_walked_no_further_than_a_reply_can_be(shape: str) -> None:
+    tree = ObjectTree(object_id="0")
+    if shape == "wide":
+        tree.children.extend(ObjectTree(object_id=str(i)) for i in range(MAX_NODES))
+    for i in range({"wide": 0, "deep": MAX_DEPTH, "laughing": 40}[shape]):
+        tree = ObjectTree(object_id=str(i + 1), children=[tree, *[tree][: shape == "laughing" and i < 6]])
+    with pytest.raises(OversizeError):
+        _names(tree)
+
+
+def test_each_reply_has_the_size_of_its_own_node() -> None:
+    pull = GrpcPull(StubGrid(Stub(reply(11), reply(12))), {11: 10**6, 12: 100}, lambda: 1.0)
+    assert errors(pull(["m11", "m12"])) == {11: False, 12: True}
+
+
+def test_nothing_is_pulled_long_after_the_deadline() -> None:
+    pull = GrpcPull(StubGrid(Stub(reply(11))), 10**6, lambda: -GRACE_S)
+    assert pull(["m11"]) == []
