@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 
@@ -93,9 +94,15 @@ def honest_round(task: TrainTask, fleet: Fleet) -> RecordDict:
     numbers = own_devices(task, fleet)
     sequences = [fleet.train(n) for n in numbers]
     cohort = Cohort(task, numbers, sequences, times=own_times(fleet, numbers, sequences))
-    protection = task.client_config
-    updates = protect(cohort.train(), protection.clip, protection.noise, cohort.generators)
+    keys = [secret(task.seed, "device", task.round, number) for number in numbers]
+    lasting = [secret(task.seed, "decoys", number) for number in numbers]
+    updates = protect(cohort.train(), task.client_config, keys, lasting)
     return wire.encode_updates(updates, task.run, task.round, task.wire_dtype)
+
+
+def secret(seed: int, *path: int | str) -> bytes:
+    """32 bytes for the place ``path`` names."""
+    return hashlib.blake2b("/".join(map(str, (seed, *path))).encode(), digest_size=32).digest()
 
 
 def attack_round(

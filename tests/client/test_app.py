@@ -12,7 +12,7 @@ from flwr.app import Message, MessageType, RecordDict
 
 from attacks import build_attack
 from attacks.base import View
-from client.app import app
+from client.app import app, secret
 from client.cohort import Cohort
 from client.fleet import malicious_devices, open_fleet
 from client.privacy import protect
@@ -127,7 +127,10 @@ def test_half_precision_is_close_and_smaller() -> None:
 def test_clipping_and_noise_are_applied_on_the_device() -> None:
     protected = replace(a_task(), client_config=ClientConfig(clip=0.01, noise=0.5))
     cohort = honest(protected)
-    expected = protect(cohort.train(), 0.01, 0.5, cohort.generators)
+    numbers = protected.devices.tolist()
+    keys = [secret(protected.seed, "device", 3, n) for n in numbers]
+    lasting = [secret(protected.seed, "decoys", n) for n in numbers]
+    expected = protect(cohort.train(), protected.client_config, keys, lasting)
     assert equal(trained(protected), expected)
     assert not equal(trained(protected), honest(protected).train())
 
