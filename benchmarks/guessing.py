@@ -1,7 +1,7 @@
 """What a server that looks at row values can guess of the histories behind them.
 
 Four guesses, each from what a server has: one update alone, the marks that it keeps for popularity, their
-union over the rounds, and a ranking over the rounds by one who knows every option of client/privacy.py.
+union over the rounds, and a ranking by one who knows what is popular and every option of client/privacy.py.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def leaning(updates: DeviceUpdates) -> Tensor:
     """
     most = F.normalize(F.normalize(updates.rows, dim=2).mean((0, 1)), dim=0)  # [d]
     along = -(updates.rows @ most)  # [n, K]
-    return F.normalize(along, dim=1) * along.shape[1] ** 0.5
+    found: Tensor = F.normalize(along, dim=1) * along.shape[1] ** 0.5
+    return found
 
 
 @dataclass
@@ -79,7 +80,8 @@ class Guesses:
 
     def __post_init__(self) -> None:
         self.union = torch.zeros_like(self.truth)
-        self.total, self.times = torch.zeros(self.truth.shape), torch.zeros(self.truth.shape)
+        self.total = torch.zeros(self.truth.shape)
+        self.met = torch.zeros(len(self.truth), dtype=torch.bool)
 
     def round(self, updates: DeviceUpdates, place: Tensor) -> None:
         """One round of devices at ``place`` int64 [n] of ``truth``."""
@@ -89,18 +91,25 @@ class Guesses:
         self.single["alone"].add(alone(updates), held)
         self.single["marks"].add(marked, held)
         self.union[where] |= marked
-        self.total[where] += leaning(updates)
-        self.times[where] += 1
+        lean = leaning(updates)
+        self.total[where] += lean * lean.pow(3).mean().clamp(0, 1)
+        self.met[place] = True
 
     def ranked(self) -> Tensor:
-        """The h items that lean most over the rounds, h the length of the history, which enrolment tells."""
-        score = torch.where(self.times > 0, self.total / self.times.clamp(min=1).sqrt(), -torch.inf)  # [D, N]
-        return self._first(score) & (self.times > 0)
+        """The h items with the largest log odds of popularity + leanings of the user's rounds.
+
+        h is the length of the history, which enrolment tells. A leaning counts by its cube's mean over the
+        round, at most 1: about 0 where noise hides the few rows far out, so that popularity is left.
+        """
+        return self._first(self._popularity().logit() + self.total)
 
     def popular(self) -> Tensor:
         """The h items that most devices hold: what to guess of a stranger."""
-        counts = self.truth.sum(0).float()  # [N + 1]
-        return self._first(counts.expand(self.truth.shape))
+        return self._first(self._popularity().expand(self.truth.shape))
+
+    def _popularity(self) -> Tensor:
+        """The share of devices that hold each item, as if two more were asked: [N + 1], within (0, 1)."""
+        return (self.truth.sum(0) + 1) / (len(self.truth) + 2)
 
     def _first(self, score: Tensor) -> Tensor:
         rank = score.argsort(dim=1, descending=True, stable=True).argsort(dim=1)  # [D, N + 1]
@@ -108,7 +117,7 @@ class Guesses:
 
     def told(self) -> dict[str, dict[str, float | None]]:
         """Scores by guess; those over the rounds are of the devices that took part, whole histories."""
-        met = self.times.any(1)  # [D]
+        met = self.met  # [D]
         found = {name: score.told() for name, score in self.single.items()}
         whole = {"union": self.union, "ranked": self.ranked(), "popular": self.popular()}
         for name, guess in whole.items():

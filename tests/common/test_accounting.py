@@ -45,3 +45,10 @@ def test_it_agrees_with_dp_accounting(noise: float, rounds: int) -> None:
     accountant = pld.PLDAccountant(value_discretization_interval=1e-3)
     accountant.compose(dp.SelfComposedDpEvent(dp.GaussianDpEvent(noise / 2), rounds))
     assert local_epsilon(noise, rounds) == pytest.approx(accountant.get_epsilon(DELTA), rel=5e-3)
+
+
+@pytest.mark.parametrize(("noise", "rounds"), [(2.0, 1), (0.7, 1), (20.0, 27)])
+def test_two_opposite_updates_are_told_apart_as_often_as_delta_says(noise: float, rounds: int) -> None:
+    """δ(0) is the total variation: the mean of T updates at C or −C has the width σC/√T."""
+    drawn = norm(loc=1.0, scale=noise / math.sqrt(rounds))
+    assert delta(0.0, gaussian_mu(noise, rounds)) == pytest.approx(drawn.sf(0.0) - drawn.cdf(0.0))
