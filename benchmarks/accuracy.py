@@ -20,13 +20,16 @@ from common.config import RunConfig
 from common.data import load
 from common.settings import load as load_settings
 from experiments.floors import floors
+from experiments.jobs import Work
 from experiments.parallel import run_all
 
 CONFIGS = ("configs/ml-100k.yaml", "configs/ml-100k-gru4rec.yaml")
 COLUMNS = ("hr@10", "ndcg@10")
 
 
-def results(runs: Mapping[str, RunConfig], out: Path, console: Console) -> dict[str, dict[str, Any]]:
+def results(
+    runs: Mapping[str, RunConfig], out: Path, console: Console, work: Work | None = None
+) -> dict[str, dict[str, Any]]:
     """Summaries by name: of earlier runs where they are finished, else of new or resumed ones."""
     done = {
         name: json.loads((out / name / "summary.json").read_text())
@@ -34,7 +37,7 @@ def results(runs: Mapping[str, RunConfig], out: Path, console: Console) -> dict[
         if (out / name / "summary.json").exists()
     }
     left = {name: config for name, config in runs.items() if name not in done}
-    return done | (run_all(left, out, console, resume=True) if left else {})
+    return done | (run_all(left, out, console, resume=True, work=work) if left else {})
 
 
 def row(label: str, values: Sequence[Mapping[str, float]]) -> str:

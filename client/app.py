@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
-from flwr.app import Context, Message, RecordDict
+from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from attacks import View
@@ -23,11 +23,13 @@ from common import wire
 from common.data.types import Items, Times
 from common.errors import ConfigError, WireError
 from common.models import build_model
-from common.seeding import Key, generator
+from common.seeding import Key, generator, subkey
 from common.tasks import Enrolment, EvaluateSums, EvaluateTask, TrainTask
 from common.updates import DeviceUpdates, concatenate
 
 app = ClientApp()
+SECRET = "secret"
+"""Where a node keeps what its decoys are drawn from, in its own state."""
 
 
 @app.query()
@@ -100,7 +102,8 @@ def trained(
     attacker = read_attacker(context.node_config)
     key = device_key(context.node_config)
     if attacker is None or not attacker.attacks_in(task.round):
-        return Message(honest_round(task, fleet, key), reply_to=message)
+        lasting = lasting_key(context.state, key) if task.client_config.decoys else key
+        return Message(honest_round(task, fleet, key, lasting), reply_to=message)
     if attacker.omniscient and honest is None:
         raise ConfigError("node config: knowledge is 'full'; a node on its own sees no updates but its own")
     others = honest(task.round) if attacker.omniscient and honest else ()
@@ -108,14 +111,27 @@ def trained(
     return Message(attack_round(task, fleet, attacker, context.state, key, seen, sleep), reply_to=message)
 
 
-def honest_round(task: TrainTask, fleet: Fleet, key: Key) -> RecordDict:
+def honest_round(task: TrainTask, fleet: Fleet, key: Key, lasting: Key) -> RecordDict:
     """The reply to one training task."""
     numbers = own_devices(task, fleet)
     sequences = [fleet.train(n) for n in numbers]
     cohort = Cohort(task, numbers, sequences, (), own_times(fleet, numbers, sequences), key)
-    protection = task.client_config
-    updates = protect(cohort.train(), protection.clip, protection.noise, cohort.generators)
+    keys = [subkey(key, "noise", task.round, number) for number in numbers]
+    steady = [subkey(lasting, "decoys", number) for number in numbers]
+    updates = protect(cohort.train(), task.client_config, keys, steady)
     return wire.encode_updates(updates, task.run, task.round, task.wire_dtype)
+
+
+def lasting_key(memory: RecordDict, key: Key) -> Key:
+    """What decoys are drawn from: the same in every round of a run, or a mean over rounds would show them.
+
+    A seed is the same by itself; of fresh bytes the first of a run are kept in the node's own state.
+    """
+    if isinstance(key, int):
+        return key
+    if SECRET not in memory:
+        memory[SECRET] = ConfigRecord({"key": key})
+    return bytes(memory[SECRET]["key"])  # type: ignore[arg-type]
 
 
 def attack_round(

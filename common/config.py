@@ -122,6 +122,16 @@ class ClientConfig(Section):
     regularisers: tuple[Named, ...] = ()
     clip: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 bound of an update; 0 is off")
     noise: Annotated[float, Field(ge=0)] = Field(0.0, description="Gaussian σ as a multiple of clip")
+    decoys: Count = Field(0, description="rows of no next item that a device moves like those of one")
+    quantise: Literal["none", "sign", "top_k"] = Field("none", description="how rows are coarsened")
+    top_k: Positive = Field(8, description="coordinates of each row that `quantise: top_k` keeps")
+
+    @field_validator("noise")
+    @classmethod
+    def _with_a_bound(cls, noise: float, others: ValidationInfo) -> float:
+        if noise > 0 and not others.data.get("clip", 1.0):
+            raise ValueError("expected client.clip above 0 beside it: noise is a multiple of clip")
+        return noise
 
 
 class AttackConfig(Section):

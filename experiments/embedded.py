@@ -55,14 +55,19 @@ class Embedded:
     def _overhear(self, task: TrainTask, reply: Message) -> None:
         if task.round != self._round:
             self._round, self._honest = task.round, []
-        spec = wire.UpdateSpec(
-            run=task.run,
-            round=task.round,
-            num_parameters=len(task.model.encoder),
-            dim=task.model.table.shape[1],
-            items=task.items,
-            num_items=task.model.table.shape[0] - 1,
-            devices=task.devices,
-            negatives=task.train_config.negatives,
-        )
-        self._honest.append(wire.decode_updates(reply.content, spec))
+        self._honest.append(overheard(task, reply))
+
+
+def overheard(task: TrainTask, reply: Message) -> DeviceUpdates:
+    """What a reply to ``task`` says, as the server reads it."""
+    spec = wire.UpdateSpec(
+        run=task.run,
+        round=task.round,
+        num_parameters=len(task.model.encoder),
+        dim=task.model.table.shape[1],
+        items=task.items,
+        num_items=task.model.table.shape[0] - 1,
+        devices=task.devices,
+        negatives=task.train_config.negatives,
+    )
+    return wire.decode_updates(reply.content, spec)

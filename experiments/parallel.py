@@ -22,18 +22,24 @@ from rich.progress import (
 from common.config import RunConfig
 from common.errors import RunError
 from experiments.emulation import emulate
-from experiments.jobs import Event, Job, Notes
+from experiments.jobs import Event, Job, Notes, Work
 from experiments.machine import cores
 from experiments.pool import Pool
 
 
 def run_all(
-    runs: Mapping[str, RunConfig], out: Path, console: Console, workers: int = 0, resume: bool = False
+    runs: Mapping[str, RunConfig],
+    out: Path,
+    console: Console,
+    workers: int = 0,
+    resume: bool = False,
+    work: Work | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Run every config into ``out/NAME``; the summaries by name. The first error ends all, as a RunError.
 
     workers: runs at a time; 0 is one a core. A few runs of one length end soonest all at once.
     resume: runs that were interrupted go on; else their folders are refused.
+    work: does a run in place of ``emulate``.
     """
     workers = max(1, min(workers or cores(), len(runs)))
     pool = Pool(workers, math.inf, max(1, cores() // workers))
@@ -52,7 +58,7 @@ def run_all(
             job.key: progress.add_task(job.key, start=False, total=job.config.train.rounds, note="waiting")
             for job in jobs
         }
-        for event in pool.run(jobs, partial(_work, resume=resume)):
+        for event in pool.run(jobs, work or partial(_work, resume=resume)):
             if event.kind == "failed":
                 raise RunError(f"{event.job.title}: {event.text}")
             _show(event, progress, tasks[event.job.key], console)

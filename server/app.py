@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import resource
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from common.accounting import DELTA, local_epsilon
 from common.config import RunConfig
 from common.data import catalogue_size
 from common.errors import ConfigError
@@ -88,10 +89,12 @@ def serve(
 def facts(config: RunConfig, folder: RunFolder) -> dict[str, Any]:
     """What identifies the run and what it cost, for ``summary.json``."""
     totals = folder.totals
+    private = privacy(config, folder.most_rounds()) if config.client.noise else {}
     return {
         "rounds": config.train.rounds,
         "seconds": round(folder.elapsed(), 3),
-        "protocol": protocol(config),
+        "protocol": protocol(config) + told(private),
+        **({"privacy": private} if private else {}),
         "data": config.data.path or config.data.name,
         "model": config.model.name,
         "aggregator": config.strategy.aggregator.name,
@@ -107,17 +110,41 @@ def facts(config: RunConfig, folder: RunFolder) -> dict[str, Any]:
     }
 
 
+def privacy(config: RunConfig, rounds: int) -> dict[str, float]:
+    """What noise on updates is worth to a device that took part ``rounds`` times."""
+    client = config.client
+    return {
+        "epsilon": local_epsilon(client.noise, rounds),
+        "delta": DELTA,
+        "clip": client.clip,
+        "noise": client.noise,
+        "rounds_per_device": rounds,
+    }
+
+
+def told(private: Mapping[str, float]) -> str:
+    """The end of the protocol line."""
+    if not private:
+        return ""
+    cost = "local ε {epsilon:.4g} at δ {delta:g} after {rounds_per_device} rounds of a device"
+    return "; " + cost.format(**private)
+
+
 def protocol(config: RunConfig) -> str:
     """One line that says how the numbers were obtained."""
-    t, s = config.train, config.strategy
+    t, s, c = config.train, config.strategy, config.client
     slice_text = f"negatives {t.negatives}"
     if t.negatives == "slice":
         correction = "" if t.slice_correction else ", no log q"
         slice_text = f"slice {t.slice_size} (popularity^{t.slice_power:g}{correction})"
     secret = "; repeatable: the server's secret is set" if s.secret else ""
+    parts = [f"{name} {value:g}" for name, value in (("clip", c.clip), ("noise", c.noise)) if value]
+    parts += [f"{c.decoys} decoys"] * bool(c.decoys)
+    parts += [f"{c.quantise} rows" + f" {c.top_k}" * (c.quantise == "top_k")] * (c.quantise != "none")
+    changed = f"; updates: {', '.join(parts)}" if parts else ""
     sees = "; attackers see all honest updates" if config.attack.knowledge == "full" else ""
     return (
         "full ranking, leave-one-out, seen items filtered; "
         f"{t.rounds} rounds x {t.devices_per_round} devices, {slice_text}, "
-        f"{t.local_steps} local step(s), {t.loss} loss, {s.optimizer.name} {s.lr:g}{secret}{sees}"
+        f"{t.local_steps} local step(s), {t.loss} loss, {s.optimizer.name} {s.lr:g}{changed}{secret}{sees}"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +17,7 @@ from safetensors.torch import save
 from common.config import RunConfig
 from common.errors import CheckpointError, RunError
 from common.settings import load, to_tree
+from common.wire import Reason
 from server.checkpoint import fingerprint, load_state, save_state, write_atomically, writing
 from server.events import Events
 from server.holding import hold
@@ -130,6 +132,21 @@ class RunFolder:
     def elapsed(self) -> float:
         """Seconds this run has taken, those before an interruption included up to the checkpoint."""
         return self._before + time.perf_counter() - self._began
+
+    def most_rounds(self) -> int:
+        """At most so many rounds any one device sent something in, by the audit.
+
+        A reply that failed as a whole, or came too late, counts for all devices of its node.
+        """
+        devices, nodes = Counter[tuple[int, int]](), Counter[int]()
+        with self._files["audit.jsonl"].open(encoding="utf-8") as lines:
+            for line in map(json.loads, lines):
+                if line["device"] is not None:
+                    devices[line["node"], line["device"]] += 1
+                elif line["reason"] != Reason.QUOTA.value:
+                    nodes[line["node"]] += 1
+        most = max((count + nodes[node] for (node, _), count in devices.items()), default=0)
+        return max(most, *nodes.values()) if nodes else most
 
     def finish(self, state: ServerState, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Write the model and ``summary.json``; returns the summary."""

@@ -83,5 +83,7 @@ class Screening:
     def refuse(
         self, node: int, device: int | None, reason: Reason, detail: str, held: float | None = None
     ) -> None:
-        round_ = self.expect.round
-        self.audit.append(AuditEntry(round_, node, device, "refused", reason.value, detail, held))
+        entry = AuditEntry(
+            self.expect.round, node, device, "refused", reason.value, detail, seconds_held=held
+        )
+        self.audit.append(entry)

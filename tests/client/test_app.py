@@ -20,7 +20,7 @@ from client.ranking import evaluate
 from common import wire
 from common.config import ClientConfig
 from common.models import build_model, initial
-from common.seeding import generator
+from common.seeding import generator, subkey
 from common.tasks import EvaluateTask, TrainTask
 from common.updates import DeviceUpdates
 from common.wire import SumsSpec, UpdateSpec
@@ -132,7 +132,10 @@ def test_half_precision_is_close_and_smaller() -> None:
 def test_clipping_and_noise_are_applied_on_the_device() -> None:
     protected = replace(a_task(), client_config=ClientConfig(clip=0.01, noise=0.5))
     cohort = honest(protected)
-    expected = protect(cohort.train(), 0.01, 0.5, cohort.generators)
+    numbers = protected.devices.tolist()
+    keys = [subkey(5, "noise", 3, n) for n in numbers]
+    lasting = [subkey(5, "decoys", n) for n in numbers]
+    expected = protect(cohort.train(), protected.client_config, keys, lasting)
     assert equal(trained(protected), expected)
     assert not equal(trained(protected), honest(protected).train())
 

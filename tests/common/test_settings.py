@@ -95,6 +95,12 @@ def test_an_unknown_key_lists_the_valid_ones(key: str, told: str) -> None:
         load(overrides=[f"{key}=1"])
 
 
+def test_noise_without_a_clip_is_refused_as_it_would_do_nothing() -> None:
+    with pytest.raises(ConfigError, match=r"client\.noise: .*client\.clip above 0.*\(given: 0\.5\)"):
+        load(overrides=["client.noise=0.5"])
+    assert load(overrides=["client.noise=0.5", "client.clip=1"]).client.noise == 0.5
+
+
 def test_every_problem_is_told_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         load(overrides=["train.rounds=0", "model.dim=wide", "sede=1"])

@@ -1,0 +1,59 @@
+"""What a run with options on updates says of them: in its summary and its protocol line."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from common.accounting import DELTA, local_epsilon
+from server.app import protocol
+from server.outputs import RunFolder
+from tests.server.federation import config, lines, run
+
+NOISE = ("client.clip=0.5", "client.noise=2.0")
+
+
+def test_epsilon_is_that_of_the_device_that_took_part_most_often(tmp_path: Path) -> None:
+    summary = run(config(*NOISE), tmp_path / "run")
+    rounds = max(Counter(line["device"] for line in lines(tmp_path / "run", "audit")).values())
+    assert 1 < rounds <= 4
+    epsilon = local_epsilon(2.0, rounds)
+    told = {"epsilon": epsilon, "delta": DELTA, "clip": 0.5, "noise": 2.0, "rounds_per_device": rounds}
+    assert summary["privacy"] == told
+    end = f"; updates: clip 0.5, noise 2; local ε {epsilon:.4g} at δ 1e-05 after {rounds} rounds of a device"
+    assert summary["protocol"].endswith(end)
+
+
+def test_without_noise_nothing_is_promised(tmp_path: Path) -> None:
+    summary = run(config("client.clip=0.5"), tmp_path / "run")
+    assert "privacy" not in summary
+    assert "ε" not in summary["protocol"]
+
+
+def test_the_protocol_names_every_option() -> None:
+    text = protocol(config("client.decoys=5", "client.quantise=top_k", "client.top_k=3"))
+    assert "; updates: 5 decoys, top_k rows 3" in text
+    assert "sign rows" in protocol(config("client.quantise=sign"))
+    assert "updates:" not in protocol(config("client.top_k=3"))
+
+
+@pytest.mark.parametrize(
+    ("entries", "most"),
+    [
+        ([], 0),
+        ([(1, 7, ""), (1, 8, ""), (1, 7, ""), (2, 7, "")], 2),
+        ([(1, 7, ""), (1, 8, ""), (1, None, "failed"), (2, 3, ""), (2, 3, "")], 2),
+        ([(1, 7, ""), (1, None, "failed"), (1, None, "quota")], 2),
+        ([(1, None, "failed"), (1, None, "failed"), (2, 3, "")], 2),
+    ],
+)
+def test_a_reply_that_was_lost_counts_for_every_device_of_its_node(
+    tmp_path: Path, entries: list[tuple[int, int | None, str]], most: int
+) -> None:
+    """The server may have read what it did not use; a cut to the quota is no reply."""
+    text = [json.dumps({"node": n, "device": d, "reason": why}) + "\n" for n, d, why in entries]
+    (tmp_path / "audit.jsonl").write_text("".join(text))
+    assert RunFolder(tmp_path, config()).most_rounds() == most
