@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import target as steer
 from hypothesis.database import DirectoryBasedExampleDatabase
 from hypothesis.errors import HypothesisWarning
@@ -86,8 +86,11 @@ def judge(target: Target, count: Count, case: Any) -> float:
     return beyond
 
 
-def batch(target: Target, count: Count, number: int, size: int, folder: Path) -> None:
-    """``size`` examples drawn from seed ``number``, after those that failed before. Raises what failed."""
+def batch(target: Target, count: Count, number: int, size: int, folder: Path, shrink: bool) -> None:
+    """``size`` examples drawn from seed ``number``, after those that failed before. Raises what failed.
+
+    shrink: look for the smallest such example, which may take minutes.
+    """
 
     @settings(  # outside of the seed, which would switch the database off
         max_examples=size,
@@ -95,6 +98,7 @@ def batch(target: Target, count: Count, number: int, size: int, folder: Path) ->
         database=DirectoryBasedExampleDatabase(folder),
         suppress_health_check=list(HealthCheck),
         print_blob=True,
+        phases=[phase for phase in Phase if shrink or phase is not Phase.shrink],
     )
     @seed(number)
     @given(target.inputs)
@@ -117,8 +121,9 @@ def fuzz(names: Sequence[str], seconds: float, number: int, out: Path, size: int
             if name in failed or (turn and time.monotonic() >= end):
                 continue
             place = number + turn * len(names) + k
+            folder = out / "examples" / name.replace(" ", "-")
             try:
-                batch(TARGETS[name], counts[name], place, size, out / "examples" / name.replace(" ", "-"))
+                batch(TARGETS[name], counts[name], place, size, folder, shrink=seconds > TELL_S)
             except Exception as error:
                 failed.append(name)
                 report(error, out / f"failure-{name.replace(' ', '-')}.txt")
