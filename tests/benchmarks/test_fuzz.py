@@ -70,4 +70,4 @@ def test_a_failure_is_written_and_tried_first_the_next_time(
     assert "a fault" in (tmp_path / "failure-bad.txt").read_text()
     seen.clear()
     assert main([*options, "--seed", "2"]) == 1
-    assert seen[0] == 1001
+    assert seen[0] > 1000  # hypothesis itself would begin with 0
