@@ -23,14 +23,16 @@ LARGEST = torch.finfo(torch.float32).max
 def faults(updates: DeviceUpdates) -> Faults:
     """Devices whose values no rule can use: each costs only itself, not the others of its node.
 
-    A history claim below 0; NaN or Inf; Σx² beyond float32; values in rows it says it did not touch.
+    A history claim below 0; NaN or Inf; Σx² beyond float32; values in rows it says it did not touch; no row
+    touched at all.
     """
     found: Faults = {}
     square = _square(updates.encoder) + _square(updates.rows)  # [n]
-    stray = torch.zeros(len(updates), dtype=torch.bool)
+    stray, bare = torch.zeros(2, len(updates), dtype=torch.bool)
     if updates.touched is not None:
+        bare = ~updates.touched.any(dim=1)  # [n, K] -> [n]; its encoder alone would be a round without rows
         stray = ((updates.rows != 0).any(dim=2) & ~updates.touched).any(dim=1)  # [n, K, d] -> [n]
-    suspects = (updates.history < 0) | ~(square <= LARGEST) | stray  # [n]; NaN compares false
+    suspects = (updates.history < 0) | ~(square <= LARGEST) | stray | bare  # [n]; NaN compares false
     for i in suspects.nonzero().squeeze(1).tolist():
         if updates.history[i] < 0:
             found[i] = (Reason.RANGE, f"a history of {int(updates.history[i])} interactions")
@@ -38,6 +40,8 @@ def faults(updates: DeviceUpdates) -> Faults:
             found[i] = (Reason.NOT_FINITE, "NaN or infinite values")
         elif square[i] > LARGEST:
             found[i] = (Reason.NORM, f"norm {float(square[i].sqrt()):.3g}: its square overflows float32")
+        elif bare[i] and not stray[i]:
+            found[i] = (Reason.IDLE, "no row was trained")
         else:
             found[i] = (Reason.UNEXPECTED, "values in rows that it says it did not touch")
     return found

@@ -15,6 +15,7 @@ from flwr.app import RecordDict
 from common.updates import DeviceUpdates
 from common.wire import Reason, UpdateSpec, decode_updates, encode_updates
 from server.admission import Admitted, AuditEntry, Reply, admit
+from tests.common.wire import samples
 
 RUN, ROUND, P, K, D, ITEMS = "run", 5, 4, 6, 3, 30
 SLICE = torch.tensor([1, 4, 9, 16, 25, 30], dtype=torch.int32)
@@ -246,6 +247,17 @@ def test_rows_outside_the_mask_are_refused() -> None:
     result = run(reply(1, a), negatives="device")
     assert refusals(result) == [(1, 1, "unexpected")]
     assert result.identity == ((1, 2),)
+
+
+def test_a_device_that_touched_no_row_is_idle_and_a_round_of_them_is_none() -> None:
+    good = samples.updates("device")
+    assert good.touched is not None
+    bare = replace(good, rows=torch.zeros_like(good.rows), touched=torch.zeros_like(good.touched))
+    result = admit(
+        [Reply(1, good.device, encode_updates(bare, samples.RUN, samples.ROUND))], samples.spec("device"), 50
+    )
+    assert result.updates is None
+    assert {entry.reason for entry in result.audit} == {"idle"}
 
 
 def test_few_rows_are_normal_with_own_negatives() -> None:
