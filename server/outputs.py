@@ -143,7 +143,7 @@ class RunFolder:
             for line in map(json.loads, lines):
                 if line["device"] is not None:
                     devices[line["node"], line["device"]] += 1
-                elif line["reason"] != Reason.QUOTA.value:
+                elif "evaluation" not in line and line["reason"] != Reason.QUOTA.value:
                     nodes[line["node"]] += 1
         most = max((count + nodes[node] for (node, _), count in devices.items()), default=0)
         return max(most, *nodes.values()) if nodes else most

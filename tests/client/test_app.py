@@ -12,7 +12,7 @@ from flwr.app import Message, MessageType, RecordDict
 
 from attacks import build_attack
 from attacks.base import View
-from client.app import app
+from client.app import app, lasting_key
 from client.cohort import Cohort
 from client.fleet import malicious_devices, open_fleet
 from client.privacy import protect
@@ -138,6 +138,15 @@ def test_clipping_and_noise_are_applied_on_the_device() -> None:
     expected = protect(cohort.train(), protected.client_config, keys, lasting)
     assert equal(trained(protected), expected)
     assert not equal(trained(protected), honest(protected).train())
+
+
+def test_decoys_are_the_same_in_every_round_of_a_run_and_known_to_nobody() -> None:
+    """Their mean over rounds would give them away; what the node draws them from stays in its own state."""
+    memory = RecordDict()
+    first = lasting_key(memory, b"first" * 6)
+    assert lasting_key(memory, b"later" * 6) == first == b"first" * 6
+    assert lasting_key(RecordDict(), b"later" * 6) == b"later" * 6
+    assert lasting_key(memory, 7) == 7
 
 
 def another_catalogue() -> RecordDict:

@@ -55,5 +55,6 @@ def test_a_reply_that_was_lost_counts_for_every_device_of_its_node(
 ) -> None:
     """The server may have read what it did not use; a cut to the quota is no reply."""
     text = [json.dumps({"node": n, "device": d, "reason": why}) + "\n" for n, d, why in entries]
+    text.append(json.dumps({"node": 1, "device": None, "reason": "", "evaluation": "test"}) + "\n")
     (tmp_path / "audit.jsonl").write_text("".join(text))
     assert RunFolder(tmp_path, config()).most_rounds() == most
