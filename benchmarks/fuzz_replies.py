@@ -56,7 +56,7 @@ class OddStub(Stub):
         super().__init__()
         self.case, self.contents = case, dict(case.contents)
 
-    def PullMessages(self, request: Any) -> Any:  # noqa: N802
+    def PullMessages(self, request: Any, timeout: float) -> Any:  # noqa: N802
         bare = message_to_proto(remove_content_from_message(self.case.message))
         return SimpleNamespace(messages_list=[bare], message_object_trees=[self.case.tree])
 
