@@ -28,7 +28,7 @@ from common.tasks import Enrolment, EvaluateSums, EvaluateTask, TrainTask
 from common.updates import DeviceUpdates, concatenate
 
 app = ClientApp()
-SECRET = "secret"
+DECOYS = "decoys"
 """Where a node keeps what its decoys are drawn from, in its own state."""
 
 
@@ -129,9 +129,9 @@ def lasting_key(memory: RecordDict, key: Key) -> Key:
     """
     if isinstance(key, int):
         return key
-    if SECRET not in memory:
-        memory[SECRET] = ConfigRecord({"key": key})
-    return bytes(memory[SECRET]["key"])  # type: ignore[arg-type]
+    if DECOYS not in memory:
+        memory[DECOYS] = ConfigRecord({"key": key})
+    return bytes(memory[DECOYS]["key"])  # type: ignore[arg-type]
 
 
 def attack_round(

@@ -23,6 +23,8 @@ from server.local_grid import LocalGrid
 from server.report import Listener
 
 NodeConfig = dict[str, bool | int | float | str]
+EMULATION = "emulation"
+"""`strategy.secret` of a run in one process, which has nobody to hide it from."""
 
 
 def emulate(
@@ -59,7 +61,7 @@ def repeatable(config: RunConfig) -> RunConfig:
     """``config`` with a secret that follows from its seed, unless it has one: emulations can be run again."""
     if config.strategy.secret:
         return config
-    strategy = config.strategy.model_copy(update={"secret": "emulation"})
+    strategy = config.strategy.model_copy(update={"secret": EMULATION})
     return config.model_copy(update={"strategy": strategy})
 
 
