@@ -18,6 +18,7 @@ from experiments.emulation import (
     emulate,
     malicious_numbers,
     node_configs,
+    prepared,
     trusts,
     with_trusted,
 )
@@ -184,3 +185,12 @@ def test_a_rule_with_a_root_gets_a_trusted_node_of_the_emulation(tmp_path: Path)
     assert kept.strategy.trusted_nodes == (3,)
     emulate(kept, tmp_path / "again")
     assert same_model(tmp_path / "run", tmp_path / "again")
+
+
+def test_nodes_of_an_emulation_tell_what_is_measured_and_no_more() -> None:
+    _, measured = prepared(config(*ATTACKED, "attack.targets=[5,9]", "eval.targets=[]"))
+    for one in node_configs(measured):
+        assert (one["exposure_targets"], one["min_group"]) == ("5,9", 1)
+    many = config("eval.targets=" + str(list(range(1, 18))))
+    with pytest.raises(ConfigError, match="eval.targets: 17 items; nodes tell the exposure of up to 16"):
+        node_configs(many)

@@ -93,6 +93,18 @@ def test_each_of_several_targets_has_its_own_line(finished: Path) -> None:
     assert "ER" in page(summary, [])  # a run of before
 
 
+def test_what_stands_beside_the_means_has_its_lines(finished: Path) -> None:
+    summary = json.loads((finished / "summary.json").read_text())
+    assert "median node" not in page(summary, [])  # of one node
+    middle, trimmed = (dict.fromkeys(_metrics(), value) for value in (0.125, 0.25))
+    summary["test_over_nodes"] = {"nodes": 9, "median": middle, "trimmed_mean": trimmed}
+    summary |= {"test_randomised_devices": 3, "test_widened": 1.5}
+    rows = {row[0]: row[1:] for row in parsed(page(summary, [])).rows if row}
+    assert rows["test, median node"] == ["0.1250"] * 7
+    assert rows["test, trimmed mean of nodes"] == ["0.2500"] * 7
+    assert rows["of them by randomised response"] == ["3"]
+
+
 def _metrics() -> list[str]:
     return ["hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr"]
 
@@ -121,6 +133,8 @@ def test_verdicts_are_counted_by_reason_and_round() -> None:
         line(1, 6, "refused", "not_finite"),
         line(2, None, "refused", "stale"),
         line(2, 4, "admitted", weight=1.0),
+        line(2, None, "refused", "range", evaluation="valid"),
+        line(2, None, "admitted", evaluation="test"),
     ]
     verdicts, shares = read_audit(iter(audit))
     assert {label: dict(count) for label, count in verdicts.items()} == {
@@ -132,7 +146,7 @@ def test_verdicts_are_counted_by_reason_and_round() -> None:
     assert shares == [1.5, 0.5, 1.0]
     figure = devices(verdicts)
     assert figure.data[0].name == "admitted"
-    assert sum(sum(bar.y) for bar in figure.data) == len(audit)
+    assert sum(sum(bar.y) for bar in figure.data) == len(audit) - 2  # evaluations are not among the updates
 
 
 def test_the_histogram_counts_every_weight() -> None:

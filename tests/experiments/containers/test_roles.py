@@ -215,6 +215,8 @@ class TestResults:
             {"node": 1, "device": 5, "verdict": "clipped", "weight": 0.3},
             {"node": 2, "device": 6, "verdict": "admitted", "weight": 0.1},
             {"node": 2, "device": None, "verdict": "refused"},
+            {"node": 1, "device": None, "verdict": "admitted", "evaluation": "test"},
+            {"node": 2, "device": None, "verdict": "refused", "evaluation": "valid"},
         ]
         found = trust(audit)
         assert found == {1: Trust(2, 0, 0.8), 2: Trust(1, 1, 0.1)}
