@@ -14,7 +14,16 @@ from attacks import View
 from attacks.attacker import Attacker, read_attacker
 from client.batch import Batch
 from client.cohort import Cohort
-from client.disclosure import Disclosure, allowed, fixed_bounds, grouped, noisy, placed, read_disclosure
+from client.disclosure import (
+    Disclosure,
+    allowed,
+    check_training,
+    fixed_bounds,
+    grouped,
+    noisy,
+    placed,
+    read_disclosure,
+)
 from client.fleet import Fleet, device_key, open_fleet
 from client.privacy import protect
 from client.ranking import answer_ranks, nothing
@@ -100,6 +109,8 @@ def trained(
     fleet = open_fleet(context.node_config)
     _check_catalogue(task.model.table.shape[0] - 1, fleet)
     attacker = read_attacker(context.node_config)
+    if attacker is None:
+        check_training(task, read_disclosure(context.node_config))
     key = device_key(context.node_config)
     if attacker is None or not attacker.attacks_in(task.round):
         lasting = lasting_key(context.state, key) if task.client_config.decoys else key

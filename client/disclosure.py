@@ -1,8 +1,10 @@
-"""What a node tells of its devices in an evaluation: groups of some size, a few targets, or noise."""
+"""What a node's owner lets it tell: in training by which protocol and under how much noise, in an
+evaluation groups of some size, a few targets, or noise."""
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import SystemRandom
@@ -12,13 +14,15 @@ import torch
 from flwr.app import ConfigRecord, RecordDict
 from torch import Tensor
 
-from common.errors import ConfigError
+from common.errors import ConfigError, WireError
 from common.metrics import rank_values
 from common.response import EPSILONS, randomise
-from common.tasks import EvaluateSums, EvaluateTask
+from common.tasks import EvaluateSums, EvaluateTask, TrainTask
+from common.wire import Reason
 
 _LOG = logging.getLogger(__name__)
 MAX_TARGETS = 16
+PROTOCOLS = ("slice", "full", "device")
 MEMORY = "evaluation"
 """The record of the node's state that remembers the bounds of its groups, and whether it warned."""
 
@@ -32,17 +36,20 @@ class Disclosure:
     targets    items whose exposure may be asked for: who asks for the whole catalogue reads histories
     min_group  devices in the smallest group whose sums leave the node
     epsilon    of the randomised response of a node with fewer devices in all, for each evaluation; 0 abstains
+    negatives  protocols to train by; under `device` the numbers of the rows name the items of a history
+    min_noise  least σ·C of the noise on an update (client.noise · client.clip); 0 asks for none
     """
 
     targets: frozenset[int] = frozenset()
     min_group: int = 5
     epsilon: float = 3.0
+    negatives: tuple[str, ...] = ("slice", "full")
+    min_noise: float = 0.0
 
 
 def read_disclosure(config: Mapping[str, Scalar]) -> Disclosure:
-    """From ``exposure_targets="50,12"``, ``min_group`` and ``evaluation_epsilon`` of a node config.
-
-    Raises ConfigError.
+    """From ``exposure_targets="50,12"``, ``min_group``, ``evaluation_epsilon``, ``negatives="slice,full"``
+    and ``min_noise`` of a node config. Raises ConfigError.
     """
     text = str(config.get("exposure_targets", ""))
     try:
@@ -63,7 +70,28 @@ def read_disclosure(config: Mapping[str, Scalar]) -> Disclosure:
         raise ConfigError(
             f"node config: evaluation_epsilon is {epsilon!r}; expected {low:g} to {high:g}, or 0 to abstain"
         )
-    return Disclosure(targets, group, float(epsilon))
+    negatives = tuple(
+        str(config.get("negatives", ",".join(Disclosure.negatives))).replace(" ", "").split(",")
+    )
+    if unknown := sorted(set(negatives) - set(PROTOCOLS)):
+        raise ConfigError(f"node config: negatives has {unknown[0]!r}; valid: {', '.join(PROTOCOLS)}")
+    noise = config.get("min_noise", Disclosure.min_noise)
+    if isinstance(noise, str | bool) or not 0 <= noise < math.inf:
+        raise ConfigError(f"node config: min_noise is {noise!r}; expected a number from 0")
+    return Disclosure(targets, group, float(epsilon), negatives, float(noise))
+
+
+def check_training(task: TrainTask, tells: Disclosure) -> None:
+    """Raises WireError for a task by a protocol, or with less noise, than the owner allows."""
+    asked = task.train_config.negatives
+    if asked not in tells.negatives:
+        text = f"{asked!r} is not what this node's config allows: {', '.join(tells.negatives)}"
+        raise WireError("meta.train_config", Reason.RANGE.value, f"negatives: {text}")
+    noise = task.client_config.noise * task.client_config.clip
+    if noise < tells.min_noise:
+        asks = f"this node's config asks for {tells.min_noise:g}"
+        text = f"noise of {noise:g} (client.noise · client.clip), and {asks}"
+        raise WireError("meta.client_config", Reason.RANGE.value, text)
 
 
 def fixed_bounds(task: EvaluateTask, memory: RecordDict) -> tuple[int, int, int]:

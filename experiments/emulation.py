@@ -122,7 +122,8 @@ def measured(config: RunConfig) -> NodeConfig:
         raise ConfigError(
             f"eval.targets: {len(targets)} items; nodes tell the exposure of up to {MAX_TARGETS}"
         )
-    return {"exposure_targets": ",".join(map(str, targets))}
+    told: NodeConfig = {"exposure_targets": ",".join(map(str, targets))}
+    return told if config.train.negatives != "device" else told | {"negatives": "device"}
 
 
 def trusts(config: RunConfig) -> bool:

@@ -17,6 +17,9 @@ from server.roster import Roster
 from server.slices import draw_slice
 from server.state import ServerState
 
+EXTRA_ROWS = 16
+"""Rows that a device may name beyond its window and its negatives."""
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -43,7 +46,7 @@ class Drawing:
 
     def spec(self, num_items: int) -> UpdateSpec:
         """What a reply has to look like."""
-        model = self.task.model
+        model, train = self.task.model, self.task.train_config
         return UpdateSpec(
             run=self.task.run,
             round=self.task.round,
@@ -52,7 +55,8 @@ class Drawing:
             items=self.task.items,
             num_items=num_items,
             devices=self.task.devices,
-            negatives=self.task.train_config.negatives,
+            negatives=train.negatives,
+            max_touched=self.task.model_config.max_len + 1 + train.device_negatives + EXTRA_ROWS,
         )
 
 

@@ -98,6 +98,9 @@ class RobustStrategy(Strategy):
                 figures |= step.figures
             except RunError as error:  # too few devices for the rule: this round is lost, not the run
                 why = str(error)
+            except Exception as error:  # what admission let through and a rule could not take: the same
+                log(WARNING, "round %d: the rule failed", server_round, exc_info=True)
+                why = f"the rule failed: {type(error).__name__}"
         if why:
             told = event("skipped", round_=server_round)
             log(WARNING, "round %d is skipped: %s", server_round, why, extra=told)

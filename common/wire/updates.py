@@ -23,6 +23,8 @@ class UpdateSpec:
 
     num_parameters P, dim d; items int32 [K], the slice (not used with ``negatives: device``);
     devices int64 [m], those asked of this node; max_bytes bounds the arrays of the reply, whoever sends it.
+    max_touched: with ``negatives: device`` the rows that one device may name. Without a bound one device that
+    names the whole catalogue would widen the rows of all others of the round.
     """
 
     run: str
@@ -34,11 +36,13 @@ class UpdateSpec:
     devices: Tensor
     negatives: Literal["full", "slice", "device"] = "slice"
     max_bytes: int = 1 << 31
+    max_touched: int = 1 << 31
 
     @property
     def limit(self) -> int:
         """Bytes of arrays that are read at all: ``max_bytes``, or twice a full float32 reply and 1 MiB."""
-        rows = self.num_items if self.negatives == "device" else len(self.items)
+        own = min(self.num_items, len(self.devices) * self.max_touched)  # the union of what each may name
+        rows = own if self.negatives == "device" else len(self.items)
         device = 4 * (self.num_parameters + rows * self.dim) + rows + 24  # values, touched, scales, numbers
         return min(self.max_bytes, 2 * (len(self.devices) * device + 4 * rows) + (1 << 20))
 
@@ -98,6 +102,8 @@ def decode_updates(record: RecordDict, expect: UpdateSpec) -> DeviceUpdates:
     touched = message.array("touched", "uint8", (n, k)) if own_rows else None
     if touched is not None:
         within("touched", touched, 0, 1)
+        if n and (most := int(touched.sum(dim=1, dtype=torch.int64).max())) > expect.max_touched:
+            fail("touched", Reason.RANGE, f"at most {expect.max_touched} rows a device, found {most}")
     return DeviceUpdates(
         encoder=blocks["encoder"],
         rows=blocks["rows"],

@@ -31,6 +31,7 @@ LOG = {
     "data": "synthetic",
     "path": f"devices=12,items={samples.ITEMS},length=6",
     "repeatable": True,
+    "negatives": "slice,full,device",
     "seed": 5,
 }
 EVERYONE = open_fleet(LOG)
@@ -138,6 +139,28 @@ def test_clipping_and_noise_are_applied_on_the_device() -> None:
     expected = protect(cohort.train(), protected.client_config, keys, lasting)
     assert equal(trained(protected), expected)
     assert not equal(trained(protected), honest(protected).train())
+
+
+def test_a_node_trains_by_the_protocols_and_under_the_noise_that_its_owner_allows() -> None:
+    """Under `device` the numbers of the rows name the history; noise that the server sets to 0 is none."""
+    by_device = a_task(negatives="device", device_negatives=1)
+    assert not ask(wire.encode_train_task(by_device), MessageType.TRAIN).has_error()
+    told = failure(ask(wire.encode_train_task(by_device), MessageType.TRAIN, {"negatives": "slice,full"}))
+    assert "negatives: 'device' is not what this node's config allows: slice, full" in told
+    bare = {key: value for key, value in LOG.items() if key != "negatives"}
+    content = wire.encode_train_task(by_device)
+    reply = LocalGrid(app, [bare]).send_and_receive([Message(content, 1, MessageType.TRAIN)])[0]
+    assert "'device' is not what this node's config allows" in failure(reply)  # the default
+    noisy = replace(a_task(), client_config=ClientConfig(clip=0.5, noise=0.2))
+    for config in ({"min_noise": 0.1}, {"min_noise": 0}):
+        assert not ask(wire.encode_train_task(noisy), MessageType.TRAIN, config).has_error()
+    for weaker in (a_task(), replace(noisy, client_config=ClientConfig(clip=0.4, noise=0.2))):
+        told = failure(ask(wire.encode_train_task(weaker), MessageType.TRAIN, {"min_noise": 0.1}))
+        assert "and this node's config asks for 0.1" in told
+    wrong = {"negatives": "none"}, {"min_noise": -1}
+    words = "valid: slice, full, device", "min_noise is -1"
+    for config, word in zip(wrong, words, strict=True):
+        assert word in failure(ask(wire.encode_train_task(a_task()), MessageType.TRAIN, config))
 
 
 def test_decoys_are_the_same_in_every_round_of_a_run_and_known_to_nobody() -> None:

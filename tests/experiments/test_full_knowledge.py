@@ -32,7 +32,10 @@ from tests.server.federation import LOG as FEDERATION
 from tests.server.federation import config, lines
 from tests.server.test_app import start
 
-LOG = {"data": "synthetic", "path": f"devices=16,items={samples.ITEMS},length=6", "share": 0.25, "seed": 1}
+LOG = {
+    **{"data": "synthetic", "path": f"devices=16,items={samples.ITEMS},length=6", "share": 0.25},
+    **{"seed": 1, "repeatable": True, "negatives": "slice,full,device"},
+}
 IPM = {"attack": "ipm", "params": '{"epsilon": 3.0}', "knowledge": "full"}
 
 
@@ -75,7 +78,7 @@ def test_its_default_is_to_know_its_own_devices_only() -> None:
     task = a_task()
     replies = answers(Embedded(20.0, omniscient=False), task, knowledge="own")
     fleet = open_fleet({**LOG, "part": "malicious"})
-    own = vectors(Cohort(task, fleet.numbers, [fleet.train(n) for n in fleet.numbers], key=5).train())
+    own = vectors(Cohort(task, fleet.numbers, [fleet.train(n) for n in fleet.numbers], key=1).train())
     evil = vectors(decoded(replies[1], task))
     torch.testing.assert_close(evil, (-3 * own[own.any(dim=1)].mean(0)).expand_as(evil), rtol=1e-4, atol=1e-6)
 
@@ -101,7 +104,7 @@ def test_a_round_without_honest_devices_is_not_answered_with_an_older_one() -> N
     task = a_task(round_=3)
     (reply,) = answers(app, task, nodes=(2,))
     fleet = open_fleet({**LOG, "part": "malicious"})
-    own = vectors(Cohort(task, fleet.numbers, [fleet.train(n) for n in fleet.numbers], key=5).train())
+    own = vectors(Cohort(task, fleet.numbers, [fleet.train(n) for n in fleet.numbers], key=1).train())
     evil = vectors(decoded(reply, task))
     torch.testing.assert_close(evil, (-3 * own[own.any(dim=1)].mean(0)).expand_as(evil), rtol=1e-4, atol=1e-6)
 

@@ -50,7 +50,7 @@ def config(*overrides: str) -> RunConfig:
 
 def node(part: str = "all", **more: bool | int | float | str) -> NodeConfig:
     """A node that tells all that the tiny run asks for."""
-    told = {"exposure_targets": "3,7", "min_group": 1, "repeatable": True}
+    told = {"exposure_targets": "3,7", "min_group": 1, "negatives": "slice,full,device", "repeatable": True}
     return {"data": "synthetic", "path": LOG, "part": part, **told, **more}
 
 

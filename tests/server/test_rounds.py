@@ -11,8 +11,11 @@ from flwr.app import Message
 
 from client.app import app as client_app
 from common.errors import RunError
+from server.admission import Admitted
 from server.local_grid import LocalGrid
+from server.pipeline import Pipeline, Step
 from server.roster import RETRY_ROUNDS
+from server.state import ServerState
 from server.strategy import RobustStrategy
 from tests.server.federation import (
     ITEMS,
@@ -68,6 +71,22 @@ def test_a_round_without_a_good_reply_is_skipped(tmp_path: Path) -> None:
     assert line["skipped"] is True
     assert line["why"] == "0 updates, and strategy.min_replies is 1"
     assert line["admitted"] == 0
+
+
+def test_a_rule_that_fails_on_what_was_admitted_loses_the_round_and_not_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Pipeline.step
+
+    def step(self: Pipeline, state: ServerState, admitted: Admitted, round_: int) -> Step:
+        if round_ == 2:
+            raise IndexError("what nobody thought of")
+        return whole(self, state, admitted, round_)
+
+    monkeypatch.setattr(Pipeline, "step", step)
+    watch = Watch()
+    run(config(), tmp_path, listeners=[watch])
+    assert [r.why for r in watch.rounds] == ["", "the rule failed: IndexError", "", ""]
 
 
 def test_a_run_of_bad_rounds_ends_where_it_began(tmp_path: Path) -> None:

@@ -147,6 +147,13 @@ def test_own_negatives_need_a_mask_of_zeros_and_ones_and_ascending_items() -> No
     refused("arrays.touched", "missing", lambda: wire.decode_updates(bare, expect))
     with_values("touched", torch.full((N, K), 2), "uint8")(odd)
     refused("touched", "range", lambda: wire.decode_updates(odd, expect))
+    wide = valid("device")
+    most = int(samples.updates("device").touched.sum(1).max())  # type: ignore[union-attr]
+    assert len(wire.decode_updates(wide, replace(expect, max_touched=most))) == N
+    narrow = replace(expect, max_touched=most - 1)
+    refused("touched", "range", lambda: wire.decode_updates(wide, narrow))
+    large = replace(expect, num_items=10**6)
+    assert replace(large, max_touched=50).limit < large.limit / 100
     with_values("items", torch.tensor([2, 3, 7, 20, 11]), "int32")(unsorted)
     refused("items", "order", lambda: wire.decode_updates(unsorted, expect))
     with_values("items", torch.tensor([2, 3, 7, 11, 21]), "int32")(foreign)
