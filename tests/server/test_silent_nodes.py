@@ -13,6 +13,7 @@ from client.app import app as client_app
 from common.config import RunConfig
 from common.errors import RunError
 from common.settings import load
+from server.answers import EARLY, LATE
 from server.local_grid import LocalGrid
 from server.report import Evaluation, RoundReport
 from server.state import ServerState
@@ -26,9 +27,9 @@ Mute = Callable[[Message, int], bool]
 class MutedGrid(LocalGrid):
     """Loses the messages for which ``mute(message, round in progress)`` holds, as a dead node does."""
 
-    def __init__(self, mute: Mute) -> None:
+    def __init__(self, mute: Mute, nodes: int = 2) -> None:
         log = {"data": "synthetic", "path": LOG, "repeatable": True}
-        super().__init__(client_app, [{**log, "part": f"{i}/2"} for i in range(2)])
+        super().__init__(client_app, [{**log, "part": f"{i}/{nodes}"} for i in range(nodes)])
         self.mute, self.round, self.lost = mute, 1, 0
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
@@ -69,8 +70,8 @@ def replace_strategy(made: RunConfig, **values: Any) -> RunConfig:
     return made.model_copy(update={"strategy": made.strategy.model_copy(update=values)})
 
 
-def run(rounds: int, mute: Mute, **strategy: Any) -> Rounds:
-    grid = MutedGrid(mute)
+def run(rounds: int, mute: Mute, nodes: int = 2, **strategy: Any) -> Rounds:
+    grid = MutedGrid(mute, nodes)
     rounds_ = Rounds(grid)
     RobustStrategy(config(rounds, **strategy), 30, [rounds_]).start(grid)
     return rounds_
@@ -110,3 +111,36 @@ def test_a_federation_that_stays_silent_ends_the_run_with_a_reason() -> None:
     with pytest.raises(RunError, match=r"0 of 1 nodes after 0\.2 s"):
         strategy.start(grid)
     assert strategy.state.round == 2
+
+
+def relay(message: Message, round_: int) -> bool:
+    """Nodes 1 to 6 of nine take turns: each answers until its turn comes, and is silent ever after."""
+    node = message.metadata.dst_node_id
+    return node <= 6 and round_ >= 1 + node
+
+
+def waited(told: Rounds) -> list[int]:
+    """Rounds in which somebody was waited for until the deadline."""
+    return [r.round for r in told.reports if r.figures["seconds"] > DEADLINE_S]
+
+
+def test_nodes_that_take_turns_at_silence_hold_up_fewer_and_fewer_rounds() -> None:
+    """Each costs its first miss, and then one round when its rest, which doubles, is over."""
+    told = run(60, relay, nodes=9)
+    held = waited(told)
+    assert set(range(2, 8)) <= set(held)  # six first misses, which nobody can know before
+    assert len(held) <= 6 * 4  # after 5, 10 and 20 rounds more; with rests of 5 rounds it would be all
+    assert len([r for r in held if r > 45]) <= 3
+    late = [e for report in told.reports for e in report.audit if e["detail"] == f"'{LATE}'"]
+    assert {e["node"] for e in late} == set(range(1, 7))
+    assert all(e["seconds_held"] > 0.5 * DEADLINE_S for e in late)  # who held it up, and for how long
+
+
+def test_a_round_that_closes_at_a_share_of_the_replies_waits_for_nobody() -> None:
+    told = run(
+        20, lambda message, round_: message.metadata.dst_node_id <= 2 and round_ >= 2, nodes=9, close_at=0.7
+    )
+    assert waited(told) == []
+    missed = [e for report in told.reports for e in report.audit if e["detail"] == f"'{EARLY}'"]
+    assert {e["node"] for e in missed} == {1, 2}
+    assert min(told.admitted()) >= 25
