@@ -98,7 +98,7 @@ def test_the_noise_is_not_that_of_a_seed(alone: list[dict[str, Any]]) -> None:
 def test_answers_by_chance_are_right_on_average(alone: list[dict[str, Any]]) -> None:
     """Through the node, the wire and the server's side of it.
 
-    The chance is not of a seed: six standard errors, and those of the formula, not of a sample with few misses.
+    The chance is of no seed: six standard errors, by the formula and not by a sample with few misses.
     """
     times, epsilon = 1000, 8.0
     config = {**alone[1], "evaluation_epsilon": epsilon}
