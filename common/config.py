@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 
 class Section(BaseModel):
@@ -36,6 +44,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 
+MAX_PARAMETERS = 1 << 26
+"""Parameters of an encoder: 256 MiB of float32."""
+MAX_ATTENTION = 1 << 24
+"""heads · max_len²: the attention of one user, 64 MiB of float32."""
+
 
 class DataConfig(Section):
     """Which log; ``path`` reads any file instead of a known name."""
@@ -48,14 +61,34 @@ class DataConfig(Section):
 
 
 class ModelConfig(Section):
-    """The sequence model; ``dim`` is also the width of the item table."""
+    """The sequence model; ``dim`` is also the width of the item table.
+
+    Nodes and tools read it from strangers, so that what it would take is bounded before anything is built.
+    """
 
     name: str = "sasrec"
-    dim: Positive = 64
-    max_len: Positive = 50
-    blocks: Positive = 2
-    heads: Positive = 1
+    dim: Annotated[int, Field(ge=1, le=4096)] = 64
+    max_len: Annotated[int, Field(ge=1, le=4096)] = 50
+    blocks: Annotated[int, Field(ge=1, le=64)] = 2
+    heads: Annotated[int, Field(ge=1, le=64)] = 1
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+
+    @model_validator(mode="after")
+    def _of_a_size(self) -> Self:
+        """Six matrices a block is the most that a model here has (``gru4rec``: 6 d², once)."""
+        parameters = self.blocks * 6 * self.dim**2 + self.max_len * self.dim
+        if parameters > MAX_PARAMETERS:
+            raise ValueError(
+                f"blocks {self.blocks}, dim {self.dim} and max_len {self.max_len} make about {parameters:,} "
+                f"parameters; valid: up to {MAX_PARAMETERS:,}"
+            )
+        attention = self.heads * self.max_len**2
+        if attention > MAX_ATTENTION:
+            raise ValueError(
+                f"heads {self.heads} and max_len {self.max_len} make {attention:,} values of attention for "
+                f"each user; valid: up to {MAX_ATTENTION:,}"
+            )
+        return self
 
 
 class TrainConfig(Section):
@@ -69,8 +102,10 @@ class TrainConfig(Section):
         0.5, description="items enter a slice by (popularity + 5)^power; 0 is uniform"
     )
     slice_correction: bool = Field(True, description="subtract log q from the logits of a drawn slice")
-    device_negatives: Positive = Field(64, description="own negatives with `negatives: device`")
-    local_steps: Positive = 1
+    device_negatives: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        64, description="own negatives with `negatives: device`"
+    )
+    local_steps: Annotated[int, Field(ge=1, le=1000)] = 1
     local_lr: Annotated[float, Field(gt=0)] = 1.0
     loss: Literal["softmax", "bce", "gbce"] = "softmax"
     window: Literal["last", "random"] = "random"

@@ -97,7 +97,9 @@ def _explain(problem: Any) -> str:
     place = [str(part) for part in problem["loc"]]
     if problem["type"] == "extra_forbidden":
         return f"unknown setting {'.'.join(place)}; valid: {', '.join(_siblings(place[:-1]))}"
-    return f"{'.'.join(place)}: {problem['msg']} (given: {problem['input']!r})"
+    given = problem["input"]  # of a whole section its error says the values
+    told = "" if isinstance(given, Mapping) and problem["type"] == "value_error" else f" (given: {given!r})"
+    return f"{'.'.join(place)}: {problem['msg']}{told}"
 
 
 def _siblings(place: list[str]) -> list[str]:

@@ -15,7 +15,6 @@ from common.wire.reasons import Reason, fail, show
 VERSION = 1
 MAX_TEXT = 1 << 16
 """Characters of the longest text in ``meta``."""
-
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -81,9 +80,11 @@ class Received:
         try:
             return model.model_validate_json(text.encode(), strict=True)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            first = error.errors(include_url=False, include_context=False)[0]
             place = ".".join(show(part).strip("'") for part in first["loc"])
-            fail(f"meta.{name}", Reason.TYPE, f"{place or 'text'}: {show(first['msg'])}")
+            given = first["input"]  # of a whole section its error says the values
+            told = f" (given: {show(given)})" if isinstance(given, bool | int | float) else ""
+            fail(f"meta.{name}", Reason.TYPE, f"{place or 'text'}: {show(first['msg'], 160)}{told}")
         except UnicodeEncodeError:
             fail(f"meta.{name}", Reason.TYPE, "expected text that UTF-8 can hold")
 

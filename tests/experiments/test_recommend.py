@@ -179,6 +179,18 @@ def test_folders_without_a_finished_run_are_told_apart(tmp_path: Path, run: Path
         open_run(tmp_path)
 
 
+def test_a_model_file_that_describes_an_absurd_model_builds_none(
+    tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = to_tree(open_run(run).config)
+    tree["model"]["blocks"] = 100_000
+    tensors = load_file(run / "model.safetensors")
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"config": json.dumps(tree)})
+    monkeypatch.setattr("experiments.trained.build_model", lambda _: pytest.fail("it was built"))
+    with pytest.raises(CheckpointError, match=r"model\.blocks: .*64.*given: 100000"):
+        open_run(tmp_path)
+
+
 def changed(run: Path, folder: Path, **tensors: torch.Tensor) -> Path:
     """The run's model with other tensors."""
     meta = {"config": json.dumps(to_tree(open_run(run).config))}

@@ -11,6 +11,7 @@ from flwr.app import RecordDict
 
 from common import wire
 from common.config import ModelConfig
+from common.errors import WireError
 from common.tasks import EXPOSURES, METRICS, EvaluateSums, GlobalModel
 from tests.common.wire import samples
 from tests.common.wire.breaking import refused, with_array, with_meta, with_values, without
@@ -81,6 +82,28 @@ def test_settings_that_are_not_settings(text: str) -> None:
     record = wire.encode_train_task(samples.train_task())
     with_meta("model_config", text)(record)
     refused("meta.model_config", "type", lambda: wire.decode_train_task(record))
+
+
+@pytest.mark.parametrize(
+    ("section", "text", "told"),
+    [
+        ("model_config", '{"blocks": 100000}', "blocks.*64.*given: 100000"),
+        ("model_config", '{"heads": 100000}', "heads.*64.*given: 100000"),
+        ("model_config", '{"dim": 1000000}', "dim.*4096.*given: 1000000"),
+        ("model_config", '{"max_len": 100000000}', "max_len.*4096.*given: 100000000"),
+        ("model_config", '{"blocks": 64, "dim": 4096}', "blocks 64, dim 4096.*valid: up to 67,108,864"),
+        ("model_config", '{"heads": 64, "max_len": 4096}', "heads 64 and max_len 4096.*up to 16,777,216"),
+        ("train_config", '{"local_steps": 1000000000}', "local_steps.*1000.*given: 1000000000"),
+        ("train_config", '{"device_negatives": 1000000000}', "device_negatives.*100000.*given"),
+    ],
+)
+def test_a_task_that_would_take_absurd_memory_or_hours(section: str, text: str, told: str) -> None:
+    record = wire.encode_train_task(samples.train_task())
+    with_meta(section, text)(record)
+    with pytest.raises(WireError, match=told) as refusal:
+        wire.decode_train_task(record)
+    assert refusal.value.field == f"meta.{section}"
+    assert "\n" not in str(refusal.value)
 
 
 def test_settings_longer_than_any_settings() -> None:
