@@ -28,7 +28,7 @@ from common.config import RunConfig
 from common.settings import changed, to_tree
 from common.settings import load as load_settings
 from experiments.embedded import Embedded
-from experiments.emulation import node_configs, prepared
+from experiments.emulation import node_configs, prepared, repeatable
 from experiments.jobs import Job, Notes
 from experiments.machine import cores
 from server.app import serve
@@ -96,7 +96,7 @@ def variant(base: RunConfig, setting: str, rule: str, attack: str, seed: int) ->
 
 def watched(job: Job, notes: Notes) -> None:
     """One run; guesses are made where all devices are honest."""
-    dataset, config = prepared(job.config)
+    dataset, config = prepared(repeatable(job.config))
     app: Embedded = Embedded(config.strategy.deadline_s, False)
     listeners: list[Any] = [notes]
     if config.attack.name == "none":

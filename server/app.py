@@ -137,7 +137,7 @@ def protocol(config: RunConfig) -> str:
     if t.negatives == "slice":
         correction = "" if t.slice_correction else ", no log q"
         slice_text = f"slice {t.slice_size} (popularity^{t.slice_power:g}{correction})"
-    secret = "; repeatable: the server's secret is set" if s.secret else ""
+    secret = "; repeatable (the secret is set)" if s.secret else ""
     parts = [f"{name} {value:g}" for name, value in (("clip", c.clip), ("noise", c.noise)) if value]
     parts += [f"{c.decoys} decoys"] * bool(c.decoys)
     parts += [f"{c.quantise} rows" + f" {c.top_k}" * (c.quantise == "top_k")] * (c.quantise != "none")

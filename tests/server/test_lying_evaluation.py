@@ -90,7 +90,8 @@ def test_more_devices_than_enrolled_are_refused(tmp_path: Path) -> None:
     run(SETTINGS, tmp_path / "honest", federation(None), listeners=[honest])
     run(SETTINGS, tmp_path / "lied", federation('{"times": 1000}'), listeners=[lied])
     for one, other in zip(honest.evaluations, lied.evaluations, strict=True):
-        assert one.groups == other.groups
+        for group, values in one.groups.items():
+            assert other.groups[group] == pytest.approx(values)  # sums may be added in another order
         assert other.devices == DEVICES - DEVICES // PARTS
     told = [(e["round"], e["node"], e["evaluation"], e["reason"]) for e in evaluated(tmp_path / "lied")]
     assert (2, 8, "test", "range") in told
