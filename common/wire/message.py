@@ -81,9 +81,10 @@ class Received:
         try:
             return model.model_validate_json(text.encode(), strict=True)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            first = error.errors(include_url=False, include_context=False)[0]
             place = ".".join(show(part).strip("'") for part in first["loc"])
-            fail(f"meta.{name}", Reason.TYPE, f"{place or 'text'}: {show(first['msg'])}")
+            told = f"{place or 'text'}: {show(first['msg'], 200)} (given: {show(first['input'])})"
+            fail(f"meta.{name}", Reason.TYPE, told)
         except UnicodeEncodeError:
             fail(f"meta.{name}", Reason.TYPE, "expected text that UTF-8 can hold")
 
