@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -11,7 +11,6 @@ from pydantic import (
     Field,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 
 
@@ -44,10 +43,22 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 
-MAX_PARAMETERS = 1 << 26
-"""Parameters of an encoder: 256 MiB of float32."""
-MAX_ATTENTION = 1 << 24
-"""heads · max_len²: the attention of one user, 64 MiB of float32."""
+# Nodes take these settings from a server that they need not trust, and tools from files: what no study comes
+# near, or no machine holds, is refused before anything is built.
+MAX_DIM, MAX_LEN, MAX_BLOCKS, MAX_HEADS = 2048, 2048, 64, 32
+MAX_PARAMETERS = 2**26
+"""Of an encoder: 256 MiB of float32, a thousand times the default."""
+MAX_ROUNDS = 10**7
+MAX_DEVICES = 2**20
+"""In one round: the server holds an update of each."""
+MAX_STEPS = 500
+"""Of one device in one round. More is minutes of its time, and another protocol."""
+MAX_SLICE = 2**20
+"""A device scores each of these items at every position: 4 MiB a position."""
+MAX_NEGATIVES = 2**16
+"""A device gathers a row for each: 16 MiB at the default dim. So with decoys."""
+MAX_REGULARISERS = 16
+"""There are fewer; each may run the model again."""
 
 
 class DataConfig(Section):
@@ -60,6 +71,11 @@ class DataConfig(Section):
     public: Positive = Field(64, description="histories of an emulation that its trusted node holds too")
 
 
+def most_parameters(dim: int, max_len: int, blocks: int) -> int:
+    """No model of this project has more: L·d + 7·B·d·(d + 1) + 2·d."""
+    return max_len * dim + 7 * blocks * dim * (dim + 1) + 2 * dim
+
+
 class ModelConfig(Section):
     """The sequence model; ``dim`` is also the width of the item table.
 
@@ -67,45 +83,39 @@ class ModelConfig(Section):
     """
 
     name: str = "sasrec"
-    dim: Annotated[int, Field(ge=1, le=4096)] = 64
-    max_len: Annotated[int, Field(ge=1, le=4096)] = 50
-    blocks: Annotated[int, Field(ge=1, le=64)] = 2
-    heads: Annotated[int, Field(ge=1, le=64)] = 1
+    dim: Annotated[int, Field(ge=1, le=MAX_DIM)] = 64
+    max_len: Annotated[int, Field(ge=1, le=MAX_LEN)] = 50
+    blocks: Annotated[int, Field(ge=1, le=MAX_BLOCKS)] = 2
+    heads: Annotated[int, Field(ge=1, le=MAX_HEADS)] = 1
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
 
-    @model_validator(mode="after")
-    def _of_a_size(self) -> Self:
-        """Six matrices a block is the most that a model here has (``gru4rec``: 6 d², once)."""
-        parameters = self.blocks * 6 * self.dim**2 + self.max_len * self.dim
-        if parameters > MAX_PARAMETERS:
+    @field_validator("blocks")
+    @classmethod
+    def _of_a_size_that_fits(cls, blocks: int, others: ValidationInfo) -> int:
+        dim, length = others.data.get("dim", 1), others.data.get("max_len", 1)
+        if (size := most_parameters(dim, length, blocks)) > MAX_PARAMETERS:
             raise ValueError(
-                f"blocks {self.blocks}, dim {self.dim} and max_len {self.max_len} make about {parameters:,} "
-                f"parameters; valid: up to {MAX_PARAMETERS:,}"
+                f"expected at most {MAX_PARAMETERS:,} parameters in all; dim {dim}, max_len {length} and "
+                f"{blocks} blocks may have {size:,}"
             )
-        attention = self.heads * self.max_len**2
-        if attention > MAX_ATTENTION:
-            raise ValueError(
-                f"heads {self.heads} and max_len {self.max_len} make {attention:,} values of attention for "
-                f"each user; valid: up to {MAX_ATTENTION:,}"
-            )
-        return self
+        return blocks
 
 
 class TrainConfig(Section):
     """The protocol of a round (docs/method.md): who trains what."""
 
-    rounds: Positive = 600
-    devices_per_round: Positive = 256
+    rounds: Annotated[int, Field(ge=1, le=MAX_ROUNDS)] = 600
+    devices_per_round: Annotated[int, Field(ge=1, le=MAX_DEVICES)] = 256
     negatives: Literal["full", "slice", "device"] = "slice"
-    slice_size: Positive = 512
+    slice_size: Annotated[int, Field(ge=1, le=MAX_SLICE)] = 512
     slice_power: Annotated[float, Field(ge=0, le=2)] = Field(
         0.5, description="items enter a slice by (popularity + 5)^power; 0 is uniform"
     )
     slice_correction: bool = Field(True, description="subtract log q from the logits of a drawn slice")
-    device_negatives: Annotated[int, Field(ge=1, le=100_000)] = Field(
+    device_negatives: Annotated[int, Field(ge=1, le=MAX_NEGATIVES)] = Field(
         64, description="own negatives with `negatives: device`"
     )
-    local_steps: Annotated[int, Field(ge=1, le=1000)] = 1
+    local_steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] = 1
     local_lr: Annotated[float, Field(gt=0)] = 1.0
     loss: Literal["softmax", "bce", "gbce"] = "softmax"
     window: Literal["last", "random"] = "random"
@@ -154,12 +164,16 @@ class StrategyConfig(Section):
 class ClientConfig(Section):
     """What honest devices add to their loss and take from their update."""
 
-    regularisers: tuple[Named, ...] = ()
+    regularisers: Annotated[tuple[Named, ...], Field(max_length=MAX_REGULARISERS)] = ()
     clip: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 bound of an update; 0 is off")
     noise: Annotated[float, Field(ge=0)] = Field(0.0, description="Gaussian σ as a multiple of clip")
-    decoys: Count = Field(0, description="rows of no next item that a device moves like those of one")
+    decoys: Annotated[int, Field(ge=0, le=MAX_NEGATIVES)] = Field(
+        0, description="rows of no next item that a device moves like those of one"
+    )
     quantise: Literal["none", "sign", "top_k"] = Field("none", description="how rows are coarsened")
-    top_k: Positive = Field(8, description="coordinates of each row that `quantise: top_k` keeps")
+    top_k: Annotated[int, Field(ge=1, le=MAX_DIM)] = Field(
+        8, description="coordinates of each row that `quantise: top_k` keeps"
+    )
 
     @field_validator("noise")
     @classmethod

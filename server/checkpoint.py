@@ -25,6 +25,9 @@ FILE = "state.safetensors"
 NODES = "nodes/"
 """What the names of tensors with a node's memory begin with."""
 
+OWNER = 0o600
+"""The mode of a checkpoint: it has the server's key, and what only its owner may know."""
+
 
 def fingerprint(config: RunConfig) -> str:
     """A hash of all settings but how often to save and to evaluate, which do not change a run's course."""
@@ -34,15 +37,17 @@ def fingerprint(config: RunConfig) -> str:
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Write beside ``path``, force to disk, then rename over it: a crash leaves the old file whole.
 
-    Raises CheckpointError when the disk is full or the folder is not writable.
+    mode: of the file from its first byte on, less the umask. Raises CheckpointError when the disk is full or
+    the folder is not writable.
     """
     temporary = path.with_name(f"{path.name}.tmp")  # one name, so that a kill leaves at most one behind
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        temporary.unlink(missing_ok=True)  # what a kill left may have another mode
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -81,18 +86,22 @@ def save_state(
     tensors = {name: t.contiguous() for name, t in state.tensors().items()}
     for node, kept in (memory or {}).items():
         tensors[f"{NODES}{node}"] = torch.frombuffer(bytearray(kept), dtype=torch.uint8)
-    meta = {
-        "round": state.round,
-        "config": fingerprint(config),
-        "extra": dict(extra),
-        "digest": digest(tensors),
-    }
-    write_atomically(folder / FILE, save(tensors, metadata={"fedsieve": json.dumps(meta)}))
+    meta = json.dumps({"round": state.round, "config": fingerprint(config), "extra": dict(extra)})
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {folder}: {error.strerror}{remedy(error)}") from error
+    write_atomically(folder / FILE, save(tensors, metadata=sealed(tensors, meta)), OWNER)
 
 
-def digest(tensors: Mapping[str, Tensor]) -> str:
-    """A hash of names, types, shapes and values: a flipped bit must not pass for a trained model."""
-    found = hashlib.blake2b(digest_size=16)
+def sealed(tensors: Mapping[str, Tensor], meta: str) -> dict[str, str]:
+    """What stands in the file's header: the JSON text ``meta`` and the digest of all that is saved."""
+    return {"fedsieve": meta, "digest": digest(tensors, meta)}
+
+
+def digest(tensors: Mapping[str, Tensor], meta: str) -> str:
+    """A hash of text, names, types, shapes and values: a flipped bit must not pass for a trained model."""
+    found = hashlib.blake2b(f"{len(meta)} {meta}\n".encode(), digest_size=16)
     for name in sorted(tensors):
         tensor = tensors[name]
         found.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
@@ -111,11 +120,12 @@ def load_state(folder: Path, config: RunConfig) -> tuple[ServerState, dict[str, 
     tensors: dict[str, Tensor] = {}
     try:
         with safe_open(path, framework="pt") as file:
-            meta = json.loads(file.metadata()["fedsieve"])
+            header = file.metadata()
             for name in file.keys():  # noqa: SIM118 - not a mapping
                 tensors[name] = file.get_tensor(name)
-        if digest(tensors) != meta["digest"]:
-            raise ValueError("the tensors are not the ones that were saved")
+        if digest(tensors, header["fedsieve"]) != header["digest"]:
+            raise ValueError("what it holds is not what was saved")
+        meta = json.loads(header["fedsieve"])
         state = ServerState.from_tensors(int(meta["round"]), tensors)
         saved, extra = str(meta["config"]), dict(meta["extra"])
         kept = {name.removeprefix(NODES): t for name, t in tensors.items() if name.startswith(NODES)}

@@ -21,7 +21,8 @@ def write_shards(dataset: Dataset, nodes: int, out: Path) -> list[Path]:
     """Write ``node-000.parquet`` … and ``catalogue.parquet``; node k of K gets every K-th device from k.
 
     Logs have user, item, position and, where known, timestamp; users and items are numbers, so that no
-    node learns an id of another. Each file appears whole or not at all, the catalogue first.
+    node learns an id of another. Each file appears whole or not at all, the catalogue first. Logs, and a
+    folder made for them, are their owner's alone; the catalogue tells of no user.
     Raises :class:`ConfigError` if there are fewer devices than nodes or ``out`` holds logs of a larger split.
     """
     if not 1 <= nodes <= len(dataset):
@@ -30,10 +31,10 @@ def write_shards(dataset: Dataset, nodes: int, out: Path) -> list[Path]:
     if stale := sorted({path.name for path in out.glob("node-*.parquet")} - set(names)):
         raise ConfigError(f"{out}: holds {stale[0]} of a split into more nodes; choose another folder")
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        _write(_catalogue(dataset), out / CATALOGUE)
+        out.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write(_catalogue(dataset), out / CATALOGUE, 0o644)
         for node, name in enumerate(names):
-            _write(_log(dataset, range(node, len(dataset), nodes)), out / name)
+            _write(_log(dataset, range(node, len(dataset), nodes)), out / name, 0o600)
     except OSError as error:
         raise DataError(out, f"cannot be written: {error.strerror or error}") from error
     return [out / name for name in names]
@@ -62,9 +63,10 @@ def _log(dataset: Dataset, rows: range) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def _write(frame: pl.DataFrame, path: Path) -> None:
+def _write(frame: pl.DataFrame, path: Path, mode: int) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".write-") as folder:
         work = Path(folder) / path.name
+        work.touch(mode)  # which writing keeps
         frame.write_parquet(work)
         work.replace(path)
 

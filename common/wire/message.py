@@ -82,9 +82,8 @@ class Received:
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False)[0]
             place = ".".join(show(part).strip("'") for part in first["loc"])
-            given = first["input"]  # of a whole section its error says the values
-            told = f" (given: {show(given)})" if isinstance(given, bool | int | float) else ""
-            fail(f"meta.{name}", Reason.TYPE, f"{place or 'text'}: {show(first['msg'], 160)}{told}")
+            told = f"{place or 'text'}: {show(first['msg'], 200)} (given: {show(first['input'])})"
+            fail(f"meta.{name}", Reason.TYPE, told)
         except UnicodeEncodeError:
             fail(f"meta.{name}", Reason.TYPE, "expected text that UTF-8 can hold")
 

@@ -15,6 +15,8 @@ from common.wire.model import MAX_TASK_BYTES, choice, pack_model, read_model, re
 from common.wire.numbers import ascending, finite, unique, within
 from common.wire.reasons import Reason, fail, show
 
+LEAST_LOG_Q = -60.0
+"""Less likely than 1e-26 is no item of any catalogue; it stands in a loss, which it must not overflow."""
 SECTIONS = {"model_config": ModelConfig, "train_config": TrainConfig, "client_config": ClientConfig}
 
 
@@ -37,7 +39,7 @@ def encode_train_task(task: TrainTask) -> RecordDict:
 
 
 def decode_train_task(record: RecordDict, max_bytes: int = MAX_TASK_BYTES) -> TrainTask:
-    """The task, with items in the catalogue, log_q ≤ 0 and devices ≥ 0, none twice. Raises WireError."""
+    """The task, its items in the catalogue, -60 ≤ log_q ≤ 0, devices ≥ 0, none twice. Raises WireError."""
     names = ("run", "round", "nonce", "wire_dtype", *SECTIONS)
     message = Received(record, "train", names, max_bytes)
     message.only("encoder", "table", "items", "log_q", "devices")
@@ -50,6 +52,8 @@ def decode_train_task(record: RecordDict, max_bytes: int = MAX_TASK_BYTES) -> Tr
     finite("log_q", log_q)
     if bool((log_q > 1e-4).any()):  # a probability is at most 1, up to rounding
         fail("log_q", Reason.RANGE, "the log of a probability is positive")
+    if bool((log_q < LEAST_LOG_Q).any()):
+        fail("log_q", Reason.RANGE, f"expected at least {LEAST_LOG_Q:g}, found {float(log_q.min()):g}")
     nonce = message.text("nonce")
     if not re.fullmatch(r"[0-9a-f]{1,64}", nonce):
         fail("meta.nonce", Reason.RANGE, f"expected 1 to 64 hexadecimal digits, found {show(nonce)}")

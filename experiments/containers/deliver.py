@@ -47,9 +47,14 @@ def fresh(parent: Path, name: str) -> Path:
 
 
 def bring(made: Path, home: Path) -> None:
-    """Copy a folder's files, owners and modes being those of this process. Raises RunError."""
+    """Copy all but the checkpoint; owners and modes are those of this process. Raises RunError.
+
+    A run that has ended needs no checkpoint, whose key of the server is for its owner alone.
+    """
     try:
-        for folder, _, files in os.walk(made):
+        for folder, below, files in os.walk(made):
+            if "state" in below:
+                below.remove("state")
             to = home / Path(folder).relative_to(made)
             to.mkdir(parents=True)
             for file in files:

@@ -142,6 +142,53 @@ def test_a_value_out_of_range_names_its_key(item: str) -> None:
     assert str(caught.value).startswith(item.partition("=")[0])
 
 
+HUGE = [
+    ("model.dim", 2049, 2048),
+    ("model.max_len", 2049, 2048),
+    ("model.blocks", 100_000, 64),
+    ("model.heads", 33, 32),
+    ("train.rounds", 10**7 + 1, 10**7),
+    ("train.local_steps", 10**12, 500),
+    ("train.devices_per_round", 2**20 + 1, 2**20),
+    ("train.slice_size", 2**20 + 1, 2**20),
+    ("train.device_negatives", 2**16 + 1, 2**16),
+    ("client.decoys", 2**16 + 1, 2**16),
+    ("client.top_k", 2049, 2048),
+]
+
+
+@pytest.mark.parametrize(("key", "given", "most"), HUGE, ids=[key for key, *_ in HUGE])
+def test_an_absurd_size_is_told_in_one_line_with_the_largest(key: str, given: int, most: int) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(overrides=[f"{key}={given}"])
+    assert str(caught.value) == f"{key}: Input should be less than or equal to {most} (given: {given})"
+    section, _, name = key.partition(".")
+    small = ["model.dim=1", "model.max_len=1"] if name == "blocks" else []
+    assert getattr(getattr(load(overrides=[*small, f"{key}={most}"]), section), name) == most
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["model.dim=2048", "model.blocks=64"], "dim 2048, max_len 50 and 64 blocks may have 1,880,"),
+        (["model.dim=2048", "model.blocks=3"], "dim 2048, max_len 50 and 3 blocks may have 88,"),
+        (["model.dim=2048", "model.max_len=2048"], ""),  # with blocks as they are
+        (["model.dim=512", "model.blocks=32"], ""),
+    ],
+)
+def test_all_parameters_together_are_bounded(overrides: list[str], told: str) -> None:
+    if not told:
+        assert load(overrides=overrides)
+        return
+    with pytest.raises(ConfigError, match=rf"^model\.blocks: .*at most 67,108,864 parameters in all; {told}"):
+        load(overrides=overrides)
+
+
+def test_more_regularisers_than_there_are_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"client\.regularisers: Tuple should have at most 16 items"):
+        load(overrides=[f"client.regularisers=[{', '.join(['anchor'] * 17)}]"])
+
+
 def test_a_group_is_no_value_and_a_value_no_group() -> None:
     with pytest.raises(ConfigError, match="train: "):
         load(overrides=["train=3"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,12 @@ def test_stats_table_of_a_file(tmp_path: Path) -> None:
 
 
 def test_split_then_stats(tmp_path: Path) -> None:
-    told = call("split", "synthetic", "--nodes", "3", "--out", str(tmp_path / "shards"))
+    before = os.umask(0o022)
+    try:
+        told = call("split", "synthetic", "--nodes", "3", "--out", str(tmp_path / "shards"))
+    finally:
+        os.umask(before)
+    assert {p.stat().st_mode & 0o777 for p in (tmp_path / "shards").glob("node-*")} == {0o600}
     assert "200 devices of synthetic in 3 logs" in told
     parts = [load("", str(tmp_path / "shards" / f"node-00{k}.parquet")) for k in range(3)]
     assert sorted(n for part in parts for n in part.devices.tolist()) == list(range(1, 201))

@@ -199,6 +199,31 @@ def changed(run: Path, folder: Path, **tensors: torch.Tensor) -> Path:
     return folder
 
 
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [("model", "blocks", 100_000), ("model", "dim", 10**9), ("train", "local_steps", 10**12)],
+)
+@pytest.mark.parametrize("tool", ["recommend", "export"])
+def test_a_model_of_absurd_settings_is_refused_in_one_line(
+    tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch, tool: str, section: str, name: str, value: int
+) -> None:
+    settings = to_tree(open_run(run).config)
+    settings[section][name] = value
+    meta = {"config": json.dumps(settings)}
+    save_file(load_file(run / "model.safetensors"), tmp_path / "model.safetensors", metadata=meta)
+    more = ["--history", "i101"] if tool == "recommend" else ["--out", str(tmp_path / "out")]
+    monkeypatch.setattr("sys.argv", ["fedsieve", tool, "--run", str(tmp_path), *more])
+    monkeypatch.setattr("experiments.trained.build_model", lambda config: pytest.fail("it was built"))
+    said = io.StringIO()
+    monkeypatch.setattr("sys.stderr", said)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    told = " ".join(said.getvalue().split())
+    assert told.endswith(f"(given: {value})")
+    assert f"{section}.{name}: Input should be less than or equal to" in told
+
+
 def test_a_model_that_does_not_fit_its_settings_or_diverged_is_refused(tmp_path: Path, run: Path) -> None:
     with pytest.raises(CheckpointError, match="encoder size and width"):
         open_run(changed(run, tmp_path, encoder=torch.zeros(7)))

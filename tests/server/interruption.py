@@ -11,6 +11,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from server.checkpoint import sealed
 from server.report import Evaluation, RoundReport
 from tests.server.federation import Watch, config, lines, run, same_model, timeless
 
@@ -48,8 +49,11 @@ def equal_runs(one: Path, other: Path) -> None:
     assert summary(one) == summary(other)
 
 
-def change_meta(state: Path, change: Callable[[dict[str, Any]], None]) -> None:
+def change_meta(state: Path, change: Callable[[dict[str, Any]], None], seal: bool = True) -> None:
+    """Change what a checkpoint says beside its tensors; with ``seal`` as if it had been saved so."""
     with safe_open(state, framework="pt") as file:
-        meta = json.loads(file.metadata()["fedsieve"])
+        header = file.metadata()
+    meta, tensors = json.loads(header["fedsieve"]), load_file(state)
     change(meta)
-    save_file(load_file(state), state, metadata={"fedsieve": json.dumps(meta)})
+    text = json.dumps(meta)
+    save_file(tensors, state, metadata=sealed(tensors, text) if seal else header | {"fedsieve": text})

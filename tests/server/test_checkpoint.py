@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -82,7 +84,7 @@ def test_a_state_of_other_shapes_is_refused() -> None:
         restored(replace(saved, aggregator={}), saved)
 
 
-def test_the_digest_sees_values_names_types_and_shapes() -> None:
+def test_the_digest_sees_text_values_names_types_and_shapes() -> None:
     base = {"a": torch.tensor([1.0, 2.0])}
     others: list[dict[str, torch.Tensor]] = [
         {"a": torch.tensor([1.0, 2.0000002])},
@@ -90,8 +92,8 @@ def test_the_digest_sees_values_names_types_and_shapes() -> None:
         {"a": torch.tensor([[1.0, 2.0]])},
         {"a": torch.tensor([1.0, 2.0]).view(torch.int32)},
     ]
-    assert digest(base) == digest({"a": torch.tensor([1.0, 2.0])})
-    assert len({digest(one) for one in (base, *others)}) == 5
+    assert digest(base, "{}") == digest({"a": torch.tensor([1.0, 2.0])}, "{}")
+    assert len({digest(base, "[]"), *(digest(one, "{}") for one in (base, *others))}) == 6
 
 
 def test_writing_replaces_the_whole_file_and_leaves_nothing_beside(tmp_path: Path) -> None:
@@ -101,6 +103,40 @@ def test_writing_replaces_the_whole_file_and_leaves_nothing_beside(tmp_path: Pat
     write_atomically(path, b"new")
     assert path.read_bytes() == b"new"
     assert [p.name for p in path.parent.iterdir()] == ["file"]
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_a_checkpoint_is_its_owners_from_the_first_byte_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, original = list[int](), os.fsync
+
+    def look(file: int) -> None:
+        seen.append(os.fstat(file).st_mode & 0o777)
+        original(file)
+
+    monkeypatch.setattr(os, "fsync", look)
+    folder = tmp_path / "state"
+    save_state(folder, config(), state(), {})
+    (folder / f"{FILE}.tmp").write_bytes(b"half of a write that was killed")
+    assert (folder / f"{FILE}.tmp").stat().st_mode & 0o777 == 0o644
+    save_state(folder, config(), state(), {})
+    assert seen == [0o600, 0o600]
+    assert (folder / FILE).stat().st_mode & 0o777 == 0o600
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_other_files_are_as_the_umask_says(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "summary.json", b"{}")
+    assert (tmp_path / "summary.json").stat().st_mode & 0o777 == 0o644
 
 
 def test_an_unwritable_place_is_told(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from common.errors import CheckpointError, RunError
-from server.checkpoint import FILE, digest, write_atomically, writing
+from server.checkpoint import FILE, sealed, write_atomically, writing
 from tests.server.federation import Watch, run
 from tests.server.interruption import CONFIG, change_meta, equal_runs, in_round
 
@@ -48,14 +47,13 @@ def _flip_a_bit(state: Path) -> None:
 def _drop(name: str) -> Callable[[Path], None]:
     def drop(state: Path) -> None:
         with safe_open(state, framework="pt") as file:
-            meta = json.loads(file.metadata()["fedsieve"])
+            meta = file.metadata()["fedsieve"]
         tensors = load_file(state)
         gone = [key for key in tensors if key.startswith(name)]
         assert gone
         for key in gone:
             del tensors[key]
-        meta["digest"] = digest(tensors)
-        save_file(tensors, state, metadata={"fedsieve": json.dumps(meta)})
+        save_file(tensors, state, metadata=sealed(tensors, meta))
 
     return drop
 
@@ -88,6 +86,26 @@ def test_a_damaged_checkpoint_is_told(whole: Path, tmp_path: Path, damage: Calla
     shutil.copytree(whole, tmp_path / "run")
     damage(tmp_path / "run" / "state" / FILE)
     with pytest.raises(CheckpointError, match="damaged"):
+        run(CONFIG, tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda meta: meta.update(round=meta["round"] - 2),
+        lambda meta: meta.update(config="0" + meta["config"][1:]),
+        lambda meta: meta["extra"]["totals"].update(admitted=meta["extra"]["totals"]["admitted"] + 1),
+        lambda meta: meta["extra"].update(elapsed=meta["extra"]["elapsed"] + 1),
+        lambda meta: meta["extra"].update(note="added"),
+    ],
+    ids=["round", "config", "total", "elapsed", "added"],
+)
+def test_another_digit_beside_the_tensors_is_told(
+    whole: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    shutil.copytree(whole, tmp_path / "run")
+    change_meta(tmp_path / "run" / "state" / FILE, change, seal=False)
+    with pytest.raises(CheckpointError, match="damaged: what it holds is not what was saved"):
         run(CONFIG, tmp_path / "run", resume=True)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +36,45 @@ def test_devices_are_dealt_in_turn(whole: Dataset, tmp_path: Path) -> None:
         for mine, row in enumerate(rows):
             assert np.array_equal(part.sequences[mine], whole.sequences[row])
             assert np.array_equal(part.times[mine], whole.times[row])
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_a_log_is_its_owners_from_the_first_byte_on(
+    whole: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, original = dict[str, tuple[int, int]](), pl.DataFrame.write_parquet
+
+    def look(frame: pl.DataFrame, file: Path) -> None:
+        seen[file.name] = mode(file), mode(file.parent)
+        original(frame, file)
+
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", look)
+    out = tmp_path / "new"
+    for _ in range(2):
+        first, second = write_shards(whole, 2, out)
+        assert mode(out) == 0o700
+        assert (mode(first), mode(second), mode(out / "catalogue.parquet")) == (0o600, 0o600, 0o644)
+        first.chmod(0o644)  # and once more, over a file that all may read
+    assert seen["node-000.parquet"] == seen["node-001.parquet"] == (0o600, 0o700)
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_a_folder_that_is_there_keeps_its_mode(whole: Dataset, tmp_path: Path) -> None:
+    out = tmp_path / "shared"
+    out.mkdir()
+    (log,) = write_shards(whole, 1, out)
+    assert (mode(out), mode(log)) == (0o755, 0o600)
 
 
 def test_order_survives_shuffled_rows(whole: Dataset, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.config import ModelConfig
+from common.config import ModelConfig, most_parameters
 from common.errors import UnknownName
 from common.models import MODELS, Layout, build_model, initial, layout_of
 from tests.common.models.samples import DIM, MAX_LEN, NAMES, build
@@ -109,3 +109,10 @@ def test_names_in_the_registry_build_what_the_config_asks_for() -> None:
 def test_an_unknown_model_is_refused_with_the_valid_names() -> None:
     with pytest.raises(UnknownName, match="unknown model 'bert4rec'; valid: .*gru4rec.*sasrec"):
         build_model(config("bert4rec"))
+
+
+@EACH
+@pytest.mark.parametrize(("dim", "max_len", "blocks"), [(2, 1, 1), (8, 6, 1), (16, 3, 4), (4, 200, 2)])
+def test_no_model_has_more_parameters_than_its_bound(name: str, dim: int, max_len: int, blocks: int) -> None:
+    made = layout_of(build_model(config(name, dim=dim, max_len=max_len, blocks=blocks)))
+    assert made.total <= most_parameters(dim, max_len, blocks)

@@ -12,6 +12,7 @@ from common.data import load
 from experiments.compare.warmup import continue_from, honest_part, is_ready, warm_up
 from experiments.emulation import federate
 from experiments.targets import with_targets
+from server.checkpoint import FILE
 from tests.server.federation import LOG, Watch, config, lines, same_model, timeless
 
 START = 4
@@ -41,13 +42,16 @@ def test_the_shared_start_changes_nothing(tmp_path: Path, rule: str, attack: str
     assert lines(whole, "audit") != []
 
 
-def test_the_events_of_a_cell_begin_at_round_1(tmp_path: Path) -> None:
+def test_the_state_is_its_owners_and_the_events_begin_at_round_1(tmp_path: Path) -> None:
     cell = settings("attack.name=sign_flip")
     shared, out = tmp_path / "shared", tmp_path / "out"
     honest = honest_part(cell)
     assert honest is not None
     warm_up(honest, shared, Watch(lambda _: False))
     continue_from(shared, honest, cell, out)
+    for folder in (shared, out):
+        assert (folder / "state").stat().st_mode & 0o777 == 0o700
+        assert (folder / "state" / FILE).stat().st_mode & 0o777 == 0o600
     federate(cell, out, resume=True)
     events = EventAccumulator(str(out / "events"))
     events.Reload()

@@ -174,15 +174,17 @@ class TestWatching:
 
 
 class TestResults:
-    def test_they_are_copied_whole_under_a_new_name(self, places: Places) -> None:
+    def test_all_but_the_checkpoint_is_copied_under_a_new_name(self, places: Places) -> None:
         made = places.results / "mine"
-        (made / "state").mkdir(parents=True)
+        for folder in ("state", "events"):
+            (made / folder).mkdir(parents=True)
+            (made / folder / "s").write_text("x")
         (made / "summary.json").write_text("{}")
-        (made / "state" / "s").write_text("x")
         for name in ("mine", "mine-2"):
             out = console()
             deliver(places, out)
-            assert (places.runs / name / "state" / "s").read_text() == "x"
+            assert (places.runs / name / "events" / "s").read_text() == "x"
+            assert not (places.runs / name / "state").exists()
             assert f"runs/{name}/: summary.json" in said(out)
 
     def test_none_and_no_room_are_told(self, places: Places) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from itertools import chain
 from pathlib import Path
 
@@ -48,6 +49,18 @@ def test_the_server_has_the_catalogue_and_waits_for_all(tmp_path: Path) -> None:
     assert Path(division.config.data.path).parent == places.public
     assert sorted(path.name for path in places.public.iterdir()) == ["catalogue.parquet"]
     assert pl.read_parquet(division.config.data.path).columns == ["item", "id", "title"]
+
+
+def test_logs_are_their_owners_and_all_may_read_the_catalogue(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        places, division = made(tmp_path, [0], [0])
+    finally:
+        os.umask(before)
+    for side in ("honest", "malicious"):
+        log = Path(str(division.nodes[side][0]["path"]))
+        assert (log.stat().st_mode & 0o777, log.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert (places.public / "catalogue.parquet").stat().st_mode & 0o777 == 0o644
 
 
 def test_no_container_may_stand_for_more_devices_than_the_largest_log_has(tmp_path: Path) -> None:
