@@ -18,8 +18,8 @@ from tests.deployment.federation import (
     RUN_S,
     Place,
     assert_same_run,
+    audit_of,
     in_this_process,
-    lines,
     rounds,
 )
 
@@ -72,7 +72,7 @@ def test_a_killed_node_and_one_that_sends_nan_cost_their_own_devices_alone(place
     place.finish(submitted)
 
     shard = [set(place.data.devices[i::4].tolist()) for i in range(4)]
-    audit, told = lines(out / "audit.jsonl"), rounds(out)
+    audit, told = audit_of(out), rounds(out)
     node = {i: owner(audit, shard[i]) for i in range(4)}
     lost = [e for e in audit if e["node"] == node[0] and e["verdict"] == "refused"]
     assert [(e["reason"], e["detail"]) for e in lost] == [("failed", "'no reply by the deadline'")]

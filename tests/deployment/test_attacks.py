@@ -17,8 +17,8 @@ from experiments.deployed import Plan
 from tests.deployment.federation import (
     Place,
     assert_same_run,
+    audit_of,
     in_this_process,
-    lines,
     rounds,
 )
 
@@ -68,7 +68,7 @@ def test_a_flood_of_broken_replies_costs_the_honest_nothing(place: Place) -> Non
     place.run(run, out)
 
     attack = {int(number): name for name, number in re.findall(CONNECTED, sybils.text())}
-    audit = [e for e in lines(out / "audit.jsonl") if "evaluation" not in e]
+    audit = audit_of(out)
     assert {e["node"] for e in audit} >= set(attack)
     for node, name in attack.items():
         own = [e for e in audit if e["node"] == node]
@@ -102,7 +102,7 @@ def test_a_node_that_holds_its_reply_costs_one_deadline_and_then_rests(place: Pl
     nodes = [place.local.warm_node(node) for node in run.nodes]
     place.run(run, place.folder / "out")
     nodes[-1].kill()  # it is asleep and takes no SIGTERM
-    audit, told = lines(place.folder / "out" / "audit.jsonl"), rounds(place.folder / "out")
+    audit, told = audit_of(place.folder / "out"), rounds(place.folder / "out")
     slow = set(place.data.devices[2::3].tolist())
     late = [(e["round"], e["reason"], e["detail"]) for e in audit if e["detail"] == LATE]
     assert late == [(1, "failed", LATE)]
@@ -139,5 +139,5 @@ def test_an_attack_by_the_calendar_leaves_the_other_rounds_honest(place: Place) 
 
 def verdicts(out: Path, round_: int) -> dict[int, tuple[str, str]]:
     """Device -> what became of it."""
-    found = [e for e in lines(out / "audit.jsonl") if e["round"] == round_]
+    found = [e for e in audit_of(out) if e["round"] == round_]
     return {e["device"]: (e["verdict"], e["reason"]) for e in found}

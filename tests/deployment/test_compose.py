@@ -107,6 +107,10 @@ def lines(file: Path) -> list[Line]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
+def audit_of(out: Path) -> list[Line]:
+    return [line for line in lines(out / "audit.jsonl") if "evaluation" not in line]
+
+
 def name(service: str, number: int) -> str:
     return f"{PROJECT}-{service}-{number}"
 
@@ -147,9 +151,7 @@ def test_a_run_with_a_killed_and_a_restarted_container(stack: Stack) -> None:
     assert_distrusted(out, containers)
     (killed,) = shares[name("node", 5)]
     (node,) = (c["node"] for c in containers if c["side"] == "honest" and c["slot"] == killed)
-    last = max(
-        e["round"] for e in lines(out / "audit.jsonl") if e["node"] == node and e["verdict"] == "admitted"
-    )
+    last = max(e["round"] for e in audit_of(out) if e["node"] == node and e["verdict"] == "admitted")
     assert 4 <= last < ROUNDS
     assert_no_secrets(told)
 
@@ -164,7 +166,7 @@ def shards(told: str) -> dict[str, list[int]]:
 
 def assert_distrusted(out: Path, containers: list[Line]) -> None:
     """The audit names the malicious containers' nodes and devices, with a small part of the honest weight."""
-    audit = lines(out / "audit.jsonl")
+    audit = audit_of(out)
     weights = trust(audit)
     side = {c["node"]: c["side"] for c in containers}
     assert sorted(side.values()) == ["honest"] * 6 + ["malicious"] * 2
@@ -261,7 +263,7 @@ def test_stock_nodes_take_part_in_a_run(stack: Stack) -> None:
     assert stack.running() == []
     (out,) = (stack.folder / "runs").iterdir()
     containers = json.loads((out / "containers.json").read_text())
-    admitted = {e["node"] for e in lines(out / "audit.jsonl") if e["verdict"] == "admitted"}
+    admitted = {e["node"] for e in audit_of(out) if e["verdict"] == "admitted"}
     assert {c["node"] for c in containers if c["side"] == "honest"} <= admitted
     assert json.loads((out / "summary.json").read_text())["rounds"] == 2
     assert_no_secrets(stack.text())

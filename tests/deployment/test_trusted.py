@@ -23,7 +23,7 @@ def test_a_trusted_node_over_grpc_gives_the_model_of_one_process(tmp_path: Path)
         place = Place(local, app, load("synthetic"), tmp_path)
         settings = ["strategy.aggregator=fltrust", "strategy.trusted_nodes=[4]", "attack.name=sign_flip"]
         made = place.plan(2, 1, "train.rounds=3", *settings)
-        public = {"path": made.nodes[0]["path"]}  # one log is public too
+        public = made.nodes[0]  # one log is public too
         warm = local.warm_node(public)
         wait_until(lambda: re.search(CONNECTED, warm.text()) is not None, RUN_S, warm)
         found = re.search(CONNECTED, warm.text())
