@@ -13,7 +13,7 @@ import typer
 
 from common.errors import ConfigError
 
-CONTROL, FLEET = "127.0.0.1:9093", "0.0.0.0:9092"
+CONTROL, FLEET, RUNTIME = "127.0.0.1:9093", "0.0.0.0:9092", "127.0.0.1:9091"
 enroll = typer.Typer(help="Certificates and keys: ca, key, add.", no_args_is_help=True)
 
 Certificates = Annotated[
@@ -35,20 +35,21 @@ def server(
     fleet: Annotated[str, typer.Option(help="where nodes connect")] = FLEET,
     control: Annotated[str, typer.Option(help="where runs and keys are taken: keep it private")] = CONTROL,
     database: Annotated[Path | None, typer.Option(help="keep nodes and runs over a restart")] = None,
+    runtime: Annotated[str, typer.Option(help="for the server's own child: keep it on 127.0.0.1")] = RUNTIME,
     metrics_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="/metrics for Prometheus during runs; 9464 is usual")
     ] = None,
     metrics_host: Annotated[str, typer.Option(help="where /metrics listens")] = "127.0.0.1",
 ) -> None:
     """Start a SuperLink with TLS and enrolled nodes only, as `enroll ca` prepared it."""
-    command = superlink(folder, fleet, control, database)
+    command = superlink(folder, fleet, control, database, runtime)
     if metrics_port is not None:  # for the ServerApp, which is a child of the SuperLink
         os.environ["FEDSIEVE_METRICS"] = f"{metrics_host}:{metrics_port}"
     os.environ |= {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
     os.execv(command[0], command)  # without a shell  # nosec B606
 
 
-def superlink(folder: Path, fleet: str, control: str, database: Path | None) -> list[str]:
+def superlink(folder: Path, fleet: str, control: str, database: Path | None, runtime: str) -> list[str]:
     """The command line of Flower's SuperLink. Raises ConfigError when a file is missing."""
     for name in ("server.pem", "server.key", "ca.pem"):
         if not (folder / name).is_file():
@@ -61,7 +62,7 @@ def superlink(folder: Path, fleet: str, control: str, database: Path | None) -> 
     command += ["--ssl-certfile", str(folder / "server.pem"), "--ssl-keyfile", str(folder / "server.key")]
     command += ["--ssl-ca-certfile", str(folder / "ca.pem")]
     command += ["--fleet-api-address", fleet, "--control-api-address", control]
-    command += ["--serverappio-api-address", "127.0.0.1:9091"]  # for the SuperLink's own child alone
+    command += ["--serverappio-api-address", runtime]  # for the SuperLink's own child alone
     return command + (["--database", str(database)] if database else [])
 
 
