@@ -2,19 +2,25 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+# dev, or all: with Ray, ONNX, MLflow, the accountant and pip-audit
 EXTRAS ?= dev
+LOCK := requirements/$(EXTRAS).lock
+# Which build of it is the machine's choice, so that it has a version and no hash
+TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)",$$/\1/p' pyproject.toml)
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 STAMP := $(VENV)/.installed-$(EXTRAS)
 
-.PHONY: install run test test-fast test-deployment grpc-demo check audit benchmark wheels clean
+.PHONY: install run test test-fast test-deployment grpc-demo check audit benchmark lock wheels clean
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml $(LOCK)
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; say which with make PYTHON=..." >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "make: no venv module; on Debian: apt-get install python3.11-venv" >&2; exit 1; }
 	@echo "Installing into $(VENV) (PyTorch is large: a few minutes the first time)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$(EXTRAS)]"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps byzfl==0.0.11  # its own wishes pull gigabytes
+	@$(PIP) install --require-hashes --no-deps -r $(LOCK)
+	@$(PIP) install --no-warn-conflicts $(TORCH)
+	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
 run: install  ## the plain mean against the sieve on ML-100K under attack
@@ -37,7 +43,7 @@ check: install  ## style, types, import rules, unsafe calls
 	@$(BIN)/bandit --quiet -c pyproject.toml -r server client common attacks experiments benchmarks docker
 
 audit: install  ## known weaknesses of what is installed; asks PyPI, and fails where it cannot be asked
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[audit]"
+	@$(PIP) install --no-build-isolation -e ".[audit]"
 	@$(BIN)/python -m pip freeze --exclude-editable | sed 's/+[a-z0-9.]*$$//' > $(VENV)/audited.txt
 	@$(BIN)/pip-audit --strict --progress-spinner off --disable-pip --no-deps -r $(VENV)/audited.txt
 
@@ -49,9 +55,18 @@ benchmark: install  ## device updates per second, accuracy over seeds, the headl
 	@$(BIN)/python -m benchmarks.accuracy
 	@$(BIN)/fedsieve compare configs/compare/headline.yaml --out runs/headline
 
+UV_LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	$(if $(UPGRADE),--upgrade) pyproject.toml
+
+lock: install  ## after a change of pyproject.toml; UPGRADE=1 takes the newest releases
+	@echo byzfl==0.0.11 | $(UV_LOCK) - --all-extras --output-file requirements/all.lock
+	@echo byzfl==0.0.11 | $(UV_LOCK) - --extra dev --constraints requirements/all.lock --output-file requirements/dev.lock
+	@$(UV_LOCK) --constraints requirements/all.lock --output-file requirements/run.lock
+
 wheels: install  ## what `OFFLINE=1 docker compose build` needs
-	@$(BIN)/python docker/requirements.py pyproject.toml | $(BIN)/python -m pip download --quiet \
-		--only-binary=:all: --dest docker/wheels --extra-index-url https://download.pytorch.org/whl/cpu -r /dev/stdin
+	@$(PIP) download --only-binary=:all: --dest docker/wheels \
+		--extra-index-url https://download.pytorch.org/whl/cpu $(TORCH)
+	@$(PIP) download --only-binary=:all: --dest docker/wheels --no-deps --require-hashes -r requirements/run.lock
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -35,6 +35,7 @@ def server(
     fleet: Annotated[str, typer.Option(help="where nodes connect")] = FLEET,
     control: Annotated[str, typer.Option(help="where runs and keys are taken: keep it private")] = CONTROL,
     database: Annotated[Path | None, typer.Option(help="keep nodes and runs over a restart")] = None,
+    runtime: Annotated[str, typer.Option(help="for the server's own child: keep it on 127.0.0.1")] = RUNTIME,
     metrics_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="/metrics for Prometheus during runs; 9464 is usual")
     ] = None,

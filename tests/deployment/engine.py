@@ -87,6 +87,8 @@ def build(tag: str, wheels: Path) -> None:
 def download(wheels: Path) -> None:
     """What ``make wheels`` does, from wherever pip is told to look."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    torch = [wish for wish in project["dependencies"] if wish.startswith("torch==")]
+    locked = ["--no-deps", "--require-hashes", "-r", str(ROOT / "requirements" / "run.lock")]
     command = [
         sys.executable,
         "-m",
@@ -97,4 +99,5 @@ def download(wheels: Path) -> None:
         "--dest",
         str(wheels),
     ]
-    subprocess.run([*command, *project["dependencies"]], check=True, timeout=PIP_S, capture_output=True)
+    for wanted in (torch, locked):
+        subprocess.run([*command, *wanted], check=True, timeout=PIP_S, capture_output=True)

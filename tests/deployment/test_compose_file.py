@@ -79,6 +79,14 @@ def test_the_build_needs_no_front_end_from_elsewhere() -> None:
     assert "FLWR_TELEMETRY_ENABLED=0" in DOCKERFILE
 
 
+def test_the_image_takes_a_base_with_a_digest_and_nothing_without_a_hash_but_torch() -> None:
+    assert SERVICES["setup"]["build"]["args"]["BASE_IMAGE"].startswith("${BASE_IMAGE:-")
+    assert re.search(r"^ARG BASE_IMAGE=", DOCKERFILE, re.MULTILINE)
+    installs = re.findall(r"pip install (.*?)(?: && |\n[A-Z]|\Z)", DOCKERFILE.replace("\\\n", ""), re.DOTALL)
+    assert len(installs) == 2
+    assert all("torch==${TORCH}" in words or "--require-hashes" in words for words in installs)
+
+
 def test_stock_nodes_change_the_program_and_nothing_of_the_hardening() -> None:
     assert set(STOCK) == {"node", "malicious"}
     for name, service in STOCK.items():
