@@ -40,7 +40,6 @@ def server(
         int | None, typer.Option(min=0, max=65535, help="/metrics for Prometheus during runs; 9464 is usual")
     ] = None,
     metrics_host: Annotated[str, typer.Option(help="where /metrics listens")] = "127.0.0.1",
-    runtime: Annotated[str, typer.Option(help="where the server's own children connect")] = RUNTIME,
 ) -> None:
     """Start a SuperLink with TLS and enrolled nodes only, as `enroll ca` prepared it."""
     command = superlink(folder, fleet, control, database, runtime)
