@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table as RichTable
 
+from common.printable import printable
 from experiments.report.statistics import Estimate
 
 Value = str | float | Estimate | None
@@ -139,4 +141,4 @@ def is_text(table: Table, j: int) -> bool:
 
 
 def _rich(text: str) -> str:
-    return text.replace("[", r"\[")
+    return escape(printable(text))
