@@ -80,10 +80,10 @@ class Display:
         head = Text(f"{self.finished} of {self.total} cells{bad}{self._left()}", style="bold")
         now = Table("running", "round", "", box=None, pad_edge=False)
         for title, round_, rounds, text in self._running.values():
-            now.add_row(title, f"{round_}/{rounds}", text)
+            now.add_row(Text(title), f"{round_}/{rounds}", Text(printable(text)))
         past = Table("ended", "", box=None, pad_edge=False)
         for title, told in self._latest:
-            past.add_row(title, told)
+            past.add_row(Text(title), Text(told))
         return Group(head, now, past)
 
 
