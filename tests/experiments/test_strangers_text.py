@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console, RenderableType
@@ -66,8 +68,8 @@ def test_a_cell_that_failed(name: str, terminal_: bool) -> None:
             return 0.0
 
     display = Display(console, 2, 0, Nothing())  # type: ignore[arg-type]
-    job = Job("k", config(), "mean")
-    display.running(Event("round", Job("other", config(), "mean"), 1, ATTACKS[name]))
+    job = Job("k", "mean", config(), Path())
+    display.running(Event("round", Job("other", "mean", config(), Path()), 1, ATTACKS[name]))
     display.ended(Event("failed", job, 0, ATTACKS[name]), None)
     if terminal_:
         console.print(display._picture())
@@ -85,9 +87,8 @@ def test_a_mistake_that_repeats_a_log(
 
     monkeypatch.setattr(containers, "_run", fail)
     assert containers.main(["run"]) == 2
-    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(cli, "app", Mock(side_effect=fail))
     monkeypatch.setattr(cli, "plain_logs", lambda: None)
-    monkeypatch.setattr("experiments.cli.app.add_typer", lambda *_, **__: None, raising=False)
     with pytest.raises(SystemExit):
         cli.main()
     told = capsys.readouterr().err
