@@ -71,6 +71,11 @@ def test_what_a_node_wrote_is_no_line_of_the_demo(local: Deployment, start: Star
     assert len(max(local.logs().split("\n"), key=len)) < LONGEST + 50
 
 
+def test_a_line_inside_a_line_is_no_news() -> None:
+    assert grpc_demo.WORTH.search(FORGED)
+    assert not grpc_demo.WORTH.search(f"INFO : node 3 says {FORGED.removeprefix('INFO :      ')}")
+
+
 def test_a_node_that_ends_ends_the_demo_with_the_logs(local: Deployment, start: Start) -> None:
     run = start("run", "import time; time.sleep(60)")
     node = start("node-1", "raise SystemExit('no such log')")
