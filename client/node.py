@@ -26,7 +26,7 @@ from client.pulse import Pulse
 from client.serving import run_node
 from common.answering import App
 from common.errors import ConfigError
-from common.logs import json_logs
+from common.logs import json_logs, plain_logs
 
 
 def load_keys(path: Path) -> Keys:
@@ -71,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         if not json_logs("node"):
             logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+            plain_logs()
         logging.getLogger("flwr").setLevel(logging.INFO)
         config = parse_config_args([options.node_config])
         keys = load_keys(options.auth_private_key) if options.auth_private_key else None

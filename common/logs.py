@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -12,9 +11,11 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from common.errors import ConfigError
+from common.printable import LONGEST, json_text, printable_lines
 
 VARIABLE = "FEDSIEVE_LOG"
 FORMATS = ("text", "json")
+MARK = "    | "
 OWN = ("server", "client", "common", "attacks", "experiments")
 """Loggers whose events are told even below INFO: text has a line a tenth of the run, JSON one a round."""
 
@@ -51,12 +52,39 @@ class JsonLines(logging.Formatter):
             "run": self.run if run is None else run,
             "round": getattr(record, "round", None),
             "logger": record.name,
-            "message": record.getMessage().strip(),
+            "message": _cut(record.getMessage().strip()),
             "fields": getattr(record, "fields", {}),
         }
         if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
-        return json.dumps(_sayable(line), ensure_ascii=False)
+            line["error"] = _cut(self.formatException(record.exc_info))
+        return json_text(_sayable(line))
+
+
+class Harmless(logging.Filter):
+    """For handlers that write plain lines: a message stays one entry, whatever a stranger wrote into it.
+
+    What acts on a terminal is escaped; lines after the first, those of a trace included, begin with a mark
+    that no entry begins with.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Always True; the record is changed, once."""
+        if getattr(record, "harmless", False):
+            return True
+        record.harmless = True
+        record.msg, record.args = printable_lines(record.getMessage().strip("\r"), mark=MARK), ()
+        if record.exc_info:
+            trace = record.exc_text or logging.Formatter().formatException(record.exc_info)
+            record.exc_text = MARK + printable_lines(trace, mark=MARK)
+        return True
+
+
+def plain_logs() -> None:
+    """From now on no line that this process logs can act on a terminal or pass for another."""
+    places = (logging.getLogger("flwr"), *logging.getLogger().handlers, logging.lastResort)
+    for place in places:  # all that Flower logs goes by its one logger, which may get its handlers later
+        if place is not None and not any(isinstance(found, Harmless) for found in place.filters):
+            place.addFilter(Harmless())
 
 
 def json_logs(
@@ -91,11 +119,18 @@ def _worth(record: logging.LogRecord) -> bool:
     return told and bool(record.getMessage().strip())  # Flower logs empty lines as a rule between sections
 
 
+def _cut(text: str) -> str:
+    """Of a long text the beginning and, as of a trace it says what failed, the end."""
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[: LONGEST // 2]}... ({len(text)} long) ...{text[-LONGEST // 2 :]}"
+
+
 def _sayable(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(k): _sayable(v) for k, v in value.items()}
+        return {_cut(str(k)): _sayable(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_sayable(v) for v in value]
-    return value if isinstance(value, bool | int | str | None) else str(value)
+    return value if isinstance(value, bool | int | None) else _cut(str(value))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -14,6 +13,8 @@ import typer
 from rich.console import Console
 
 from common.errors import FedSieveError
+from common.logs import plain_logs
+from common.printable import json_text, printable_lines
 from experiments.deploy_cli import register as register_deployment
 from experiments.grid_cli import compare, report
 from experiments.model_cli import export, recommend
@@ -72,7 +73,8 @@ def run(
             summary = emulate(settings, folder, resume, [bar, *log])
     console.print(summary_table(summary))
     console.print(
-        f"Results in {folder}/ (report.html, summary.json, metrics.jsonl, audit.jsonl, model.safetensors)"
+        f"Results in {folder}/ (report.html, summary.json, metrics.jsonl, audit.jsonl, model.safetensors)",
+        markup=False,
     )
 
 
@@ -116,7 +118,7 @@ def list_(
 
     found = entries(what)
     if as_json:
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        typer.echo(json_text(found, 2))
     else:
         Console().print(table(what, found))
         Console().print(f"Parameters and formulas: fedsieve list {what} --json")
@@ -139,10 +141,11 @@ def main() -> None:
     from experiments.data_cli import app as data_app
 
     app.add_typer(data_app, name="data")
+    plain_logs()
     try:
         app()
     except FedSieveError as error:
-        print(f"fedsieve: {error}", file=sys.stderr)
+        print(f"fedsieve: {printable_lines(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("fedsieve: interrupted; --resume goes on from the last checkpoint", file=sys.stderr)

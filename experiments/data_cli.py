@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,11 +9,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from common.data import DATASETS, Dataset, describe, load, readers, write_shards
 from common.data.known import KNOWN
 from common.data.sources import cache_folder, find_local
 from common.data.stats import Stats, stats
+from common.printable import json_text, printable
 
 app = typer.Typer(help="Interaction logs: list, get, stats, split.", no_args_is_help=True)
 
@@ -40,7 +41,7 @@ def _where(name: str) -> str:
 
 
 def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    typer.echo(json_text(value, 2))
 
 
 @app.command("list")
@@ -87,7 +88,7 @@ def show_stats(name: Name, path: Recipe = "", as_json: Json = False) -> None:
     if as_json:
         _print_json({"name": data.name, "source": data.source, **asdict(numbers)})
         return
-    table = Table("", "", title=f"{data.name} ({data.source})", show_header=False)
+    table = Table("", "", title=Text(f"{printable(data.name)} ({printable(data.source)})"), show_header=False)
     table.columns[1].justify = "right"
     for label, text in _rows(numbers):
         table.add_row(label, text)
@@ -120,4 +121,5 @@ def split_log(
     """Write one Parquet log a node, and the catalogue they share, for a deployment."""
     data = _open(name, path)
     written = write_shards(data, nodes, out)
-    typer.echo(f"{len(data):,} devices of {data.name} in {len(written)} logs, catalogue beside them: {out}")
+    name = printable(data.name)
+    typer.echo(f"{len(data):,} devices of {name} in {len(written)} logs, catalogue beside them: {out}")

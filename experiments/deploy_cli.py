@@ -88,7 +88,7 @@ def node(
     from client.node import load_app, load_keys
     from client.pulse import Pulse
     from client.serving import run_node
-    from common.logs import json_logs
+    from common.logs import json_logs, plain_logs
 
     if insecure == (roots is not None):
         raise ConfigError("give either --root-certificates ca.pem or --insecure")
@@ -100,6 +100,7 @@ def node(
         signal.signal(number, lambda *_: stop.set())
     if not json_logs("node"):
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+        plain_logs()
         typer.echo(f"{data.name}: {len(devices)} devices; connecting to {superlink}")
     logging.getLogger("flwr").setLevel(logging.WARNING)
     certificates = roots.read_bytes() if roots else None

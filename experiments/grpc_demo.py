@@ -17,6 +17,7 @@ from rich.console import Console
 from common.config import RunConfig
 from common.data import load as load_data
 from common.errors import RunError
+from common.printable import printable, printable_log
 from common.settings import load
 from experiments.deployed import plan, stage
 from experiments.lines import json_lines
@@ -26,8 +27,7 @@ from experiments.tables import summary_table
 
 LIMIT_S = 900.0
 ROUNDS = {"warm": 40, "stock": 4}
-WORTH = re.compile(r"aggregator \w|waiting for nodes|round \d+ |finished: |WARNING|ERROR")
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+WORTH = re.compile(r"^(INFO\s*:\s*)?(aggregator \w|waiting for nodes|round \d+ |finished: )|WARNING|ERROR")
 
 
 def show(
@@ -56,7 +56,10 @@ def show(
         folder = Path(made)
         data = load_data(config.data.name, config.data.path)
         run = plan(config, data, honest, malicious, folder / "logs")
-        console.print(f"{len(data)} devices of {data.name}: {honest} honest and {malicious} malicious nodes")
+        console.print(
+            f"{len(data)} devices of {printable(data.name)}: {honest} honest and {malicious} malicious nodes",
+            markup=False,
+        )
         with deployment(folder / "run") as local:
             start = local.stock_node if stock else local.warm_node
             nodes = [start(node) for node in run.nodes]
@@ -88,11 +91,11 @@ def follow(local: Deployment, run: Process, nodes: Sequence[Process], tell: Call
     end, told = time.monotonic() + LIMIT_S, 0
     while True:
         over = run.popen.poll() is not None
-        lines = run.text().splitlines(keepends=True)
-        if not over and lines and not lines[-1].endswith("\n"):
-            lines.pop()
+        lines = run.text().split("\n")
+        if not over:
+            lines.pop()  # not ended yet
         for line in lines[told:]:
-            text = COLOUR.sub("", line).strip()
+            text = printable_log(line.rstrip())
             if WORTH.search(text):
                 tell(text)
         told = len(lines)

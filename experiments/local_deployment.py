@@ -16,6 +16,7 @@ from pathlib import Path
 from flwr.app.user_config import UserConfigValue
 
 from common.errors import RunError
+from common.printable import printable_log
 from experiments.flower_config import argument, toml
 from experiments.processes import Process, free_ports, listening, wait_until
 
@@ -146,9 +147,9 @@ class Deployment:
         """The tail of every log, for the text of a failure."""
         parts = []
         for path in sorted(self.folder.glob("*.log")):
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = path.read_bytes().decode("utf-8", "replace").split("\n")
             told = [line for line in lines if "PullMessages" not in line]  # five a second and node
-            parts.append("\n".join([f"--- {path.name}", *told[-60:]]))
+            parts.append("\n".join([f"--- {path.name}", *map(printable_log, told[-60:])]))
         return "\n".join(parts)
 
     def _name(self, kind: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +28,7 @@ def recommend(
 ) -> None:
     """Recommend what comes next after a history."""
     from common.errors import ConfigError
+    from common.printable import json_text
     from experiments import recommend as made
     from experiments.trained import catalogue, open_run
 
@@ -44,7 +44,7 @@ def recommend(
     hits = made.best(trained, known, items, top, with_seen)
     if as_json:
         found = made.as_json(trained, known, items, hits)
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        typer.echo(json_text(found, 2))
     else:
         Console().print(made.shown(trained, known, items, hits))
 

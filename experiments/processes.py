@@ -27,7 +27,7 @@ class Process:
 
     def text(self) -> str:
         """What it has printed so far."""
-        return self.log.read_text(encoding="utf-8", errors="replace")
+        return self.log.read_bytes().decode("utf-8", "replace")  # a carriage return ends no line
 
     def kill(self) -> None:
         """SIGKILL to the whole group, as a device that loses power."""

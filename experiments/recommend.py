@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from common.data.types import Items
 from common.errors import ConfigError
+from common.printable import printable
 from experiments.trained import Catalogue, Trained
 
 SHOWN = 10
 """Interactions of a history that the table shows, the latest."""
 HINTS = 3
+TITLE = 200
+"""Characters of a title or an id; the JSON has all."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,9 @@ def parse_history(text: str, known: Catalogue, numbers: bool = False) -> Items:
         place = {str(i): i for i in range(1, len(known.ids) + 1)}
     for part in parts:
         if part not in place:
-            valid = f"1 to {len(known.ids)}" if numbers else f"ids as in the log, such as {known.ids[0]}"
+            valid = (
+                f"1 to {len(known.ids)}" if numbers else f"ids as in the log, such as {_told(known.ids[0])}"
+            )
             raise ConfigError(
                 f"--history: no item {part!r} in {known.name}; valid: {valid}{hint(part, known)}"
             )
@@ -66,7 +70,12 @@ def hint(text: str, known: Catalogue) -> str:
     found = [i for i, title in sorted(known.titles.items()) if text.casefold() in title.casefold()]
     if not found or text.isdecimal():
         return ""
-    return "; titles with it: " + ", ".join(f"{known.ids[i - 1]} ({known.title(i)})" for i in found[:HINTS])
+    named = [f"{_told(known.ids[i - 1])} ({_told(known.title(i))})" for i in found[:HINTS]]
+    return "; titles with it: " + ", ".join(named)
+
+
+def _told(text: str) -> str:
+    return printable(text, TITLE)
 
 
 def history_of(user: str, known: Catalogue, numbers: bool = False) -> Items:
@@ -75,7 +84,9 @@ def history_of(user: str, known: Catalogue, numbers: bool = False) -> Items:
         raise ConfigError(f"--user {user}: the run's data is a catalogue without histories; use --history")
     names = [str(n) for n in known.log.devices] if numbers else list(known.log.user_ids)
     if user not in names:
-        raise ConfigError(f"--user: no user {user!r} in {known.name}; valid: such as {', '.join(names[:3])}")
+        raise ConfigError(
+            f"--user: no user {user!r} in {known.name}; valid: such as {', '.join(map(_told, names[:3]))}"
+        )
     return known.log.sequences[names.index(user)]
 
 
@@ -125,10 +136,10 @@ def shown(run: Trained, known: Catalogue, history: Items, hits: Sequence[Hit]) -
     if len(history) > SHOWN:
         past.add_row("…", *([f"{len(history) - SHOWN} earlier"] if titles else []))
     for item in named(history[-SHOWN:], known):
-        past.add_row(escape(item.id), *([escape(item.title)] if titles else []))
+        past.add_row(Text(_told(item.id)), *([Text(_told(item.title))] if titles else []))
     for hit in hits:
-        name = [escape(hit.title)] if titles else []
-        tops.add_row(str(hit.rank), escape(hit.id), *name, f"{hit.score:.3f}")
+        name = [Text(_told(hit.title))] if titles else []
+        tops.add_row(str(hit.rank), Text(_told(hit.id)), *name, f"{hit.score:.3f}")
     reads = run.config.model.max_len
     limit = f"; the model reads the last {reads}" if len(history) > reads else ""
     return Group(

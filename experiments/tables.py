@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
+
+from common.printable import LONGEST, printable
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
     """The metrics of one run, by split."""
     table = Table(
-        title=f"{summary['model']} on {summary['data']}, {summary['aggregator']}", caption=summary["protocol"]
+        title=Text(printable(f"{summary['model']} on {summary['data']}, {summary['aggregator']}")),
+        caption=Text(printable(summary["protocol"], LONGEST)),
     )
     names = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr")
     for column in ("", *(n.upper() for n in names)):

@@ -15,7 +15,7 @@ from common.accounting import DELTA, local_epsilon
 from common.config import RunConfig
 from common.data import catalogue_size
 from common.errors import ConfigError
-from common.logs import event, json_logs
+from common.logs import event, json_logs, plain_logs
 from common.settings import from_flat
 from server.checkpoint import FILE, restored
 from server.local_grid import LocalGrid
@@ -34,7 +34,8 @@ OWN_KEYS = ("out", "resume")
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """A run submitted with ``flwr run``: settings from its run config, files under ``out``."""
-    json_logs("server", context.run_id)
+    if not json_logs("server", context.run_id):
+        plain_logs()
     end_with_parent()
     flat = dict(context.run_config)
     out, resume = str(flat.pop("out", "runs/flower")), bool(flat.pop("resume", False))

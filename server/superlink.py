@@ -29,6 +29,8 @@ from flwr.supercore import grpc as flower_grpc
 from flwr.supercore.object_store import NoObjectInStoreError, ObjectStore
 from flwr.supercore.utils import get_metadata_bytes
 
+from common.logs import plain_logs
+
 MESSAGE_MB = "FEDSIEVE_FLEET_MESSAGE_MB", 32
 """The largest message of the Fleet API: Flower sends arrays in chunks of 20 MiB."""
 
@@ -204,6 +206,7 @@ def main() -> None:
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     program: Any = import_module("flwr.superlink.cli.flower_superlink")  # the package's name is the function
     program.generic_create_grpc_server = guarded
+    plain_logs()
     program.flower_superlink()
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 from flwr.app import RecordDict
 from torch import Tensor
 
+from common.printable import printable
 from common.updates import DeviceUpdates
 from common.wire import Reason
 
@@ -34,8 +35,9 @@ class AuditEntry:
 
     def to_json(self) -> dict[str, int | float | str | None]:
         """A line of ``audit.jsonl``; without an evaluation or a time where there is none."""
+        told = asdict(self) | {"detail": printable(self.detail)}  # it may repeat what a node wrote
         left_out = {"evaluation": "", "seconds_held": None}
-        return {name: value for name, value in asdict(self).items() if value != left_out.get(name, ...)}
+        return {name: value for name, value in told.items() if value != left_out.get(name, ...)}
 
 
 @dataclass(frozen=True)

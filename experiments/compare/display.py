@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from common.printable import printable
 from experiments.compare.remaining import Remaining
 from experiments.jobs import Event
 
@@ -55,7 +56,7 @@ class Display:
         self._running.pop(event.job.key, None)
         self.finished += 1
         self.failed += row is None
-        told = figures(row) if row is not None else f"failed: {event.text}"
+        told = figures(row) if row is not None else f"failed: {printable(event.text)}"
         self._latest.append((event.job.title, told))
         if not self.console.is_terminal:
             line = f"[{self.finished}/{self.total}] {event.job.title}: {told}{self._left()}"
@@ -66,7 +67,7 @@ class Display:
         self.remaining.heard(event)
         self._running.pop(event.job.key, None)
         if not self.console.is_terminal:
-            told = "ready" if event.kind == "done" else f"failed: {event.text}"
+            told = "ready" if event.kind == "done" else f"failed: {printable(event.text)}"
             line = f"{event.job.title}: {told}{self._left()}"
             self.console.print(line, soft_wrap=True, markup=False, highlight=False)
 
@@ -79,10 +80,10 @@ class Display:
         head = Text(f"{self.finished} of {self.total} cells{bad}{self._left()}", style="bold")
         now = Table("running", "round", "", box=None, pad_edge=False)
         for title, round_, rounds, text in self._running.values():
-            now.add_row(title, f"{round_}/{rounds}", text)
+            now.add_row(Text(title), f"{round_}/{rounds}", Text(printable(text)))
         past = Table("ended", "", box=None, pad_edge=False)
         for title, told in self._latest:
-            past.add_row(title, told)
+            past.add_row(Text(title), Text(told))
         return Group(head, now, past)
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from common.errors import FedSieveError
+from common.printable import printable_lines
 
 ROLES = ("setup", "superlink", "node", "malicious", "run", "results")
 
@@ -19,7 +20,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         return _run(role, stock)
     except FedSieveError as error:
-        print(f"fedsieve: {error}", file=sys.stderr)
+        print(f"fedsieve: {printable_lines(error)}", file=sys.stderr)
         return 2
 
 

@@ -6,14 +6,17 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from typing import IO
 
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+from common.printable import LONGEST, printable_log
+
 CHATTER = re.compile(r"^INFO\s*:|^\s*$")
 """One line a call: at five calls a second and node they would fill the disk."""
 
 STOP_S = 8.0
+READ = 4 * LONGEST
 
 
 def supervise(
@@ -30,15 +33,15 @@ def supervise(
     Lines of level INFO are dropped, except those that match the pattern ``keep``.
     """
     child = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     worth = re.compile(keep) if keep else None
 
     def pump() -> None:
         assert child.stdout is not None
         with child.stdout as lines:
-            for line in lines:
-                text = COLOUR.sub("", line).rstrip()
+            for line in entries(lines):
+                text = printable_log(line.rstrip())
                 if stop.is_set():
                     continue  # how a program takes its end is no news
                 if not CHATTER.search(text) or (worth and worth.search(text)):
@@ -59,6 +62,15 @@ def supervise(
         child.wait()
         reader.join(1.0)
     return 0 if asked else child.returncode
+
+
+def entries(stream: IO[bytes]) -> Iterator[str]:
+    """Lines that end in a line feed and in nothing else; of a long one the beginning."""
+    while line := stream.readline(READ):
+        rest = line
+        while rest and not rest.endswith(b"\n"):
+            rest = stream.readline(READ)
+        yield line.decode("utf-8", "replace")
 
 
 def program(name: str) -> str:

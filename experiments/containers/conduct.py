@@ -32,7 +32,7 @@ from server.checkpoint import write_atomically
 SETTLE_S, LIMIT_S = 3.0, 60.0
 CONTROL = f"{CONTROL_HOST}:{CONTROL_PORT}"
 CONNECTION = "compose"
-WORTH = r"aggregator \w|waiting for nodes|round \d+ "
+WORTH = r"^(INFO\s*:\s*)?(aggregator \w|waiting for nodes|round \d+ )"
 NEWS = re.compile(WORTH + r"|^(WARNING|ERROR)|^\s|^\w*Error|^Traceback")
 """Of Flower's own command line: failures, and no word of what goes well."""
 

@@ -10,6 +10,7 @@ from attacks import build_attack
 from client.regularisers import build_regularisers
 from common.data import Dataset, load
 from common.models import build_model
+from common.printable import printable
 from experiments.containers.places import CONTROL_HOST, FLEET_HOST, SIDES, Places
 from experiments.containers.settings import Wanted, wanted
 from experiments.identity import make_authority, make_server
@@ -29,7 +30,11 @@ def prepare(places: Places, console: Console) -> None:
     asked = wanted(os.environ)
     data = load(asked.config.data.name, asked.config.data.path)
     check(asked, data)
-    console.print(f"{data.name}: {len(data):,} devices, {data.num_items:,} items", highlight=False)
+    console.print(
+        f"{printable(data.name)}: {len(data):,} devices, {data.num_items:,} items",
+        markup=False,
+        highlight=False,
+    )
     authority = places.authority / "ca.key"
     make_authority(authority, places.certificate)
     new = make_server(

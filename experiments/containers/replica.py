@@ -87,10 +87,11 @@ def _warm(places: Places, config: NodeConfig, key: Path, stop: threading.Event, 
     from client.node import load_keys
     from client.pulse import Pulse
     from client.serving import run_node
-    from common.logs import json_logs
+    from common.logs import json_logs, plain_logs
 
     if not json_logs("node"):
         logging.basicConfig(level=logging.INFO, format="%(message)s")
+        plain_logs()
     logging.getLogger("flwr").setLevel(logging.WARNING)
     logging.getLogger("flwr").addFilter(brief)
     certificate, keys = places.certificate.read_bytes(), load_keys(key)

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table as RichTable
 
+from common.printable import LONGEST, printable
 from experiments.report.statistics import Estimate
 
 Value = str | float | Estimate | None
@@ -87,14 +89,15 @@ def terminal(table: Table, width: int) -> RichTable:
     """For rich; without the half widths where ``width`` characters do not hold them."""
     if width < 15 * len(table.columns):
         table = _narrow(table)
-    drawn = RichTable(title=table.full, caption=table.note or None, box=SIMPLE_HEAD, show_edge=False)
+    drawn = RichTable(title=_rich(table.full), box=SIMPLE_HEAD, show_edge=False)
+    drawn.caption = _rich(table.note) or None
     drawn.padding = (0, 1, 0, 0)
     rows = cell_texts(table, " ± ", _rich, "[bold]{}[/bold]".format)
     for j, column in enumerate(table.columns):
         plain = [shown(row[j], column) for row in (*table.rows, *table.floors)]
         whole = max(map(len, [*column.title.split(), *plain]))  # heads and names may wrap, numbers not
         side: Literal["left", "right"] = "left" if is_text(table, j) else "right"
-        drawn.add_column(column.title, justify=side, width=whole if j else None, overflow="fold")
+        drawn.add_column(_rich(column.title), justify=side, width=whole if j else None, overflow="fold")
     for i, cells in enumerate(rows):
         if i == len(table.rows):
             drawn.add_section()
@@ -139,4 +142,4 @@ def is_text(table: Table, j: int) -> bool:
 
 
 def _rich(text: str) -> str:
-    return text.replace("[", r"\[")
+    return escape(printable(text, LONGEST))

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from common.errors import ConfigError
-from common.logs import OWN, event, json_logs
+from common.logs import MARK, OWN, Harmless, event, json_logs, plain_logs
+from common.printable import LONGEST
+from tests.common.hostile_text import ATTACKS, HOSTILE, check_harmless
 
 KEYS = ["time", "level", "event", "role", "run", "round", "logger", "message", "fields"]
 JSON = {"FEDSIEVE_LOG": "json"}
@@ -27,6 +29,9 @@ def _as_before() -> Iterator[None]:
     for one, level, handlers in kept:
         one.setLevel(level)
         one.handlers[:] = handlers
+        for place in (one, *handlers, logging.lastResort):
+            assert place is not None
+            place.filters[:] = [found for found in place.filters if not isinstance(found, Harmless)]
 
 
 @pytest.fixture
@@ -120,3 +125,57 @@ def test_text_stays_as_it_is(value: str) -> None:
 def test_another_format_is_refused() -> None:
     with pytest.raises(ConfigError, match="FEDSIEVE_LOG: 'xml'; valid: text, json"):
         json_logs("server", 1, {"FEDSIEVE_LOG": "xml"})
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_strangers_text_is_one_short_line_of_json(name: str, out: io.StringIO) -> None:
+    text = ATTACKS[name]
+    try:
+        raise ValueError(text)
+    except ValueError:
+        told = event("odd", {"a": text, "b": [text]})
+        logging.getLogger("client").warning("said %s", text, exc_info=True, extra=told)
+    (line,) = [found for found in out.getvalue().split("\n") if found]
+    check_harmless(line, 40_000)
+    if name != "huge":
+        found = json.loads(line)
+        assert found["message"] == f"said {text}".strip()
+        assert found["fields"] == {"a": text, "b": [text]}
+
+
+@pytest.fixture
+def plain() -> io.StringIO:
+    """The root's plain lines, and those of Flower's logger by a handler that came later."""
+    stream = io.StringIO()
+    root = logging.StreamHandler(stream)
+    root.setFormatter(logging.Formatter("%(levelname)s : %(message)s"))
+    logging.getLogger().handlers[:] = [root]
+    plain_logs()
+    plain_logs()
+    logging.getLogger("flwr").handlers[:] = [logging.StreamHandler(stream)]
+    return stream
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("logger", ["common.answering", "flwr"])
+def test_a_strangers_text_stays_one_entry_of_a_plain_log(name: str, logger: str, plain: io.StringIO) -> None:
+    text = ATTACKS[name]
+    try:
+        raise ValueError(text)
+    except ValueError:
+        logging.getLogger(logger).warning("said %s", text, exc_info=True)
+    check_harmless(plain.getvalue(), LONGEST + 50)
+    assert len(plain.getvalue()) < 100_000
+    entries = [line for line in plain.getvalue().split("\n") if line and not line.startswith(MARK)]
+    assert len(entries) == (2 if logger == "flwr" else 1)
+    assert f"{MARK}Traceback" in plain.getvalue()
+    assert f"{MARK}ValueError: " in plain.getvalue() or name == "huge"
+
+
+def test_what_nobody_configured_is_harmless_too(capsys: pytest.CaptureFixture[str]) -> None:
+    logging.getLogger().handlers[:] = []
+    plain_logs()
+    logging.getLogger("server").warning("said %s, 100%%", HOSTILE)
+    told = capsys.readouterr().err
+    assert "PWNED" in told
+    check_harmless(told, LONGEST + 50)

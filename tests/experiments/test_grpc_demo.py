@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from common.errors import ConfigError, RunError
+from common.printable import LONGEST
 from experiments import grpc_demo
 from experiments.grpc_demo import ending_on_signals, follow, show
 from experiments.local_deployment import Deployment
 from experiments.processes import Process
+from tests.common.hostile_text import ATTACKS, FORGED, HOSTILE, check_harmless
 
 Start = Callable[[str, str], Process]
 RUN = """
@@ -51,6 +53,27 @@ def test_it_tells_the_lines_that_matter_as_they_come(local: Deployment, start: S
         "finished: test HR@10 0.2",
     ]
     assert told[1][0] - told[0][0] > 0.2  # not all at the end
+
+
+def test_what_a_node_wrote_is_no_line_of_the_demo(local: Deployment, start: Start) -> None:
+    told: list[str] = []
+    text = "WARNING : " + HOSTILE + ATTACKS["huge"]
+    (local.folder / "text").write_bytes(text.encode())
+    code = f"import sys; sys.stdout.buffer.write(open({str(local.folder / 'text')!r}, 'rb').read())"
+    run = start("run", code)
+    run.popen.wait(30)
+    follow(local, run, [], told.append)
+    assert told
+    for line in told:
+        check_harmless(line.removeprefix(FORGED), LONGEST + 50)  # a true line feed ends a line here
+        assert "\n" not in line
+    assert sum(line.startswith(FORGED) for line in told) == 1  # of all the ends of lines, by the line feed
+    assert len(max(local.logs().split("\n"), key=len)) < LONGEST + 50
+
+
+def test_a_line_inside_a_line_is_no_news() -> None:
+    assert grpc_demo.WORTH.search(FORGED)
+    assert not grpc_demo.WORTH.search(f"INFO : node 3 says {FORGED.removeprefix('INFO :      ')}")
 
 
 def test_a_node_that_ends_ends_the_demo_with_the_logs(local: Deployment, start: Start) -> None:

@@ -22,6 +22,7 @@ from common.settings import to_tree
 from experiments import cli
 from experiments.recommend import best, history_of, parse_history, shown
 from experiments.trained import Catalogue, Trained, catalogue, open_run
+from tests.common.hostile_text import ATTACKS, HOSTILE, check_harmless
 from tests.experiments.trained_run import finished
 from tests.server.federation import ITEMS, LOG
 
@@ -247,3 +248,34 @@ def test_a_servers_catalogue_names_items_and_has_no_users(tmp_path: Path, traine
     assert parse_history("5", known).tolist() == [5]
     with pytest.raises(ConfigError, match="use --history"):
         history_of("1", known)
+
+
+@pytest.mark.parametrize("name", [name for name in ATTACKS if name != "surrogate"])
+def test_titles_and_ids_of_a_log_do_nothing_to_the_terminal(name: str, trained: Trained) -> None:
+    ids = tuple(f"{i} {ATTACKS[name]}" for i in range(1, ITEMS + 1))
+    known = Catalogue("log", ids, {i: f"Amélie {i} {ATTACKS[name]}" for i in range(1, ITEMS + 1)})
+    history = np.array([3, 4], dtype=np.int32)
+    console = Console(
+        file=io.StringIO(), record=True, width=1000, force_terminal=True, color_system="truecolor"
+    )
+    console.print(shown(trained, known, history, best(trained, known, history, 2)))
+    text = console.export_text()
+    check_harmless(text, 1000)
+    assert len(text) < 100_000
+    assert "Amélie 3 " in text
+    if name == "markup":
+        assert text.count("[link=http://x]y[/link]") == 8
+    for history_ in ("nothing", "amélie"):
+        with pytest.raises(ConfigError) as error:
+            parse_history(history_, known)
+        check_harmless(str(error.value), 2500)
+
+
+def test_json_of_hostile_titles_acts_on_nothing(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = Catalogue(
+        "log", tuple(f"i{i}" for i in range(ITEMS)), dict.fromkeys(range(1, ITEMS + 1), HOSTILE)
+    )
+    monkeypatch.setattr("experiments.trained.catalogue", lambda _: known)
+    result = invoke("--run", run, "--history", "i1", "--json")
+    check_harmless(result.output, 10_000)
+    assert json.loads(result.output)["history"][0]["title"] == HOSTILE

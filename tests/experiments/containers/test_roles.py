@@ -17,6 +17,7 @@ from rich.console import Console
 
 from client.pulse import Pulse
 from common.errors import RunError
+from common.printable import LONGEST
 from experiments.containers import conduct, replica, superlink
 from experiments.containers.__main__ import main
 from experiments.containers.children import supervise
@@ -26,6 +27,7 @@ from experiments.containers.outcome import Node, Trust, show_trust, trust
 from experiments.containers.places import CONTROL_HOST, FLEET_HOST, Places
 from experiments.containers.prepare import prepare
 from experiments.containers.slots import Slots
+from tests.common.hostile_text import ATTACKS, FORGED, HOSTILE, check_harmless
 
 
 @pytest.fixture
@@ -66,6 +68,19 @@ class TestChildren:
         assert supervise([sys.executable, "-c", code], stop, tell, patience_s=0.2) == 0
         assert time.monotonic() - began < 30
         assert told == ["up"]
+
+    def test_what_a_stranger_wrote_is_escaped_and_cut(self, tmp_path: Path) -> None:
+        text = HOSTILE.replace("\n", " ") + ATTACKS["huge"] + "\nend \xff"
+        (tmp_path / "text").write_bytes(text.encode() + b"\xff")
+        code = f"import sys; sys.stdout.buffer.write(open({str(tmp_path / 'text')!r}, 'rb').read())"
+        told: list[str] = []
+        assert supervise([sys.executable, "-c", code], threading.Event(), told.append) == 0
+        first, second = told  # a carriage return or a separator ends no line
+        check_harmless(first, LONGEST + 50)
+        assert second == "end \xff\ufffd"
+
+    def test_a_line_inside_a_line_is_no_news(self) -> None:
+        assert not NEWS.search(f"INFO : node 3 says {FORGED.removeprefix('INFO :      ')}")
 
     def test_what_flower_prints_is_sifted(self) -> None:
         keep = [
