@@ -17,7 +17,9 @@ from client.flower_link import Link
 PROJECT = """
 [project]
 name = "evil"
-version = "1"
+version = "1.0.0"
+description = ""
+license = { text = "Apache-2.0" }
 
 [tool.flwr.app]
 publisher = "somebody"
@@ -27,6 +29,7 @@ serverapp = "server.app:app"
 clientapp = "client.evil:app"
 
 [tool.flwr.app.config]
+out = ""
 seed = 3
 """
 
