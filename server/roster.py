@@ -17,6 +17,7 @@ from common.errors import WireError
 from common.tasks import Enrolment
 from common.wire import Reason, decode_enrolment
 from common.wire.reasons import show
+from server.aggregators.memory import signed
 from server.exchange import exchange
 from server.shares import allowance, quartiles
 from server.verdicts import AuditEntry
@@ -238,7 +239,7 @@ class Roster:
         none = [torch.zeros(0, dtype=torch.int64)]
         return {
             "bounds": torch.tensor(self.bounds or (), dtype=torch.int64),
-            "node": torch.tensor([_signed(node) for node, _ in members], dtype=torch.int64),
+            "node": signed([(node, 0) for node, _ in members])[:, 0],
             "joined": torch.tensor([m.joined for _, m in members], dtype=torch.int64),
             "count": torch.tensor([len(e.devices) for e in enrolments], dtype=torch.int64),
             "device": torch.cat([e.devices for e in enrolments] or none),
@@ -260,9 +261,3 @@ class Roster:
 
 def _only(enrolment: Enrolment, kept: Tensor) -> Enrolment:
     return Enrolment(enrolment.devices[kept], enrolment.history[kept])
-
-
-def _signed(node: int) -> int:
-    """Node numbers have 64 bits without a sign, which torch knows not."""
-    half = 1 << 63
-    return (node + half) % (2 * half) - half
