@@ -23,7 +23,7 @@ from experiments.processes import Process
 from server.app import serve
 from server.local_grid import LocalGrid
 
-RUN_S = 400.0  # an evaluation by stock nodes can wait 190 s for objects that never come
+RUN_S = 250.0
 SMALL = (
     "data.name=synthetic",
     "model.dim=8",

@@ -18,6 +18,7 @@ from flwr.serverapp import Grid, ServerApp
 
 import server.strategy
 from server.app import main
+from server.exchange import Replies
 from server.outputs import RunFolder
 from server.state import ServerState
 from server.strategy import RobustStrategy
@@ -57,12 +58,12 @@ def _during(grid: Grid, context: Context) -> None:
         now = server_round
         return configure(self, server_round, *rest)
 
-    def exchange(grid: Grid, messages: Sequence[Message], deadline_s: float) -> list[Message]:
+    def exchange(grid: Grid, messages: Sequence[Message], deadline_s: float, **rest: Any) -> Replies:
         def heard(reply: Message) -> None:
             if now == 8:
                 die(context, "during")
 
-        return real(grid, messages, deadline_s, heard)
+        return real(grid, messages, deadline_s, heard, **rest)
 
     RobustStrategy.configure_train = configure_train  # type: ignore[method-assign]
     server.strategy.exchange = exchange  # type: ignore[assignment]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from flwr.proto.fleet_pb2 import PushMessagesRequest
-from flwr.proto.message_pb2 import Message, Metadata, ObjectTree, PushObjectRequest
+from flwr.proto.message_pb2 import Message, Metadata, ObjectTree, PushObjectRequest, PushObjectResponse
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectStore
 
@@ -75,7 +75,8 @@ def test_uploads_of_a_reply_are_added_up(store: InMemoryObjectStore) -> None:
 
     def upload(size: int) -> None:
         request = PushObjectRequest(node=Node(node_id=5), object_content=bytes(size))
-        guard._pass(request, None, lambda *_: None, b"")  # type: ignore[arg-type]
+        stored = PushObjectResponse(stored=True)
+        guard._pass(request, None, lambda *_: stored, b"")  # type: ignore[arg-type]
 
     push(guard, 5, 5, "asked", tree("m"))
     upload(60)
@@ -92,3 +93,21 @@ def test_a_limit_that_is_no_number_ends_the_start(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("LIMIT", "lots")
     with pytest.raises(SystemExit, match="LIMIT: a whole number of MiB"):
         megabytes(("LIMIT", 3))
+
+
+def test_an_object_that_is_uploaded_twice_is_stored_both_times(store: InMemoryObjectStore) -> None:
+    guard = Guard(lambda: store, 1 << 20)
+    content = b"ArrayChunk  8\x00" + bytes(8)
+    name = sha256(content).hexdigest()
+    store.preregister(1, ObjectTree(object_id=name))
+
+    def upload(content: bytes) -> bool:
+        request = PushObjectRequest(node=Node(node_id=5), object_id=name, object_content=content)
+        refusal = PushObjectResponse(stored=False)  # what Flower says to an object that it does not wait for
+        return bool(guard._pass(request, None, lambda *_: refusal, b"").stored)  # type: ignore[arg-type]
+
+    assert not upload(content)  # announced, and not here yet
+    assert not upload(b"")
+    store.put(name, content)
+    assert upload(content)
+    assert not upload(content[:-1])
