@@ -15,12 +15,12 @@ from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, 
 from hypothesis import strategies as st
 
 from common import wire
-from server.grpc_pull import TRIES
 from tests.common.wire import samples
 from tests.common.wire.mutations import BYTES
 from tests.common.wire.samples import ROUND
 from tests.common.wire.samples import RUN as NAME
-from tests.server.test_grpc_pull import RUN, Stub, pull_for
+from tests.transport.test_grpc_pull import RUN, Stub, pull_for
+from transport.grpc_pull import TRIES
 
 KINDS = (
     "Message",

@@ -17,10 +17,10 @@ from common import wire
 from common.config import EvalConfig, RunConfig
 from common.errors import WireError
 from common.tasks import Enrolment
-from server.admission import Reply, admit
-from server.evaluation import collect
-from server.local_grid import LocalGrid
-from server.roster import Roster
+from emulation.local_grid import LocalGrid
+from server.evaluation.collection import collect
+from server.nodes.roster import Roster
+from server.round.admission import Reply, admit
 from tests.common.wire import samples
 from tests.common.wire.mutations import Damage, damage, damages
 from tests.common.wire.samples import ROUND, RUN

@@ -18,10 +18,10 @@ from torch.nn import functional as F
 from common import wire
 from common.data import Dataset, split
 from common.updates import DeviceUpdates
-from experiments.embedded import Embedded, overheard
-from server.popularity import PULLED, marks
-from server.report import Evaluation, RoundReport
-from server.state import ServerState
+from emulation.embedded import Embedded, overheard
+from server.records.report import Evaluation, RoundReport
+from server.round.popularity import PULLED, marks
+from server.round.state import ServerState
 
 FILE = "guesses.json"
 

@@ -21,7 +21,8 @@ from typing import Any
 
 from benchmarks.processes import FORKED
 from client.node import load_app
-from client.serving import run_node
+from emulation.federation import app_of
+from transport.serving import run_node
 
 
 def serve(superlink: str, config: dict[str, Any]) -> None:
@@ -30,14 +31,14 @@ def serve(superlink: str, config: dict[str, Any]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     Path("/proc/self/comm").write_text(FORKED)  # told apart from the process that only forks
-    run_node(load_app("client.app", "app"), superlink, config, stop=stop)
+    run_node(load_app(*app_of(config)), superlink, config, stop=stop)
 
 
 def main(argv: Sequence[str]) -> int:
     superlink, file = argv
     configs = json.loads(Path(file).read_text())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    load_app("client.app", "app")
+    load_app("attacks.app", "app")  # and client.app with it
     gc.collect()
     gc.freeze()  # a collection would write to every object, and so copy every page
     children = []

@@ -27,12 +27,12 @@ from benchmarks.interval import mean_and_half_width
 from common.config import RunConfig
 from common.settings import changed, to_tree
 from common.settings import load as load_settings
-from experiments.embedded import Embedded
-from experiments.emulation import node_configs, prepared, repeatable
+from emulation.embedded import Embedded
+from emulation.federation import node_configs, prepared, repeatable
+from emulation.local_grid import LocalGrid
 from experiments.jobs import Job, Notes
 from experiments.machine import cores
 from server.app import serve
-from server.local_grid import LocalGrid
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "privacy.md"
 BEGIN = "<!-- tables: begin (written by `python -m benchmarks.privacy --write`) -->\n"

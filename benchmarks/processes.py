@@ -12,7 +12,7 @@ from statistics import mean
 
 PROC = Path("/proc")
 NAMES = {
-    "server.superlink": "superlink",
+    "transport.superlink": "superlink",
     "flower-superexec": "superexec",
     "flwr-serverapp": "serverapp",
     "client.node": "node",

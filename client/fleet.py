@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
 import torch
 
-from client.disclosure import read_disclosure
+from client.disclosure import Disclosure, read_disclosure
 from common.data import Split, load, recent, split
 from common.data.types import Items, Times
 from common.errors import ConfigError
@@ -21,10 +21,68 @@ Scalar = bool | int | float | str
 KEYS = (
     *("data", "path", "part", "share", "seed", "max_devices", "max_length", "public", "repeatable"),
     *("exposure_targets", "min_group", "evaluation_epsilon", "negatives", "min_noise"),
-    *("attack", "targets", "start_round", "period", "active", "knowledge", "params"),
 )
-"""What a node config may hold: the log, which of its devices, what an evaluation may tell of them
-(client.disclosure), and the attack if the node is malicious."""
+"""What a node config may hold: the log, which of its devices, and what may be told of them."""
+
+FLOWER_KEYS = frozenset({"partition-id", "num-partitions"})
+"""What Flower's own nodes add."""
+
+
+@dataclass(frozen=True)
+class NodeSettings:
+    """A node config, once it is valid.
+
+    part: ``all``, ``2/4``, ``honest`` or ``malicious``. ``2/4`` takes every fourth device from the third on.
+    ``honest`` and ``malicious`` are the two sides of one draw of ``share`` of all devices under ``seed``: an
+    emulation runs each side as a node. ``public`` is so many of the honest devices as that key says.
+    repeatable: the devices draw from ``seed``, as emulations want it; whoever knows the seed knows the draws.
+    tells: what the node's owner lets it tell.
+    """
+
+    data: str = "ml-100k"
+    path: str = ""
+    part: str = "all"
+    share: float = 0.0
+    seed: int = 0
+    max_devices: int = 0
+    max_length: int = 0
+    public: int = 0
+    repeatable: bool = False
+    tells: Disclosure = field(default_factory=Disclosure)
+
+    def device_key(self) -> Key:
+        """What the node's devices draw from in one task: fresh bytes that nobody is told, or the seed."""
+        return self.seed if self.repeatable else secrets.token_bytes(32)
+
+
+def read_settings(config: Mapping[str, Scalar]) -> NodeSettings:
+    """The settings that a node config names. Raises ConfigError for an unknown key or a wrong value."""
+    return _read(frozenset((key, type(value), value) for key, value in config.items()))
+
+
+@lru_cache(maxsize=256)
+def _read(items: frozenset[tuple[str, type, Scalar]]) -> NodeSettings:
+    config = {key: value for key, _, value in items}
+    unknown = sorted(set(config) - set(KEYS) - FLOWER_KEYS)
+    if "attack" in unknown:
+        raise ConfigError("node config: attack: an honest node has none; attackers run attacks.app:app")
+    if unknown:
+        raise ConfigError(f"node config: unknown key {unknown[0]!r}; valid: {', '.join(KEYS)}")
+    repeatable = config.get("repeatable", False)
+    if not isinstance(repeatable, bool):
+        raise ConfigError(f"node config: repeatable is {repeatable!r}; valid: true, false")
+    return NodeSettings(
+        data=str(config.get("data", "ml-100k")),
+        path=str(config.get("path", "")),
+        part=str(config.get("part", "all")),
+        share=_number(config, "share", 1.0),
+        seed=int(_number(config, "seed")),
+        max_devices=int(_number(config, "max_devices")),
+        max_length=int(_number(config, "max_length")),
+        public=int(_number(config, "public")),
+        repeatable=repeatable,
+        tells=read_disclosure(config),
+    )
 
 
 @dataclass(frozen=True)
@@ -69,40 +127,18 @@ def malicious_devices(count: int, share: float, seed: int) -> frozenset[int]:
     return frozenset(torch.randperm(count, generator=chosen)[: round(share * count)].tolist())
 
 
-def open_fleet(config: Mapping[str, Scalar]) -> Fleet:
-    """The fleet that a node config names; ``part`` is ``all``, ``2/4``, ``honest`` or ``malicious``.
-
-    ``2/4`` takes every fourth device from the third on. ``honest`` and ``malicious`` are the two sides
-    of one draw of ``share`` of all devices under ``seed``: an emulation runs each side as a node. The part
-    ``public`` is so many of the honest devices as the key ``public`` says, drawn under ``seed`` too.
-    Raises ConfigError for an unknown key or a value that does not fit, DataError for a malformed log.
-    """
-    unknown = sorted(set(config) - set(KEYS) - {"partition-id", "num-partitions"})
-    if unknown:
-        raise ConfigError(f"node config: unknown key {unknown[0]!r}; valid: {', '.join(KEYS)}")
-    read_disclosure(config)  # a wrong value is told when the node starts, not at the first evaluation
+def open_fleet(node: NodeSettings) -> Fleet:
+    """The devices of a node. Raises ConfigError for a part that does not exist, DataError for a bad log."""
     return _open(
-        str(config.get("data", "ml-100k")),
-        str(config.get("path", "")),
-        str(config.get("part", "all")),
-        _number(config, "share", 1.0),
-        int(_number(config, "seed")),
-        int(_number(config, "max_devices")),
-        int(_number(config, "max_length")),
-        int(_number(config, "public")),
+        node.data,
+        node.path,
+        node.part,
+        node.share,
+        node.seed,
+        node.max_devices,
+        node.max_length,
+        node.public,
     )
-
-
-def device_key(config: Mapping[str, Scalar]) -> Key:
-    """What the node's devices draw from in one task: fresh bytes that nobody is told.
-
-    With ``repeatable=true`` it is the node config's ``seed``, as emulations want it; whoever knows the seed
-    knows the draws.
-    """
-    repeatable = config.get("repeatable", False)
-    if not isinstance(repeatable, bool):
-        raise ConfigError(f"node config: repeatable is {repeatable!r}; valid: true, false")
-    return int(_number(config, "seed")) if repeatable else secrets.token_bytes(32)
 
 
 def _number(config: Mapping[str, Scalar], key: str, largest: float = math.inf) -> float:

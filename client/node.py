@@ -19,14 +19,13 @@ from click import ClickException
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
-from flwr.common.config import parse_config_args
 
-from client.flower_link import Keys
-from client.pulse import Pulse
-from client.serving import run_node
-from common.answering import App
 from common.errors import ConfigError
 from common.logs import json_logs, plain_logs
+from transport.answering import App
+from transport.link import Keys
+from transport.pulse import Pulse
+from transport.serving import parse_node_config, run_node
 
 
 def load_keys(path: Path) -> Keys:
@@ -73,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
             plain_logs()
         logging.getLogger("flwr").setLevel(logging.INFO)
-        config = parse_config_args([options.node_config])
+        config = parse_node_config(options.node_config)
         keys = load_keys(options.auth_private_key) if options.auth_private_key else None
         certificates = None if options.insecure else options.root_certificates.read_bytes()
         module, _, name = options.app.partition(":")

@@ -233,3 +233,17 @@ class RunConfig(Section):
     eval: EvalConfig = EvalConfig()
     wire: WireConfig = WireConfig()
     checkpoint_every: Count = 50
+
+    def scenario(self) -> dict[str, Any]:
+        """Who attacks, for the summary of a run: an emulation knows, and a server only repeats it."""
+        attack = self.attack
+        return {
+            "attack": attack.name,
+            "malicious_share": attack.share if attack.name != "none" else 0.0,
+            "knowledge": attack.knowledge,
+        }
+
+    @property
+    def omniscient(self) -> bool:
+        """Whether attackers see the honest updates of a round, which is possible in one process alone."""
+        return self.attack.knowledge == "full"

@@ -43,7 +43,7 @@ def run(
     """Train and evaluate one federation on this machine."""
     from common.errors import ConfigError, RunError
     from common.settings import load
-    from experiments.emulation import emulate
+    from experiments.engines import emulate
     from experiments.mlflow_log import MlflowLog
     from experiments.progress import Bar
     from experiments.tables import summary_table
@@ -66,7 +66,7 @@ def run(
         log = [stack.enter_context(MlflowLog(settings, folder.name))] if mlflow else []
         bar = stack.enter_context(Bar(settings.strategy.aggregator.name, settings.train.rounds, console))
         if engine == "ray":
-            from experiments.simulation import simulate
+            from experiments.engines import simulate
 
             summary = simulate(settings, folder, resume, [bar, *log], nodes)
         else:

@@ -13,10 +13,10 @@ from rich.table import Table
 from common.config import RunConfig
 from common.data import Dataset, load
 from common.settings import load as load_settings
-from experiments.emulation import malicious_numbers
+from emulation.federation import malicious_numbers
+from emulation.targets import with_targets
 from experiments.floors import floors
 from experiments.parallel import run_all
-from experiments.targets import with_targets
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "demo.yaml"
 CLEAN, PLAIN, ROBUST = "clean, plain mean", "attacked, plain mean", "attacked, sieve"

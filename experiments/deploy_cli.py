@@ -57,7 +57,7 @@ def superlink(
         if not (folder / name).is_file():
             raise ConfigError(f"--dir {folder}: no {name} there; make it with `fedsieve enroll ca`")
     command = [
-        *(sys.executable, "-m", "server.superlink"),
+        *(sys.executable, "-m", "transport.superlink"),
         "--enable-supernode-auth",
         "--disable-runtime-dependency-installation",
     ]
@@ -82,18 +82,18 @@ def node(
     """Serve the devices of one log, until SIGTERM or Ctrl-C; the log never leaves this process."""
     import logging
 
-    from flwr.common.config import parse_config_args
-
+    from attacks.app import node_settings
     from client.fleet import open_fleet
     from client.node import load_app, load_keys
-    from client.pulse import Pulse
-    from client.serving import run_node
     from common.logs import json_logs, plain_logs
+    from emulation.federation import app_of
+    from transport.pulse import Pulse
+    from transport.serving import parse_node_config, run_node
 
     if insecure == (roots is not None):
         raise ConfigError("give either --root-certificates ca.pem or --insecure")
-    config = {**parse_config_args([extra]), "path": str(data.resolve())}
-    devices = open_fleet(config).numbers
+    config = {**parse_node_config(extra), "path": str(data.resolve())}
+    devices = open_fleet(node_settings(config)).numbers
     keys = load_keys(key) if key else None
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -104,7 +104,7 @@ def node(
         typer.echo(f"{data.name}: {len(devices)} devices; connecting to {superlink}")
     logging.getLogger("flwr").setLevel(logging.WARNING)
     certificates = roots.read_bytes() if roots else None
-    app = load_app("client.app", "app")
+    app = load_app(*app_of(config))
     run_node(app, superlink, config, certificates, keys, stop, pulse=Pulse(ready))
 
 
@@ -141,7 +141,7 @@ def add(
     insecure: Insecure = False,
 ) -> None:
     """Let the holders of these keys connect."""
-    from experiments.enrolment import enrol
+    from transport.control import enrol
 
     if insecure == (roots is not None):
         raise ConfigError("give either --root-certificates ca.pem or --insecure")

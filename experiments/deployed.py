@@ -12,11 +12,12 @@ from common.data import Dataset, recent, write_shards
 from common.data.shards import CATALOGUE
 from common.errors import ConfigError
 from common.settings import Scalar, to_flat
-from experiments.emulation import NodeConfig, attack_keys, measured
-from experiments.targets import with_targets
+from emulation.federation import NodeConfig, attack_keys, measured
+from emulation.targets import with_targets
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("server", "client", "common", "attacks")
+HONEST, ATTACKING = "client.app:app", "attacks.app:app"
+PACKAGES = ("server", "client", "common", "attacks", "transport")
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,15 @@ def plan(config: RunConfig, dataset: Dataset, honest: int, malicious: int, folde
     return Plan(nodes, config.model_copy(update=sections))
 
 
-def stage(folder: Path) -> Path:
+def stage(folder: Path, client_app: str = HONEST) -> Path:
     """The app's own files in ``folder``: ``flwr run`` looks at every file beside pyproject.toml, and in a
-    working tree those are the tens of thousands of .venv."""
+    working tree those are the tens of thousands of .venv.
+
+    client_app: what Flower's own nodes run; with ``attacks.app:app`` some of them can be malicious.
+    """
     folder.mkdir(parents=True)
-    shutil.copy(ROOT / "pyproject.toml", folder)
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (folder / "pyproject.toml").write_text(text.replace(f'"{HONEST}"', f'"{client_app}"'), encoding="utf-8")
     for package in PACKAGES:
         skip = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / package, folder / package, ignore=skip)

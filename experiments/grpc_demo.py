@@ -19,7 +19,7 @@ from common.data import load as load_data
 from common.errors import RunError
 from common.printable import printable, printable_log
 from common.settings import load
-from experiments.deployed import plan, stage
+from experiments.deployed import ATTACKING, plan, stage
 from experiments.lines import json_lines
 from experiments.local_deployment import Deployment, deployment
 from experiments.processes import Process
@@ -64,7 +64,7 @@ def show(
             start = local.stock_node if stock else local.warm_node
             nodes = [start(node) for node in run.nodes]
             console.print(f"SuperLink at {local.fleet}, {len(nodes)} {kind} nodes; submitting the run")
-            submitted = local.submit(stage(folder / "app"), run.run_config(out))
+            submitted = local.submit(stage(folder / "app", ATTACKING), run.run_config(out))
             follow(local, submitted, nodes, tell)
             result = local.wait(submitted, 5.0)
             if result.status != "finished:completed" or not (out / "summary.json").exists():

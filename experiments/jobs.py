@@ -8,8 +8,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from common.config import RunConfig
-from server.report import Evaluation, RoundReport
-from server.state import ServerState
+from server.records.report import Evaluation, RoundReport
+from server.round.state import ServerState
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,13 @@ from flwr.app.user_config import UserConfigValue
 
 from common.errors import RunError
 from common.printable import printable_log
+from emulation.federation import app_of
 from experiments.flower_config import argument, toml
 from experiments.processes import Process, free_ports, listening, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
-SUPERLINK = (sys.executable, "-m", "server.superlink")
+SUPERLINK = (sys.executable, "-m", "transport.superlink")
 CONNECTION = "fedsieve-local"
 START_S = 60.0
 
@@ -98,10 +99,9 @@ class Deployment:
         self.superlinks.append(process)
         return process
 
-    def warm_node(
-        self, config: Mapping[str, UserConfigValue], app: str = "client.app:app", **environment: str
-    ) -> Process:
-        """Start ``python -m client.node`` with the app MODULE:NAME and the settings of the node."""
+    def warm_node(self, config: Mapping[str, UserConfigValue], app: str = "", **environment: str) -> Process:
+        """Start ``python -m client.node`` with these settings, and with the app MODULE:NAME or its own."""
+        app = app or ":".join(app_of(config))
         command = [sys.executable, "-m", "client.node", "--insecure", "--superlink", self.fleet]
         command += ["--app", app, "--node-config", argument(config)]
         return self.start(self._name("node"), command, **environment)

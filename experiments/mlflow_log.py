@@ -11,8 +11,8 @@ from typing import Any
 from common.config import RunConfig
 from common.errors import ConfigError
 from common.settings import to_flat
-from server.report import Evaluation, RoundReport
-from server.state import ServerState
+from server.records.report import Evaluation, RoundReport
+from server.round.state import ServerState
 
 EXPERIMENT = "fedsieve"
 

@@ -21,7 +21,7 @@ from rich.progress import (
 
 from common.config import RunConfig
 from common.errors import RunError
-from experiments.emulation import emulate
+from experiments.engines import emulate
 from experiments.jobs import Event, Job, Notes, Work
 from experiments.machine import cores
 from experiments.pool import Pool

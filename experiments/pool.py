@@ -25,7 +25,7 @@ from experiments.jobs import Event, Job, Notes, Work
 NEW_JOB_MB = 700.0
 """What a job is thought to take until the first one has ended."""
 
-PRELOADED = ["experiments.emulation", "torch._dynamo"]
+PRELOADED = ["emulation.federation", "torch._dynamo"]
 """Imported once, before the first fork; the second is what torch.func imports at its first call."""
 
 

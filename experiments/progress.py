@@ -15,8 +15,8 @@ from rich.progress import (
 )
 
 from experiments.jobs import describe
-from server.report import Evaluation, RoundReport
-from server.state import ServerState
+from server.records.report import Evaluation, RoundReport
+from server.round.state import ServerState
 
 
 class Bar:

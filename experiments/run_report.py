@@ -14,7 +14,7 @@ from experiments.report.html import frame
 from experiments.report.html import plain_table as table
 from experiments.report.look import text
 from experiments.report_charts import charts
-from server.checkpoint import write_atomically
+from server.records.checkpoint import write_atomically
 
 Line = dict[str, Any]
 

@@ -17,14 +17,13 @@ from common.data import catalogue_size
 from common.errors import ConfigError
 from common.logs import event, json_logs, plain_logs
 from common.settings import from_flat
-from server.checkpoint import FILE, restored
-from server.local_grid import LocalGrid
-from server.metrics_http import metrics
-from server.orphan import end_with_parent
-from server.outputs import RunFolder
-from server.progress import LogProgress
-from server.report import Listener
+from server.records.checkpoint import FILE, restored
+from server.records.metrics_http import metrics
+from server.records.outputs import NodeMemory, RunFolder
+from server.records.progress import LogProgress
+from server.records.report import Listener
 from server.strategy import RobustStrategy
+from transport.orphan import end_with_parent
 
 app = ServerApp()
 OWN_KEYS = ("out", "resume")
@@ -40,7 +39,7 @@ def main(grid: Grid, context: Context) -> None:
     flat = dict(context.run_config)
     out, resume = str(flat.pop("out", "runs/flower")), bool(flat.pop("resume", False))
     config = from_flat(flat)
-    if config.attack.knowledge == "full":
+    if config.omniscient:
         raise ConfigError("attack.knowledge: full is for `fedsieve run` alone: no node sees another's update")
     if config.strategy.secret:
         text = "strategy.secret is part of the run's settings, which every node can read: for emulations only"
@@ -67,9 +66,13 @@ def serve(
     out: Path,
     resume: bool = False,
     listeners: Sequence[Listener] = (),
+    memory: NodeMemory | None = None,
 ) -> dict[str, Any]:
-    """Run ``config`` over ``grid`` to its end, write ``out``, and return the summary."""
-    folder = RunFolder(out, config, grid if isinstance(grid, LocalGrid) else None)
+    """Run ``config`` over ``grid`` to its end, write ``out``, and return the summary.
+
+    memory: of nodes that live in this process; it belongs to the checkpoint.
+    """
+    folder = RunFolder(out, config, memory)
     strategy = RobustStrategy(
         config, num_items, [folder, *listeners], str(grid.run.run_id), folder.settled, folder.audit
     )
@@ -99,9 +102,7 @@ def facts(config: RunConfig, folder: RunFolder) -> dict[str, Any]:
         "data": config.data.path or config.data.name,
         "model": config.model.name,
         "aggregator": config.strategy.aggregator.name,
-        "attack": config.attack.name,
-        "malicious_share": config.attack.share if config.attack.name != "none" else 0.0,
-        "knowledge": config.attack.knowledge,
+        **config.scenario(),
         "targets": list(config.eval.targets),
         "seed": config.seed,
         "device_updates_per_second": round(totals["admitted"] / max(totals["seconds"], 1e-9), 2),
@@ -143,7 +144,7 @@ def protocol(config: RunConfig) -> str:
     parts += [f"{c.decoys} decoys"] * bool(c.decoys)
     parts += [f"{c.quantise} rows" + f" {c.top_k}" * (c.quantise == "top_k")] * (c.quantise != "none")
     changed = f"; updates: {', '.join(parts)}" if parts else ""
-    sees = "; attackers see all honest updates" if config.attack.knowledge == "full" else ""
+    sees = "; attackers see all honest updates" if config.omniscient else ""
     return (
         "full ranking, leave-one-out, seen items filtered; "
         f"{t.rounds} rounds x {t.devices_per_round} devices, {slice_text}, "

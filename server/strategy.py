@@ -5,30 +5,31 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from logging import INFO, WARNING
+from logging import INFO, WARNING, getLogger
 from typing import Any
 
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
-from flwr.common.logger import log
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
 from common.config import RunConfig
 from common.errors import RunError
 from common.logs import event
-from server.admission import Admitted, admit, with_root
-from server.answers import audit_lines, limits, sort_replies
-from server.drawing import Drawing, draw_round
-from server.evaluation import Split, collect, evaluate_messages
-from server.exchange import Replies, exchange
-from server.model_record import fitting, from_record, to_record
-from server.pipeline import Pipeline
-from server.report import Listener, RoundReport
-from server.roster import ENROL_S, Roster
-from server.state import ServerState
-from server.traffic import traffic
-from server.waiting import wait_for_nodes
+from common.wire import encode_train_task
+from server.evaluation.collection import Split, collect, evaluate_messages
+from server.nodes.roster import ENROL_S, Roster
+from server.nodes.waiting import wait_for_nodes
+from server.records.answers import audit_lines, limits, sort_replies
+from server.records.model_record import fitting, from_record, to_record
+from server.records.report import Listener, RoundReport
+from server.records.traffic import traffic
+from server.round.admission import Admitted, admit, with_root
+from server.round.drawing import Drawing, draw_round
+from server.round.pipeline import Pipeline
+from server.round.state import ServerState
+from transport.exchange import Replies, exchange
 
+log = getLogger("flwr").log
 SUMS_BYTES, TARGET_BYTES = 1 << 20, 256
 """What the reply to an evaluation may hold, and more for each target."""
 
@@ -76,7 +77,11 @@ class RobustStrategy(Strategy):
         if self.pipeline.aggregator.rooted:
             drawing = replace(drawing, roots={n: e.devices for n, e in self.roster.roots.items()})
         self._drawing = drawing
-        return self._drawing.messages()
+        group = str(server_round)  # for the nodes' logs
+        return [
+            Message(encode_train_task(task), node, MessageType.TRAIN, group_id=group)
+            for node, task in drawing.tasks().items()
+        ]
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]

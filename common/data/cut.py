@@ -1,7 +1,8 @@
-"""Histories made short on purpose."""
+"""Part of a log: short histories, or some of the devices."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from common.data.types import Dataset
@@ -16,3 +17,14 @@ def recent(dataset: Dataset, length: int) -> Dataset:
         return dataset
     times = None if dataset.times is None else tuple(one[-length:] for one in dataset.times)
     return replace(dataset, sequences=tuple(one[-length:] for one in dataset.sequences), times=times)
+
+
+def only(data: Dataset, rows: Sequence[int]) -> Dataset:
+    """The devices at ``rows``, with their numbers."""
+    return replace(
+        data,
+        sequences=tuple(data.sequences[i] for i in rows),
+        devices=data.devices[list(rows)],
+        user_ids=tuple(data.user_ids[i] for i in rows),
+        times=None if data.times is None else tuple(data.times[i] for i in rows),
+    )

@@ -10,14 +10,14 @@ from attacks import ATTACKS
 from client.regularisers import build_regularisers
 from common.config import Component, RunConfig, Section
 from common.settings import changed, read_tree
+from emulation.federation import check_attack
 from experiments.compare.grid import GridConfig, Recipe
 from experiments.compare.labels import attack_label, data_label, strategy_label
-from experiments.emulation import check_attack
 from server.aggregators import AGGREGATORS, build_aggregator
 from server.aggregators.pre import with_pre
-from server.bounds import check_bound
 from server.constraints import build_constraints
 from server.optimizers import build_optimizer
+from server.round.bounds import check_bound
 
 
 class Cell(Section):

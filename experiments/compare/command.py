@@ -25,7 +25,7 @@ from experiments.compare.work import CellWork, train_warm_up
 from experiments.jobs import Event, Job
 from experiments.machine import available_mb, cores
 from experiments.pool import Pool
-from server.checkpoint import write_atomically
+from server.records.checkpoint import write_atomically
 
 REFRESH_S = 10.0
 """Seconds between two writings of the tables while a grid runs; what is killed has tables to report on."""

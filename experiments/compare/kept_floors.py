@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from common.data import Dataset, leave_one_out
 from experiments import floors as rules
-from server.checkpoint import write_atomically
+from server.records.checkpoint import write_atomically
 
 NAME = "floors.json"
 KEY = "key"

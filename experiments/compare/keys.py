@@ -15,9 +15,8 @@ from common.data import Dataset
 from common.settings import to_tree
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("attacks", "client", "common", "server")
-EMULATION = ("embedded.py", "emulation.py", "targets.py")
-"""What a run executes of this package; its other files only start runs and show them."""
+PACKAGES = ("attacks", "client", "common", "emulation", "server", "transport")
+"""What a run executes; the files of this package only start runs and show them."""
 DIGITS = 12
 
 
@@ -26,7 +25,7 @@ def code_version() -> str:
     """A hash of every source file that a run executes."""
     found = hashlib.sha256()
     paths = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
-    for path in [*paths, *(ROOT / "experiments" / name for name in EMULATION)]:
+    for path in paths:
         found.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
     return found.hexdigest()
 

@@ -9,11 +9,11 @@ from typing import Any
 from common.config import DataConfig, RunConfig
 from common.data import Dataset
 from common.errors import ConfigError
+from emulation.federation import open_log
+from emulation.targets import with_targets
 from experiments.compare.cells import Cell
 from experiments.compare.keys import cell_key, data_digest
 from experiments.compare.labels import data_label
-from experiments.emulation import open_log
-from experiments.targets import with_targets
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from experiments.compare.work import ROW
-from server.checkpoint import write_atomically
+from server.records.checkpoint import write_atomically
 
 Row = Mapping[str, Any]
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from common.config import RunConfig
 from common.data import Dataset, split
-from experiments.emulation import malicious_numbers
+from emulation.federation import malicious_numbers
 from experiments.lines import json_lines, of_training
-from server.shares import quartiles
+from server.nodes.shares import quartiles
 
 METRICS = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr")
 EXPOSURE = ("er@5", "er@10", "er@20", "t_ndcg@5", "t_ndcg@10", "t_ndcg@20")

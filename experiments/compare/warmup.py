@@ -15,11 +15,11 @@ import yaml
 
 from common.config import RunConfig
 from common.settings import to_tree
-from experiments.emulation import as_run, federate
-from server.checkpoint import FILE, load_state, save_state, write_atomically
-from server.outputs import LINES
-from server.report import Evaluation, Listener, RoundReport
-from server.state import ServerState
+from emulation.federation import as_run, federate
+from server.records.checkpoint import FILE, load_state, save_state, write_atomically
+from server.records.outputs import LINES
+from server.records.report import Evaluation, Listener, RoundReport
+from server.round.state import ServerState
 
 
 def honest_part(config: RunConfig) -> RunConfig | None:

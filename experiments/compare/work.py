@@ -9,11 +9,11 @@ from pathlib import Path
 
 from common.config import RunConfig
 from common.settings import load as load_settings
+from emulation.federation import federate, open_log
 from experiments.compare.row import row
 from experiments.compare.warmup import continue_from, is_ready, warm_up
-from experiments.emulation import federate, open_log
 from experiments.jobs import Job, Notes
-from server.checkpoint import FILE, write_atomically
+from server.records.checkpoint import FILE, write_atomically
 
 ROW = "row.json"
 BULKY = ("model.safetensors", "audit.jsonl", "events")

@@ -24,10 +24,10 @@ from experiments.containers.replica import key_file
 from experiments.containers.settings import wanted
 from experiments.containers.shards import Division, divide
 from experiments.containers.slots import Slots
-from experiments.deployed import stage
-from experiments.enrolment import enrol
+from experiments.deployed import ATTACKING, stage
 from experiments.flower_config import toml
-from server.checkpoint import write_atomically
+from server.records.checkpoint import write_atomically
+from transport.control import enrol
 
 SETTLE_S, LIMIT_S = 3.0, 60.0
 CONTROL = f"{CONTROL_HOST}:{CONTROL_PORT}"
@@ -116,7 +116,7 @@ def submit(places: Places, division: Division, out: Path, console: Console, stop
             f'[superlink.{CONNECTION}]\naddress = "{CONTROL}"\nroot-certificates = "{places.certificate}"\n'
         )
         settings.write_text(toml(flat), encoding="utf-8")
-        app = stage(Path(folder) / "app")
+        app = stage(Path(folder) / "app", ATTACKING)
         command = [program("flwr"), "run", str(app), CONNECTION, "--stream", "--run-config", str(settings)]
 
         def tell(line: str) -> None:

@@ -15,7 +15,7 @@ from rich.table import Table
 from experiments.lines import json_lines, of_training
 from experiments.run_report import write_report
 from experiments.tables import summary_table
-from server.checkpoint import write_atomically
+from server.records.checkpoint import write_atomically
 
 
 @dataclass(frozen=True)

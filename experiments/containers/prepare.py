@@ -11,11 +11,11 @@ from client.regularisers import build_regularisers
 from common.data import Dataset, load
 from common.models import build_model
 from common.printable import printable
+from emulation.targets import with_targets
 from experiments.containers.places import CONTROL_HOST, FLEET_HOST, SIDES, Places
 from experiments.containers.settings import Wanted, wanted
 from experiments.identity import make_authority, make_server
-from experiments.targets import with_targets
-from server.pipeline import Pipeline
+from server.round.pipeline import Pipeline
 
 HOSTS = (FLEET_HOST, CONTROL_HOST, "localhost", "127.0.0.1")
 

@@ -35,7 +35,7 @@ def serve_replica(side: str, places: Places, console: Console, stock: bool = Fal
     if not stock:
         from client.node import load_app
 
-        load_app("client.app", "app")  # while the others start: seconds of imports
+        load_app("client.app" if side == "honest" else "attacks.app", "app")  # while the others start
     plan = _plan(places.plan(side), stop)
     while slot not in plan and not stop.is_set():
         slots.release(slot)
@@ -77,17 +77,18 @@ def _spare(slots: Slots, plan: dict[int, NodeConfig], console: Console, stop: th
 
 
 def _devices(config: NodeConfig) -> int:
+    from attacks.app import node_settings
     from client.fleet import open_fleet
 
-    return len(open_fleet(config).numbers)
+    return len(open_fleet(node_settings(config)).numbers)
 
 
 def _warm(places: Places, config: NodeConfig, key: Path, stop: threading.Event, console: Console) -> int:
-    from client.app import app
-    from client.node import load_keys
-    from client.pulse import Pulse
-    from client.serving import run_node
+    from client.node import load_app, load_keys
     from common.logs import json_logs, plain_logs
+    from emulation.federation import app_of
+    from transport.pulse import Pulse
+    from transport.serving import run_node
 
     if not json_logs("node"):
         logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -95,7 +96,7 @@ def _warm(places: Places, config: NodeConfig, key: Path, stop: threading.Event, 
     logging.getLogger("flwr").setLevel(logging.WARNING)
     logging.getLogger("flwr").addFilter(brief)
     certificate, keys = places.certificate.read_bytes(), load_keys(key)
-    run_node(app, SUPERLINK, config, certificate, keys, stop, pulse=Pulse(READY))
+    run_node(load_app(*app_of(config)), SUPERLINK, config, certificate, keys, stop, pulse=Pulse(READY))
     return 0
 
 

@@ -6,17 +6,18 @@ import json
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from common.config import RunConfig
 from common.data import Dataset, recent, write_shards
+from common.data.cut import only
 from common.data.shards import CATALOGUE
 from common.errors import ConfigError
+from emulation.federation import NodeConfig, attack_keys, malicious_numbers, measured
+from emulation.targets import with_targets
 from experiments.containers.places import SIDES, Places
-from experiments.emulation import NodeConfig, attack_keys, malicious_numbers, measured
-from experiments.targets import with_targets
-from server.checkpoint import write_atomically
+from server.records.checkpoint import write_atomically
 
 
 @dataclass(frozen=True)
@@ -82,17 +83,6 @@ def _possible(config: RunConfig, slots: Mapping[str, Sequence[int]], bad: frozen
             f"{len(slots['malicious'])} malicious container(s), but ATTACK={config.attack.name} and "
             f"MALICIOUS_SHARE={config.attack.share:g} leave them no devices; use --scale malicious=0"
         )
-
-
-def only(data: Dataset, rows: Sequence[int]) -> Dataset:
-    """The devices at ``rows``, with their numbers."""
-    return replace(
-        data,
-        sequences=tuple(data.sequences[i] for i in rows),
-        devices=data.devices[list(rows)],
-        user_ids=tuple(data.user_ids[i] for i in rows),
-        times=None if data.times is None else tuple(data.times[i] for i in rows),
-    )
 
 
 def _logs(data: Dataset, count: int, folder: Path, token: str) -> list[Path]:

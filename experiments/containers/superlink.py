@@ -34,7 +34,7 @@ def serve_superlink(places: Places, console: Console) -> int:
     """
     stop = ending(places.over, LINGER_S)
     fleet, control = _address(FLEET_HOST), _address(CONTROL_HOST)
-    command = [sys.executable, "-m", "server.superlink", "--enable-supernode-auth"]
+    command = [sys.executable, "-m", "transport.superlink", "--enable-supernode-auth"]
     command += ["--disable-runtime-dependency-installation"]
     command += ["--ssl-certfile", str(places.server / "server.pem")]
     command += ["--ssl-keyfile", str(places.server / "server.key")]

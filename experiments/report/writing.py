@@ -15,7 +15,7 @@ from experiments.report.naming import slug
 from experiments.report.page import Part, failed_table, page, part
 from experiments.report.reading import read_grid
 from experiments.report.tables import Table
-from server.checkpoint import write_atomically
+from server.records.checkpoint import write_atomically
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from common.checks import count, positive
 from common.updates import DeviceUpdates
 from server.aggregators.base import Aggregate, Aggregator, Round, State, enough, weighted_sum
 from server.aggregators.gram import gram, middle, products_with, squared_distances_to
-from server.checks import count, positive
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.checks import one_of
 from common.updates import DeviceUpdates
 from server.aggregators.base import Aggregate, Aggregator, Round, State, enough
-from server.checks import one_of
 
 CHUNK = 1 << 20
 """Votes counted at a time (4 MiB a copy, beside the input)."""

@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from common.checks import count, positive
 from common.updates import DeviceUpdates
 from server.aggregators.base import Aggregate, GramRule, Round, State, Weighed, enough, sampled, weighted_sum
 from server.aggregators.gram import centred, inner_products
-from server.checks import count, positive
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from common.checks import count
 from common.tasks import GlobalModel
 from common.updates import DeviceUpdates
 from server.aggregators.base import Aggregate, Aggregator, Round, State, enough, weighted_sum
 from server.aggregators.memory import recalled, remembered, signed
 from server.aggregators.sketch import hashing, sketch_of
 from server.aggregators.split import two_groups, upper
-from server.checks import count
 
 LIMIT = 1e18
 """Bound of a remembered value: products of two still are far within a float64."""

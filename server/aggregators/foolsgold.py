@@ -8,12 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from common.checks import count, positive
 from common.updates import DeviceUpdates
 from server.aggregators.base import Aggregate, Aggregator, Round, State, enough, weighted_sum
 from server.aggregators.gram import cosines, inner_products
 from server.aggregators.memory import recalled, remembered, signed
 from server.aggregators.sketch import hashing, sketch
-from server.checks import count, positive
 
 ALIKE = 1e-6
 """1 − cos below this is rounding of float32 sums."""

@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from common.checks import count, positive
 from server.aggregators.base import GramRule, Round, State, Weighed
 from server.aggregators.gram import middle, squared_distances, squared_distances_to
-from server.checks import count, positive
 
 CANCELLATION = 1e-7
 """‖u_i − v‖ below this share of the typical ‖u‖ is rounding: √ε of float64, with a margin."""

@@ -9,10 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from common.checks import positive
 from common.updates import DeviceUpdates
 from server.aggregators.base import Aggregate, Aggregator, Round, State, enough
 from server.aggregators.stages import TINY, interaction_size
-from server.checks import positive
 
 TIE = 1e-4
 """Rows whose norms differ by less of ρ than this are equally large."""

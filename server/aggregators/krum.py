@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from common.checks import count, one_of
 from server.aggregators.base import GramRule, Round, State, Weighed
 from server.aggregators.gram import squared_distances
-from server.checks import count, one_of
 
 
 @dataclass(frozen=True)

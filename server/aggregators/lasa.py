@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from common.checks import positive, unit
 from common.updates import DeviceUpdates
 from server.aggregators.base import Aggregate, Aggregator, Round, State, enough
 from server.aggregators.gram import middle, whole_norms
-from server.checks import positive, unit
 
 ROUNDING = 1e-9
 """A score this close (relatively) to its bound counts as on it: of two devices both or none pass."""

@@ -7,9 +7,9 @@ from typing import ClassVar, Literal
 
 import torch
 
+from common.checks import one_of
 from common.updates import DeviceUpdates
 from server.aggregators.base import Aggregate, Aggregator, Round, State, enough, weighted_sum
-from server.checks import one_of
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from common.checks import count, one_of, positive
 from common.updates import DeviceUpdates
 from server.aggregators.base import Aggregate, Aggregator, Round, State, enough, weighted_sum
 from server.aggregators.geometric_median import GeometricMedian
 from server.aggregators.gram import gram
-from server.checks import count, one_of, positive
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import torch
 
+from common.checks import positive
 from common.updates import DeviceUpdates
 from server.aggregators.base import Aggregate, Aggregator, Round, State, enough, weighted_sum
 from server.aggregators.gram import middle, whole_norms
-from server.checks import positive
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from common.checks import count, positive, unit
 from server.aggregators.base import Round, State
 from server.aggregators.gram import middle
 from server.aggregators.memory import recalled, remembered, signed
 from server.aggregators.sketch import folded_cosines
-from server.checks import count, positive, unit
 
 LEAST = 8
 """Fewer devices have no usual alikeness: such a round says nothing."""

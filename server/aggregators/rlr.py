@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from common.checks import one_of, positive
 from server.aggregators.coordinates import CoordinateRule, Votes
-from server.checks import one_of, positive
 
 
 @dataclass(frozen=True)

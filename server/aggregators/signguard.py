@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from common.checks import one_of, positive
 from common.updates import DeviceUpdates
 from server.aggregators.base import Aggregate, Aggregator, Round, State, enough, sampled, weighted_sum
 from server.aggregators.gram import middle, whole_norms
-from server.checks import one_of, positive
 
 NARROWEST = 1e-3
 """The least bandwidth of mean shift: one more sign in a thousand is no other kind of device."""

@@ -8,12 +8,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from common.checks import count, one_of
 from common.errors import RunError
 from common.tasks import GlobalModel
 from common.updates import DeviceUpdates
 from server.aggregators.base import Aggregate, Aggregator, Round, State, enough, weighted_sum
 from server.aggregators.split import two_groups, upper
-from server.checks import count, one_of
 
 
 @dataclass(frozen=True)

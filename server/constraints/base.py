@@ -12,7 +12,7 @@ from torch import Tensor
 from common.probes import Audience
 from common.tasks import GlobalModel
 from server.optimizers import ParameterUpdate, State
-from server.panel import Seen
+from server.round.panel import Seen
 
 Outcome = tuple[ParameterUpdate, State, dict[str, float]]
 """The permitted change, the next state, and figures for the audit."""
@@ -25,10 +25,10 @@ Users = Callable[[ParameterUpdate, int, float], Audience]
 class Evidence:
     """What the server knows beside the model.
 
-    popularity  float64 [N]: the running estimate of how many devices hold each item (server/popularity.py)
+    popularity  float64 [N]: the running estimate of how many hold an item (server/round/popularity.py)
     users       what the model makes of users that the server makes up
-    seen        which devices pulled which rows in this round (server/panel.py)
-    witnesses   states of real users, so many a device, as their updates show them (server/witnesses.py)
+    seen        which devices pulled which rows in this round (server/round/panel.py)
+    witnesses   states of real users, so many a device, as their updates show them (server/round/witnesses.py)
     """
 
     popularity: Tensor

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from common.checks import positive, unit
 from common.tasks import GlobalModel
-from server.checks import positive, unit
 from server.constraints.base import Evidence, Outcome
 from server.optimizers import ParameterUpdate, State
 

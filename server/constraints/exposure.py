@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from common.checks import count, positive, unit
 from common.probes import Audience
 from common.tasks import GlobalModel
-from server.checks import count, positive, unit
 from server.constraints.base import Evidence, Outcome, share
 from server.constraints.popularity import ranks
 from server.optimizers import ParameterUpdate, State
-from server.panel import empty, holders, met
+from server.round.panel import empty, holders, met
 
 TINY = 1e-6
 TIE = 1e-4
@@ -30,7 +30,7 @@ class ExposureCap:
 
     x_i is the share of ``probes`` made-up users (common/probes.py) who get item i among their ``top`` under
     the model after the step, what they have seen left out; Q_q(x_{−i}) its quantile over all other items, r_i
-    the rank of i by the devices that ever pulled it (server/panel.py), equal ones share the highest. A row
+    its rank by the devices that ever pulled it (server/round/panel.py); equal ones share the highest. A row
     beyond it moves against the mean direction of the users who get it until only so many do. So an item may
     be recommended to as many users as others that as many devices hold: who promotes an item needs holders
     for it, and ten pulls of one device are one holder. ``floor`` leaves alone what few users get. Users are

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from common.checks import count, positive, unit
 from common.tasks import GlobalModel
-from server.checks import count, positive, unit
 from server.constraints.base import Evidence, Outcome, share
 from server.optimizers import ParameterUpdate, State
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from common.checks import positive
 from common.tasks import GlobalModel
-from server.checks import positive
 from server.constraints.base import Evidence, Outcome, quantile, share
 from server.optimizers import ParameterUpdate, State
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from server.checks import positive
+from common.checks import positive
 from server.optimizers.base import Blockwise, Slots
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from server.checks import unit
+from common.checks import unit
 from server.optimizers.base import Blockwise, Slots
 
 

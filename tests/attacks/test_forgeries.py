@@ -18,8 +18,8 @@ from common.errors import WireError
 from common.tasks import TrainTask
 from common.updates import DeviceUpdates
 from common.wire import UpdateSpec
-from experiments.emulation import emulate
-from server.admission import Admitted, Reply, admit
+from experiments.engines import emulate
+from server.round.admission import Admitted, Reply, admit
 from tests.attacks.samples import LENGTHS, cohort, view
 from tests.client import samples
 from tests.server.federation import config, lines, same_model

@@ -10,7 +10,7 @@ import pytest
 
 from attacks import ATTACKS
 from common.settings import load
-from experiments.emulation import emulate
+from experiments.engines import emulate
 from tests.attacks.test_runs import BASE, refused
 
 SETTINGS = (*BASE, "strategy.lr=2e-2", "train.slice_size=60", "seed=4")

@@ -15,7 +15,7 @@ import torch
 
 from attacks import build_attack
 from common.settings import component, load
-from experiments.emulation import emulate
+from experiments.engines import emulate
 from server.aggregators import Round, build_aggregator
 from tests.attacks.samples import played
 from tests.client import samples

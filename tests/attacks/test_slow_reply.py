@@ -12,7 +12,7 @@ from flwr.app import RecordDict
 
 from attacks import build_attack
 from common.errors import ConfigError
-from experiments.emulation import emulate
+from experiments.engines import emulate
 from tests.attacks.samples import view
 from tests.client import samples
 from tests.server.federation import config, lines, same_model

@@ -11,7 +11,7 @@ import pytest
 
 from attacks import ATTACKS
 from common.settings import load
-from experiments import emulation
+from experiments import engines
 from tests.attacks.test_runs import BASE, ndcg, refused
 
 HARMFUL = {
@@ -52,8 +52,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
             out: Path = tmp_path_factory.mktemp(name) / "run"
             named = [f"attack.name={name}", f"attack.params={json.dumps(params)}", "train.rounds=25"]
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(emulation, "write_report", lambda out: None)  # a second a run
-                found[key] = emulation.emulate(load(overrides=[*BASE, *named]), out) | {"out": out}
+                patch.setattr(engines, "write_report", lambda out: None)  # a second a run
+                found[key] = engines.emulate(load(overrides=[*BASE, *named]), out) | {"out": out}
         return found[key]
 
     return summary

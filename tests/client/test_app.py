@@ -11,10 +11,11 @@ import torch
 from flwr.app import Message, MessageType, RecordDict
 
 from attacks import build_attack
+from attacks.app import app as attack_app
 from attacks.base import View
 from client.app import app, lasting_key
 from client.cohort import Cohort
-from client.fleet import malicious_devices, open_fleet
+from client.fleet import malicious_devices, open_fleet, read_settings
 from client.privacy import protect
 from client.ranking import evaluate
 from common import wire
@@ -24,7 +25,7 @@ from common.seeding import generator, subkey
 from common.tasks import EvaluateTask, TrainTask
 from common.updates import DeviceUpdates
 from common.wire import SumsSpec, UpdateSpec
-from server.local_grid import LocalGrid
+from emulation.local_grid import LocalGrid
 from tests.client import samples
 
 LOG = {
@@ -34,12 +35,13 @@ LOG = {
     "negatives": "slice,full,device",
     "seed": 5,
 }
-EVERYONE = open_fleet(LOG)
+EVERYONE = open_fleet(read_settings(LOG))
 
 
 def ask(content: RecordDict, kind: str, config: dict[str, Any] | None = None) -> Message:
     """The reply of one node to one message."""
-    grid = LocalGrid(app, [LOG if config is None else {**LOG, **config}], serialise=True)
+    node = LOG if config is None else {**LOG, **config}
+    grid = LocalGrid(attack_app if "attack" in node else app, [node], serialise=True)
     return grid.send_and_receive([Message(content, 1, kind)])[0]
 
 
@@ -90,7 +92,7 @@ def failure(reply: Message) -> str:
 def test_a_node_enrols_its_devices_with_the_length_they_train_on() -> None:
     reply = ask(RecordDict(), MessageType.QUERY, {"part": "1/3"})
     enrolled = wire.decode_enrolment(reply.content, 12)
-    mine = open_fleet({**LOG, "part": "1/3"})
+    mine = open_fleet(read_settings({**LOG, "part": "1/3"}))
     assert enrolled.devices.tolist() == list(mine.numbers)
     assert enrolled.history.tolist() == [len(mine.train(n)) for n in mine.numbers]
 
@@ -110,7 +112,7 @@ def test_only_the_devices_asked_for_are_trained() -> None:
 
 
 def test_devices_of_others_are_left_out() -> None:
-    mine = open_fleet({**LOG, "part": "0/2"}).numbers
+    mine = open_fleet(read_settings({**LOG, "part": "0/2"})).numbers
     assert trained(a_task(), {"part": "0/2"}).device.tolist() == list(mine)
 
 
@@ -266,7 +268,7 @@ def test_with_own_negatives_an_attacker_holds_the_rows_of_its_targets() -> None:
 def test_an_attack_changes_nothing_for_honest_nodes() -> None:
     share = {"share": 0.5}
     configs = [{**LOG, **share, "part": "honest"}, {**LOG, **share, "part": "malicious", **malicious()}]
-    grid = LocalGrid(app, configs, serialise=True)
+    grid = LocalGrid(attack_app, configs, serialise=True)
     task = a_task()
     content = [wire.encode_train_task(task) for _ in configs]
     replies = grid.send_and_receive([Message(c, i, MessageType.TRAIN) for i, c in enumerate(content, 1)])

@@ -15,7 +15,7 @@ from flwr.app import Message, MessageType
 
 from client.app import app
 from client.disclosure import Disclosure, read_disclosure
-from client.fleet import open_fleet
+from client.fleet import open_fleet, read_settings
 from client.ranking import answer_ranks, evaluate
 from common import wire
 from common.config import ModelConfig
@@ -27,7 +27,7 @@ from common.response import BUCKETS, LAST, debias, kept
 from common.seeding import generator
 from common.tasks import METRICS, EvaluateSums, EvaluateTask, GlobalModel
 from common.wire import SumsSpec
-from server.local_grid import LocalGrid
+from emulation.local_grid import LocalGrid
 
 ITEMS = 40
 CONFIG = ModelConfig(dim=8, max_len=12, blocks=1)
@@ -49,7 +49,7 @@ def ask(tasks: Sequence[EvaluateTask], config: dict[str, Any]) -> list[EvaluateS
     for one in tasks:
         (reply,) = grid.send_and_receive([Message(wire.encode_evaluate_task(one), 1, MessageType.EVALUATE)])
         assert not reply.has_error(), reply.error
-        histories = [len(h) for h in open_fleet(config).histories(one.split)[0]]
+        histories = [len(h) for h in open_fleet(read_settings(config)).histories(one.split)[0]]
         expect = replace(spec, histories=torch.tensor(histories), targets=len(one.targets))
         found.append(wire.decode_evaluate_sums(reply.content, expect))
     return found
@@ -102,7 +102,7 @@ def test_answers_by_chance_are_right_on_average(alone: list[dict[str, Any]]) -> 
     """
     times, epsilon = 1000, 8.0
     config = {**alone[1], "evaluation_epsilon": epsilon}
-    fleet = open_fleet(config)
+    fleet = open_fleet(read_settings(config))
     network, (histories, answers) = build_model(CONFIG).eval(), fleet.histories("valid")
     with torch.no_grad():
         ranks = answer_ranks(network, MODEL, histories, answers, CONFIG.max_len)
@@ -136,7 +136,7 @@ def rank_of(metrics: torch.Tensor) -> int:
 
 def unique_lengths(config: dict[str, Any]) -> list[int]:
     """History lengths that one device of the node has alone, where a group of it could be made."""
-    fleet = open_fleet(config)
+    fleet = open_fleet(read_settings(config))
     lengths = Counter(len(fleet.train(n)) for n in fleet.numbers)
     return [length for length, count in lengths.items() if count == 1]
 
@@ -164,7 +164,7 @@ def test_nobody_is_a_group_of_its_own(mixed: dict[str, Any]) -> None:
 
 def test_quartiles_of_enough_users_are_told(mixed: dict[str, Any]) -> None:
     found = answer(task(quartiles=(3, 3, 3), targets=()), {**mixed, "min_group": 5})
-    histories, answers = open_fleet(mixed).histories("valid")
+    histories, answers = open_fleet(read_settings(mixed)).histories("valid")
     with torch.no_grad():
         network = build_model(CONFIG).eval()
         exact = evaluate(network, MODEL, histories, answers, (), (3, 3, 3), CONFIG.max_len)
@@ -225,7 +225,7 @@ def test_exposure_over_few_devices_is_kept_back() -> None:
 )
 def test_wrong_values_are_one_line(key: str, value: Any, told: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        open_fleet({**ALL, key: value})
+        open_fleet(read_settings({**ALL, key: value}))
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.fleet import Fleet, malicious_devices, open_fleet
+from client.fleet import Fleet, malicious_devices, open_fleet, read_settings
 from common.data import Split, load, split
 from common.errors import ConfigError, UnknownName
 
@@ -18,7 +18,7 @@ LOG = {"data": "synthetic", "path": "devices=40,items=30,length=8"}
 
 
 def fleet(**config: Any) -> Fleet:
-    return open_fleet({**LOG, **config})
+    return open_fleet(read_settings({**LOG, **config}))
 
 
 def test_a_fleet_holds_the_leave_one_out_histories_by_number() -> None:
@@ -113,7 +113,7 @@ def test_a_value_that_is_no_number_in_range_is_refused(key: str, value: object) 
 
 def test_an_unknown_key_is_refused_with_the_valid_ones() -> None:
     with pytest.raises(ConfigError, match=r"unknown key 'dta'; valid: data, path, part, share"):
-        open_fleet({"dta": "synthetic"})
+        open_fleet(read_settings({"dta": "synthetic"}))
 
 
 def test_keys_that_flower_adds_are_no_error() -> None:
@@ -122,7 +122,7 @@ def test_keys_that_flower_adds_are_no_error() -> None:
 
 def test_an_unknown_log_is_refused() -> None:
     with pytest.raises(UnknownName, match="synthetic"):
-        open_fleet({"data": "ml-100kk"})
+        open_fleet(read_settings({"data": "ml-100kk"}))
 
 
 def test_any_file_is_a_log(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_any_file_is_a_log(tmp_path: Path) -> None:
     log.write_text(
         "user,item,time\n" + "".join(f"u{u},i{(u + t) % 5},{t}\n" for u in range(3) for t in range(4))
     )
-    found = open_fleet({"path": str(log)})
+    found = open_fleet(read_settings({"path": str(log)}))
     assert len(found.numbers) == 3
     assert found.num_items == 5
     assert [len(found.train(n)) for n in found.numbers] == [2, 2, 2]

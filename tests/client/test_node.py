@@ -17,10 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from client import node, serving
-from client.flower_link import LinkError, connect
+from client import node
 from common.errors import ConfigError
 from experiments.processes import free_ports
+from transport import serving
+from transport.link import LinkError, connect
 
 KEYS = ec.generate_private_key(ec.SECP384R1())
 FAST = (0.001, 0.002)

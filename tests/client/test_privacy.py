@@ -17,7 +17,7 @@ from client.privacy import clipped, draws, quantised, with_decoys, with_noise
 from common.config import ClientConfig
 from common.interaction import interaction_sizes
 from common.updates import DeviceUpdates
-from server.gate import thin
+from server.round.gate import thin
 from tests.common.wire.samples import updates as sample
 
 

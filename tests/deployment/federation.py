@@ -13,15 +13,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from client.app import app as client_app
-from common.answering import App
+from attacks.app import app as client_app
 from common.data import Dataset, load
 from common.settings import load as settings
-from experiments.deployed import Plan, plan, stage
+from emulation.local_grid import LocalGrid
+from experiments.deployed import ATTACKING, Plan, plan, stage
 from experiments.local_deployment import Deployment, deployment
 from experiments.processes import Process
 from server.app import serve
-from server.local_grid import LocalGrid
+from transport.answering import App
 
 RUN_S = 250.0
 SMALL = (
@@ -69,7 +69,7 @@ class Place:
 @contextmanager
 def federation(folder: Path, database: Path | None = None) -> Iterator[Place]:
     """A SuperLink and the app, with all their files in ``folder``; the nodes are the test's own."""
-    app = stage(folder / "app")
+    app = stage(folder / "app", ATTACKING)
     with deployment(folder / "run", database) as local:
         yield Place(local, app, load("synthetic"), folder)
 

@@ -18,10 +18,10 @@ from flwr.serverapp import Grid, ServerApp
 
 import server.strategy
 from server.app import main
-from server.exchange import Replies
-from server.outputs import RunFolder
-from server.state import ServerState
+from server.records.outputs import RunFolder
+from server.round.state import ServerState
 from server.strategy import RobustStrategy
+from transport.exchange import Replies
 
 between = ServerApp()
 during = ServerApp()

@@ -12,7 +12,7 @@ import sys
 import threading
 
 from client.node import load_app
-from client.serving import run_node
+from transport.serving import run_node
 
 
 def main(superlink: str, configs: str) -> None:

@@ -12,7 +12,7 @@ from flwr.app import ConfigRecord, Context, Message, MessageType
 from safetensors.torch import load_file
 
 from attacks import ATTACKS
-from client.app import app as client_app
+from attacks.app import app as client_app
 from experiments.deployed import Plan
 from tests.deployment.federation import (
     Place,

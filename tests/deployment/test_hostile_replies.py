@@ -16,12 +16,12 @@ from flwr.proto import fleet_pb2 as fleet
 from flwr.supercore.primitives.asymmetric import generate_key_pairs, public_key_to_bytes
 
 from client.app import app as client_app
-from common.answering import failure
 from experiments.local_deployment import SUPERLINK
 from experiments.processes import Process, free_ports, listening, wait_until
 from tests.deployment import hostile
 from tests.deployment.federation import Line, Place, federation, lines, rounds
 from tests.deployment.hostile import HostileNode
+from transport.answering import failure
 
 pytestmark = pytest.mark.deployment
 DEADLINE_S = 6.0

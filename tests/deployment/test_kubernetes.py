@@ -18,7 +18,7 @@ import typer
 import yaml
 from flwr.common.config import parse_config_args
 
-from attacks.attacker import read_attacker
+from attacks.app import read_attacker
 from common.settings import from_flat
 from experiments import cli
 from experiments.deployed import ROOT

@@ -15,12 +15,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks import soak
-from client.pulse import FRESH_S
 from common.data import load
 from common.settings import load as settings
 from experiments.deployed import plan, stage
 from experiments.local_deployment import Deployment, deployment
 from experiments.processes import Process, free_ports, listening, wait_until
+from transport.pulse import FRESH_S
 
 pytestmark = pytest.mark.deployment
 RUN_S, ROUNDS = 150.0, 20

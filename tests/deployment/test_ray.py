@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.emulation import emulate, prepared
-from experiments.partitions import partitions
+from emulation.federation import prepared
+from emulation.partitions import partitions
+from experiments.engines import emulate
 from tests.server.federation import BASE, config, lines, model, same_model, timeless
 
 pytestmark = [

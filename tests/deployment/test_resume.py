@@ -16,7 +16,7 @@ import pytest
 from common.settings import load as settings
 from experiments.deployed import Plan, stage
 from experiments.processes import wait_until
-from server.checkpoint import FILE, load_state
+from server.records.checkpoint import FILE, load_state
 from tests.deployment.federation import (
     RUN_S,
     Line,

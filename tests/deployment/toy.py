@@ -64,7 +64,7 @@ import json, time
 import numpy as np
 from flwr.app import Array, ArrayRecord, Message, RecordDict
 from flwr.serverapp import ServerApp
-from server.exchange import exchange
+from transport.exchange import exchange
 
 app = ServerApp()
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from common.errors import FedSieveError
 from experiments import cli
 from experiments.catalogue import entries as listed
-from experiments.emulation import emulate
+from experiments.engines import emulate
 from tests.server.federation import BASE, Watch, config, same_model
 
 KINDS = "aggregators, attacks, constraints, datasets, models, optimizers, pre, regularisers"

@@ -9,10 +9,10 @@ import pytest
 
 from common.data import load
 from common.settings import load as load_settings
+from emulation.federation import malicious_numbers
+from emulation.targets import with_targets
 from experiments.demo import CLEAN, CONFIG, PLAIN, ROBUST, draw, plan, show, table_rows
-from experiments.emulation import malicious_numbers
 from experiments.floors import evaluate, popularity
-from experiments.targets import with_targets
 
 SMALL = ["data.name=synthetic", "model.dim=8", "model.max_len=8", "model.blocks=1", "train.rounds=3"]
 SMALL += ["train.devices_per_round=16", "train.slice_size=40", "eval.every=2"]

@@ -9,10 +9,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from client import serving
 from common.data import load, write_shards
 from common.errors import ConfigError
 from experiments import deploy_cli
+from transport import serving
 
 app = typer.Typer()
 deploy_cli.register(app)

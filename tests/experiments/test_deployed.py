@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from attacks.app import node_settings
 from client.fleet import open_fleet
 from common.data import catalogue_size, load
 from common.errors import ConfigError
@@ -23,7 +24,7 @@ def make(folder: Path, honest: int, malicious: int, *overrides: str) -> Plan:
 
 def test_each_node_has_its_own_devices_and_the_last_ones_attack(tmp_path: Path) -> None:
     made = make(tmp_path, 2, 1, "attack.name=gaussian", "attack.targets=[7]", "attack.params={scale: 2.0}")
-    fleets = [open_fleet(node) for node in made.nodes]
+    fleets = [open_fleet(node_settings(node)) for node in made.nodes]
     assert [fleet.numbers for fleet in fleets] == [tuple(DATA.devices[k::3].tolist()) for k in range(3)]
     assert {fleet.num_items for fleet in fleets} == {30}
     assert ["attack" in node for node in made.nodes] == [False, False, True]
@@ -50,7 +51,7 @@ def test_the_server_gets_the_catalogue_and_no_log(tmp_path: Path) -> None:
 def test_the_nodes_logs_are_as_short_as_the_settings_say(tmp_path: Path) -> None:
     made = make(tmp_path, 2, 0, "data.max_length=4")
     for node in made.nodes:
-        fleet = open_fleet(node)
+        fleet = open_fleet(node_settings(node))
         assert {len(fleet.train(number)) for number in fleet.numbers} == {2}
 
 

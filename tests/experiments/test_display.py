@@ -9,8 +9,8 @@ from rich.console import Console
 
 from experiments.progress import Bar
 from experiments.tables import summary_table
-from server.report import Evaluation, RoundReport
-from server.state import ServerState
+from server.records.report import Evaluation, RoundReport
+from server.round.state import ServerState
 
 METRICS = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr")
 STATE: ServerState = None  # type: ignore[assignment]  # not looked at

@@ -13,8 +13,9 @@ from client.ranking import score
 from common.data import load, split
 from common.models import build_model
 from common.tasks import CUTS, GlobalModel
-from experiments.emulation import emulate, malicious_numbers
-from experiments.targets import with_targets
+from emulation.federation import malicious_numbers
+from emulation.targets import with_targets
+from experiments.engines import emulate
 from tests.server.federation import LOG, config, model
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from common.settings import load
-from experiments import emulation
+from experiments import engines
 from tests.attacks.test_runs import BASE, ndcg
 
 Run = Callable[..., dict[str, Any]]
@@ -38,8 +38,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
             strategy = [f"strategy.aggregator={name}", f"strategy.constraints=[{constraint}]"]
             named = ["train.rounds=60", *strategy, f"attack.name={attack}", f"seed={seed}"]
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(emulation, "write_report", lambda out: None)  # a second a run
-                found[key] = emulation.emulate(load(overrides=[*BASE, *named]), out) | {"out": out}
+                patch.setattr(engines, "write_report", lambda out: None)  # a second a run
+                found[key] = engines.emulate(load(overrides=[*BASE, *named]), out) | {"out": out}
         return found[key]
 
     return summary

@@ -13,8 +13,8 @@ from cryptography import x509
 
 from client.node import load_keys
 from common.errors import ConfigError
-from experiments.enrolment import public_key
 from experiments.identity import make_authority, make_node_key, make_server
+from transport.control import public_key
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from common.errors import RunError
-from experiments.emulation import emulate
+from experiments.engines import emulate
 from experiments.parallel import run_all
 from tests.server.federation import BASE, Watch, config
 from tests.server.interruption import in_round

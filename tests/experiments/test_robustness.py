@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from common.settings import load
-from experiments.emulation import emulate
+from experiments.engines import emulate
 
 SMALL = [
     "data.name=synthetic",

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from common.errors import RunError
-from experiments.emulation import emulate
+from experiments.engines import emulate
 from experiments.report_charts import charts, devices, learning, read_audit, seconds, weights
 from experiments.run_report import page, write_report
 from tests.server.federation import config, lines

@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 from common.data import load
-from experiments.emulation import emulate
+from experiments.engines import emulate
 from tests.server.federation import LOG, config
 
 

@@ -11,14 +11,14 @@ import torch
 from flwr.app import Context, Message
 from safetensors.torch import load_file
 
-from client.app import app as client_app
-from common.answering import App
+from attacks.app import app as client_app
 from common.config import RunConfig
 from common.settings import load
+from emulation.local_grid import LocalGrid
 from server.app import serve
-from server.local_grid import LocalGrid
-from server.report import Evaluation, Listener, RoundReport
-from server.state import ServerState
+from server.records.report import Evaluation, Listener, RoundReport
+from server.round.state import ServerState
+from transport.answering import App
 
 LOG = "devices=40,items=30,length=8"
 ITEMS, DEVICES = 30, 40

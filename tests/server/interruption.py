@@ -11,8 +11,8 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from server.checkpoint import sealed
-from server.report import Evaluation, RoundReport
+from server.records.checkpoint import sealed
+from server.records.report import Evaluation, RoundReport
 from tests.server.federation import Watch, config, lines, run, same_model, timeless
 
 ROUNDS = 7

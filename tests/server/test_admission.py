@@ -14,7 +14,7 @@ from flwr.app import RecordDict
 
 from common.updates import DeviceUpdates
 from common.wire import Reason, UpdateSpec, decode_updates, encode_updates
-from server.admission import Admitted, AuditEntry, Reply, admit
+from server.round.admission import Admitted, AuditEntry, Reply, admit
 from tests.common.wire import samples
 
 RUN, ROUND, P, K, D, ITEMS = "run", 5, 4, 6, 3, 30
@@ -210,7 +210,7 @@ def test_not_even_a_fault_of_the_decoder_ends_the_round(monkeypatch: pytest.Monk
             raise RecursionError
         return decode_updates(record, expect)
 
-    monkeypatch.setattr("server.screening.decode_updates", faulty)
+    monkeypatch.setattr("server.round.screening.decode_updates", faulty)
     result = run(reply(1, honest([1])), reply(2, honest([2])))
     assert result.identity == ((2, 2),)
     assert refusals(result) == [(1, None, "failed")]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.wire import Reason, encode_updates
-from server.admission import Admitted, Reply, admit
+from server.round.admission import Admitted, Reply, admit
 from tests.common.wire import samples
 from tests.common.wire.mutations import Damage, damage, damages
 from tests.common.wire.samples import ROUND, RUN, Negatives

@@ -6,11 +6,11 @@ import pytest
 import torch
 from flwr.app import Error, Message, RecordDict
 
-from common.answering import NOBODY, failure
 from common.wire import UpdateSpec
-from server.answers import EARLY, LATE, limits, sort_replies
-from server.exchange import Replies
-from server.grpc_pull import OVERSIZE
+from server.records.answers import EARLY, LATE, limits, sort_replies
+from transport.answering import NOBODY, failure
+from transport.exchange import Replies
+from transport.grpc_pull import OVERSIZE
 
 ASKED = {node: torch.tensor([node]) for node in (11, 12, 13)}
 

@@ -12,12 +12,12 @@ from flwr.app import Context, RecordDict
 from client.app import app as client_app
 from common.errors import ConfigError
 from common.settings import Scalar, to_flat
+from emulation.local_grid import LocalGrid
 from server.app import app, protocol
-from server.local_grid import LocalGrid
-from server.progress import LogProgress
-from server.report import Evaluation, RoundReport
-from server.state import ServerState
-from server.traffic import content_bytes
+from server.records.progress import LogProgress
+from server.records.report import Evaluation, RoundReport
+from server.records.traffic import content_bytes
+from server.round.state import ServerState
 from tests.server.federation import config, model, node, run, same_model
 
 
@@ -76,7 +76,7 @@ def test_time_left_counts_from_where_a_resumed_run_began(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 100.0
-    monkeypatch.setattr("server.progress.time.monotonic", lambda: now)
+    monkeypatch.setattr("server.records.progress.time.monotonic", lambda: now)
     listener = LogProgress(100)
     state: ServerState = None  # type: ignore[assignment]
     with caplog.at_level(logging.INFO, logger="flwr"):

@@ -11,9 +11,17 @@ import torch
 
 from common.config import RunConfig
 from common.errors import CheckpointError
-from server.checkpoint import FILE, digest, fingerprint, load_state, restored, save_state, write_atomically
-from server.pipeline import Pipeline
-from server.state import ServerState
+from server.records.checkpoint import (
+    FILE,
+    digest,
+    fingerprint,
+    load_state,
+    restored,
+    save_state,
+    write_atomically,
+)
+from server.round.pipeline import Pipeline
+from server.round.state import ServerState
 from tests.server.federation import ITEMS, config
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from client.app import app as client_app
-from server.local_grid import LocalGrid
+from emulation.local_grid import LocalGrid
 from tests.server.federation import config, lines, model, node, run, same_model, timeless
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from common.tasks import Enrolment
-from common.wire import decode_train_task, encode_train_task
-from server.drawing import Drawing, draw_round
-from server.pipeline import Pipeline
-from server.roster import Member, Roster
+from common.wire import encode_train_task
+from server.nodes.roster import Member, Roster
+from server.round.drawing import Drawing, draw_round
+from server.round.pipeline import Pipeline
 from tests.server.federation import ITEMS, config
 
 
@@ -59,11 +59,12 @@ def test_negatives_full_asks_for_the_whole_catalogue() -> None:
     assert draw("train.negatives=full").task.items.tolist() == list(range(1, ITEMS + 1))
 
 
-def test_every_message_names_the_devices_of_its_node() -> None:
+def test_every_task_names_the_devices_of_its_node() -> None:
     drawing = draw()
-    for message in drawing.messages():
-        task = decode_train_task(message.content)
-        assert torch.equal(task.devices, drawing.asked[message.metadata.dst_node_id])
+    tasks = drawing.tasks()
+    assert tasks.keys() == drawing.asked.keys()
+    for node, task in tasks.items():
+        assert torch.equal(task.devices, drawing.asked[node])
 
 
 def test_over_sampling_asks_more_devices() -> None:

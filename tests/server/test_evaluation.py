@@ -12,11 +12,11 @@ import torch
 from flwr.app import Context, Message
 
 from client.app import app as client_app
-from client.fleet import open_fleet
-from common.answering import App
+from client.fleet import open_fleet, read_settings
 from common.tasks import METRICS, EvaluateSums
 from common.wire import SumsSpec, decode_evaluate_sums, encode_evaluate_sums
 from tests.server.federation import DEVICES, Watch, config, node, run, without
+from transport.answering import App
 
 LIES: dict[str, Callable[[EvaluateSums], EvaluateSums]] = {
     "more hits than devices": lambda s: replace(s, metrics=s.metrics + 1000),
@@ -32,7 +32,7 @@ LIES: dict[str, Callable[[EvaluateSums], EvaluateSums]] = {
     "more eligible than users": lambda s: replace(s, eligible=s.eligible + 1000),
     "another number of targets": lambda s: replace(s, eligible=s.eligible[:1], exposure=s.exposure[:1]),
 }
-TRAINED = torch.tensor([len(items.train) for items in open_fleet(node()).splits.values()])
+TRAINED = torch.tensor([len(items.train) for items in open_fleet(read_settings(node())).splits.values()])
 LENGTHS = {"valid": TRAINED, "test": TRAINED + 1}
 SETTINGS = config("train.rounds=2", "eval.every=0")
 
@@ -112,7 +112,7 @@ def test_quartiles_hold_the_same_devices_for_both_splits(tmp_path: Path) -> None
 
     run(SETTINGS, tmp_path, app=app)
     assert counts["valid"] == counts["test"]
-    fleet = open_fleet(node())
+    fleet = open_fleet(read_settings(node()))
     lengths = sorted(len(fleet.train(n)) for n in fleet.numbers)
     bounds = [lengths[(len(lengths) - 1) * k // 4] for k in (1, 2, 3)]
     expected = [sum(n <= bounds[0] for n in lengths)]

@@ -14,10 +14,10 @@ from common.probes import Audience, last_states, made_up
 from common.seeding import generator
 from common.tasks import GlobalModel
 from server.aggregators.mean import Mean
-from server.evidence import gather, voices
 from server.optimizers import ParameterUpdate
-from server.pipeline import Pipeline
-from server.popularity import PULLED
+from server.round.evidence import gather, voices
+from server.round.pipeline import Pipeline
+from server.round.popularity import PULLED
 from tests.server.federation import ITEMS
 from tests.server.test_pipeline import SLICE, admitted, pipeline
 

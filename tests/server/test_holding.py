@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from common.errors import RunError
-from server.holding import hold
+from server.records.holding import hold
 from tests.server.federation import Watch, config, run
 
-HOLD = "import sys; from pathlib import Path; from server.holding import hold; hold(Path(sys.argv[1])); "
+HOLD = (
+    "import sys; from pathlib import Path; from server.records.holding import hold; hold(Path(sys.argv[1])); "
+)
 
 
 def other(folder: Path) -> subprocess.Popen[bytes]:
@@ -56,7 +58,7 @@ def test_it_waits_for_a_server_that_is_ending(tmp_path: Path) -> None:
 
 
 def test_a_run_holds_its_folder_and_lets_go_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.outputs.hold", lambda folder: hold(folder, 0.0))
+    monkeypatch.setattr("server.records.outputs.hold", lambda folder: hold(folder, 0.0))
     found: list[str] = []
 
     def try_another(_: object) -> bool:

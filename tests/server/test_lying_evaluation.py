@@ -12,21 +12,21 @@ import pytest
 import torch
 from flwr.app import Context, Message, MessageType, RecordDict
 
-import server.evaluation
+import server.evaluation.collection
 from attacks import build_attack
-from client.app import app as client_app
-from common.answering import failure
+from attacks.app import app as client_app
 from common.metrics import rank_values
 from common.response import kept
 from common.tasks import EXPOSURES, GROUPS, METRICS, Enrolment, EvaluateSums
 from common.wire import encode_evaluate_sums
-from server.answers import LATE
+from emulation.local_grid import LocalGrid
 from server.app import serve
-from server.evaluation import Collected, collect
-from server.local_grid import LocalGrid
-from server.over_nodes import over_nodes
-from server.roster import Roster
+from server.evaluation.collection import Collected, collect
+from server.evaluation.over_nodes import over_nodes
+from server.nodes.roster import Roster
+from server.records.answers import LATE
 from tests.server.federation import DEVICES, Watch, config, evaluated, node, run
+from transport.answering import failure
 
 SETTINGS = config("train.rounds=2", "eval.every=0")
 PARTS = 8
@@ -59,7 +59,7 @@ def test_a_lie_moves_the_mean_by_its_share_and_the_median_to_the_next_honest_nod
         seen.append(parts)
         return over_nodes(parts)
 
-    monkeypatch.setattr(server.evaluation, "over_nodes", noted)
+    monkeypatch.setattr(server.evaluation.collection, "over_nodes", noted)
     summaries = []
     for params, watch in ((None, honest), ("{}", lied)):
         nodes = [{**one, "path": MANY} for one in federation(params)]

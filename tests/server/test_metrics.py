@@ -17,13 +17,13 @@ from client.app import app as client_app
 from common.errors import ConfigError
 from common.settings import to_flat
 from common.wire import Reason
+from emulation.local_grid import LocalGrid
 from experiments.processes import free_ports, listening
 from server.app import app
-from server.local_grid import LocalGrid
-from server.metrics import RunMetrics
-from server.metrics_http import metrics, parse
-from server.report import Evaluation, RoundReport
-from server.state import ServerState
+from server.records.metrics import RunMetrics
+from server.records.metrics_http import metrics, parse
+from server.records.report import Evaluation, RoundReport
+from server.round.state import ServerState
 from tests.server.federation import Watch, config, node, run
 
 STATE: ServerState = None  # type: ignore[assignment]  # not looked at

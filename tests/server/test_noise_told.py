@@ -10,7 +10,7 @@ import pytest
 
 from common.accounting import DELTA, local_epsilon
 from server.app import protocol
-from server.outputs import RunFolder
+from server.records.outputs import RunFolder
 from tests.server.federation import config, lines, run
 
 NOISE = ("client.clip=0.5", "client.noise=2.0")

@@ -12,8 +12,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from common.errors import RunError
 from common.settings import load, to_tree
 from common.tasks import CUTS, EXPOSURES, METRICS
-from server.outputs import RunFolder
-from server.report import Evaluation, RoundReport
+from server.records.outputs import RunFolder
+from server.records.report import Evaluation, RoundReport
 from tests.server.federation import Watch, config, lines, model, run
 
 SETTINGS = config("strategy.aggregator=geometric_median", "attack.share=0.25")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from common.metrics import exposure_values, rank_values
 from common.tasks import EXPOSURES, GROUPS, METRICS, EvaluateSums
-from server.over_nodes import far_outside, over_nodes, widened
+from server.evaluation.over_nodes import far_outside, over_nodes, widened
 
 
 def part(ranks: list[int], exposed: list[int] | None = None, epsilon: float = 0.0) -> EvaluateSums:

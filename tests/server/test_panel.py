@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from server import panel as panel_room
 from server.aggregators.base import State
-from server.panel import PRIOR, Seen, empty, holders, met
-from server.popularity import PULLED, TRAINED
+from server.round import panel as panel_room
+from server.round.panel import PRIOR, Seen, empty, holders, met
+from server.round.popularity import PULLED, TRAINED
 
 N = 6
 

@@ -11,10 +11,10 @@ from common.errors import ConfigError, RunError, UnknownName
 from common.seeding import generator
 from common.settings import component
 from common.updates import DeviceUpdates
-from server.admission import Admitted
 from server.aggregators import AGGREGATORS, Aggregate, Round, State, build_aggregator
 from server.aggregators.mean import Mean
-from server.pipeline import Pipeline
+from server.round.admission import Admitted
+from server.round.pipeline import Pipeline
 from tests.server.federation import ITEMS, config
 
 SLICE = torch.tensor([2, 5, 9, 30], dtype=torch.int32)

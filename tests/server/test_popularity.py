@@ -10,8 +10,8 @@ import torch
 
 from common.data import load, split
 from common.updates import DeviceUpdates
-from server.popularity import PRIOR, PULLED, PUSHED, TRAINED, estimate, marks, observe
-from server.state import no_counts
+from server.round.popularity import PRIOR, PULLED, PUSHED, TRAINED, estimate, marks, observe
+from server.round.state import no_counts
 from tests.server.federation import LOG, Watch, config, run
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
-from server.report import RoundReport
+from server.records.report import RoundReport
 from tests.server.federation import (
     DEVICES,
     NodeConfig,

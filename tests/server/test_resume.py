@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import CheckpointError, RunError
-from server.checkpoint import FILE
+from server.records.checkpoint import FILE
 from tests.server.federation import BASE, Watch, config, lines, run, same_model
 from tests.server.interruption import (
     CONFIG,
@@ -137,7 +137,7 @@ def test_kill_9_and_resume(tmp_path: Path) -> None:
     assert (out / "state" / FILE).exists()
     resume = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=120)
     assert resume.returncode == 0, resume.stderr
-    from experiments.emulation import emulate
+    from experiments.engines import emulate
 
     emulate(config(*settings), tmp_path / "whole")
     equal_runs(tmp_path / "whole", out)

@@ -12,13 +12,13 @@ from flwr.common.constant import ErrorCode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.answering import failure
 from common.seeding import generator
 from common.tasks import Enrolment
 from common.wire import encode_enrolment
-from server.local_grid import LocalGrid
-from server.roster import FORGIVEN, REST_S, RETRY_ROUNDS, Member, Roster
-from server.shares import allowance, quartiles
+from emulation.local_grid import LocalGrid
+from server.nodes.roster import FORGIVEN, REST_S, RETRY_ROUNDS, Member, Roster
+from server.nodes.shares import allowance, quartiles
+from transport.answering import failure
 
 Fleets = dict[int, list[int]]
 
@@ -281,7 +281,7 @@ def test_who_is_cut_is_told_once_and_again_when_it_changes(monkeypatch: pytest.M
 def test_of_nodes_that_are_gone_a_bounded_number_of_devices_is_remembered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("server.roster.MEMORY", 25)
+    monkeypatch.setattr("server.nodes.roster.MEMORY", 25)
     fleets = {node: list(range(100 * node, 100 * node + 10)) for node in range(1, 9)}
     net, roster = grid(fleets), Roster()
     for node in range(2, 9):  # node 1 stays, the others come and go
@@ -291,7 +291,7 @@ def test_of_nodes_that_are_gone_a_bounded_number_of_devices_is_remembered(
 
 
 def test_an_enrolment_names_no_more_devices_than_fit_in_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.roster.MAX_DEVICES", 3)
+    monkeypatch.setattr("server.nodes.roster.MAX_DEVICES", 3)
     roster = enrolled({1: [1, 2, 3], 2: [4, 5, 6, 7]})
     assert set(roster.nodes) == {1}
     (told,) = roster.news()

@@ -11,11 +11,11 @@ from flwr.app import Message
 
 from client.app import app as client_app
 from common.errors import RunError
-from server.admission import Admitted
-from server.local_grid import LocalGrid
-from server.pipeline import Pipeline, Step
-from server.roster import RETRY_ROUNDS
-from server.state import ServerState
+from emulation.local_grid import LocalGrid
+from server.nodes.roster import RETRY_ROUNDS
+from server.round.admission import Admitted
+from server.round.pipeline import Pipeline, Step
+from server.round.state import ServerState
 from server.strategy import RobustStrategy
 from tests.server.federation import (
     ITEMS,

@@ -11,11 +11,11 @@ from flwr.app import Context, Message
 
 from client.app import app as client_app
 from common.seeding import Key, generator
-from server import drawing, evidence, pipeline
-from server.checkpoint import FILE
-from server.local_grid import LocalGrid
-from server.report import RoundReport
-from server.state import KEY_BYTES, server_key
+from emulation.local_grid import LocalGrid
+from server.records.checkpoint import FILE
+from server.records.report import RoundReport
+from server.round import drawing, evidence, pipeline
+from server.round.state import KEY_BYTES, server_key
 from tests.server.federation import Watch, config, node, run, same_model
 
 
@@ -74,12 +74,12 @@ def test_a_resumed_run_goes_on_with_the_key_of_its_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = config("strategy.secret=''", "train.rounds=4", "checkpoint_every=2")
-    monkeypatch.setattr("server.pipeline.server_key", lambda config: b"first" * 6)
+    monkeypatch.setattr("server.round.pipeline.server_key", lambda config: b"first" * 6)
     run(settings, tmp_path / "whole")
     watch = Watch(fail=lambda report: isinstance(report, RoundReport) and report.round == 3)
     with pytest.raises(InterruptedError):
         run(settings, tmp_path / "cut", listeners=[watch])
-    monkeypatch.setattr("server.pipeline.server_key", lambda config: b"other" * 6)
+    monkeypatch.setattr("server.round.pipeline.server_key", lambda config: b"other" * 6)
     run(settings, tmp_path / "cut", resume=True)
     assert same_model(tmp_path / "cut", tmp_path / "whole")
 

@@ -13,10 +13,10 @@ from client.app import app as client_app
 from common.config import RunConfig
 from common.errors import RunError
 from common.settings import load
-from server.answers import EARLY, LATE
-from server.local_grid import LocalGrid
-from server.report import Evaluation, RoundReport
-from server.state import ServerState
+from emulation.local_grid import LocalGrid
+from server.records.answers import EARLY, LATE
+from server.records.report import Evaluation, RoundReport
+from server.round.state import ServerState
 from server.strategy import RobustStrategy
 
 LOG = "devices=40,items=30,length=12"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from server.checkpoint import FILE
+from server.records.checkpoint import FILE
 from tests.server.federation import Watch, config, run
 from tests.server.interruption import equal_runs, in_round
 

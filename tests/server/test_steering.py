@@ -11,13 +11,13 @@ from flwr.app import Context, Message
 from flwr.common.constant import ErrorCode
 
 from client.app import app as client_app
-from common.answering import failure
 from common.seeding import Key, generator
 from common.tasks import Enrolment
 from common.wire import decode_train_task, encode_enrolment
-from server.local_grid import LocalGrid
-from server.state import server_key
+from emulation.local_grid import LocalGrid
+from server.round.state import server_key
 from tests.server.federation import Watch, config, lines, node, run
+from transport.answering import failure
 
 HONEST, DRAWN, ROUNDS, HELD = 8, 16, 60, 12
 """Eight honest nodes of 12 devices each and a ninth that lies; 16 of the 108 devices are drawn a round."""
@@ -99,7 +99,7 @@ def test_choosing_numbers_brings_no_more_draws(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renewed: bool, knows: bool
 ) -> None:
     key = server_key(SETTINGS)
-    monkeypatch.setattr("server.pipeline.server_key", lambda config: key)
+    monkeypatch.setattr("server.round.pipeline.server_key", lambda config: key)
     grid, watch = Liar(key if knows else SETTINGS.seed, renewed), Watch()
     run(SETTINGS, tmp_path, grid=grid, listeners=[watch])
     assert len(watch.rounds) == ROUNDS

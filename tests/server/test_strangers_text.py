@@ -13,13 +13,13 @@ from flwr.app import Context, Error, Message
 from flwr.common.logger import ConsoleHandler
 
 from client.app import app as client_app
-from common.answering import App
 from common.logs import Harmless, plain_logs
 from common.printable import LIMIT, LONGEST
 from experiments.run_report import write_report
-from server.verdicts import AuditEntry
+from server.round.verdicts import AuditEntry
 from tests.common.hostile_text import ATTACKS, HOSTILE, check_harmless
 from tests.server.federation import config, node, run, without
+from transport.answering import App
 
 HUGE = HOSTILE + ATTACKS["huge"]
 

@@ -14,8 +14,8 @@ from common.config import RunConfig
 from common.errors import ConfigError
 from common.seeding import generator
 from common.tasks import GlobalModel
-from server.local_grid import LocalGrid
-from server.model_record import from_record, to_record
+from emulation.local_grid import LocalGrid
+from server.records.model_record import from_record, to_record
 from server.strategy import RobustStrategy
 from tests.server.federation import (
     ITEMS,

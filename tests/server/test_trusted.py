@@ -11,15 +11,15 @@ from flwr.app import Context, Message
 from flwr.common.constant import ErrorCode
 
 from client.app import app as client_app
-from common.answering import failure
 from common.errors import ConfigError, RunError
 from common.updates import DeviceUpdates, onto
-from server.local_grid import LocalGrid
-from server.pipeline import Pipeline
-from server.roster import Roster
+from emulation.local_grid import LocalGrid
+from server.nodes.roster import Roster
+from server.round.pipeline import Pipeline
 from server.strategy import RobustStrategy
 from tests.server.federation import ITEMS, Watch, config, lines, node, run, same_model
 from tests.server.interruption import equal_runs, in_round
+from transport.answering import failure
 
 TRUSTED = config("strategy.aggregator=fltrust", "strategy.trusted_nodes=[2]", "wire.dtype=float16")
 PUBLIC = node("public", public=6)

@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from common.checks import count
 from server.aggregators.base import Round
 from server.aggregators.pre.base import Mixer
-from server.checks import count
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from common.checks import positive
 from server.aggregators.base import Round
 from server.aggregators.gram import middle, norms
 from server.aggregators.pre.base import Mixer
-from server.checks import positive
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from common.checks import positive
 from common.updates import DeviceUpdates
 from server.aggregators.base import Aggregate, Aggregator, Round, State
-from server.checks import positive
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from client.cohort import Cohort
-from client.fleet import open_fleet
+from client.fleet import open_fleet, read_settings
 from client.regularisers.states import Anchor, Coherence
 from common.config import ClientConfig
 from common.data.types import Times
@@ -77,7 +77,9 @@ def test_without_times_or_tau_every_weight_is_one(times: list[Times] | None, tau
 
 
 def test_a_fleet_knows_the_times_of_what_it_trains_on() -> None:
-    fleet = open_fleet({"data": "synthetic", "path": "devices=9,items=30,length=8", "max_length": 6})
+    fleet = open_fleet(
+        read_settings({"data": "synthetic", "path": "devices=9,items=30,length=8", "max_length": 6})
+    )
     for number in fleet.numbers:
         times = fleet.train_times(number)
         assert len(times) == len(fleet.train(number))

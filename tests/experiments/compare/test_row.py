@@ -8,9 +8,9 @@ from statistics import fmean
 import pytest
 
 from common.data import load, split
+from emulation.federation import federate, malicious_numbers
+from emulation.targets import with_targets
 from experiments.compare.row import row, trust
-from experiments.emulation import federate, malicious_numbers
-from experiments.targets import with_targets
 from tests.server.federation import LOG, config, lines
 
 DATA = load("synthetic", LOG)

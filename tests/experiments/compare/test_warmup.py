@@ -9,10 +9,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from common.config import RunConfig
 from common.data import load
+from emulation.federation import federate
+from emulation.targets import with_targets
 from experiments.compare.warmup import continue_from, honest_part, is_ready, warm_up
-from experiments.emulation import federate
-from experiments.targets import with_targets
-from server.checkpoint import FILE
+from server.records.checkpoint import FILE
 from tests.server.federation import LOG, Watch, config, lines, same_model, timeless
 
 START = 4

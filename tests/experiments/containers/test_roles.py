@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from client.pulse import Pulse
 from common.errors import RunError
 from common.printable import LONGEST
 from experiments.containers import conduct, replica, superlink
@@ -28,6 +27,7 @@ from experiments.containers.places import CONTROL_HOST, FLEET_HOST, Places
 from experiments.containers.prepare import prepare
 from experiments.containers.slots import Slots
 from tests.common.hostile_text import ATTACKS, FORGED, HOSTILE, check_harmless
+from transport.pulse import Pulse
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ class TestWatching:
         monkeypatch.setattr(replica, "READY", tmp_path / "ready")
         monkeypatch.setattr(replica, "ending", lambda *_: threading.Event())
         monkeypatch.setattr(replica, "supervise", lambda *_: seen.append(replica.READY.exists()) or 0)
-        monkeypatch.setattr("client.serving.run_node", serve)
+        monkeypatch.setattr("transport.serving.run_node", serve)
         assert replica.serve_replica("honest", places, console(), stock) == 0
         assert seen == [stock]
         assert replica.READY.exists()

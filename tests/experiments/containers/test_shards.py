@@ -10,14 +10,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from attacks.attacker import read_attacker
+from attacks.app import node_settings, read_attacker
 from client.fleet import open_fleet
 from common.data import load
 from common.errors import ConfigError
 from common.settings import load as settings
+from emulation.federation import malicious_numbers
 from experiments.containers.places import Places
 from experiments.containers.shards import Division, divide
-from experiments.emulation import malicious_numbers
 
 DATA = load("synthetic", "devices=30,items=40,length=8")
 
@@ -39,7 +39,7 @@ def test_every_device_is_on_one_container_and_the_sides_are_the_draw(tmp_path: P
     assert len(sides["malicious"]) == 9
     for side, slots in division.nodes.items():
         for slot, node in slots.items():
-            assert list(open_fleet(node).numbers) == division.devices[side][slot]
+            assert list(open_fleet(node_settings(node)).numbers) == division.devices[side][slot]
             assert (read_attacker(node) is not None) == (side == "malicious")
 
 

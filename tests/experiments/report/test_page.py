@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from common.errors import RunError
 from experiments import cli
-from experiments.emulation import emulate
+from experiments.engines import emulate
 from experiments.report.writing import Written, write_grid_report
 from tests.experiments.report.samples import PROTOCOL, Shape, row, rows, write
 from tests.server.federation import config

@@ -9,7 +9,7 @@ from common.settings import component
 from common.tasks import GlobalModel
 from server.constraints import Evidence, build_constraints
 from server.optimizers import ParameterUpdate
-from server.panel import Seen
+from server.round.panel import Seen
 
 N, D, K = 200, 4, 20
 

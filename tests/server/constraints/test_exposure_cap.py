@@ -15,8 +15,8 @@ from common.tasks import GlobalModel
 from server.constraints import Evidence, build_constraints
 from server.constraints.exposure import others
 from server.optimizers import ParameterUpdate, State
-from server.panel import Seen
-from server.popularity import PULLED, TRAINED
+from server.round.panel import Seen
+from server.round.popularity import PULLED, TRAINED
 from tests.server.constraints.helpers import D, N, apply, evidence, model, step, users
 
 P, TOP = 64, 10

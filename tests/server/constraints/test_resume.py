@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from server.checkpoint import FILE
 from server.constraints import CONSTRAINTS
+from server.records.checkpoint import FILE
 from tests.server.federation import Watch, config, lines, run, same_model
 from tests.server.interruption import equal_runs, in_round
 

@@ -1,0 +1,174 @@
+"""The ClientApp of a malicious node: it wraps the honest trainer; its config says what it does and when."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from flwr.app import Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from attacks import Attack, View, build_attack
+from client.app import check_catalogue, enrolled, honest_round, own_devices, own_times, ranked
+from client.app import evaluate as honest_evaluation
+from client.app import train as honest_training
+from client.batch import Batch
+from client.cohort import Cohort
+from client.fleet import Fleet, NodeSettings, open_fleet, read_settings
+from client.ranking import nothing
+from common import wire
+from common.errors import ConfigError
+from common.seeding import generator
+from common.tasks import TrainTask
+from common.updates import DeviceUpdates, concatenate
+
+Scalar = bool | int | float | str
+KEYS = ("attack", "targets", "start_round", "period", "active", "knowledge", "params")
+"""What the config of a malicious node holds beside the keys of an honest one."""
+
+app = ClientApp()
+
+
+@dataclass(frozen=True)
+class Attacker:
+    """``rule`` on ``targets`` from ``start_round`` on, in the first ``active`` rounds of every ``period``.
+
+    seed: what colluding nodes agreed upon, from their node configs; omniscient: ``knowledge: full``, the
+    honest updates of the round are seen (embedded runs alone).
+    """
+
+    rule: Attack
+    targets: tuple[int, ...] = ()
+    start_round: int = 1
+    period: int = 1
+    active: int = 1
+    seed: int = 0
+    omniscient: bool = False
+
+    def attacks_in(self, round_: int) -> bool:
+        """Whether ``round_`` is one of attack; in the others the node's devices are honest."""
+        since = round_ - self.start_round
+        return since >= 0 and since % self.period < self.active
+
+
+@app.query()
+def enrol(message: Message, context: Context) -> Message:
+    """As an honest node does."""
+    return enrolled(message, node_settings(context.node_config))
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """Updates as the attack has them, or honest ones in rounds of rest."""
+    return attacked(message, context)
+
+
+@app.evaluate()
+def evaluate(message: Message, context: Context) -> Message:
+    """What the attack likes to tell; most abstain."""
+    attacker = read_attacker(context.node_config)
+    if attacker is None:
+        return honest_evaluation(message, _as_honest(context))
+    task = wire.decode_evaluate_task(message.content)
+    fleet = open_fleet(node_settings(context.node_config))
+    check_catalogue(task.model.table.shape[0] - 1, fleet)
+    with torch.no_grad():
+        sums = attacker.rule.evaluation(nothing(len(task.targets)), lambda: ranked(task, fleet))
+    return Message(wire.encode_evaluate_sums(sums, task.run, task.round), reply_to=message)
+
+
+def attacked(
+    message: Message,
+    context: Context,
+    honest: Callable[[int], Sequence[DeviceUpdates]] | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Message:
+    """The answer to a training task.
+
+    An embedded run can tell a malicious node what the honest ones sent in a round, and keeps a clock of
+    its own. Raises ConfigError for ``knowledge: full`` anywhere else.
+    """
+    attacker = read_attacker(context.node_config)
+    if attacker is None:
+        return honest_training(message, _as_honest(context))
+    task = wire.decode_train_task(message.content)
+    settings = node_settings(context.node_config)
+    fleet = open_fleet(settings)
+    check_catalogue(task.model.table.shape[0] - 1, fleet)
+    if not attacker.attacks_in(task.round):
+        return Message(honest_round(task, fleet, settings, context.state), reply_to=message)
+    if attacker.omniscient and honest is None:
+        raise ConfigError("node config: knowledge is 'full'; a node on its own sees no updates but its own")
+    others = honest(task.round) if attacker.omniscient and honest else ()
+    seen = concatenate(others) if others else None
+    reply = attack_round(task, fleet, settings, attacker, context.state, seen, sleep)
+    return Message(reply, reply_to=message)
+
+
+def attack_round(
+    task: TrainTask,
+    fleet: Fleet,
+    settings: NodeSettings,
+    attacker: Attacker,
+    memory: RecordDict,
+    honest: DeviceUpdates | None,
+    sleep: Callable[[float], None],
+) -> RecordDict:
+    """The reply of a malicious node to one training task."""
+    rule, targets, numbers = attacker.rule, attacker.targets, own_devices(task, fleet)
+    sequences = [rule.history(fleet.train(n), n, targets, attacker.seed) for n in numbers]
+    times = own_times(fleet, numbers, sequences)
+    cohort = Cohort(task, numbers, sequences, targets, times, settings.device_key())
+    draw = generator(attacker.seed, "attack", task.nonce)
+    view = View(task, targets, cohort, draw, memory, attacker.seed, honest, sleep)
+
+    def relabel(batch: Batch, devices: Sequence[int]) -> Batch:
+        return rule.relabel(batch, view)
+
+    updates = rule.poison(cohort.train(relabel), view)
+    return rule.tamper(wire.encode_updates(updates, task.run, task.round, task.wire_dtype), view)
+
+
+def _as_honest(context: Context) -> Context:
+    """The same node without the keys of an attack; its state is shared."""
+    own = _honest(context.node_config)
+    return Context(context.run_id, context.node_id, own, context.state, context.run_config)
+
+
+def node_settings(config: Mapping[str, Scalar]) -> NodeSettings:
+    """What the config of a malicious node says of its devices. Raises ConfigError."""
+    return read_settings(_honest(config))
+
+
+def _honest(config: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    return {key: value for key, value in config.items() if key not in KEYS}
+
+
+def read_attacker(config: Mapping[str, Scalar]) -> Attacker | None:
+    """The attacker that a node config describes, None for an honest node. Raises ConfigError."""
+    name = str(config.get("attack", "none"))
+    if name == "none":
+        return None
+    try:
+        params = json.loads(str(config.get("params", "{}")))
+        targets = tuple(int(t) for t in str(config.get("targets", "")).split(",") if t.strip())
+    except ValueError as error:
+        raise ConfigError(f"node config: params must be JSON and targets item numbers: {error}") from error
+    times = {key: _positive(config, key) for key in ("start_round", "period", "active")}
+    if times["active"] > times["period"]:
+        raise ConfigError(f"node config: active is {times['active']}; expected at most period")
+    knowledge = config.get("knowledge", "own")
+    if knowledge not in ("own", "full"):
+        raise ConfigError(f"node config: knowledge is {knowledge!r}; valid: own, full")
+    seed = int(config.get("seed", 0))
+    return Attacker(build_attack(name, params), targets, **times, seed=seed, omniscient=knowledge == "full")
+
+
+def _positive(config: Mapping[str, Scalar], key: str) -> int:
+    value = config.get(key, 1)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"node config: {key} is {value!r}; expected a whole number from 1")
+    return value

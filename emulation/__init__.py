@@ -1,0 +1,1 @@
+"""A whole federation in this process, and what only one process knows: who is malicious."""

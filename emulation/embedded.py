@@ -1,0 +1,75 @@
+"""The ClientApp of an embedded run: the same app, in a world where one process can see and skip things."""
+
+from __future__ import annotations
+
+from flwr.app import Context, Message, MessageType
+
+from attacks.app import app as attack_app
+from attacks.app import attacked
+from client.app import app as client_app
+from common import wire
+from common.tasks import TrainTask
+from common.updates import DeviceUpdates
+from transport.answering import NOBODY, failure
+from transport.messages import ErrorCode, stamp
+
+
+class HeldTooLong(Exception):
+    """A reply that nobody waits for any more."""
+
+
+class Embedded:
+    """``client.app`` and ``attacks.app`` on their nodes, with two doors that only one process has.
+
+    Nodes with ``knowledge: full`` are told what the honest nodes answered in this round (with them on the
+    grid, honest nodes must come before malicious ones). And a malicious node does not sleep: a reply that
+    it holds for longer than ``deadline_s`` is lost at once, as an expired message is.
+    """
+
+    def __init__(self, deadline_s: float, omniscient: bool) -> None:
+        self.deadline_s, self.omniscient = deadline_s, omniscient
+        self._round = -1
+        self._honest: list[DeviceUpdates] = []
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        malicious = "attack" in context.node_config
+        if message.metadata.message_type != MessageType.TRAIN:
+            return (attack_app if malicious else client_app)(message, context)
+        if malicious:
+            try:
+                return attacked(message, context, self._heard, self._hold)
+            except HeldTooLong as late:
+                lost = failure(message, str(late), ErrorCode.REPLY_MESSAGE_UNAVAILABLE)
+                stamp(lost, sender=NOBODY)  # not the node's word, but the grid's
+                return lost
+        reply = client_app(message, context)
+        if self.omniscient and reply.has_content():
+            self._overhear(wire.decode_train_task(message.content), reply)
+        return reply
+
+    def _heard(self, round_: int) -> list[DeviceUpdates]:
+        return self._honest if round_ == self._round else []
+
+    def _hold(self, seconds: float) -> None:
+        if seconds >= self.deadline_s:
+            raise HeldTooLong(f"held for {seconds:g} s, the deadline is {self.deadline_s:g} s")
+
+    def _overhear(self, task: TrainTask, reply: Message) -> None:
+        if task.round != self._round:
+            self._round, self._honest = task.round, []
+        self._honest.append(overheard(task, reply))
+
+
+def overheard(task: TrainTask, reply: Message) -> DeviceUpdates:
+    """What a reply to ``task`` says, as the server reads it."""
+    spec = wire.UpdateSpec(
+        run=task.run,
+        round=task.round,
+        num_parameters=len(task.model.encoder),
+        dim=task.model.table.shape[1],
+        items=task.items,
+        num_items=task.model.table.shape[0] - 1,
+        devices=task.devices,
+        negatives=task.train_config.negatives,
+    )
+    return wire.decode_updates(reply.content, spec)

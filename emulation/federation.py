@@ -1,0 +1,169 @@
+"""A whole federation in this process: an honest node, a malicious node, and the ServerApp's run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attacks import ATTACKS, build_attack
+from client.disclosure import MAX_TARGETS
+from client.fleet import malicious_devices
+from client.regularisers import build_regularisers
+from common.config import RunConfig
+from common.data import Dataset, load, recent
+from common.errors import ConfigError
+from emulation.embedded import Embedded
+from emulation.local_grid import LocalGrid
+from emulation.targets import with_targets
+from server.aggregators import build_aggregator
+from server.app import serve
+from server.records.report import Listener
+
+NodeConfig = dict[str, bool | int | float | str]
+EMULATION = "emulation"
+"""`strategy.secret` of a run in one process, which has nobody to hide it from."""
+
+
+def federate(
+    config: RunConfig,
+    out: Path,
+    resume: bool = False,
+    listeners: Sequence[Listener] = (),
+    nodes: Sequence[NodeConfig] | None = None,
+) -> dict[str, Any]:
+    """Run ``config`` on LocalGrid and return the summary; ``nodes`` replaces the two sides of the draw."""
+    dataset, config = prepared(config)
+    app = Embedded(config.strategy.deadline_s, config.attack.knowledge == "full")
+    nodes = node_configs(config) if nodes is None else nodes
+    if trusts(config):
+        nodes, config = with_trusted(nodes, config)
+    grid = LocalGrid(app, nodes)
+    return serve(grid, repeatable(config), dataset.num_items, out, resume, listeners, memory=grid)
+
+
+def app_of(config: Mapping[str, object]) -> tuple[str, str]:
+    """Module and name of the ClientApp for a node with this config."""
+    return "attacks.app" if "attack" in config else "client.app", "app"
+
+
+def repeatable(config: RunConfig) -> RunConfig:
+    """``config`` with a secret that follows from its seed, unless it has one: emulations can be run again."""
+    if config.strategy.secret:
+        return config
+    strategy = config.strategy.model_copy(update={"secret": EMULATION})
+    return config.model_copy(update={"strategy": strategy})
+
+
+def prepared(config: RunConfig) -> tuple[Dataset, RunConfig]:
+    """The log and the config with its targets, once all that only a node would notice has been tried."""
+    dataset = open_log(config)
+    config = with_targets(config, dataset)
+    build_regularisers(config.client.regularisers)
+    check_attack(config)
+    return dataset, config
+
+
+def open_log(config: RunConfig) -> Dataset:
+    """The log that a run reads, its histories cut as the config says. Raises DataError."""
+    return recent(load(config.data.name, config.data.path), config.data.max_length)
+
+
+def check_attack(config: RunConfig) -> None:
+    """Raises UnknownName or ConfigError for an attack that no node could run."""
+    attack = config.attack
+    build_attack("control" if attack.name == "none" else attack.name, attack.params)
+    honest = attack.name in ("none", "control")  # the clean run beside an attacked one
+    if attack.knowledge == "full" and not honest and not ATTACKS[attack.name].full:
+        able = ", ".join(name for name, rule in ATTACKS.items() if rule.full)
+        raise ConfigError(
+            f"attack.knowledge: {attack.name!r} has no use for honest updates; 'full' is for {able}"
+        )
+
+
+def node_configs(config: RunConfig) -> list[NodeConfig]:
+    """One node with every device, or an honest and a malicious one."""
+    attack = config.attack
+    base: NodeConfig = {
+        "data": config.data.name,
+        "path": config.data.path,
+        "max_devices": config.data.max_devices,
+        "max_length": config.data.max_length,
+        "repeatable": True,
+        "seed": config.seed,
+        **open_book(config),
+    }
+    if attack.name == "none" or attack.share == 0:
+        return [{**base, "part": "all"}]
+    base |= {"share": attack.share}
+    evil = {**attack_keys(config), "knowledge": attack.knowledge}
+    return [{**base, "part": "honest"}, {**base, "part": "malicious", **evil}]
+
+
+def open_book(config: RunConfig) -> NodeConfig:
+    """Nodes of one process, or of one owner, tell all that is asked: there is nobody to hide from."""
+    return {**measured(config), "min_group": 1}
+
+
+def measured(config: RunConfig) -> NodeConfig:
+    """The targets that nodes may tell the exposure of. Raises ConfigError for more than a node allows."""
+    targets = config.eval.targets
+    if len(targets) > MAX_TARGETS:
+        raise ConfigError(
+            f"eval.targets: {len(targets)} items; nodes tell the exposure of up to {MAX_TARGETS}"
+        )
+    told: NodeConfig = {"exposure_targets": ",".join(map(str, targets))}
+    return told if config.train.negatives != "device" else told | {"negatives": "device"}
+
+
+def trusts(config: RunConfig) -> bool:
+    """Whether the rule of ``config`` measures devices against a trusted node."""
+    return build_aggregator(config.strategy.aggregator).rooted
+
+
+def as_run(config: RunConfig) -> RunConfig:
+    """``config`` as :func:`federate` writes it down: with its trusted node named, if it has one."""
+    return with_trusted(node_configs(config), config)[1] if trusts(config) else config
+
+
+def with_trusted(nodes: Sequence[NodeConfig], config: RunConfig) -> tuple[list[NodeConfig], RunConfig]:
+    """One node more, of the operator: it holds copies of ``data.public`` honest histories.
+
+    The devices themselves take part as without it, so that runs with and without it compare. Raises
+    ConfigError when ``strategy.trusted_nodes`` names others: node ids of an emulation are its own.
+    """
+    number = (len(nodes) + 1,)
+    if config.strategy.trusted_nodes not in ((), number):
+        raise ConfigError("strategy.trusted_nodes: an emulation has its own trusted node; leave it out")
+    keys = ("data", "path", "max_devices", "max_length", "share", "repeatable", "seed")
+    public: NodeConfig = {key: nodes[0][key] for key in keys if key in nodes[0]}
+    public |= {"part": "public", "public": config.data.public}
+    strategy = config.strategy.model_copy(update={"trusted_nodes": number})
+    return [*nodes, public], config.model_copy(update={"strategy": strategy})
+
+
+def attack_keys(config: RunConfig) -> NodeConfig:
+    """What makes a node malicious, as its node config says it. Raises UnknownName or ConfigError."""
+    attack = config.attack
+    build_attack(attack.name, attack.params)  # a wrong name is told here, not by a node in every round
+    if isinstance(attack.targets, str):
+        raise ConfigError(f"attack.targets: {attack.targets!r} is not resolved to item numbers")
+    return {
+        "attack": attack.name,
+        "seed": config.seed,
+        "targets": ",".join(map(str, attack.targets)),
+        "start_round": attack.start_round,
+        "period": attack.period,
+        "active": attack.active,
+        "params": json.dumps(attack.params),
+    }
+
+
+def malicious_numbers(config: RunConfig, dataset: Dataset) -> frozenset[int]:
+    """Device numbers of the malicious devices of an emulation: the truth that the server lacks."""
+    if config.attack.name == "none":
+        return frozenset()
+    count = min(len(dataset), config.data.max_devices or len(dataset))
+    places = malicious_devices(count, config.attack.share, config.seed)
+    return frozenset(int(dataset.devices[i]) for i in places)

@@ -1,0 +1,151 @@
+"""Federated evaluation: devices rank the whole catalogue and send sums, the server adds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from logging import WARNING, getLogger
+from typing import Any, Literal
+
+from flwr.app import Message, MessageType
+
+from common.config import RunConfig
+from common.errors import WireError
+from common.metrics import add, exposures, exposures_by_target, means, scaled
+from common.response import debias, kept
+from common.tasks import EvaluateSums, EvaluateTask
+from common.wire import Reason, SumsSpec, decode_evaluate_sums, encode_evaluate_task
+from common.wire.reasons import show
+from server.evaluation.over_nodes import far_outside, over_nodes, widened
+from server.nodes.roster import Roster
+from server.records.answers import LATE
+from server.records.report import Evaluation
+from server.round.state import ServerState
+from server.round.verdicts import AuditEntry, Verdict
+
+log = getLogger("flwr").log
+Split = Literal["valid", "test"]
+Bounds = tuple[int, int, int]
+
+
+def evaluate_messages(
+    config: RunConfig, run: str, state: ServerState, roster: Roster, split: Split
+) -> list[Message]:
+    """One message to every enrolled node: rank the items of ``split`` under the model as it is."""
+    task = EvaluateTask(
+        run=run,
+        round=state.round,
+        model=state.model,
+        model_config=config.model,
+        split=split,
+        targets=config.eval.targets,
+        quartiles=_bounds(roster, split),
+    )
+    group = str(state.round)  # for the node's log
+    return [
+        Message(encode_evaluate_task(task), node, MessageType.EVALUATE, group_id=group)
+        for node in roster.nodes
+    ]
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What an evaluation found, None when no device answered, and a line of the audit for each node asked."""
+
+    evaluation: Evaluation | None
+    audit: list[dict[str, Any]]
+
+
+def collect(
+    replies: Iterable[Message], config: RunConfig, run: str, round_: int, roster: Roster, split: Split
+) -> Collected:
+    """Means over all devices that answered, and statistics over nodes beside them.
+
+    What does not decode is left out. A node counts for at most ``roster.allowance()`` devices, whatever it
+    says: its sums are scaled down to them. One answer by randomised response moves the mean like 1/λ exact
+    ones (common.response), and is counted as so many.
+    """
+    missing, parts, audit = set(roster.nodes), dict[int, EvaluateSums](), list[AuditEntry]()
+    bounds = _bounds(roster, split)
+
+    def judge(node: int, verdict: Verdict, reason: str = "", detail: str = "") -> None:
+        audit.append(AuditEntry(round_, node, None, verdict, reason, detail, split))
+        if verdict == "refused":
+            log(WARNING, "evaluation of node %d refused: %s", node, detail)
+
+    for message in replies:
+        node = message.metadata.src_node_id
+        if node not in missing:
+            continue
+        missing.discard(node)
+        if message.has_error():
+            judge(node, "refused", Reason.FAILED.value, show(message.error.reason or "error"))
+            continue
+        histories = roster.nodes[node].history.long() + _more(split)
+        try:
+            spec = SumsSpec(run, round_, histories, len(config.eval.targets))
+            parts[node] = decode_evaluate_sums(message.content, spec)
+        except WireError as error:
+            judge(node, "refused", error.reason, str(error))
+    for node in sorted(missing):
+        judge(node, "refused", Reason.FAILED.value, LATE)
+    weights = {node: _weight(part, roster.allowance()) for node, part in parts.items()}
+    for node, weight in weights.items():
+        cut = f"counts as {weight:.3g} times its {int(parts[node].count[0])} devices" if weight < 1 else ""
+        judge(node, "clipped" if cut else "admitted", Reason.QUOTA.value if cut else "", cut)
+    lines = [entry.to_json() for entry in sorted(audit, key=lambda entry: entry.node)]
+    return Collected(_evaluation(parts, weights, config, round_, split, bounds), lines)
+
+
+def _evaluation(
+    parts: Mapping[int, EvaluateSums],
+    weights: Mapping[int, float],
+    config: RunConfig,
+    round_: int,
+    split: Split,
+    bounds: Bounds,
+) -> Evaluation | None:
+    if not any(int(part.count[0]) for part in parts.values()):
+        return None
+    for node, why in far_outside(parts).items():
+        log(WARNING, "round %d %s: node %d is far outside: %s", round_, split, node, why)
+    sums = add([scaled(_of(debias(part), bounds), weights[node]) for node, part in sorted(parts.items())])
+    groups, by_target = means(sums), exposures_by_target(sums, config.eval.targets)
+    randomised = sum(int(part.count[0]) for part in parts.values() if part.epsilon)
+    return Evaluation(
+        round_,
+        split,
+        groups,
+        exposures(sums),
+        round(float(sums.count[0])),
+        {str(item): found for item, found in by_target.items()},  # as JSON will have it
+        over_nodes(parts),
+        randomised,
+        widened(list(parts.values()), [weights[node] for node in parts], groups["all"]["hr@10"]),
+    )
+
+
+def _weight(sums: EvaluateSums, allowance: int) -> float:
+    n = int(sums.count[0])
+    moves = n / kept(sums.epsilon) if sums.epsilon else n
+    return min(1.0, allowance / moves) if n else 1.0
+
+
+def _of(sums: EvaluateSums, bounds: Bounds) -> EvaluateSums:
+    """Without the quartiles of a node that goes by other bounds, those that it was first asked for."""
+    if sums.quartiles == bounds:
+        return sums
+    metrics, count = sums.metrics.clone(), sums.count.clone()
+    metrics[1:], count[1:] = 0, 0
+    return replace(sums, metrics=metrics, count=count)
+
+
+def _bounds(roster: Roster, split: Split) -> Bounds:
+    first, second, third = roster.quartiles()
+    more = _more(split)
+    return first + more, second + more, third + more
+
+
+def _more(split: Split) -> int:
+    """Before the test item, histories are one longer than enrolled."""
+    return 1 if split == "test" else 0

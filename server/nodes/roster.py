@@ -1,0 +1,263 @@
+"""Which devices there are: nodes enrol once, go silent, come back, and hold no more than their share."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from flwr.app import Message, MessageType, RecordDict
+from flwr.serverapp import Grid
+from torch import Tensor
+
+from common.errors import WireError
+from common.tasks import Enrolment
+from common.wire import Reason, decode_enrolment
+from common.wire.reasons import show
+from server.aggregators.memory import signed
+from server.nodes.shares import allowance, quartiles
+from server.round.verdicts import AuditEntry
+from transport.exchange import exchange
+
+_LOG = logging.getLogger(__name__)
+ENROL_S = 30.0
+MAX_DEVICES = 1 << 20
+"""Devices that one enrolment may name: 12 MiB."""
+
+MEMORY = 4 * MAX_DEVICES
+
+RETRY_ROUNDS = 5
+"""Rounds until a node that missed a deadline is asked again; each further miss doubles them."""
+
+REST_S = 3600.0
+"""However many rounds it has to rest: after an hour it is asked again."""
+
+FORGIVEN = 10
+"""Rounds answered in time that make up for one miss."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """What a node came with, which is what it has for the rest of the run; ``joined``: after that round."""
+
+    enrolment: Enrolment
+    joined: int
+
+
+@dataclass
+class Roster:
+    """Enrolled nodes and their devices.
+
+    quota: devices one node may stand for, 0: see :func:`allowance`. growth: rounds over which a node that
+    comes late gains its full share. nodes: those that take part now; members: all that ever enrolled.
+    bounds: the quartiles of history length when they were first asked for; nodes keep to those too.
+    trusted: nodes of the operator. They enrol as all others do, in ``roots``, and take no part in draws,
+    evaluations or counts; nobody can claim to be one, because node ids are the SuperLink's.
+    """
+
+    quota: int = 0
+    growth: int = 0
+    nodes: dict[int, Enrolment] = field(default_factory=dict)
+    trusted: frozenset[int] = frozenset()
+    roots: dict[int, Enrolment] = field(default_factory=dict)
+    members: dict[int, Member] = field(default_factory=dict)
+    resting: dict[int, tuple[int, float]] = field(default_factory=dict)
+    misses: dict[int, float] = field(default_factory=dict)
+    bounds: tuple[int, int, int] | None = None
+    clock: Callable[[], float] = time.monotonic
+    _news: list[AuditEntry] = field(default_factory=list)
+    _cut: dict[int, int] = field(default_factory=dict)
+
+    def refresh(self, grid: Grid, round_: int, wait_s: float = ENROL_S) -> None:
+        """Ask nodes that are new, or rested enough, for their devices; forget those that left."""
+        present = set(grid.get_node_ids())
+        for gone in {*self.nodes, *self.roots} - present:
+            self.nodes.pop(gone, None)
+            self.roots.pop(gone, None)
+        fresh = [n for n in sorted(present - {*self.nodes, *self.roots}) if self._rested(n, round_)]
+        if not fresh:
+            return
+        requests = [Message(RecordDict(), dst_node_id=n, message_type=MessageType.QUERY) for n in fresh]
+        owned = self._owned(present)
+        for reply in exchange(grid, requests, wait_s):
+            self._enrol(reply, round_, owned)
+        for node in fresh:
+            if node not in self.nodes and node not in self.roots:
+                self.rest(node, round_)
+        self._forget(present)
+        self._tell_cuts(round_)
+
+    def _forget(self, present: set[int]) -> None:
+        """Of nodes that are gone the latest ``MEMORY`` devices are remembered: identities may be free."""
+        room = MEMORY
+        for node in [n for n in reversed(self.members) if n not in present]:
+            room -= len(self.members[node].enrolment.devices)
+            if room < 0:
+                del self.members[node]
+                self.misses.pop(node, None)
+                self.resting.pop(node, None)
+                self._cut.pop(node, None)
+
+    def _rested(self, node: int, round_: int) -> bool:
+        until, at = self.resting.get(node, (round_, math.inf))
+        return until <= round_ or self.clock() >= at
+
+    def _owned(self, present: set[int]) -> Tensor:
+        """Numbers int64 [m] of the devices of nodes that are here: nobody who comes now may claim them."""
+        held = [m.enrolment.devices for node, m in self.members.items() if node in present]
+        return torch.cat(held) if held else torch.zeros(0, dtype=torch.int64)
+
+    def _enrol(self, reply: Message, round_: int, owned: Tensor) -> None:
+        node = reply.metadata.src_node_id
+        if reply.has_error():
+            _LOG.warning("node %d did not enrol: %s", node, show(reply.error.reason, 300))
+            return
+        try:
+            claim = decode_enrolment(reply.content, MAX_DEVICES)
+        except WireError as error:
+            self._refuse(round_, node, Reason(error.reason), f"did not enrol: {error}")
+            return
+        self.resting.pop(node, None)
+        if node in self.trusted:
+            self.roots[node] = claim
+            return
+        known = self.members.get(node)
+        if known is None:
+            taken = torch.isin(claim.devices, owned)
+            if bool(taken.any()):
+                first = int(claim.devices[taken][0])
+                text = f"claims {int(taken.sum())} devices of other nodes, such as {first}"
+                self._refuse(round_, node, Reason.DUPLICATE, text)
+            self.nodes[node] = _only(claim, ~taken)
+            self.members[node] = Member(self.nodes[node], round_)
+            return
+        strange = ~torch.isin(claim.devices, known.enrolment.devices)
+        if bool(strange.any()):
+            text = f"claims {int(strange.sum())} devices that it did not come with"
+            self._refuse(round_, node, Reason.UNKNOWN_DEVICE, text)
+        self.nodes[node] = _only(known.enrolment, torch.isin(known.enrolment.devices, claim.devices))
+
+    def _refuse(self, round_: int, node: int, reason: Reason, detail: str) -> None:
+        _LOG.warning("node %d %s", node, detail)
+        self._news.append(AuditEntry(max(round_, 1), node, None, "refused", reason.value, detail))
+
+    def _tell_cuts(self, round_: int) -> None:
+        """Say once, and again when it changes, whose devices are more than one node may stand for."""
+        most = self.allowance()
+        for node, enrolment in self.nodes.items():
+            claimed = len(enrolment.devices)
+            counted = min(claimed, most)
+            if counted < claimed and self._cut.get(node) != counted:
+                text = f"claims {claimed} devices, cut to {counted} (strategy.quota)"
+                self._refuse(round_, node, Reason.QUOTA, text)
+            self._cut[node] = counted
+
+    def news(self) -> list[AuditEntry]:
+        """What enrolments had to be refused or cut since the last call."""
+        found, self._news = self._news, []
+        return found
+
+    def allowance(self) -> int:
+        """Devices that one node may stand for."""
+        return self.quota or allowance([len(e.devices) for e in self.nodes.values()])
+
+    def newcomers(self, identity: Iterable[tuple[int, int]], round_: int) -> frozenset[tuple[int, int]]:
+        """Those (node, device) whose node came late and has not gained its full share yet."""
+        late = {node for node, gained in self.gained(round_).items() if gained < 1}
+        return frozenset(who for who in identity if who[0] in late)
+
+    def gained(self, round_: int) -> dict[int, float]:
+        """The part of its share that each node has: (rounds here)/growth, 1 for those who were here first.
+
+        A node that leaves and comes back under another identity gains nothing by it. First are the oldest
+        of those that take part: after an outage that makes all identities new, nobody has to wait.
+        """
+        joined = {node: self.members[node].joined for node in self.nodes}
+        first = min(joined.values(), default=0)
+        if not self.growth:
+            return dict.fromkeys(joined, 1.0)
+        return {n: 1.0 if j == first else min(1.0, (round_ - j) / self.growth) for n, j in joined.items()}
+
+    def rest(self, node: int, round_: int) -> None:
+        """Leave a silent node out: the longer the more often it was silent, and an hour at most."""
+        self.nodes.pop(node, None)
+        self.roots.pop(node, None)
+        self.misses[node] = self.misses.get(node, 0.0) + 1
+        pause = RETRY_ROUNDS * 2 ** min(30, math.ceil(self.misses[node]) - 1)
+        self.resting[node] = (round_ + pause, self.clock() + REST_S)
+
+    def answered(self, nodes: Iterable[int]) -> None:
+        """These nodes were in time: an old miss counts for less."""
+        for node in nodes:
+            if node in self.misses:
+                self.misses[node] = max(0.0, self.misses[node] - 1 / FORGIVEN)
+
+    def pool(self, round_: int) -> tuple[Tensor, Tensor, list[int]]:
+        """Devices that may be drawn: numbers [n] ascending, place of the node of each [n], and the node ids.
+
+        At equal numbers the lower node id comes first. Of a node with too many those with the lowest numbers.
+        """
+        most, nodes, gained = self.allowance(), sorted(self.nodes), self.gained(round_)
+        held = []
+        for node in nodes:
+            devices = self.nodes[node].devices[:most]
+            held.append(devices[: math.ceil(gained[node] * len(devices))])
+        if not held:
+            return torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), []
+        numbers = torch.cat(held)
+        place = torch.repeat_interleave(torch.arange(len(nodes)), torch.tensor([len(h) for h in held]))
+        order = numbers.argsort(stable=True)
+        return numbers[order], place[order], nodes
+
+    @property
+    def count(self) -> int:
+        """Devices of all nodes that take part, each cut to what it may stand for."""
+        most = self.allowance()
+        return sum(min(len(e.devices), most) for e in self.nodes.values())
+
+    def sample(self, count: int, generator: torch.Generator, round_: int) -> dict[int, Tensor]:
+        """``count`` devices, each with the same chance: node -> device numbers int64 [m], ascending."""
+        numbers, place, nodes = self.pool(round_)
+        chosen = torch.randperm(len(numbers), generator=generator)[:count].sort().values
+        of_node = place[chosen]
+        return {nodes[k]: numbers[chosen[of_node == k]] for k in sorted(set(of_node.tolist()))}
+
+    def quartiles(self) -> tuple[int, int, int]:
+        """Bounds of the quartiles of history length, over all devices that there were when first asked."""
+        if self.bounds is None and self.nodes:
+            most = self.allowance()
+            self.bounds = quartiles(h for e in self.nodes.values() for h in e.history[:most].tolist())
+        return self.bounds or (0, 0, 0)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Who came when and with what, for a checkpoint."""
+        members = sorted(self.members.items())
+        enrolments = [m.enrolment for _, m in members]
+        none = [torch.zeros(0, dtype=torch.int64)]
+        return {
+            "bounds": torch.tensor(self.bounds or (), dtype=torch.int64),
+            "node": signed([(node, 0) for node, _ in members])[:, 0],
+            "joined": torch.tensor([m.joined for _, m in members], dtype=torch.int64),
+            "count": torch.tensor([len(e.devices) for e in enrolments], dtype=torch.int64),
+            "device": torch.cat([e.devices for e in enrolments] or none),
+            "history": torch.cat([e.history.long() for e in enrolments] or none),
+        }
+
+    def restore(self, saved: Mapping[str, Tensor]) -> None:
+        """Take over what :meth:`tensors` kept."""
+        if not saved:
+            return
+        self.bounds = tuple(saved["bounds"].tolist()) or None
+        counts = saved["count"].tolist()
+        devices = torch.split(saved["device"], counts)
+        histories = torch.split(saved["history"].int(), counts)
+        for k, node in enumerate(saved["node"].tolist()):
+            held = Enrolment(devices[k], histories[k])
+            self.members[node % (1 << 64)] = Member(held, int(saved["joined"][k]))
+
+
+def _only(enrolment: Enrolment, kept: Tensor) -> Enrolment:
+    return Enrolment(enrolment.devices[kept], enrolment.history[kept])

@@ -1,0 +1,206 @@
+"""The files of a run: metrics, audit, TensorBoard events, checkpoints, model, summary."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+from safetensors.torch import save
+
+from common.config import RunConfig
+from common.errors import CheckpointError, RunError
+from common.settings import load, to_tree
+from common.wire import Reason
+from server.records.checkpoint import fingerprint, load_state, save_state, write_atomically, writing
+from server.records.events import Events
+from server.records.holding import hold
+from server.records.report import Evaluation, RoundReport
+from server.round.state import ServerState
+
+LINES = ("metrics.jsonl", "audit.jsonl")
+TOTALS = ("bytes_up", "bytes_down", "seconds", "admitted")
+
+
+class NodeMemory(Protocol):
+    """Nodes that keep something from round to round, in this process."""
+
+    def memory(self) -> Mapping[int, bytes]:
+        """What each keeps."""
+
+    def remember(self, memory: Mapping[int, bytes]) -> None:
+        """Give them what :meth:`memory` returned. Raises ValueError for other bytes."""
+
+
+class RunFolder:
+    """A listener that writes ``folder``; after :meth:`resume` it goes on where the checkpoint stands.
+
+    nodes: those of this process, whose memory (attacks keep some) belongs to the checkpoint.
+    """
+
+    def __init__(self, folder: Path, config: RunConfig, nodes: NodeMemory | None = None) -> None:
+        self.folder, self.config, self.nodes = folder, config, nodes
+        self.totals: dict[str, float] = dict.fromkeys(TOTALS, 0.0)
+        self.evaluations: dict[str, Evaluation] = {}
+        self._files = {name: folder / name for name in LINES}
+        self._events: Events | None = None
+        self._lock: int | None = None
+        self._before, self._began = 0.0, time.perf_counter()
+
+    def hold(self) -> None:
+        """Make the folder and keep others from writing it until :meth:`close`. Raises RunError."""
+        self._lock = hold(self.folder)
+
+    def create(self) -> None:
+        """Begin a new run. Raises RunError if the folder already holds one."""
+        if (self.folder / "config.yaml").exists():
+            raise RunError(
+                f"{self.folder} already holds a run; continue it with --resume or choose another --out"
+            )
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin at round 1, over what a run that never reached a checkpoint left behind.
+
+        Raises CheckpointError if that was a run with other settings.
+        """
+        path = self.folder / "config.yaml"
+        if path.exists() and fingerprint(load(path)) != fingerprint(self.config):
+            raise CheckpointError(f"{path} belongs to a run with other settings")
+        text = yaml.safe_dump(to_tree(self.config), sort_keys=False)
+        write_atomically(path, text.encode())
+        for path in self._files.values():
+            with writing(path):
+                path.write_bytes(b"")
+        self._events = Events(self.folder / "events", 1)
+
+    def resume(self) -> ServerState:
+        """The checkpointed state; lines written after it are cut off. Raises CheckpointError."""
+        state, extra = load_state(self.folder / "state", self.config)
+        try:
+            self.totals = {name: float(extra["totals"][name]) for name in TOTALS}
+            self.evaluations = {e["split"]: Evaluation(**e) for e in extra["evaluations"]}
+            self._before = float(extra["elapsed"])
+            sizes = {name: int(extra["sizes"][name]) for name in LINES}
+            if self.nodes is not None:
+                self.nodes.remember(extra["memory"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{self.folder / 'state'} is damaged: {error!r}") from error
+        for name, path in self._files.items():
+            size = sizes[name]
+            if not path.exists() or path.stat().st_size < size:
+                raise CheckpointError(f"{path} is shorter than the checkpoint says: it was changed")
+            with path.open("r+b") as file:
+                file.truncate(size)
+        self._events = Events(self.folder / "events", state.round + 1)
+        return state
+
+    def on_round(self, report: RoundReport, state: ServerState) -> None:
+        for name in TOTALS:
+            self.totals[name] += report.figures.get(name, 0.0)
+        self.audit(report.audit)
+        why = {"why": report.why} if report.skipped else {}
+        line = {"round": report.round, "skipped": report.skipped, **why, **report.figures}
+        self._append("metrics.jsonl", [line])
+        self._scalars("round", report.figures, report.round)
+
+    def settled(self, state: ServerState) -> None:
+        """Save every ``checkpoint_every`` rounds and after the last: when the round's lines are all there."""
+        every = self.config.checkpoint_every
+        if (every and state.round % every == 0) or state.round == self.config.train.rounds:
+            self.checkpoint(state)
+
+    def audit(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """What became of replies: of devices in a round, or of nodes in an evaluation."""
+        self._append("audit.jsonl", lines)
+
+    def on_evaluation(self, evaluation: Evaluation) -> None:
+        self.evaluations[evaluation.split] = evaluation
+        found = {**evaluation.groups["all"], **evaluation.exposure}
+        line = {"round": evaluation.round, "split": evaluation.split, **found}
+        self._append("metrics.jsonl", [line | _beside(evaluation)])
+        self._scalars(evaluation.split, found, evaluation.round)
+
+    def checkpoint(self, state: ServerState) -> None:
+        """Save the state, with how long the line files were at that moment."""
+        extra = {
+            "totals": self.totals,
+            "sizes": {name: path.stat().st_size for name, path in self._files.items()},
+            "evaluations": [asdict(e) for e in self.evaluations.values()],
+            "elapsed": self.elapsed(),
+        }
+        memory = self.nodes.memory() if self.nodes is not None else {}
+        save_state(self.folder / "state", self.config, state, extra, memory)
+
+    def elapsed(self) -> float:
+        """Seconds this run has taken, those before an interruption included up to the checkpoint."""
+        return self._before + time.perf_counter() - self._began
+
+    def most_rounds(self) -> int:
+        """At most so many rounds any one device sent something in, by the audit.
+
+        A reply that failed as a whole, or came too late, counts for all devices of its node.
+        """
+        devices, nodes = Counter[tuple[int, int]](), Counter[int]()
+        with self._files["audit.jsonl"].open(encoding="utf-8") as lines:
+            for line in map(json.loads, lines):
+                if line["device"] is not None:
+                    devices[line["node"], line["device"]] += 1
+                elif "evaluation" not in line and line["reason"] != Reason.QUOTA.value:
+                    nodes[line["node"]] += 1
+        most = max((count + nodes[node] for (node, _), count in devices.items()), default=0)
+        return max(most, *nodes.values()) if nodes else most
+
+    def finish(self, state: ServerState, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the model and ``summary.json``; returns the summary."""
+        tensors = {"encoder": state.model.encoder.contiguous(), "item_table": state.model.table.contiguous()}
+        meta = {"config": json.dumps(to_tree(self.config))}
+        write_atomically(self.folder / "model.safetensors", save(tensors, metadata=meta))
+        summary = {**facts, **self._results()}
+        write_atomically(self.folder / "summary.json", json.dumps(summary, indent=2).encode())
+        return summary
+
+    def close(self) -> None:
+        """End the TensorBoard writer and let go of the folder, also when the run fails."""
+        if self._events is not None:
+            self._events.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _results(self) -> dict[str, Any]:
+        results: dict[str, Any] = {}
+        for split, evaluation in self.evaluations.items():
+            results[split] = evaluation.groups["all"]
+            results |= {f"{split}_{name}": value for name, value in _beside(evaluation).items()}
+        if (last := self.evaluations.get("test")) is not None:
+            results |= last.exposure
+            if last.by_target:
+                results["exposure_by_target"] = last.by_target
+            results["quartiles"] = {g: m for g, m in last.groups.items() if g != "all"}
+            results["evaluated_devices"] = last.devices
+        return results
+
+    def _append(self, name: str, lines: Any) -> None:
+        if not lines:
+            return
+        with writing(self._files[name]), self._files[name].open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+
+    def _scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
+        if self._events is not None:
+            self._events.scalars(group, values, step)
+
+
+def _beside(evaluation: Evaluation) -> dict[str, Any]:
+    """What stands beside the means, where there is any: over nodes, and of randomised response."""
+    found: dict[str, Any] = {"over_nodes": evaluation.over_nodes} if evaluation.over_nodes else {}
+    if evaluation.randomised:
+        found |= {"randomised_devices": evaluation.randomised, "widened": evaluation.widened}
+    return found

@@ -1,0 +1,93 @@
+"""What a training round asks for: the slice of items and the devices, drawn from the server's key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from common.config import RunConfig
+from common.seeding import generator, subkey
+from common.tasks import GlobalModel, TrainTask
+from common.wire import UpdateSpec
+from server.round.popularity import estimate
+from server.round.slices import draw_slice
+from server.round.state import ServerState
+
+EXTRA_ROWS = 16
+"""Rows that a device may name beyond its window and its negatives."""
+
+
+class Devices(Protocol):
+    """Those that can be drawn."""
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+
+    def sample(self, count: int, generator: torch.Generator, round_: int) -> dict[int, Tensor]:
+        """``count`` of them, each with the same chance: node -> device numbers int64 [m], ascending."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """asked: node -> device numbers int64 [m]; task: what all of them get, less their device numbers.
+
+    roots: the same of trusted nodes, where the rule is measured against them.
+    """
+
+    task: TrainTask
+    asked: dict[int, Tensor]
+    roots: dict[int, Tensor] = field(default_factory=dict)
+
+    def tasks(self) -> dict[int, TrainTask]:
+        """Node -> its task, for each node that has some of the devices."""
+        asked = self.asked | self.roots
+        return {node: replace(self.task, devices=devices) for node, devices in asked.items()}
+
+    def spec(self, num_items: int) -> UpdateSpec:
+        """What a reply has to look like."""
+        model, train = self.task.model, self.task.train_config
+        return UpdateSpec(
+            run=self.task.run,
+            round=self.task.round,
+            num_parameters=model.encoder.shape[0],
+            dim=model.table.shape[1],
+            items=self.task.items,
+            num_items=num_items,
+            devices=self.task.devices,
+            negatives=train.negatives,
+            max_touched=self.task.model_config.max_len + 1 + train.device_negatives + EXTRA_ROWS,
+        )
+
+
+def draw_round(
+    config: RunConfig, run: str, round_: int, model: GlobalModel, state: ServerState, devices: Devices
+) -> Drawing:
+    """The same for the same key, round, popularity so far and devices, whichever nodes hold them.
+
+    Slice and devices are drawn apart: who sees the slice learns nothing about the next devices.
+    """
+    train = config.train
+    num_items = model.table.shape[0] - 1
+    popularity = estimate(state.pulls, state.seen, devices.count)
+    size = num_items if train.negatives == "full" else train.slice_size
+    items, log_q = draw_slice(popularity, size, generator(state.secret, "slice", round_), train.slice_power)
+    wanted = round(train.devices_per_round * config.strategy.oversample)
+    asked = devices.sample(wanted, generator(state.secret, "devices", round_), round_)
+    task = TrainTask(
+        run=run,
+        round=round_,
+        nonce=subkey(state.secret, "nonce", round_).hex()[:32],
+        model=model,
+        items=items,
+        log_q=log_q if train.slice_correction else torch.zeros_like(log_q),
+        devices=items.new_zeros(0),
+        model_config=config.model,
+        train_config=train,
+        client_config=config.client,
+        wire_dtype=config.wire.dtype,
+    )
+    return Drawing(task, asked)

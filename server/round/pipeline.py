@@ -1,0 +1,141 @@
+"""One round on the server, without a network: combination → constraints → server step."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from common.config import RunConfig
+from common.models import Layout, initial
+from common.seeding import generator
+from common.tasks import GlobalModel
+from server.aggregators import Aggregator, Round, build_aggregator
+from server.aggregators.pre import with_pre
+from server.constraints import Chain, build_constraints
+from server.optimizers import Optimizer, ParameterUpdate, build_optimizer, schedule
+from server.round.admission import Admitted
+from server.round.bounds import bound, check_bound, check_root
+from server.round.evidence import gather, voices
+from server.round.popularity import estimate, marks, observe
+from server.round.state import ServerState, no_counts, server_key
+
+
+@dataclass(frozen=True)
+class Step:
+    """The state after a round, each device's weight (None where a rule has none), and figures."""
+
+    state: ServerState
+    weights: Tensor | None
+    figures: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The parts of the strategy that a config names."""
+
+    config: RunConfig
+    layout: Layout
+    start: GlobalModel
+    aggregator: Aggregator
+    optimizer: Optimizer
+    constraints: Chain
+
+    @staticmethod
+    def build(config: RunConfig, num_items: int) -> Pipeline:
+        """Raises ConfigError for anything that the registries do not know."""
+        rule = with_pre(build_aggregator(config.strategy.aggregator), config.strategy.pre)
+        check_bound(rule, config)
+        check_root(rule, config)
+        start, layout = initial(config.model, num_items, generator(config.seed, "model"))
+        return Pipeline(
+            config,
+            layout,
+            start,
+            rule,
+            build_optimizer(config.strategy.optimizer),
+            build_constraints(config.strategy.constraints),
+        )
+
+    def init(self) -> ServerState:
+        """The state before the first round."""
+        counts = no_counts(self.start.table.shape[0] - 1)
+        return ServerState(
+            round=0,
+            model=self.start,
+            optimizer=self.optimizer.init(self.layout.unflatten(self.start.encoder), self.start.table),
+            aggregator=self.aggregator.init(),
+            constraints=self.constraints.init(self.start),
+            pulls=counts,
+            seen=counts.clone(),
+            secret=server_key(self.config),
+        )
+
+    def byzantine(self, devices: int) -> int:
+        return bound(self.config, devices)
+
+    def step(self, state: ServerState, admitted: Admitted, round_: int) -> Step:
+        """Round ``round_`` (from 1) on one update or more. Raises RunError if the rule needs more."""
+        updates = admitted.updates
+        assert updates is not None
+        clock = time.perf_counter()
+        setting = Round(
+            byzantine=self.byzantine(len(updates)),
+            identity=admitted.identity,
+            generator=generator(state.secret, "aggregator", round_),
+            number=round_,
+            model=state.model,
+            step=lambda rows: self._alone(state, rows, updates.items, round_),
+            root=admitted.root,
+        )
+        with torch.no_grad():
+            combined, aggregator = self.aggregator(updates, state.aggregator, setting)
+            update = ParameterUpdate(self.layout.unflatten(combined.encoder), combined.rows, updates.items)
+            delta, optimizer = self.optimizer.step(update, state.optimizer, self.rate(round_))
+            found = marks(updates)
+            pulls, seen = observe(state.pulls, state.seen, updates.items, found)
+            popularity = estimate(pulls, seen, len(updates))
+            heard = voices(admitted, found, combined.weights)
+            moved = partial(self.moved, state.model)
+            evidence = gather(self.config, state, moved, popularity, heard, round_)
+            delta, constraints, limited = self.constraints(state.model, delta, state.constraints, evidence)
+            model = self.moved(state.model, delta)
+        figures = {
+            "update_norm": float((combined.encoder.square().sum() + combined.rows.square().sum()).sqrt()),
+            "frozen_rows": float((combined.rows == 0).all(dim=1).float().mean()),
+            **combined.figures,
+            **limited,
+            "seconds_aggregate": time.perf_counter() - clock,
+        }
+        after = replace(
+            state,
+            round=round_,
+            model=model,
+            optimizer=optimizer,
+            aggregator=aggregator,
+            constraints=constraints,
+            pulls=pulls,
+            seen=seen,
+        )
+        return Step(after, combined.weights, figures)
+
+    def _alone(self, state: ServerState, rows: Tensor, items: Tensor, round_: int) -> Tensor:
+        """The change of the rows [K, d] that the server step makes of one update of them."""
+        alone = ParameterUpdate({}, rows, items)  # blocks are stepped one by one: no encoder, no work for it
+        return self.optimizer.step(alone, state.optimizer, self.rate(round_))[0].rows
+
+    def skip(self, state: ServerState, round_: int) -> ServerState:
+        """A round with too few replies changes nothing but the round."""
+        return replace(state, round=round_)
+
+    def rate(self, round_: int) -> float:
+        s = self.config.strategy
+        return schedule(s.lr, round_, self.config.train.rounds, s.warmup_rounds, s.decay_from)
+
+    def moved(self, model: GlobalModel, delta: ParameterUpdate) -> GlobalModel:
+        """The model after a change; the padding row and rows outside the slice stay as they are."""
+        table = model.table.index_add(0, delta.items.long(), delta.rows)  # [N + 1, d]
+        return GlobalModel(model.encoder + self.layout.flatten(delta.encoder), table)

@@ -1,0 +1,84 @@
+"""What the server carries from round to round; everything a resumed run needs."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from common.config import RunConfig
+from common.seeding import subkey
+from common.tasks import GlobalModel
+
+KEY_BYTES = 32
+
+
+def server_key(config: RunConfig) -> bytes:
+    """256 bits that every draw of the server comes from, and that only the server has.
+
+    Fresh for each run; the same for the same ``strategy.secret`` and ``seed`` where one is set.
+    """
+    if not config.strategy.secret:
+        return secrets.token_bytes(KEY_BYTES)
+    return subkey(hashlib.sha256(config.strategy.secret.encode()).digest(), config.seed)
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """State after ``round`` finished rounds. Draws are keyed by round, so no generator is kept.
+
+    pulls, seen  float64 [N]: see :mod:`server.round.popularity`
+    secret       the run's own key (:func:`server_key`): in a checkpoint, and nowhere else
+    roster       which node came when and with which devices (:mod:`server.nodes.roster`)
+    """
+
+    round: int
+    model: GlobalModel
+    optimizer: Mapping[str, Tensor]
+    aggregator: Mapping[str, Tensor]
+    constraints: Mapping[str, Tensor]
+    pulls: Tensor
+    seen: Tensor
+    secret: bytes = field(repr=False)
+    roster: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by a flat name, for a file."""
+        named = {
+            "model/encoder": self.model.encoder,
+            "model/table": self.model.table,
+            "pulls": self.pulls,
+            "seen": self.seen,
+            "secret": torch.tensor(list(self.secret), dtype=torch.uint8),
+        }
+        for part in ("optimizer", "aggregator", "constraints", "roster"):
+            named |= {f"{part}/{key}": value for key, value in getattr(self, part).items()}
+        return named
+
+    @staticmethod
+    def from_tensors(round_: int, named: Mapping[str, Tensor]) -> ServerState:
+        """The inverse of :meth:`tensors`. Raises KeyError if one is missing."""
+
+        def part(name: str) -> dict[str, Tensor]:
+            return {k.removeprefix(f"{name}/"): v for k, v in named.items() if k.startswith(f"{name}/")}
+
+        return ServerState(
+            round=round_,
+            model=GlobalModel(named["model/encoder"], named["model/table"]),
+            optimizer=part("optimizer"),
+            aggregator=part("aggregator"),
+            constraints=part("constraints"),
+            pulls=named["pulls"],
+            seen=named["seen"],
+            secret=bytes(named["secret"].tolist()),
+            roster=part("roster"),
+        )
+
+
+def no_counts(num_items: int) -> Tensor:
+    """Zeros float64 [N]."""
+    return torch.zeros(num_items, dtype=torch.float64)

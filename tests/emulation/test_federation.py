@@ -1,0 +1,190 @@
+"""A whole federation in one process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from attacks import ATTACKS
+from attacks.app import node_settings
+from client.fleet import open_fleet
+from common.config import RunConfig
+from common.data import Dataset, load, recent
+from common.errors import ConfigError, UnknownName
+from common.settings import load as load_settings
+from emulation.federation import attack_keys, malicious_numbers, node_configs, prepared, trusts, with_trusted
+from emulation.targets import with_targets
+from experiments.engines import emulate
+from tests.server.federation import DEVICES, LOG, config, lines, same_model
+
+ATTACKED = ("attack.name=label_to_target", "attack.share=0.25", "eval.targets=[]")
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return load("synthetic", LOG)
+
+
+def test_an_attacked_run_writes_everything(tmp_path: Path, dataset: Dataset) -> None:
+    settings = config(*ATTACKED)
+    summary = emulate(settings, tmp_path)
+    assert summary == json.loads((tmp_path / "summary.json").read_text())
+    assert (tmp_path / "report.html").stat().st_size > 10**6
+    assert summary["attack"] == "label_to_target"
+    assert summary["malicious_share"] == 0.25
+    assert len(summary["targets"]) == 1
+    assert summary["evaluated_devices"] == DEVICES - round(0.25 * DEVICES)  # the malicious abstain
+    bad = malicious_numbers(with_targets(settings, dataset), dataset)
+    assert {a["device"] for a in lines(tmp_path, "audit") if a["node"] == 2} <= bad
+    assert not {a["device"] for a in lines(tmp_path, "audit") if a["node"] == 1} & bad
+
+
+def config_of(out: Path) -> RunConfig:
+    """What a run wrote down, with the secret that these tests set and no file holds."""
+    return load_settings(out / "config.yaml", ["strategy.secret=a"])
+
+
+def test_targets_are_resolved_in_the_config_that_is_kept(tmp_path: Path) -> None:
+    summary = emulate(config(*ATTACKED), tmp_path)
+    kept = config_of(tmp_path)
+    assert list(kept.attack.targets) == list(kept.eval.targets) == summary["targets"]
+    emulate(kept, tmp_path / "again")
+    assert same_model(tmp_path, tmp_path / "again")
+
+
+def test_both_sides_of_the_draw_make_the_whole_log(dataset: Dataset) -> None:
+    settings = with_targets(config(*ATTACKED), dataset)
+    honest, bad = (set(open_fleet(node_settings(one)).numbers) for one in node_configs(settings))
+    assert honest | bad == {int(d) for d in dataset.devices}
+    assert not honest & bad
+    assert bad == malicious_numbers(settings, dataset)
+    assert len(bad) == 10
+    other = with_targets(config(*ATTACKED, "seed=4"), dataset)
+    assert malicious_numbers(other, dataset) != bad
+
+
+@pytest.mark.parametrize("overrides", [("attack.name=none",), ("attack.name=nan", "attack.share=0")])
+def test_without_malicious_devices_there_is_one_node(dataset: Dataset, overrides: tuple[str, ...]) -> None:
+    settings = with_targets(config(*overrides), dataset)
+    (only,) = node_configs(settings)
+    assert only["part"] == "all"
+    assert malicious_numbers(settings, dataset) == frozenset()
+
+
+def test_max_devices_cuts_the_log(tmp_path: Path, dataset: Dataset) -> None:
+    settings = config(*ATTACKED, "data.max_devices=12", "train.devices_per_round=100")
+    emulate(settings, tmp_path)
+    first = {int(d) for d in dataset.devices[:12]}
+    assert {a["device"] for a in lines(tmp_path, "audit")} == first
+    assert malicious_numbers(settings, dataset) < first
+
+
+def test_max_length_cuts_every_history(tmp_path: Path, dataset: Dataset) -> None:
+    settings = config(*ATTACKED, "data.max_length=5", "train.rounds=1")
+    resolved = with_targets(settings, recent(dataset, 5))  # what is cold is told by the cut log
+    fleets = [open_fleet(node_settings(node)) for node in node_configs(resolved)]
+    assert max(len(fleet.train(n)) for fleet in fleets for n in fleet.numbers) == 3
+    assert emulate(settings, tmp_path)["targets"] == list(resolved.eval.targets)
+    assert resolved.eval.targets != with_targets(settings, dataset).eval.targets
+
+
+def test_an_attack_rests_between_its_turns(tmp_path: Path) -> None:
+    nan = ("attack.name=nan", "attack.share=0.4", "eval.every=0", "eval.targets=[]", "train.rounds=7")
+    emulate(config(*nan, "attack.start_round=2", "attack.period=3", "attack.active=2"), tmp_path)
+    refused = {a["round"] for a in lines(tmp_path, "audit") if a["reason"] == "not_finite"}
+    assert refused == {2, 3, 5, 6}
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        ("attack.targets=[31]", r"attack\.targets: item 31; valid: 1 to 30"),
+        ("eval.targets=[2, 99]", r"eval\.targets: item 99; valid: 1 to 30"),
+        ("eval.targets=[2, 2]", r"eval\.targets: an item appears more than once"),
+    ],
+)
+def test_targets_outside_the_catalogue_are_refused(tmp_path: Path, setting: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        emulate(config(setting), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "error"),
+    [
+        ("attack.name=krumm", "unknown attack 'krumm'; valid: "),
+        (
+            "attack={name: sign_flip, params: {nope: 1}}",
+            "attack 'sign_flip' has no parameter 'nope'; valid: ",
+        ),
+    ],
+)
+def test_a_wrong_attack_is_told_before_the_run(tmp_path: Path, setting: str, error: str) -> None:
+    with pytest.raises(ConfigError) as found:
+        emulate(config(setting), tmp_path / "run")
+    assert error in str(found.value)
+    assert isinstance(found.value, UnknownName) == ("unknown" in error)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_deployment_checks_the_attack_of_its_nodes_too() -> None:
+    settings = config("attack.name=krumm", "attack.targets=[3]")
+    with pytest.raises(UnknownName, match="unknown attack 'krumm'"):
+        attack_keys(settings)
+    with pytest.raises(ConfigError, match=r"attack\.targets: 'cold' is not resolved"):
+        attack_keys(config("attack.name=nan"))
+    keys = attack_keys(config("attack.name=nan", "attack.targets=[3, 4]", "attack.start_round=2"))
+    times = {"start_round": 2, "period": 1, "active": 1}
+    assert keys == {"attack": "nan", "seed": 0, "targets": "3,4", **times, "params": "{}"}
+
+
+REFUSED = {
+    "inf": "not_finite",
+    "nan": "not_finite",
+    "oversize": "size",
+    "replay": "stale",
+    "slow_reply": "failed",
+    "stale_round": "stale",
+    "wrong_dtype": "dtype",
+    "wrong_keys": "missing",
+    "wrong_shape": "shape",
+}
+
+
+@pytest.mark.parametrize("name", sorted(ATTACKS))
+def test_every_attack_runs_in_the_node(tmp_path: Path, name: str) -> None:
+    settings: RunConfig = config(f"attack.name={name}", "attack.share=0.4", "train.rounds=2", "eval.every=0")
+    emulate(settings, tmp_path)
+    reasons = {a["reason"] for a in lines(tmp_path, "audit") if a["node"] == 2 and a["verdict"] == "refused"}
+    assert reasons - {"idle"} == ({REFUSED[name]} if name in REFUSED else set())
+
+
+def test_a_rule_with_a_root_gets_a_trusted_node_of_the_emulation(tmp_path: Path) -> None:
+    settings = ["strategy.aggregator=fltrust", "data.public=5", "attack.name=sign_flip", "attack.share=0.2"]
+    chosen = with_targets(config(*settings), load("synthetic", LOG))
+    assert trusts(chosen)
+    assert not trusts(config())
+    nodes, found = with_trusted(node_configs(chosen), chosen)
+    assert found.strategy.trusted_nodes == (3,)
+    assert nodes[2]["part"] == "public"
+    assert nodes[2]["public"] == 5
+    assert with_trusted(node_configs(found), found) == (nodes, found)
+    with pytest.raises(ConfigError, match="an emulation has its own trusted node"):
+        with_trusted(node_configs(chosen), config(*settings, "strategy.trusted_nodes=[9]"))
+    summary = emulate(config(*settings), tmp_path / "run")
+    assert summary["evaluated_devices"] == DEVICES - round(0.2 * DEVICES)
+    kept = config_of(tmp_path / "run")
+    assert kept.strategy.trusted_nodes == (3,)
+    emulate(kept, tmp_path / "again")
+    assert same_model(tmp_path / "run", tmp_path / "again")
+
+
+def test_nodes_of_an_emulation_tell_what_is_measured_and_no_more() -> None:
+    _, measured = prepared(config(*ATTACKED, "attack.targets=[5,9]", "eval.targets=[]"))
+    for one in node_configs(measured):
+        assert (one["exposure_targets"], one["min_group"]) == ("5,9", 1)
+    many = config("eval.targets=" + str(list(range(1, 18))))
+    with pytest.raises(ConfigError, match="eval.targets: 17 items; nodes tell the exposure of up to 16"):
+        node_configs(many)

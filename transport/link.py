@@ -1,0 +1,141 @@
+"""A node's connection to a SuperLink, on Flower's own gRPC connection.
+
+What depends on its release, 1.34, is here and in ``patience.py``.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from flwr.app import Message
+from flwr.app.user_config import UserConfig
+from flwr.client.grpc_rere_client.connection import grpc_request_response
+from flwr.common.config import get_fused_config_from_fab
+from flwr.proto.message_pb2 import ObjectTree
+from flwr.supercore.fab import Fab
+from flwr.supercore.inflatable.inflatable_object import (
+    get_all_nested_objects,
+    get_object_tree,
+    no_object_id_recompute,
+)
+from flwr.supercore.inflatable.inflatable_utils import pull_and_inflate_object_from_tree, push_objects
+from flwr.supercore.run import Run
+from grpc import RpcError  # type: ignore[import-untyped]
+
+from transport.messages import stamp
+from transport.patience import patience, read
+from transport.pulse import Pulse
+
+Keys = tuple[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey]
+
+_LOG = logging.getLogger(__name__)
+OBJECT_POLL_S = (0.02, 0.5)
+OBJECTS_MAX_S = 600.0
+
+
+class LinkError(Exception):
+    """The connection is of no more use: connect again."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """One registered node; ``broken`` is set when a call or a heartbeat was refused for good."""
+
+    node_id: int
+    broken: threading.Event
+    _receive: Callable[[], tuple[Message, ObjectTree] | None]
+    _send: Callable[[Message, ObjectTree, float], tuple[set[str], str]]
+    _get_run: Callable[[int], Run]
+    _get_fab: Callable[[str, int], Fab]
+    _pull: Callable[[int, str], bytes]
+    _push: Callable[[int, str, str, bytes], None]
+    _confirm: Callable[[int, str], None]
+
+    def receive(self) -> Message | None:
+        """The next message with its content, or None. Raises :class:`LinkError` if the node is refused."""
+        try:
+            envelope = self._receive()
+        except RpcError as error:
+            raise LinkError(f"refused: {read(error)[1]}") from error
+        if envelope is None:
+            return None
+        head, tree = envelope
+        run = head.metadata.run_id
+        # The server announces a message before its parts are there; Flower would first wait a second.
+        message = pull_and_inflate_object_from_tree(
+            tree,
+            lambda name: self._pull(run, name),
+            lambda name: self._confirm(run, name),
+            return_type=Message,
+            max_time=OBJECTS_MAX_S,
+            initial_backoff=OBJECT_POLL_S[0],
+            backoff_cap=OBJECT_POLL_S[1],
+        )
+        return stamp(message, number=tree.object_id)
+
+    def send(self, reply: Message, seconds: float) -> None:
+        """Send a reply that took ``seconds`` to compute; one that came too late is dropped by the server."""
+        run = reply.metadata.run_id
+        stamp(reply, number=reply.object_id)
+        with no_object_id_recompute():
+            names, session = self._send(reply, get_object_tree(reply), seconds)
+            push_objects(
+                get_all_nested_objects(reply),
+                lambda name, content: self._push(run, session, name, content),
+                object_ids_to_push=names,
+            )
+
+    def run_config(self, run_id: int) -> UserConfig:
+        """The run's settings: the app's defaults with the overrides of ``flwr run``, as Flower merges them.
+
+        The app bundle is opened for its ``pyproject.toml`` alone; its code is never unpacked.
+        """
+        run = self._get_run(run_id)
+        try:
+            return get_fused_config_from_fab(self._get_fab(run.fab_hash, run_id).content, run)
+        except Exception:
+            _LOG.warning("the app bundle of run %d cannot be read; its defaults are not used", run_id)
+            return dict(run.override_config)
+
+
+@contextmanager
+def connect(
+    superlink: str,
+    root_certificates: bytes | None,
+    authentication_keys: Keys | None,
+    stop: threading.Event,
+    pulse: Pulse | None = None,
+) -> Iterator[Link]:
+    """Register (without keys of its own, under a new identity), send heartbeats, deregister at the end.
+
+    While the SuperLink is away, calls wait for it until ``stop`` is set; ``pulse`` is told of each that
+    succeeds and of the first that does not. Raises :class:`LinkError` when registration is refused.
+    """
+    broken, pulse = threading.Event(), pulse or Pulse()
+    connection = grpc_request_response(
+        superlink,
+        root_certificates is None,
+        patience(stop, broken, pulse),
+        root_certificates=root_certificates,
+        authentication_keys=authentication_keys,
+    )
+    try:
+        parts = connection.__enter__()
+        link = Link(parts[0], broken, *parts[1:])
+    except Exception as error:  # Flower logs the true cause and then fails to yield
+        raise LinkError(
+            f"{superlink} does not take this node ({error}); the log above may say why"
+        ) from error
+    try:
+        yield link
+    finally:
+        try:
+            connection.__exit__(None, None, None)
+        except Exception:  # its heartbeat thread may be dead, which Flower calls an error
+            _LOG.debug("leaving %s", superlink, exc_info=True)
+        pulse.lost()
