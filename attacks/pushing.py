@@ -7,14 +7,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from common.interaction import interaction_sizes
-from common.updates import DeviceUpdates
+from common.updates import DeviceUpdates, interaction_sizes
 
 TINY = torch.finfo(torch.float32).tiny
 
 
 def interaction_size(updates: DeviceUpdates) -> Tensor:
-    """c_u, float32 [n]: about the size of one interaction's row update (common/interaction.py).
+    """c_u, float32 [n]: about the size of one interaction's row update (common/updates.py).
 
     0 for a device with nothing to predict: its upload stays empty, as any other would be refused for its
     coverage.

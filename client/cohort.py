@@ -11,11 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from client import draws
-from client.batch import Batch, buckets, make_batch, window
+from client.batch import Batch, Rows, buckets, make_batch, rows_of, window
 from client.regularisers import build_regularisers
-from client.rows import Rows, rows_of
-from client.training import Device, LocalTraining
+from client.training import Device, LocalTraining, dropout, gaps, noise
 from common.data.types import Items, Times
 from common.models import build_model, layout_of
 from common.seeding import Key, generator
@@ -143,8 +141,8 @@ class Cohort:
             slot_out=slots[batch.targets],
             padding=batch.padding,
             candidates=mask,
-            keep=draws.dropout(generators, shape, self.task.model_config.dropout),
+            keep=dropout(generators, shape, self.task.model_config.dropout),
             # After all else: what a term draws moves no other draw.
-            noise=draws.noise(generators, steps, length, any(term.passes for term in terms)),
-            gaps=draws.gaps(times, length, len(chosen)),
+            noise=noise(generators, steps, length, any(term.passes for term in terms)),
+            gaps=gaps(times, length, len(chosen)),
         )

@@ -22,9 +22,8 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from common.errors import ConfigError
 from common.logs import json_logs, plain_logs
-from transport.answering import App
-from transport.link import Keys
-from transport.pulse import Pulse
+from transport.link import Keys, Pulse
+from transport.messages import App
 from transport.serving import parse_node_config, run_node
 
 

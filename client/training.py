@@ -2,15 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from client.losses import LOSSES, corrected
-from client.regularisers import Own, Regulariser
+from client.regularisers import CHANNELS, Own, Regulariser
+from common.data.types import Times
 from common.models import Layout
+
+
+def dropout(generators: Sequence[torch.Generator], shape: tuple[int, ...], drop: float) -> Tensor:
+    """Multipliers 0 and 1/(1 − drop): [n, *shape], shape (E, sites, ℓ, d); ones [n, E, sites, 1, 1] if 0."""
+    if drop == 0:
+        return torch.ones(len(generators), *shape[:2], 1, 1)
+    drawn = [torch.rand(shape, generator=one) for one in generators]
+    return (torch.stack(drawn) >= drop).float() / (1 - drop)
+
+
+def noise(generators: Sequence[torch.Generator], steps: int, length: int, wanted: bool) -> Tensor:
+    """Uniform [n, E, CHANNELS, ℓ] where a term asks for it, else zeros and nothing is drawn."""
+    shape = (steps, CHANNELS, length)
+    if not wanted:
+        return torch.zeros(1, 1, 1, 1).expand(len(generators), *shape)
+    return torch.stack([torch.rand(shape, generator=one) for one in generators])
+
+
+def gaps(times: Sequence[Times] | None, length: int, devices: int) -> Tensor:
+    """Seconds since the item before, right-aligned: [n, ℓ]; ``times`` those of each window, None: zeros.
+
+    The last interaction of a window is only a target, so its time is not read.
+    """
+    found = torch.zeros(devices, length)
+    for row, window in enumerate(times or ()):
+        steps = np.diff(window[:-1])
+        found[row, length - len(steps) :] = torch.from_numpy(steps)
+    return found
+
 
 Parameters = dict[str, Tensor]
 

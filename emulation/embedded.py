@@ -10,8 +10,7 @@ from client.app import app as client_app
 from common import wire
 from common.tasks import TrainTask
 from common.updates import DeviceUpdates
-from transport.answering import NOBODY, failure
-from transport.messages import ErrorCode, stamp
+from transport.messages import NOBODY, ErrorCode, failure, stamp
 
 
 class HeldTooLong(Exception):

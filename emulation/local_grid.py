@@ -10,8 +10,18 @@ from flwr.app import Context, Message, RecordDict
 from flwr.app.user_config import UserConfig, UserConfigValue
 from flwr.serverapp import Grid
 
-from transport.answering import App, answer, failure
-from transport.messages import SERVER, ErrorCode, Run, record_bytes, record_from_bytes, round_trip, stamp
+from transport.messages import (
+    SERVER,
+    App,
+    ErrorCode,
+    Run,
+    answer,
+    failure,
+    record_bytes,
+    record_from_bytes,
+    round_trip,
+    stamp,
+)
 
 
 class LocalGrid(Grid):

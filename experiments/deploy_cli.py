@@ -87,7 +87,7 @@ def node(
     from client.node import load_app, load_keys
     from common.logs import json_logs, plain_logs
     from emulation.federation import app_of
-    from transport.pulse import Pulse
+    from transport.link import Pulse
     from transport.serving import parse_node_config, run_node
 
     if insecure == (roots is not None):

@@ -10,8 +10,8 @@ from flwr.app import DEFAULT_TTL, Message
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
-from transport.answering import failure
 from transport.grpc_pull import puller
+from transport.messages import failure
 
 _LOG = logging.getLogger(__name__)
 PUSH_TRIES = 3

@@ -1,15 +1,15 @@
-"""A node's connection to a SuperLink, on Flower's own gRPC connection.
-
-What depends on its release, 1.34, is here and in ``patience.py``.
-"""
+"""A node's connection to a SuperLink on Flower's own gRPC (1.34), how long it waits, and its health file."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import Message
@@ -24,12 +24,101 @@ from flwr.supercore.inflatable.inflatable_object import (
     no_object_id_recompute,
 )
 from flwr.supercore.inflatable.inflatable_utils import pull_and_inflate_object_from_tree, push_objects
+from flwr.supercore.retry import RetryInvoker, exponential
+from flwr.supercore.retry.retry_invoker import RetryState
 from flwr.supercore.run import Run
-from grpc import RpcError  # type: ignore[import-untyped]
+from grpc import Call, RpcError, StatusCode  # type: ignore[import-untyped]
 
+from common.logs import event
 from transport.messages import stamp
-from transport.patience import patience, read
-from transport.pulse import Pulse
+
+_LOG = logging.getLogger(__name__)
+EVERY_S = 1.0
+
+FRESH_S = 75.0
+"""A file older than this is a lie: an idle node calls five times a second, one that trains sends Flower's
+heartbeat every 30 s."""
+
+
+class Pulse:
+    """``beat`` touches ``file`` at most once a second; ``lost`` removes it. Without a file both do nothing.
+
+    Age matters beside existence: a call into a network that drops packets neither succeeds nor fails.
+    """
+
+    def __init__(self, file: Path | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._file, self._clock = file, clock
+        self._next = float("-inf")
+        self._lock = threading.Lock()  # heartbeats come from a thread of their own
+
+    def beat(self) -> None:
+        """A call has succeeded."""
+        with self._lock:
+            if self._file is not None and self._clock() >= self._next:
+                self._next = self._clock() + EVERY_S
+                self._try(lambda file: file.touch())
+
+    def lost(self) -> None:
+        """The SuperLink cannot be reached, or has refused this node."""
+        with self._lock:
+            if self._file is not None:
+                self._next = float("-inf")
+                self._try(lambda file: file.unlink(missing_ok=True))
+
+    def _try(self, act: Callable[[Path], None]) -> None:
+        assert self._file is not None
+        try:
+            act(self._file)
+        except OSError as error:  # a node without a health check still trains
+            _LOG.warning("%s: %s; it is left alone from now on", self._file, error.strerror)
+            self._file = None
+
+
+_LOG = logging.getLogger(__name__)
+RETRY_S = (0.1, 5)
+
+
+def patience(stop: threading.Event, broken: threading.Event, pulse: Pulse) -> RetryInvoker:
+    """Retry while the SuperLink is away; Flower's own invoker would end the process when refused."""
+
+    def hopeless(error: Exception) -> bool:
+        code, details = read(error)
+        return stop.is_set() or code != StatusCode.UNAVAILABLE or "handshake failed" in details.lower()
+
+    def refused(state: RetryState) -> None:
+        # A heartbeat that gives up ends Flower's heartbeat thread: the node would fade away unnoticed.
+        heartbeat = "Heartbeat" in str(getattr(state.target, "_method", ""))
+        if heartbeat or read(state.exception)[0] == StatusCode.UNAUTHENTICATED:
+            broken.set()
+            pulse.lost()
+
+    def reached(state: RetryState) -> None:
+        pulse.beat()
+        if state.tries > 1:
+            _LOG.info("the SuperLink is back", extra=event("reachable"))
+
+    def waiting(state: RetryState) -> None:
+        pulse.lost()
+        if state.tries == 1:
+            _LOG.warning("the SuperLink cannot be reached; waiting for it", extra=event("unreachable"))
+
+    return RetryInvoker(
+        wait_gen_factory=lambda: exponential(base_delay=RETRY_S[0], max_delay=RETRY_S[1]),
+        recoverable_exceptions=RpcError,
+        max_tries=None,
+        max_time=None,
+        on_success=reached,
+        on_backoff=waiting,
+        on_giveup=refused,
+        should_giveup=hopeless,
+        wait_function=cast(Callable[[float], None], stop.wait),
+    )
+
+
+def read(error: Exception | None) -> tuple[StatusCode | None, str]:
+    """Status and text of a gRPC error."""
+    return (error.code(), str(error.details())) if isinstance(error, Call) else (None, str(error))
+
 
 Keys = tuple[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey]
 

@@ -15,9 +15,8 @@ from flwr.common.config import parse_config_args
 
 from common.errors import ConfigError
 from common.logs import event
-from transport.answering import App, answer
-from transport.link import Keys, Link, LinkError, connect
-from transport.pulse import Pulse
+from transport.link import Keys, Link, LinkError, Pulse, connect
+from transport.messages import App, answer
 
 _LOG = logging.getLogger(__name__)
 POLL_S = (0.02, 0.2)

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from common.data import readers, synthetic
 from common.data.build import build
-from common.data.cut import recent
+from common.data.cut import SHORTEST, recent, split
 from common.data.known import KNOWN
-from common.data.leave_one_out import SHORTEST, split
 from common.data.shards import CATALOGUE, is_shard, read_catalogue, read_shard, write_shards
 from common.data.sources import load_known
 from common.data.types import Dataset, Split

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.data.leave_one_out import SHORTEST
+from common.data.cut import SHORTEST
 from common.data.types import Dataset
 
 

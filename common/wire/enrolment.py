@@ -5,9 +5,8 @@ from __future__ import annotations
 from flwr.app import RecordDict
 
 from common.tasks import Enrolment
-from common.wire.arrays import pack
+from common.wire.arrays import ascending, pack, within
 from common.wire.message import Received, seal
-from common.wire.numbers import ascending, within
 
 
 def encode_enrolment(enrolment: Enrolment) -> RecordDict:

@@ -1,4 +1,4 @@
-"""Evaluation on the wire: ``evaluate`` messages to the nodes, ``sums`` messages back."""
+"""Evaluation on the wire: ``evaluate`` messages to the nodes, ``sums`` that some ranks can have back."""
 
 from __future__ import annotations
 
@@ -11,13 +11,72 @@ from torch import Tensor
 
 from common.config import ModelConfig
 from common.response import EPSILONS
-from common.tasks import EXPOSURES, GROUPS, METRICS, EvaluateSums, EvaluateTask
-from common.wire.arrays import pack
+from common.tasks import CUTS, EXPOSURES, GROUPS, METRICS, EvaluateSums, EvaluateTask
+from common.wire.arrays import finite, pack, unique, within
 from common.wire.message import Received, seal
-from common.wire.model import MAX_TASK_BYTES, choice, pack_model, read_model, read_vector
-from common.wire.numbers import unique, within
-from common.wire.possible import TOLERANCE, possible_exposure, possible_metrics
 from common.wire.reasons import Reason, fail
+from common.wire.train import MAX_TASK_BYTES, choice, pack_model, read_model, read_vector
+
+TOLERANCE = 1e-4
+"""Relative slack of sums that must agree: nodes may add in another order or precision."""
+
+FIRST = torch.tensor([0, *CUTS[:-1]], dtype=torch.float64)
+LAST = torch.tensor(CUTS, dtype=torch.float64) - 1
+"""The smallest and the largest rank of each band but the last."""
+
+
+def possible_metrics(metrics: Tensor, count: Tensor, exact: bool = True) -> None:
+    """Metrics float64 [g, len(METRICS)] of groups of ``count`` int64 [g] devices. Raises WireError.
+
+    exact: False for randomised ranks, where filtered and unfiltered ones are drawn apart.
+    """
+    finite("metrics", metrics)
+    half = len(METRICS) // 2
+    for part in (metrics[:, :half], metrics[:, half:]):
+        _ranking("metrics", part[:, : half - 1], count)
+        _reciprocal(part, count)
+    if exact and bool((metrics[:, half:] > metrics[:, :half] + _slack(count)).any()):
+        fail("metrics", Reason.RANGE, "an unfiltered metric is larger than the filtered one")
+
+
+def possible_exposure(exposure: Tensor, eligible: Tensor) -> None:
+    """Exposures float64 [t, len(EXPOSURES)] over ``eligible`` int64 [t] devices. Raises WireError."""
+    finite("exposure", exposure)
+    _ranking("exposure", exposure, eligible)
+
+
+def _slack(count: Tensor) -> Tensor:
+    return TOLERANCE * (1 + count.double()[:, None])  # [g, 1]
+
+
+def _ranking(field: str, values: Tensor, count: Tensor) -> None:
+    """Hits at each cut, then gains at each: [g, 2 · len(CUTS)]."""
+    hits, gains = values[:, : len(CUTS)], values[:, len(CUTS) :]
+    slack, n = _slack(count), count.double()[:, None]
+    if bool((values < 0).any()) or bool((hits > n + slack).any()) or bool((gains > n + slack).any()):
+        fail(field, Reason.RANGE, "a sum is negative or larger than the number of devices")
+    inside, gained = _steps(hits), _steps(gains)
+    if bool((inside < -slack).any()):
+        fail(field, Reason.RANGE, "fewer hits at a larger cut")
+    low, high = inside / torch.log2(LAST + 2), inside / torch.log2(FIRST + 2)
+    if bool(((gained < low - slack) | (gained > high + slack)).any()):
+        fail(field, Reason.RANGE, "gains that no ranks with these hits have")
+
+
+def _reciprocal(values: Tensor, count: Tensor) -> None:
+    """MRR, the last column of [g, 2 · len(CUTS) + 1], against the hits and gains before it."""
+    hits, best, mrr = values[:, : len(CUTS)], values[:, 2 * len(CUTS) - 1], values[:, -1]
+    slack, inside = _slack(count)[:, 0], _steps(hits)
+    beyond = (count.double() - hits[:, -1]).clamp(min=0) / (CUTS[-1] + 1)  # [g]
+    low = (inside / (LAST + 1)).sum(1)
+    high = torch.minimum(best, (inside / (FIRST + 1)).sum(1)) + beyond
+    if bool(((mrr < low - slack) | (mrr > high + slack)).any()):
+        fail("metrics", Reason.RANGE, "an MRR that no ranks with these hits have")
+
+
+def _steps(values: Tensor) -> Tensor:
+    """What each band adds: [g, len(CUTS)]."""
+    return values.diff(dim=1, prepend=torch.zeros(len(values), 1, dtype=values.dtype))
 
 
 def encode_evaluate_task(task: EvaluateTask) -> RecordDict:
@@ -97,7 +156,7 @@ def decode_evaluate_sums(record: RecordDict, expect: SumsSpec) -> EvaluateSums:
 
     * Counts: at most the devices enrolled, in a quartile at most those whose enrolled history falls into it;
       the quartiles add up to "all", in counts and metrics, or are all zero (kept back).
-    * Metrics and exposures of every group: see :mod:`common.wire.possible`.
+    * Metrics and exposures of every group: see :mod:`common.wire.evaluate`.
     * Of randomised response (ε in ``common.response.EPSILONS``): no quartiles and no exposure.
     """
     message = Received(record, "sums", ("run", "round"), expect.limit)

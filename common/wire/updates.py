@@ -10,11 +10,9 @@ from flwr.app import RecordDict
 from torch import Tensor
 
 from common.updates import DeviceUpdates
-from common.wire.arrays import check, pack
+from common.wire.arrays import ascending, check, decode_scaled, encode_scaled, pack, unique, within
 from common.wire.message import Received, seal
-from common.wire.numbers import ascending, unique, within
 from common.wire.reasons import Reason, fail, show
-from common.wire.scaled import decode_scaled, encode_scaled
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from common.data import Dataset, leave_one_out
+from common.data import Dataset, cut
 from experiments import floors as rules
 from server.records.checkpoint import write_atomically
 
@@ -41,16 +41,14 @@ def keep_floors(folder: Path, logs: Mapping[str, tuple[Dataset, str]]) -> None:
 
 def floors_key(digest: str) -> str:
     """A hash of the log's digest, the split and the ranking; equal keys have equal floors."""
-    text = json.dumps(
-        [digest, PART, FILTERED, leave_one_out.SHORTEST, rules.CUTS, list(rules.FLOORS), _code()]
-    )
+    text = json.dumps([digest, PART, FILTERED, cut.SHORTEST, rules.CUTS, list(rules.FLOORS), _code()])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 @lru_cache(maxsize=1)
 def _code() -> str:
     found = hashlib.sha256()
-    for module in (rules, leave_one_out):
+    for module in (rules, cut):
         found.update(Path(str(module.__file__)).read_bytes())
     return found.hexdigest()
 

@@ -87,7 +87,7 @@ def _warm(places: Places, config: NodeConfig, key: Path, stop: threading.Event, 
     from client.node import load_app, load_keys
     from common.logs import json_logs, plain_logs
     from emulation.federation import app_of
-    from transport.pulse import Pulse
+    from transport.link import Pulse
     from transport.serving import run_node
 
     if not json_logs("node"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from common.interaction import interaction_sizes
+from common.updates import interaction_sizes
 from server.aggregators.gram import middle
 from server.aggregators.sketch import FEW
 

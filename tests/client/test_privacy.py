@@ -15,8 +15,7 @@ from torch import Tensor
 from client import privacy
 from client.privacy import clipped, draws, quantised, with_decoys, with_noise
 from common.config import ClientConfig
-from common.interaction import interaction_sizes
-from common.updates import DeviceUpdates
+from common.updates import DeviceUpdates, interaction_sizes
 from server.round.gate import thin
 from tests.common.wire.samples import updates as sample
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.interaction import interaction_sizes
+from common.updates import interaction_sizes
 
 
 @settings(deadline=None)

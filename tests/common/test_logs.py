@@ -168,7 +168,7 @@ def plain() -> io.StringIO:
 
 
 @pytest.mark.parametrize("name", LOGGED)
-@pytest.mark.parametrize("logger", ["transport.answering", "flwr"])
+@pytest.mark.parametrize("logger", ["transport.messages", "flwr"])
 def test_a_strangers_text_stays_one_entry_of_a_plain_log(name: str, logger: str, plain: io.StringIO) -> None:
     text = ATTACKS[name]
     try:

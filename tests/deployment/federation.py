@@ -21,7 +21,7 @@ from experiments.deployed import ATTACKING, Plan, plan, stage
 from experiments.local_deployment import Deployment, deployment
 from experiments.processes import Process
 from server.app import serve
-from transport.answering import App
+from transport.messages import App
 
 RUN_S = 250.0
 SMALL = (

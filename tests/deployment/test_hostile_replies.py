@@ -21,7 +21,7 @@ from experiments.processes import Process, free_ports, listening, wait_until
 from tests.deployment import hostile
 from tests.deployment.federation import Line, Place, federation, lines, rounds
 from tests.deployment.hostile import HostileNode
-from transport.answering import failure
+from transport.messages import failure
 
 pytestmark = pytest.mark.deployment
 DEADLINE_S = 6.0

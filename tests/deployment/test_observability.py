@@ -20,7 +20,7 @@ from common.settings import load as settings
 from experiments.deployed import plan, stage
 from experiments.local_deployment import Deployment, deployment
 from experiments.processes import Process, free_ports, listening, wait_until
-from transport.pulse import FRESH_S
+from transport.link import FRESH_S
 
 pytestmark = pytest.mark.deployment
 RUN_S, ROUNDS = 150.0, 20

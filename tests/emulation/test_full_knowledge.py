@@ -31,7 +31,7 @@ from tests.client import samples
 from tests.server.federation import LOG as FEDERATION
 from tests.server.federation import config, lines
 from tests.server.test_app import start
-from transport.answering import App
+from transport.messages import App
 
 LOG = {
     **{"data": "synthetic", "path": f"devices=16,items={samples.ITEMS},length=6", "share": 0.25},

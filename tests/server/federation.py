@@ -18,7 +18,7 @@ from emulation.local_grid import LocalGrid
 from server.app import serve
 from server.records.report import Evaluation, Listener, RoundReport
 from server.round.state import ServerState
-from transport.answering import App
+from transport.messages import App
 
 LOG = "devices=40,items=30,length=8"
 ITEMS, DEVICES = 30, 40

@@ -8,9 +8,9 @@ from flwr.app import Error, Message, RecordDict
 
 from common.wire import UpdateSpec
 from server.records.answers import EARLY, LATE, limits, sort_replies
-from transport.answering import NOBODY, failure
 from transport.exchange import Replies
 from transport.grpc_pull import OVERSIZE
+from transport.messages import NOBODY, failure
 
 ASKED = {node: torch.tensor([node]) for node in (11, 12, 13)}
 

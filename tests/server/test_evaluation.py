@@ -16,7 +16,7 @@ from client.fleet import open_fleet, read_settings
 from common.tasks import METRICS, EvaluateSums
 from common.wire import SumsSpec, decode_evaluate_sums, encode_evaluate_sums
 from tests.server.federation import DEVICES, Watch, config, node, run, without
-from transport.answering import App
+from transport.messages import App
 
 LIES: dict[str, Callable[[EvaluateSums], EvaluateSums]] = {
     "more hits than devices": lambda s: replace(s, metrics=s.metrics + 1000),

@@ -26,7 +26,7 @@ from server.evaluation.over_nodes import over_nodes
 from server.nodes.roster import Roster
 from server.records.answers import LATE
 from tests.server.federation import DEVICES, Watch, config, evaluated, node, run
-from transport.answering import failure
+from transport.messages import failure
 
 SETTINGS = config("train.rounds=2", "eval.every=0")
 PARTS = 8

@@ -18,7 +18,7 @@ from common.wire import encode_enrolment
 from emulation.local_grid import LocalGrid
 from server.nodes.roster import FORGIVEN, REST_S, RETRY_ROUNDS, Member, Roster
 from server.nodes.shares import allowance, quartiles
-from transport.answering import failure
+from transport.messages import failure
 
 Fleets = dict[int, list[int]]
 

@@ -17,7 +17,7 @@ from common.wire import decode_train_task, encode_enrolment
 from emulation.local_grid import LocalGrid
 from server.round.state import server_key
 from tests.server.federation import Watch, config, lines, node, run
-from transport.answering import failure
+from transport.messages import failure
 
 HONEST, DRAWN, ROUNDS, HELD = 8, 16, 60, 12
 """Eight honest nodes of 12 devices each and a ninth that lies; 16 of the 108 devices are drawn a round."""

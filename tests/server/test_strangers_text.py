@@ -19,7 +19,7 @@ from experiments.run_report import write_report
 from server.round.verdicts import AuditEntry
 from tests.common.hostile_text import ATTACKS, HOSTILE, check_harmless
 from tests.server.federation import config, node, run, without
-from transport.answering import App
+from transport.messages import App
 
 HUGE = HOSTILE + ATTACKS["huge"]
 

@@ -19,7 +19,7 @@ from server.round.pipeline import Pipeline
 from server.strategy import RobustStrategy
 from tests.server.federation import ITEMS, Watch, config, lines, node, run, same_model
 from tests.server.interruption import equal_runs, in_round
-from transport.answering import failure
+from transport.messages import failure
 
 TRUSTED = config("strategy.aggregator=fltrust", "strategy.trusted_nodes=[2]", "wire.dtype=float16")
 PUBLIC = node("public", public=6)

@@ -11,8 +11,7 @@ from typing import Any
 import grpc  # type: ignore[import-untyped]
 import pytest
 
-from transport.patience import patience
-from transport.pulse import Pulse
+from transport.link import Pulse, patience
 
 
 class Away(grpc.RpcError, grpc.Call):  # type: ignore[misc]

@@ -18,7 +18,7 @@ from common.errors import WireError
 from common.tasks import Enrolment, EvaluateSums, EvaluateTask, TrainTask
 from common.updates import DeviceUpdates
 from common.wire import Reason
-from common.wire.numbers import ascending, unique
+from common.wire.arrays import ascending, unique
 from tests.common.wire import samples
 from tests.common.wire.mutations import RECORDS, Damage, damage, damages
 from tests.common.wire.samples import ITEMS, ROUND, RUN, D, Negatives, P

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from common.data import Dataset, leave_one_out, load, recent
+from common.data import Dataset, cut, load, recent
 from experiments import floors as rules
 from experiments.compare import kept_floors
 from experiments.compare.kept_floors import NAME, floors_key, keep_floors
@@ -89,7 +89,7 @@ def test_a_damaged_or_older_file_is_written_anew(tmp_path: Path, computed: list[
     [
         (kept_floors, "PART", "valid"),
         (kept_floors, "FILTERED", False),
-        (leave_one_out, "SHORTEST", 5),
+        (cut, "SHORTEST", 5),
         (rules, "CUTS", (5, 10)),
         (kept_floors, "_code", lambda: "changed"),
     ],

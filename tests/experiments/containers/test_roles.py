@@ -27,7 +27,7 @@ from experiments.containers.places import CONTROL_HOST, FLEET_HOST, Places
 from experiments.containers.prepare import prepare
 from experiments.containers.slots import Slots
 from tests.common.hostile_text import ATTACKS, FORGED, HOSTILE, check_harmless
-from transport.pulse import Pulse
+from transport.link import Pulse
 
 
 @pytest.fixture
