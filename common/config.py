@@ -124,7 +124,7 @@ class TrainConfig(Section):
 class StrategyConfig(Section):
     """The server's recipe: admission, aggregation, constraints, server step."""
 
-    aggregator: Named = Component(name="mean")
+    aggregator: Named = Component(name="sieve")
     pre: tuple[Named, ...] = ()
     byzantine: Annotated[float, Field(ge=0)] = Field(0.2, description="a share below 1 or a number")
     constraints: tuple[Named, ...] = ()

@@ -26,7 +26,7 @@ BASE = (
     "data.path='devices=128,items=80,length=14'",
     "model={dim: 16, max_len: 8, blocks: 1, dropout: 0.1}",
     "train={rounds: 40, devices_per_round: 64, slice_size: 40}",
-    "strategy={lr: 1e-2, warmup_rounds: 3}",
+    "strategy={aggregator: mean, lr: 1e-2, warmup_rounds: 3}",
     "attack.share=0.2",
     "eval.every=0",
     "checkpoint_every=0",

@@ -20,6 +20,8 @@ def test_every_config_is_valid(path: Path) -> None:
     assert config.train.slice_size <= 2048
 
 
-def test_the_defaults_are_the_budget_of_ml_100k() -> None:
+def test_the_defaults_are_the_budget_of_ml_100k_and_defended() -> None:
+    plain = load(overrides=["strategy.aggregator=mean"])
     tuned = load(FOLDER / "ml-100k.yaml")
-    assert tuned.model_copy(update={"eval": RunConfig().eval}) == RunConfig()
+    assert tuned.model_copy(update={"eval": plain.eval}) == plain
+    assert RunConfig().strategy.aggregator.name == "sieve"

@@ -311,7 +311,7 @@ def test_a_file_written_from_a_config_reads_back(tmp_path: Path) -> None:
 def test_flat_keys_are_the_names_of_set() -> None:
     flat = to_flat(RunConfig())
     assert {"seed", "train.rounds", "strategy.aggregator", "attack.params", "eval.targets"} <= set(flat)
-    assert flat["strategy.aggregator"] == "mean"
+    assert flat["strategy.aggregator"] == "sieve"
     assert flat["eval.targets"] == "[]"
     assert isinstance(flat["train.rounds"], int)
 

@@ -23,6 +23,7 @@ from transport.messages import App
 LOG = "devices=40,items=30,length=8"
 ITEMS, DEVICES = 30, 40
 BASE = (
+    "strategy.aggregator=mean",
     "data.name=synthetic",
     f"data.path='{LOG}'",
     "model.dim=4",
