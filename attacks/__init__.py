@@ -52,9 +52,9 @@ from attacks.wrong_dtype import WrongDtype
 from attacks.wrong_keys import WrongKeys
 from attacks.wrong_shape import WrongShape
 from attacks.zero import Zero
-from common.registry import build
+from common.registry import Registry
 
-ATTACKS: Mapping[str, type[Attack]] = {
+_OWN: Mapping[str, type[Attack]] = {
     "a_hum": AHum,
     "a_ra": ARa,
     "adaptive": Adaptive,
@@ -103,11 +103,12 @@ ATTACKS: Mapping[str, type[Attack]] = {
     "wrong_shape": WrongShape,
     "zero": Zero,
 }
+ATTACKS: Registry[Attack] = Registry("attack", "attacks", _OWN, Attack)
 
 
 def build_attack(name: str, params: Mapping[str, object]) -> Attack:
     """The attack ``name``. Raises UnknownName or ConfigError with the valid names."""
-    return build("attack", ATTACKS, name, params)
+    return ATTACKS.build(name, params)
 
 
 __all__ = ["ATTACKS", "Attack", "View", "build_attack"]

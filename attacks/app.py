@@ -17,6 +17,7 @@ from client.app import evaluate as honest_evaluation
 from client.app import train as honest_training
 from client.batch import Batch
 from client.cohort import Cohort
+from client.disclosure import check_components
 from client.fleet import Fleet, NodeSettings, open_fleet, read_settings
 from client.ranking import nothing
 from common import wire
@@ -73,8 +74,10 @@ def evaluate(message: Message, context: Context) -> Message:
     if attacker is None:
         return honest_evaluation(message, _as_honest(context))
     task = wire.decode_evaluate_task(message.content)
-    fleet = open_fleet(node_settings(context.node_config))
+    settings = node_settings(context.node_config)
+    fleet = open_fleet(settings)
     check_catalogue(task.model.table.shape[0] - 1, fleet)
+    check_components(task.model_config, (), settings.tells)
     with torch.no_grad():
         sums = attacker.rule.evaluation(nothing(len(task.targets)), lambda: ranked(task, fleet))
     return Message(wire.encode_evaluate_sums(sums, task.run, task.round), reply_to=message)
@@ -98,6 +101,7 @@ def attacked(
     settings = node_settings(context.node_config)
     fleet = open_fleet(settings)
     check_catalogue(task.model.table.shape[0] - 1, fleet)
+    check_components(task.model_config, task.client_config.regularisers, settings.tells)
     if not attacker.attacks_in(task.round):
         return Message(honest_round(task, fleet, settings, context.state), reply_to=message)
     if attacker.omniscient and honest is None:

@@ -13,6 +13,7 @@ from client.cohort import Cohort
 from client.disclosure import (
     Disclosure,
     allowed,
+    check_components,
     check_training,
     fixed_bounds,
     grouped,
@@ -47,6 +48,7 @@ def train(message: Message, context: Context) -> Message:
     task, settings = wire.decode_train_task(message.content), read_settings(context.node_config)
     fleet = open_fleet(settings)
     check_catalogue(task.model.table.shape[0] - 1, fleet)
+    check_components(task.model_config, task.client_config.regularisers, settings.tells)
     check_training(task, settings.tells)
     return Message(honest_round(task, fleet, settings, context.state), reply_to=message)
 
@@ -57,6 +59,7 @@ def evaluate(message: Message, context: Context) -> Message:
     task, settings = wire.decode_evaluate_task(message.content), read_settings(context.node_config)
     fleet = open_fleet(settings)
     check_catalogue(task.model.table.shape[0] - 1, fleet)
+    check_components(task.model_config, (), settings.tells)
     with torch.no_grad():
         sums = told(task, fleet, settings.tells, context.state)
     return Message(wire.encode_evaluate_sums(sums, task.run, task.round), reply_to=message)

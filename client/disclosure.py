@@ -14,11 +14,14 @@ import torch
 from flwr.app import ConfigRecord, RecordDict
 from torch import Tensor
 
+from common.config import Component, ModelConfig
 from common.errors import ConfigError, WireError
 from common.metrics import rank_values
+from common.registry import outside
 from common.response import EPSILONS, randomise
 from common.tasks import EvaluateSums, EvaluateTask, TrainTask
 from common.wire import Reason
+from common.wire.reasons import show
 
 _LOG = logging.getLogger(__name__)
 MAX_TARGETS = 16
@@ -38,6 +41,7 @@ class Disclosure:
     epsilon    of the randomised response of a node with fewer devices in all, for each evaluation; 0 abstains
     negatives  protocols to train by; under `device` the numbers of the rows name the items of a history
     min_noise  least σ·C of the noise on an update (client.noise · client.clip); 0 asks for none
+    components models and regularisers from outside (``module:Class``) that a server may name: it names code
     """
 
     targets: frozenset[int] = frozenset()
@@ -45,11 +49,12 @@ class Disclosure:
     epsilon: float = 3.0
     negatives: tuple[str, ...] = ("slice", "full")
     min_noise: float = 0.0
+    components: frozenset[str] = frozenset()
 
 
 def read_disclosure(config: Mapping[str, Scalar]) -> Disclosure:
-    """From ``exposure_targets="50,12"``, ``min_group``, ``evaluation_epsilon``, ``negatives="slice,full"``
-    and ``min_noise`` of a node config. Raises ConfigError.
+    """From ``exposure_targets="50,12"``, ``min_group``, ``evaluation_epsilon``, ``negatives="slice,full"``,
+    ``min_noise`` and ``components`` of a node config. Raises ConfigError.
     """
     text = str(config.get("exposure_targets", ""))
     try:
@@ -78,7 +83,10 @@ def read_disclosure(config: Mapping[str, Scalar]) -> Disclosure:
     noise = config.get("min_noise", Disclosure.min_noise)
     if isinstance(noise, str | bool) or not 0 <= noise < math.inf:
         raise ConfigError(f"node config: min_noise is {noise!r}; expected a number from 0")
-    return Disclosure(targets, group, float(epsilon), negatives, float(noise))
+    names = str(config.get("components", "")).replace(" ", "")
+    return Disclosure(
+        targets, group, float(epsilon), negatives, float(noise), frozenset(filter(None, names.split(",")))
+    )
 
 
 def check_training(task: TrainTask, tells: Disclosure) -> None:
@@ -92,6 +100,15 @@ def check_training(task: TrainTask, tells: Disclosure) -> None:
         asks = f"this node's config asks for {tells.min_noise:g}"
         text = f"noise of {noise:g} (client.noise · client.clip), and {asks}"
         raise WireError("meta.client_config", Reason.RANGE.value, text)
+
+
+def check_components(model: ModelConfig, regularisers: Sequence[Component], tells: Disclosure) -> None:
+    """Raises WireError for code from outside that the owner did not name: nothing of it is imported then."""
+    for name in outside([model.name, *(term.name for term in regularisers)]):
+        if name not in tells.components:
+            allowed_ = ", ".join(sorted(tells.components)) or "none"
+            text = f"{show(name)} is not among this node's components: {allowed_}"
+            raise WireError("meta.model_config", Reason.RANGE.value, text)
 
 
 def fixed_bounds(task: EvaluateTask, memory: RecordDict) -> tuple[int, int, int]:

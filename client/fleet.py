@@ -20,7 +20,7 @@ from common.seeding import Key, generator
 Scalar = bool | int | float | str
 KEYS = (
     *("data", "path", "part", "share", "seed", "max_devices", "max_length", "public", "repeatable"),
-    *("exposure_targets", "min_group", "evaluation_epsilon", "negatives", "min_noise"),
+    *("exposure_targets", "min_group", "evaluation_epsilon", "negatives", "min_noise", "components"),
 )
 """What a node config may hold: the log, which of its devices, and what may be told of them."""
 

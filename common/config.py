@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -11,7 +12,11 @@ from pydantic import (
     Field,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
+
+from common.registry import Component as Component
+from common.registry import as_component
 
 
 class Section(BaseModel):
@@ -20,25 +25,7 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Component(BaseModel):
-    """A rule, attack, optimiser, … by name with its parameters.
-
-    Written ``krum`` or ``{name: krum, byzantine: 3}`` in YAML.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-    name: str
-
-    @property
-    def params(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
-
-
-def _as_component(value: object) -> object:
-    return {"name": value} if isinstance(value, str) else value
-
-
-Named = Annotated[Component, BeforeValidator(_as_component)]
+Named = Annotated[Component, BeforeValidator(as_component)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -59,6 +46,22 @@ MAX_NEGATIVES = 2**16
 """A device gathers a row for each: 16 MiB at the default dim. So with decoys."""
 MAX_REGULARISERS = 16
 """There are fewer; each may run the model again."""
+
+
+def own_parameters(cls: type[BaseModel], value: object) -> object:
+    """``{name: my.models:Mine, width: 3}``, or an instance: what is no setting of the section is a parameter.
+
+    So for components from outside, whose parameters nobody here knows. Of the others a key that is no setting
+    is a mistake more often than a parameter, which goes below ``params``.
+    """
+    if isinstance(value, BaseModel):
+        return value
+    given = as_component(value)
+    if not isinstance(given, Mapping) or (given is value and ":" not in str(given.get("name", ""))):
+        return given
+    known = {key: one for key, one in given.items() if key in cls.model_fields}
+    own = {key: one for key, one in given.items() if key not in cls.model_fields}
+    return {**known, "params": {**own, **dict(known.get("params", {}))}} if own else given
 
 
 class DataConfig(Section):
@@ -88,6 +91,9 @@ class ModelConfig(Section):
     blocks: Annotated[int, Field(ge=1, le=MAX_BLOCKS)] = 2
     heads: Annotated[int, Field(ge=1, le=MAX_HEADS)] = 1
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    params: dict[str, Any] = Field({}, description="what a model takes beyond these settings")
+
+    _grammar = model_validator(mode="before")(own_parameters)
 
     @field_validator("blocks")
     @classmethod
@@ -197,6 +203,8 @@ class AttackConfig(Section):
         "own", description="`full`: the honest updates of the round are seen; in one process only"
     )
     params: dict[str, Any] = {}
+
+    _grammar = model_validator(mode="before")(own_parameters)
 
     @field_validator("active")
     @classmethod

@@ -12,6 +12,7 @@ FedSieveError
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
 
 
@@ -38,12 +39,14 @@ class UnknownName(ConfigError):
     """A name that no registry knows.
 
     >>> str(UnknownName("aggregator", "krumm", ["krum", "mean"]))
-    "unknown aggregator 'krumm'; valid: krum, mean"
+    "unknown aggregator 'krumm'; valid: krum, mean; nearest: krum"
     """
 
     def __init__(self, kind: str, name: str, valid: Iterable[str]) -> None:
         self.kind, self.name, self.valid = kind, name, sorted(valid)
-        super().__init__(f"unknown {kind} {name!r}; valid: {', '.join(self.valid)}")
+        nearest = get_close_matches(name, self.valid, 1)
+        hint = f"; nearest: {nearest[0]}" if nearest else ""
+        super().__init__(f"unknown {kind} {name!r}; valid: {', '.join(self.valid)}{hint}")
 
 
 class DataError(FedSieveError):

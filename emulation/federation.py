@@ -14,6 +14,7 @@ from client.regularisers import build_regularisers
 from common.config import RunConfig
 from common.data import Dataset, load, recent
 from common.errors import ConfigError
+from common.registry import outside
 from emulation.embedded import Embedded
 from emulation.local_grid import LocalGrid
 from emulation.targets import with_targets
@@ -75,7 +76,7 @@ def check_attack(config: RunConfig) -> None:
     attack = config.attack
     build_attack("control" if attack.name == "none" else attack.name, attack.params)
     honest = attack.name in ("none", "control")  # the clean run beside an attacked one
-    if attack.knowledge == "full" and not honest and not ATTACKS[attack.name].full:
+    if attack.knowledge == "full" and not honest and not ATTACKS.find(attack.name).full:
         able = ", ".join(name for name, rule in ATTACKS.items() if rule.full)
         raise ConfigError(
             f"attack.knowledge: {attack.name!r} has no use for honest updates; 'full' is for {able}"
@@ -113,8 +114,14 @@ def measured(config: RunConfig) -> NodeConfig:
         raise ConfigError(
             f"eval.targets: {len(targets)} items; nodes tell the exposure of up to {MAX_TARGETS}"
         )
-    told: NodeConfig = {"exposure_targets": ",".join(map(str, targets))}
+    told: NodeConfig = {"exposure_targets": ",".join(map(str, targets)), **brought(config)}
     return told if config.train.negatives != "device" else told | {"negatives": "device"}
+
+
+def brought(config: RunConfig) -> NodeConfig:
+    """Leave for the code from outside that this run's nodes need: who starts them all may give it."""
+    names = outside([config.model.name, *(term.name for term in config.client.regularisers)])
+    return {"components": ",".join(names)} if names else {}
 
 
 def trusts(config: RunConfig) -> bool:
@@ -136,7 +143,7 @@ def with_trusted(nodes: Sequence[NodeConfig], config: RunConfig) -> tuple[list[N
     number = (len(nodes) + 1,)
     if config.strategy.trusted_nodes not in ((), number):
         raise ConfigError("strategy.trusted_nodes: an emulation has its own trusted node; leave it out")
-    keys = ("data", "path", "max_devices", "max_length", "share", "repeatable", "seed")
+    keys = ("data", "path", "max_devices", "max_length", "share", "repeatable", "seed", "components")
     public: NodeConfig = {key: nodes[0][key] for key in keys if key in nodes[0]}
     public |= {"part": "public", "public": config.data.public}
     strategy = config.strategy.model_copy(update={"trusted_nodes": number})
@@ -150,6 +157,7 @@ def attack_keys(config: RunConfig) -> NodeConfig:
     if isinstance(attack.targets, str):
         raise ConfigError(f"attack.targets: {attack.targets!r} is not resolved to item numbers")
     return {
+        **brought(config),
         "attack": attack.name,
         "seed": config.seed,
         "targets": ",".join(map(str, attack.targets)),

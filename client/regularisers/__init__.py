@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from client.regularisers.base import CHANNELS, Own, Regulariser
 from client.regularisers.distillation import Distillation
@@ -10,10 +10,9 @@ from client.regularisers.order import OrderConsistency
 from client.regularisers.states import Anchor, Coherence
 from client.regularisers.uniformity import Uniformity
 from client.regularisers.views import TwoViews
-from common.config import Component
-from common.registry import build
+from common.registry import Component, Registry
 
-REGULARISERS: Mapping[str, Callable[..., Regulariser]] = {
+_OWN: Mapping[str, type[Regulariser]] = {
     "anchor": Anchor,
     "coherence": Coherence,
     "distillation": Distillation,
@@ -21,11 +20,12 @@ REGULARISERS: Mapping[str, Callable[..., Regulariser]] = {
     "two_views": TwoViews,
     "uniformity": Uniformity,
 }
+REGULARISERS: Registry[Regulariser] = Registry("regulariser", "regularisers", _OWN)
 
 
 def build_regularisers(components: Sequence[Component]) -> tuple[Regulariser, ...]:
     """The terms that a config names. Raises UnknownName or ConfigError with the valid names."""
-    return tuple(build("regulariser", REGULARISERS, c.name, c.params) for c in components)
+    return tuple(REGULARISERS.build(c.name, c.params) for c in components)
 
 
 __all__ = ["CHANNELS", "REGULARISERS", "Own", "Regulariser", "build_regularisers"]

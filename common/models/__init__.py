@@ -5,17 +5,17 @@ With ``wanted`` only so many of the last positions are worked out, as ranking ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from common.config import ModelConfig
-from common.errors import ConfigError, UnknownName
 from common.models.flat import Layout, layout_of
 from common.models.gru4rec import GRU4Rec
 from common.models.sasrec import SASRec
+from common.registry import Registry
 from common.tasks import GlobalModel
 
 
@@ -29,20 +29,16 @@ class SequenceModel(Protocol):
     ) -> Tensor: ...
 
 
-MODELS: Mapping[str, Callable[[ModelConfig], nn.Module]] = {
-    "sasrec": lambda c: SASRec(c.dim, c.max_len, c.blocks, c.heads),
-    "gru4rec": lambda c: GRU4Rec(c.dim, c.max_len),
-}
+MODELS: Registry[nn.Module] = Registry("model", "models", {"sasrec": SASRec, "gru4rec": GRU4Rec}, nn.Module)
+OF_THE_MODEL = ("dim", "max_len", "blocks", "heads")
+"""Settings that a model is given where its constructor takes them."""
 
 
 def build_model(config: ModelConfig) -> nn.Module:
-    """The encoder that ``config`` names. Raises UnknownName or ConfigError."""
-    if config.name not in MODELS:
-        raise UnknownName("model", config.name, MODELS)
-    try:
-        return MODELS[config.name](config)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    """The encoder that ``config`` names, with ``config.params``. Raises UnknownName or ConfigError."""
+    taken = inspect.signature(MODELS.find(config.name)).parameters
+    common = {name: getattr(config, name) for name in OF_THE_MODEL if name in taken}
+    return MODELS.build(config.name, common | config.params)
 
 
 def initial(config: ModelConfig, num_items: int, generator: torch.Generator) -> tuple[GlobalModel, Layout]:

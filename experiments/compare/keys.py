@@ -12,6 +12,7 @@ import numpy as np
 
 from common.config import RunConfig
 from common.data import Dataset
+from common.registry import outside, source_of
 from common.settings import to_tree
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,11 +39,19 @@ def data_digest(dataset: Dataset) -> str:
     return found.hexdigest()
 
 
+def brought_along(config: RunConfig) -> list[str]:
+    """Components of this run that are no part of this project: what they do is in their own source."""
+    s = config.strategy
+    parts = [s.aggregator, s.optimizer, *s.pre, *s.constraints, *config.client.regularisers]
+    return outside([config.model.name, config.attack.name, *(part.name for part in parts)])
+
+
 def cell_key(config: RunConfig, data: str) -> str:
     """The name of a cell's folder: its resolved settings (not how often to save), code and data."""
     tree: dict[str, Any] = to_tree(config)
     if config.strategy.secret:  # in no dump, and it changes every draw
         tree["secret"] = hashlib.sha256(config.strategy.secret.encode()).hexdigest()
     tree.pop("checkpoint_every")
+    tree["outside"] = {name: hashlib.sha256(source_of(name)).hexdigest() for name in brought_along(config)}
     text = json.dumps([tree, data, code_version()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]

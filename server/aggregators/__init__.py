@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from common.config import Component
-from common.registry import build
+from common.registry import Component, Registry
 from server.aggregators.base import Aggregate, Aggregator, Round, State, weighted_sum
 from server.aggregators.bulyan import Bulyan
 from server.aggregators.caf import Caf
@@ -31,7 +30,7 @@ from server.aggregators.signguard import Signguard
 from server.aggregators.trimmed_mean import TrimmedMean
 from server.aggregators.union import Union
 
-AGGREGATORS: dict[str, type[Aggregator]] = {
+_OWN: dict[str, type[Aggregator]] = {
     # Gram space
     "mean": Mean,
     "norm_clip": NormClip,
@@ -61,11 +60,12 @@ AGGREGATORS: dict[str, type[Aggregator]] = {
     "mixed_rfa": MixedRfa,
     "sieve": Sieve,
 }
+AGGREGATORS: Registry[Aggregator] = Registry("aggregator", "aggregators", _OWN, Aggregator)
 
 
 def build_aggregator(component: Component) -> Aggregator:
     """The rule a config names. Raises ConfigError for an unknown name or parameter."""
-    return build("aggregator", AGGREGATORS, component.name, component.params)
+    return AGGREGATORS.build(component.name, component.params)
 
 
 __all__ = ["AGGREGATORS", "Aggregate", "Aggregator", "Round", "State", "build_aggregator", "weighted_sum"]

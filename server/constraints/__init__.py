@@ -5,10 +5,9 @@ They come after the server step, because Adam turns a tiny poisoned row into a f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from common.config import Component
-from common.registry import build
+from common.registry import Component, Registry
 from server.constraints.base import Chain, Constraint, Evidence, Outcome
 from server.constraints.encoder import EncoderStep
 from server.constraints.exposure import ExposureCap
@@ -17,7 +16,7 @@ from server.constraints.rows import RowDrift, RowNormCap
 from server.constraints.trust import RowTrust
 from server.constraints.variance import VarianceFloor
 
-CONSTRAINTS: dict[str, Callable[..., Constraint]] = {
+_OWN: dict[str, type[Constraint]] = {
     "row_norm_cap": RowNormCap,
     "row_drift": RowDrift,
     "row_trust": RowTrust,
@@ -26,11 +25,12 @@ CONSTRAINTS: dict[str, Callable[..., Constraint]] = {
     "variance_floor": VarianceFloor,
     "encoder_step": EncoderStep,
 }
+CONSTRAINTS: Registry[Constraint] = Registry("constraint", "constraints", _OWN)
 
 
 def build_constraints(components: Sequence[Component]) -> Chain:
     """The constraints a config names, in that order. Raises ConfigError for an unknown name or parameter."""
-    return Chain(tuple(build("constraint", CONSTRAINTS, c.name, c.params) for c in components))
+    return Chain(tuple(CONSTRAINTS.build(c.name, c.params) for c in components))
 
 
 __all__ = ["CONSTRAINTS", "Chain", "Constraint", "Evidence", "Outcome", "build_constraints"]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from common.config import Component
-from common.registry import build
+from common.registry import Component, Registry
 from server.optimizers.adagrad import RowwiseAdagrad
 from server.optimizers.adam import Adam, BlockAdam, Yogi
 from server.optimizers.base import Optimizer, ParameterUpdate, State, schedule
 from server.optimizers.sgd import Momentum, Sgd
 
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+_OWN: dict[str, type[Optimizer]] = {
     "sgd": Sgd,
     "momentum": Momentum,
     "adam": Adam,
@@ -19,11 +16,12 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "yogi": Yogi,
     "rowwise_adagrad": RowwiseAdagrad,
 }
+OPTIMIZERS: Registry[Optimizer] = Registry("optimizer", "optimizers", _OWN)
 
 
 def build_optimizer(component: Component) -> Optimizer:
     """The optimiser a config names. Raises ConfigError for an unknown name or parameter."""
-    return build("optimizer", OPTIMIZERS, component.name, component.params)
+    return OPTIMIZERS.build(component.name, component.params)
 
 
 __all__ = ["OPTIMIZERS", "Optimizer", "ParameterUpdate", "State", "build_optimizer", "schedule"]

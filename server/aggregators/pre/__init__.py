@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from common.config import Component
 from common.errors import ConfigError
-from common.registry import build
+from common.registry import Component, Registry
 from server.aggregators.base import Aggregator
 from server.aggregators.hics import Hics
 from server.aggregators.pre.arc import Arc
@@ -16,7 +15,7 @@ from server.aggregators.pre.clip import Clip
 from server.aggregators.pre.heat import Heat, Heated
 from server.aggregators.pre.nnm import Nnm
 
-PRE: Mapping[str, Callable[..., Mixer]] = {
+PRE: Mapping[str, type[Mixer]] = {
     "arc": Arc,
     "bucketing": Bucketing,
     "clip": Clip,
@@ -24,7 +23,7 @@ PRE: Mapping[str, Callable[..., Mixer]] = {
 }
 """Mixers by name."""
 
-KNOWN: Mapping[str, Callable[..., Mixer | Heat]] = {**PRE, Heat.name: Heat}
+KNOWN: Registry[Mixer | Heat] = Registry("pre-aggregator", "pre_aggregators", {**PRE, Heat.name: Heat})
 """All that ``strategy.pre`` may name."""
 
 
@@ -33,7 +32,7 @@ def with_pre(rule: Aggregator, components: Sequence[Component]) -> Aggregator:
 
     Raises ConfigError for an unknown name or parameter, or a part that the rule has already.
     """
-    parts = [build("pre-aggregator", KNOWN, c.name, c.params) for c in components]
+    parts = [KNOWN.build(c.name, c.params) for c in components]
     heats = [part for part in parts if isinstance(part, Heat)]
     mixers = tuple(part for part in parts if isinstance(part, Mixer))
     if heats and (isinstance(rule, Hics) or getattr(rule, "electorate", "all") == "touched"):
