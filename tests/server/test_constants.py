@@ -1,0 +1,168 @@
+"""The constants of the defence, each by an attack or a situation that another value would change."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from common.updates import DeviceUpdates
+from common.wire import UpdateSpec, encode_updates
+from server.aggregators import Round, State
+from server.aggregators.reputation import Reputation
+from server.constraints.popularity import ranks
+from server.round import panel
+from server.round.admission import Reply, admit
+from server.round.popularity import PULLED, PUSHED, TRAINED, estimate, marks, observe
+from server.round.slices import draw_weights
+
+N, BAD, WIDTH = 40, 8, 400
+
+
+def cohort(rows: Tensor) -> DeviceUpdates:
+    """Devices 0, 1, … with these rows [n, K, d] of items 1..K."""
+    n, k, _ = rows.shape
+    return DeviceUpdates(
+        encoder=torch.ones(n, 3),
+        rows=rows,
+        items=torch.arange(1, k + 1, dtype=torch.int32),
+        history=torch.full((n,), 10, dtype=torch.int32),
+        device=torch.arange(n),
+    )
+
+
+def covering(*rows_moved: int) -> set[int]:
+    """The devices that admission lets in of those that move so many of twenty rows."""
+    rows = torch.ones(len(rows_moved), 20, 4)
+    for device, moved in enumerate(rows_moved):
+        rows[device, moved:] = 0
+    updates = cohort(rows)
+    spec = UpdateSpec("run", 1, 3, 4, updates.items, 20, torch.tensor([], dtype=torch.int64))
+    reply = Reply(1, updates.device, encode_updates(updates, "run", 1, "float32"))
+    return {device for _, device in admit([reply], spec, 100).identity}
+
+
+def test_an_update_of_two_fifths_of_the_rows_aims_at_them_and_is_refused() -> None:
+    """Who leaves out twelve of twenty rows spends the norm that the clip allows on the others."""
+    assert covering(20, 20, 20, 20, 20, 8, 9) == {0, 1, 2, 3, 4}
+
+
+def test_a_device_that_finds_little_to_move_is_let_in() -> None:
+    assert 5 in covering(20, 20, 20, 20, 20, 11)
+
+
+def people(number: int, groups: int = 0) -> Tensor:
+    """Encoders of N devices that learn apart or, with ``groups``, in as many groups of a like mind."""
+    g = torch.Generator().manual_seed(number)
+    own = F.normalize(torch.randn(N, WIDTH, generator=g), dim=1)
+    if groups:
+        shared = F.normalize(torch.randn(groups, WIDTH, generator=g), dim=1)
+        own[BAD:] = 0.5 * own[BAD:] + 0.5 * shared[torch.arange(N - BAD) % groups]
+    return own
+
+
+def rated(encoders: Tensor, state: State, number: int) -> tuple[Tensor, State]:
+    identity = tuple((1, device) for device in range(N))
+    return Reputation()(encoders, state, Round(0, identity, torch.Generator(), number=number))
+
+
+def test_one_round_of_copies_puts_nobody_into_quarantine() -> None:
+    """Two users of one household send the same once: evidence, and no verdict."""
+    encoders = people(1)
+    encoders[:BAD] = encoders[0]
+    weights, state = rated(encoders, {}, 1)
+    assert 0 < float(weights[:BAD].max()) < 0.5, "the test would pass without evidence"
+    for number in range(2, 8):
+        weights, state = rated(people(number), state, number)
+    assert weights[:BAD].tolist() == [1.0] * BAD, "one bad round is forgotten after six"
+
+
+def test_copies_are_out_in_the_second_round() -> None:
+    state: State = {}
+    for number in (1, 2):
+        encoders = people(number)
+        encoders[:BAD] = encoders[0]
+        weights, state = rated(encoders, state, number)
+    assert weights[:BAD].tolist() == [0.0] * BAD
+
+
+def test_sleepers_that_were_less_alike_than_people_are_out_as_soon_as_others() -> None:
+    """Attackers who send noise while people learn in groups save up credit: fourteen rounds of it at most."""
+    state: State = {}
+    for number in range(1, 60):
+        _, state = rated(people(number, groups=3), state, number)
+    for number in range(60, 75):
+        encoders = people(number)
+        encoders[:BAD] = encoders[0]
+        weights, state = rated(encoders, state, number)
+    assert weights[:BAD].tolist() == [0.0] * BAD
+
+
+def test_a_handful_of_devices_does_not_say_who_is_usual() -> None:
+    """Seven devices, two of one household: without a usual alikeness there is no evidence."""
+    for n, known in ((7, False), (8, True)):
+        identity = tuple((1, device) for device in range(n))
+        state = Reputation()(people(1)[:n], {}, Round(0, identity, torch.Generator(), number=1))[1]
+        assert bool(state) is known
+
+
+def push_and_pull(push: float, pulls: Tensor) -> Tensor:
+    """Marks int8 [12, 30] of devices with interactions of sizes ``pulls`` [10] and weaker negatives."""
+    rows = torch.zeros(12, 30, 2)
+    rows[:, :10, 0] = pulls
+    rows[:, 10:, 0] = -push
+    return marks(cohort(rows))
+
+
+def test_a_negative_of_two_fifths_of_an_interaction_is_no_holder() -> None:
+    """In a small slice a device pushes its negatives hard: whoever has them so does not hold them."""
+    found = push_and_pull(0.42, torch.ones(10))
+    assert bool((found[:, :10] == PULLED).all())
+    assert bool((found[:, 10:] == TRAINED).all())
+    none = torch.zeros(30, dtype=torch.float64)
+    pulls, _ = observe(none, none, torch.arange(1, 31), found)
+    assert float(pulls[10:].sum()) == 0
+
+
+def test_an_interaction_of_two_thirds_of_the_usual_size_is_a_pull() -> None:
+    found = push_and_pull(0.05, torch.linspace(0.65, 1.0, 10))
+    assert bool((found[:, :10] == PULLED).all())
+    assert not bool((found == PUSHED).any())
+
+
+def holding(*groups: tuple[int, int]) -> Tensor:
+    """Ranks of items which so many devices pulled of so many that trained them, by the panel."""
+    state = panel.empty(len(groups))
+    devices = range(max(trained for _, trained in groups))
+    seen = [[PULLED if u < p else TRAINED if u < t else 0 for p, t in groups] for u in devices]
+    marked = torch.tensor(seen, dtype=torch.int8)
+    items = torch.arange(1, len(groups) + 1, dtype=torch.int32)
+    return ranks(panel.holders(panel.met(state, panel.Seen(1, [(1, u) for u in devices], items, marked))))
+
+
+def test_three_devices_do_not_make_an_item_look_widely_held() -> None:
+    """A cold item that the attacker's devices alone ever trained, beside one that half of forty hold."""
+    cold, usual, rare = holding((3, 3), (20, 40), (2, 40)).tolist()
+    assert rare < cold < usual
+
+
+def test_an_item_that_all_of_eight_hold_passes_one_that_half_of_forty_hold() -> None:
+    new, usual = holding((8, 8), (20, 40)).tolist()
+    assert new > usual
+
+
+def test_a_few_pulls_of_a_new_item_do_not_look_like_a_favourite() -> None:
+    """Ten pulls in ten appearances, beside a hundred in two hundred: unknown is not popular."""
+    pulls, seen = torch.tensor([10.0, 100.0, 60.0]), torch.tensor([10.0, 200.0, 60.0])
+    new, usual, favourite = estimate(pulls, seen, 256).tolist()
+    assert new < usual < favourite
+    assert new > 0.3 * 256, "thirty appearances are enough to be heard of"
+
+
+def test_no_claim_keeps_an_item_out_of_the_slices() -> None:
+    """Of 256 devices that all claim one item it comes seven times as often as one that nobody holds."""
+    weights = draw_weights(torch.tensor([0.0, 256.0, -1e9]))
+    assert 6 < float(weights[1] / weights[0]) < 8
+    assert float(weights[2]) == float(weights[0])
+
+
