@@ -12,7 +12,7 @@ from client.disclosure import MAX_TARGETS
 from client.fleet import malicious_devices
 from client.regularisers import build_regularisers
 from common.config import RunConfig
-from common.data import Dataset, load, recent
+from common.data import Dataset, content_digest, load, recent
 from common.errors import ConfigError
 from common.registry import outside
 from emulation.embedded import Embedded
@@ -41,7 +41,8 @@ def federate(
     if trusts(config):
         nodes, config = with_trusted(nodes, config)
     grid = LocalGrid(app, nodes)
-    return serve(grid, repeatable(config), dataset.num_items, out, resume, listeners, memory=grid)
+    data = content_digest(dataset)
+    return serve(grid, repeatable(config), dataset.num_items, out, resume, listeners, grid, data)
 
 
 def app_of(config: Mapping[str, object]) -> tuple[str, str]:

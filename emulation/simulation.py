@@ -20,6 +20,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from client.node import load_app
 from common.config import RunConfig
+from common.data import Dataset, content_digest
 from common.errors import ConfigError, RunError
 from emulation.federation import NodeConfig, app_of, prepared, repeatable, trusts
 from emulation.partitions import partitions
@@ -73,12 +74,12 @@ def simulate(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent.resolve(), prefix=".nodes-") as folder:
         nodes = partitions(config, dataset, honest or os.cpu_count() or 1, Path(folder))
-        return _simulate(config, dataset.num_items, nodes, out, resume, listeners)
+        return _simulate(config, dataset, nodes, out, resume, listeners)
 
 
 def _simulate(
     config: RunConfig,
-    num_items: int,
+    dataset: Dataset,
     nodes: Sequence[NodeConfig],
     out: Path,
     resume: bool,
@@ -93,7 +94,8 @@ def _simulate(
         until(over, grid)
         with suppress(Over):
             wait_for_nodes(grid, Roster(config.strategy.quota), 0, len(nodes), START_S)
-            found.update(serve(grid, config, num_items, out, resume, listeners))
+            data = content_digest(dataset)
+            found.update(serve(grid, config, dataset.num_items, out, resume, listeners, data=data))
 
     with quiet(), interrupting(over), tempfile.TemporaryDirectory(prefix="ray-") as folder:
         try:

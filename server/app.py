@@ -13,7 +13,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from common.accounting import DELTA, local_epsilon
 from common.config import RunConfig
-from common.data import catalogue_size
+from common.data import catalogue
 from common.errors import ConfigError
 from common.logs import event, json_logs, plain_logs
 from common.settings import from_flat
@@ -44,10 +44,10 @@ def main(grid: Grid, context: Context) -> None:
     if config.strategy.secret:
         text = "strategy.secret is part of the run's settings, which every node can read: for emulations only"
         logging.getLogger("flwr").warning(text)
-    size = catalogue_size(config.data.name, config.data.path)
+    size, data = catalogue(config.data.name, config.data.path)
     with metrics(config, str(context.run_id)) as listeners:
         told = [LogProgress(config.train.rounds), *listeners]
-        summary = serve(grid, config, size, Path(out), resume, told)
+        summary = serve(grid, config, size, Path(out), resume, told, data=data)
     test, exposed = summary.get("test", {}), summary.get("er@10")
     logging.getLogger("flwr").info(
         "finished: test HR@10 %.4f NDCG@10 %.4f%s; results in %s",
@@ -67,12 +67,14 @@ def serve(
     resume: bool = False,
     listeners: Sequence[Listener] = (),
     memory: NodeMemory | None = None,
+    data: str = "",
 ) -> dict[str, Any]:
     """Run ``config`` over ``grid`` to its end, write ``out``, and return the summary.
 
-    memory: of nodes that live in this process; it belongs to the checkpoint.
+    memory: of nodes that live in this process; it belongs to the checkpoint. data: a digest of the data
+    (:mod:`common.data.digest`), by which a resumed run knows them again.
     """
-    folder = RunFolder(out, config, memory)
+    folder = RunFolder(out, config, memory, data)
     strategy = RobustStrategy(
         config, num_items, [folder, *listeners], str(grid.run.run_id), folder.settled, folder.audit
     )

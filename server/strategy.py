@@ -13,7 +13,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
 from common.config import RunConfig
-from common.errors import RunError
+from common.errors import ConfigError, RunError
 from common.logs import event
 from common.wire import encode_train_task
 from server.evaluation.collection import Split, collect, evaluate_messages
@@ -174,12 +174,20 @@ class RobustStrategy(Strategy):
         """Run the rounds that are left, evaluate on test at the end, and return Flower's Result.
 
         ``timeout`` stands in for ``strategy.deadline_s``; ``initial_arrays`` for the seeded start of
-        a run that has not begun. Raises RunError when too few nodes come within ``strategy.wait_s``.
+        a run that has not begun. Settings come with the RunConfig: ``train_config`` and ``evaluate_config``
+        are refused. Raises ConfigError, and RunError when too few nodes come within ``strategy.wait_s``.
         """
+        for name, value in (("train_config", train_config), ("evaluate_config", evaluate_config)):
+            if value:
+                raise ConfigError(
+                    f"{name}: given {', '.join(value)}; RobustStrategy reads only its RunConfig"
+                )
+        if initial_arrays is not None:
+            if self.state.round:
+                raise ConfigError(f"initial_arrays: given after round {self.state.round} of a run")
+            self.state = replace(self.state, model=fitting(from_record(initial_arrays), self.state.model))
         self.summary()
         result = Result()
-        if initial_arrays is not None and self.state.round == 0:
-            self.state = replace(self.state, model=fitting(from_record(initial_arrays), self.state.model))
         self.roster.restore(self.state.roster)
         self.wait_for_nodes(grid)
         every, rounds = self.config.eval.every, num_rounds

@@ -9,6 +9,7 @@ from pathlib import Path
 from common.data import readers, synthetic
 from common.data.build import build
 from common.data.cut import SHORTEST, recent, split
+from common.data.digest import catalogue_digest, content_digest
 from common.data.known import KNOWN
 from common.data.shards import CATALOGUE, is_shard, read_catalogue, read_shard, write_shards
 from common.data.sources import load_known
@@ -21,7 +22,8 @@ __all__ = [
     "SHORTEST",
     "Dataset",
     "Split",
-    "catalogue_size",
+    "catalogue",
+    "content_digest",
     "describe",
     "load",
     "read_catalogue",
@@ -66,12 +68,14 @@ def load(name: str, path: str = "", cache: Path | None = None) -> Dataset:
     return DATASETS[name](cache)
 
 
-def catalogue_size(name: str, path: str = "") -> int:
-    """The number of items a model needs; a split's ``catalogue.parquet`` is enough to know it."""
+def catalogue(name: str, path: str = "") -> tuple[int, str]:
+    """The number of items a model needs, and the data's digest; ``catalogue.parquet`` is enough."""
     file = Path(path).expanduser() if path else None
     if file is not None and file.name == CATALOGUE:
-        return read_catalogue(file).height
-    return load(name, path).num_items
+        items = read_catalogue(file)
+        return items.height, catalogue_digest(items["id"])
+    dataset = load(name, path)
+    return dataset.num_items, content_digest(dataset)
 
 
 def describe(name: str) -> str:

@@ -17,8 +17,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from common.config import RunConfig
-from common.errors import CheckpointError, RunError
-from common.settings import to_tree
+from common.errors import CheckpointError, ConfigError, RunError
+from common.settings import to_tree, validate
 from server.round.state import ServerState
 
 FILE = "state.safetensors"
@@ -29,12 +29,52 @@ OWNER = 0o600
 """The mode of a checkpoint: it has the server's key, and what only its owner may know."""
 
 
-def fingerprint(config: RunConfig) -> str:
-    """A hash of all settings but how often to save and to evaluate, which do not change a run's course."""
-    tree = to_tree(config)
-    tree.pop("checkpoint_every")
-    tree["eval"].pop("every")
-    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+FREE = frozenset(
+    {
+        *("data.name", "data.path", "checkpoint_every", "eval.every"),
+        *("strategy.deadline_s", "strategy.wait_nodes", "strategy.wait_s"),
+    }
+)
+"""What may change between two parts of a run: of the data the content counts, not where they lie."""
+
+MOST = 4
+"""Changed settings that an error names."""
+
+
+def check_settings(path: Path, saved: RunConfig, config: RunConfig) -> None:
+    """Raise CheckpointError that names what differs from the run in ``path``, but for FREE."""
+    before, now = _leaves(to_tree(saved)), _leaves(to_tree(config))
+    names = [n for n in dict.fromkeys([*before, *now]) if n not in FREE and before.get(n) != now.get(n)]
+    if not names:
+        return
+    told = [f"{n} was {_short(before, n)}, given {_short(now, n)}" for n in names[:MOST]]
+    more = [f"and {len(names) - MOST} more"] if len(names) > MOST else []
+    raise CheckpointError(
+        f"{path} belongs to a run with other settings: {'; '.join(told + more)}; use its own config.yaml"
+    )
+
+
+def check_data(path: Path, saved: RunConfig, before: str, config: RunConfig, now: str) -> None:
+    """Raise CheckpointError when the data are others: by their digests, or else by their names."""
+    was, given = (one.data.path or one.data.name for one in (saved, config))
+    if (before != now) if before and now else was != given:
+        raise CheckpointError(
+            f"{path} belongs to a run on other data: data was {was!r}, given {given!r} holds another log"
+        )
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted names and values of a nested mapping."""
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        dotted = f"{prefix}{name}"
+        found |= _leaves(value, f"{dotted}.") if isinstance(value, dict) else {dotted: value}
+    return found
+
+
+def _short(values: Mapping[str, Any], name: str) -> str:
+    text = repr(values[name]) if name in values else "unset"
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
@@ -81,12 +121,16 @@ def save_state(
     state: ServerState,
     extra: Mapping[str, Any],
     memory: Mapping[int, bytes] | None = None,
+    data: str = "",
 ) -> None:
-    """Save ``state``, the JSON-able ``extra`` and what the nodes of this process remember."""
+    """Save ``state``, the JSON-able ``extra`` and what the nodes of this process remember.
+
+    data: the digest of the log or, where the server has no more, of the catalogue.
+    """
     tensors = {name: t.contiguous() for name, t in state.tensors().items()}
     for node, kept in (memory or {}).items():
         tensors[f"{NODES}{node}"] = torch.frombuffer(bytearray(kept), dtype=torch.uint8)
-    meta = json.dumps({"round": state.round, "config": fingerprint(config), "extra": dict(extra)})
+    meta = json.dumps({"round": state.round, "settings": to_tree(config), "data": data, "extra": dict(extra)})
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -109,10 +153,10 @@ def digest(tensors: Mapping[str, Tensor], meta: str) -> str:
     return found.hexdigest()
 
 
-def load_state(folder: Path, config: RunConfig) -> tuple[ServerState, dict[str, Any]]:
+def load_state(folder: Path, config: RunConfig, data: str = "") -> tuple[ServerState, dict[str, Any]]:
     """State and extra as saved, the nodes' memory as extra["memory"]: node -> bytes.
 
-    Raises CheckpointError if damaged or of another run's settings.
+    Raises CheckpointError if damaged, or of a run with other settings or data, whose digest is ``data``.
     """
     path = folder / FILE
     if not path.exists():
@@ -127,13 +171,17 @@ def load_state(folder: Path, config: RunConfig) -> tuple[ServerState, dict[str, 
             raise ValueError("what it holds is not what was saved")
         meta = json.loads(header["fedsieve"])
         state = ServerState.from_tensors(int(meta["round"]), tensors)
-        saved, extra = str(meta["config"]), dict(meta["extra"])
+        if "settings" not in meta:
+            raise CheckpointError(f"{path} is of an earlier version, which kept no settings to compare")
+        saved, digest_before, extra = validate(meta["settings"]), str(meta["data"]), dict(meta["extra"])
         kept = {name.removeprefix(NODES): t for name, t in tensors.items() if name.startswith(NODES)}
         extra["memory"] = {int(node): t.numpy().tobytes() for node, t in kept.items()}
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
-    if saved != fingerprint(config):
-        raise CheckpointError(f"{path} belongs to a run with other settings; use its own config.yaml")
+    except ConfigError as error:
+        raise CheckpointError(f"{path} has settings that this version lacks: {error}") from error
+    check_settings(path, saved, config)
+    check_data(path, saved, digest_before, config, data)
     return state, extra
 
 

@@ -18,7 +18,7 @@ from common.config import RunConfig
 from common.errors import CheckpointError, RunError
 from common.settings import load, to_tree
 from common.wire import Reason
-from server.records.checkpoint import fingerprint, load_state, save_state, write_atomically, writing
+from server.records.checkpoint import check_settings, load_state, save_state, write_atomically, writing
 from server.records.events import Events
 from server.records.holding import hold
 from server.records.report import Evaluation, RoundReport
@@ -42,10 +42,13 @@ class RunFolder:
     """A listener that writes ``folder``; after :meth:`resume` it goes on where the checkpoint stands.
 
     nodes: those of this process, whose memory (attacks keep some) belongs to the checkpoint.
+    data: the digest of the log, or of the catalogue (:mod:`common.data.digest`).
     """
 
-    def __init__(self, folder: Path, config: RunConfig, nodes: NodeMemory | None = None) -> None:
-        self.folder, self.config, self.nodes = folder, config, nodes
+    def __init__(
+        self, folder: Path, config: RunConfig, nodes: NodeMemory | None = None, data: str = ""
+    ) -> None:
+        self.folder, self.config, self.nodes, self.data = folder, config, nodes, data
         self.totals: dict[str, float] = dict.fromkeys(TOTALS, 0.0)
         self.evaluations: dict[str, Evaluation] = {}
         self._files = {name: folder / name for name in LINES}
@@ -71,10 +74,9 @@ class RunFolder:
         Raises CheckpointError if that was a run with other settings.
         """
         path = self.folder / "config.yaml"
-        if path.exists() and fingerprint(load(path)) != fingerprint(self.config):
-            raise CheckpointError(f"{path} belongs to a run with other settings")
-        text = yaml.safe_dump(to_tree(self.config), sort_keys=False)
-        write_atomically(path, text.encode())
+        if path.exists():  # nothing is learned yet, so that even other data would do no harm
+            check_settings(path, load(path), self.config)
+        write_atomically(path, self._described())
         for path in self._files.values():
             with writing(path):
                 path.write_bytes(b"")
@@ -82,7 +84,7 @@ class RunFolder:
 
     def resume(self) -> ServerState:
         """The checkpointed state; lines written after it are cut off. Raises CheckpointError."""
-        state, extra = load_state(self.folder / "state", self.config)
+        state, extra = load_state(self.folder / "state", self.config, self.data)
         try:
             self.totals = {name: float(extra["totals"][name]) for name in TOTALS}
             self.evaluations = {e["split"]: Evaluation(**e) for e in extra["evaluations"]}
@@ -98,8 +100,15 @@ class RunFolder:
                 raise CheckpointError(f"{path} is shorter than the checkpoint says: it was changed")
             with path.open("r+b") as file:
                 file.truncate(size)
+        described = self.folder / "config.yaml"
+        if not described.exists() or described.read_bytes() != self._described():
+            write_atomically(described, self._described())
         self._events = Events(self.folder / "events", state.round + 1)
         return state
+
+    def _described(self) -> bytes:
+        """``config.yaml``: where the data lie now, how long this part of the run waits, and all else."""
+        return yaml.safe_dump(to_tree(self.config), sort_keys=False).encode()
 
     def on_round(self, report: RoundReport, state: ServerState) -> None:
         for name in TOTALS:
@@ -136,7 +145,7 @@ class RunFolder:
             "elapsed": self.elapsed(),
         }
         memory = self.nodes.memory() if self.nodes is not None else {}
-        save_state(self.folder / "state", self.config, state, extra, memory)
+        save_state(self.folder / "state", self.config, state, extra, memory, self.data)
 
     def elapsed(self) -> float:
         """Seconds this run has taken, those before an interruption included up to the checkpoint."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,11 +14,14 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from common.data import load as load_log
+from common.data import write_shards
 from common.errors import FedSieveError
+from common.settings import load
 from experiments import cli
 from experiments.catalogue import entries as listed
 from experiments.engines import emulate
-from tests.server.federation import BASE, Watch, config, same_model
+from tests.server.federation import BASE, LOG, Watch, config, same_model
 
 KINDS = "aggregators, attacks, constraints, datasets, models, optimizers, pre, regularisers"
 SETS = [part for item in BASE if not item.startswith("strategy.aggregator") for part in ("--set", item)]
@@ -87,9 +91,32 @@ def test_resume_takes_the_settings_of_the_folder(tmp_path: Path) -> None:
 
 def test_resume_with_set_starts_from_the_settings_of_the_folder(tmp_path: Path) -> None:
     stopped(tmp_path / "run")
-    assert "other settings" in refused("run", "--resume", "--out", tmp_path / "run", "--set", "strategy.lr=1")
+    told = refused("run", "--resume", "--out", tmp_path / "run", "--set", "strategy.lr=1")
+    assert "other settings: strategy.lr was 0.004, given 1.0" in told
     result = invoke("run", "--resume", "--out", tmp_path / "run", "--set", "eval.every=1")
     assert result.exit_code == 0, result.output
+
+
+def test_resume_knows_the_log_by_its_content(tmp_path: Path) -> None:
+    """A log that moved is taken; one with one interaction more is refused, whatever its name."""
+    write_shards(load_log("synthetic", LOG), 1, tmp_path / "old")
+    log = tmp_path / "old" / "node-000.parquet"
+    with pytest.raises(InterruptedError):
+        emulate(
+            config("data.name=''", f"data.path={log}"),
+            tmp_path / "run",
+            listeners=[Watch(lambda found: found.round == 3)],
+        )
+    shutil.move(tmp_path / "old", tmp_path / "new")
+    moved = tmp_path / "new" / "node-000.parquet"
+    resume = ("run", "--resume", "--out", tmp_path / "run", "--set")
+    other = load_log("synthetic", LOG.replace("length=8", "length=9"))
+    write_shards(other, 1, tmp_path / "other")
+    told = refused(*resume, f"data.path={tmp_path / 'other' / 'node-000.parquet'}")
+    assert "other data: data was" in told
+    result = invoke(*resume, f"data.path={moved}")
+    assert result.exit_code == 0, result.output
+    assert load(tmp_path / "run" / "config.yaml").data.path == str(moved)
 
 
 def test_a_used_folder_is_refused_without_resume(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from attacks.app import node_settings
 from client.fleet import open_fleet
-from common.data import catalogue_size, load
+from common.data import catalogue, load
 from common.errors import ConfigError
 from common.settings import from_flat
 from common.settings import load as settings
@@ -39,7 +39,7 @@ def test_the_server_gets_the_catalogue_and_no_log(tmp_path: Path) -> None:
     made = make(tmp_path / "logs", 3, 1, "attack.name=nan", "train.rounds=3")
     path = Path(made.config.data.path)
     assert path.name == "catalogue.parquet"
-    assert catalogue_size(made.config.data.name, str(path)) == 30
+    assert catalogue(made.config.data.name, str(path))[0] == 30
     assert made.config.strategy.wait_nodes == 4
     assert made.config.attack.share == pytest.approx(0.25)
     assert len(made.config.eval.targets) == 1  # the cold item is chosen where the data is

@@ -164,5 +164,3 @@ def test_no_claim_keeps_an_item_out_of_the_slices() -> None:
     weights = draw_weights(torch.tensor([0.0, 256.0, -1e9]))
     assert 6 < float(weights[1] / weights[0]) < 8
     assert float(weights[2]) == float(weights[0])
-
-

@@ -93,12 +93,12 @@ def test_a_damaged_checkpoint_is_told(whole: Path, tmp_path: Path, damage: Calla
     "change",
     [
         lambda meta: meta.update(round=meta["round"] - 2),
-        lambda meta: meta.update(config="0" + meta["config"][1:]),
+        lambda meta: meta["settings"].update(seed=meta["settings"]["seed"] + 1),
         lambda meta: meta["extra"]["totals"].update(admitted=meta["extra"]["totals"]["admitted"] + 1),
         lambda meta: meta["extra"].update(elapsed=meta["extra"]["elapsed"] + 1),
         lambda meta: meta["extra"].update(note="added"),
     ],
-    ids=["round", "config", "total", "elapsed", "added"],
+    ids=["round", "settings", "total", "elapsed", "added"],
 )
 def test_another_digit_beside_the_tensors_is_told(
     whole: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None]

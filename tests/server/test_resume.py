@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import CheckpointError, RunError
+from common.settings import load
 from server.records.checkpoint import FILE
 from tests.server.federation import BASE, Watch, config, lines, run, same_model
 from tests.server.interruption import (
@@ -102,9 +103,20 @@ def test_evaluations_may_be_more_frequent_after_resuming(whole: Path, tmp_path: 
 def test_other_settings_are_refused(tmp_path: Path, after: int) -> None:
     interrupted(tmp_path, in_round(after))
     kept = (tmp_path / "metrics.jsonl").read_bytes()
-    with pytest.raises(CheckpointError, match="other settings"):
+    with pytest.raises(CheckpointError, match="other settings: seed was 0, given 5"):
         run(CONFIG.model_copy(update={"seed": 5}), tmp_path, resume=True)
     assert (tmp_path / "metrics.jsonl").read_bytes() == kept
+
+
+def test_a_run_goes_on_in_another_folder_with_more_patience(whole: Path, tmp_path: Path) -> None:
+    interrupted(tmp_path / "there", in_round(5))
+    shutil.move(tmp_path / "there", tmp_path / "here")
+    settings = config(f"train.rounds={ROUNDS}", "checkpoint_every=1", "strategy.aggregator=geometric_median")
+    patient = {"deadline_s": 40.0, "wait_s": 90.0}
+    settings = settings.model_copy(update={"strategy": settings.strategy.model_copy(update=patient)})
+    run(settings, tmp_path / "here", resume=True)
+    assert same_model(whole, tmp_path / "here")
+    assert load(tmp_path / "here" / "config.yaml").strategy.deadline_s == 40.0
 
 
 def test_a_folder_with_a_run_is_not_overwritten(whole: Path) -> None:

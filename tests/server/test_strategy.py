@@ -80,6 +80,25 @@ def test_initial_arrays_must_fit() -> None:
     assert one.state.round == 0
 
 
+@pytest.mark.parametrize("name", ["train_config", "evaluate_config"])
+def test_settings_beside_the_runs_own_are_refused(name: str) -> None:
+    one, net = strategy(config()), grid()
+    given: dict[str, ConfigRecord] = {name: ConfigRecord({"lr": 0.1, "epochs": 2})}
+    with pytest.raises(
+        ConfigError, match=rf"^{name}: given lr, epochs; RobustStrategy reads only its RunConfig$"
+    ):
+        one.start(net, **given)
+    empty: dict[str, ConfigRecord] = {name: ConfigRecord()}  # Flower's own default
+    one.start(net, num_rounds=0, **empty)
+
+
+def test_a_run_that_goes_on_takes_no_initial_arrays() -> None:
+    one = strategy(config())
+    one.start(grid(), num_rounds=1)
+    with pytest.raises(ConfigError, match=r"^initial_arrays: given after round 1 of a run$"):
+        one.start(grid(), to_record(one.state.model), num_rounds=2)
+
+
 def test_full_and_device_negatives_run_too(tmp_path: Path) -> None:
     for name in ("full", "device"):
         watch = Watch()
