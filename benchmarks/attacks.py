@@ -26,7 +26,7 @@ from common.models import initial
 from common.seeding import generator
 from common.tasks import TrainTask
 from common.updates import DeviceUpdates
-from server.round.slices import draw_slice
+from server.round.drawing import draw_slice
 
 ITEMS, SLICE = 1682, 512
 LIMIT = 3.0

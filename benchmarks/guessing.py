@@ -19,8 +19,9 @@ from common import wire
 from common.data import Dataset, split
 from common.updates import DeviceUpdates
 from emulation.embedded import Embedded, overheard
+from server.constraints.panel import PULLED
 from server.records.report import Evaluation, RoundReport
-from server.round.popularity import PULLED, marks
+from server.round.popularity import marks
 from server.round.state import ServerState
 
 FILE = "guesses.json"

@@ -23,9 +23,9 @@ from common.settings import component
 from common.settings import load as load_settings
 from common.updates import DeviceUpdates
 from common.wire import UpdateSpec, encode_updates
+from common.wire.replies import Reply
 from server.round.admission import admit
 from server.round.pipeline import Pipeline
-from server.round.verdicts import Reply
 
 ITEMS, NODES = 1682, 8
 

@@ -21,7 +21,7 @@ from common.config import ClientConfig, ModelConfig, TrainConfig
 from common.models import build_model, initial, layout_of
 from common.seeding import generator
 from common.tasks import TrainTask
-from server.round.slices import draw_slice
+from server.round.drawing import draw_slice
 
 
 def make_task(devices: int, items: int = 1682, slice_size: int = 512, steps: int = 3) -> Cohort:

@@ -16,10 +16,10 @@ from common.config import RunConfig
 from common.errors import ConfigError, RunError
 from common.logs import event
 from common.wire import encode_train_task
+from common.wire.replies import Replies, sort_replies
 from server.evaluation.collection import Split, collect, evaluate_messages
 from server.nodes.roster import ENROL_S, Roster
 from server.nodes.waiting import wait_for_nodes
-from server.records.answers import audit_lines, limits, sort_replies
 from server.records.model_record import fitting, from_record, to_record
 from server.records.report import Listener, RoundReport
 from server.records.traffic import traffic
@@ -27,7 +27,7 @@ from server.round.admission import Admitted, admit, with_root
 from server.round.drawing import Drawing, draw_round
 from server.round.pipeline import Pipeline
 from server.round.state import ServerState
-from transport.exchange import Replies, exchange
+from transport.exchange import exchange
 
 log = getLogger("flwr").log
 SUMS_BYTES, TARGET_BYTES = 1 << 20, 256
@@ -112,7 +112,7 @@ class RobustStrategy(Strategy):
             self.state = self.pipeline.skip(self.state, server_round)
         figures["seconds_admission"] = seconds
         news = [entry.to_json() for entry in self.roster.news()]
-        lines = [*news, *audit_lines(admitted, weights)]
+        lines = [*news, *admitted.lines(weights)]
         self._report = RoundReport(server_round, figures, lines, why)
         return (None if why else to_record(self.state.model)), MetricRecord(dict(figures))
 
@@ -217,9 +217,12 @@ class RobustStrategy(Strategy):
         messages = self.configure_train(round_, arrays, ConfigRecord(), grid)
         known = len(self.roster.nodes) + len(self.roster.roots)
         assert self._drawing is not None
-        most = limits(self._drawing.asked | self._drawing.roots, self._drawing.spec(self.num_items))
         replies = exchange(
-            grid, messages, deadline, max_reply_bytes=most, close_at=self.config.strategy.close_at
+            grid,
+            messages,
+            deadline,
+            max_reply_bytes=self._drawing.limits(self.num_items),
+            close_at=self.config.strategy.close_at,
         )
         waited = time.perf_counter() - clock
         _, metrics = self.aggregate_train(round_, replies)

@@ -10,6 +10,7 @@ from flwr.app import DEFAULT_TTL, Message
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
+from common.wire.replies import Replies
 from transport.grpc_pull import puller
 from transport.messages import failure
 
@@ -21,24 +22,6 @@ SMALL_REPLY_BYTES = 1 << 24
 """Enough for the enrolment of a million devices: what a reply may hold if the caller expects no more."""
 
 Pull = Callable[[list[str]], Iterable[Message]]
-
-
-class Replies(list[Message]):
-    """What came back, in the order of the messages, and which nodes are missing.
-
-    held: node -> the seconds that were waited for it alone (and others like it) until the deadline.
-    early: nodes that had not answered yet when enough others had.
-    """
-
-    def __init__(
-        self,
-        messages: Iterable[Message] = (),
-        held: Mapping[int, float] | None = None,
-        early: Iterable[int] = (),
-    ) -> None:
-        super().__init__(messages)
-        self.held = dict(held or {})
-        self.early = frozenset(early)
 
 
 def exchange(

@@ -34,6 +34,8 @@ from flwr.supercore.inflatable.inflatable_utils import (
 from flwr.superlink.grid.grpc_grid import GrpcGrid
 from grpc import RpcError  # type: ignore[import-untyped]
 
+from common.wire.replies import OVERSIZE
+
 _LOG = logging.getLogger(__name__)
 TRIES = 6
 CALL_S = 10.0
@@ -47,9 +49,6 @@ MAX_NODES, MAX_DEPTH = 1024, 8
 
 MAX_TEXT_BYTES = 1 << 18
 """All that is not a chunk of an array: names, shapes, settings. Decoded, it takes some 36 times as much."""
-
-OVERSIZE = 10_001
-"""Error code for a reply that is too much to be read; a node that writes it itself accuses itself alone."""
 
 
 def puller(

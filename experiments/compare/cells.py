@@ -17,7 +17,7 @@ from server.aggregators import AGGREGATORS, build_aggregator
 from server.aggregators.pre import with_pre
 from server.constraints import build_constraints
 from server.optimizers import build_optimizer
-from server.round.bounds import check_bound
+from server.round.pipeline import check_bound
 
 
 class Cell(Section):

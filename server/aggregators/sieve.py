@@ -45,10 +45,10 @@ class Sieve(Aggregator):
     collusion: float = 4.0
     collusion_floor: float = 0.3
     collusion_spread: float = 8.0
-    reputation: float = 3.0
-    tolerance: float = 0.06
-    decay: float = 0.9
-    quarantine: float = 2.5
+    reputation: float = Reputation.strength
+    tolerance: float = Reputation.tolerance
+    decay: float = Reputation.decay
+    quarantine: float = Reputation.quarantine
     clip_rows: bool = True
     clip_blocks: bool = True
 

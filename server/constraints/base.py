@@ -11,8 +11,8 @@ from torch import Tensor
 
 from common.probes import Audience
 from common.tasks import GlobalModel
+from server.constraints.panel import RoundMarks
 from server.optimizers import ParameterUpdate, State
-from server.round.panel import Seen
 
 Outcome = tuple[ParameterUpdate, State, dict[str, float]]
 """The permitted change, the next state, and figures for the audit."""
@@ -27,13 +27,13 @@ class Evidence:
 
     popularity  float64 [N]: the running estimate of how many hold an item (server/round/popularity.py)
     users       what the model makes of users that the server makes up
-    seen        which devices pulled which rows in this round (server/round/panel.py)
-    witnesses   states of real users, so many a device, as their updates show them (server/round/witnesses.py)
+    round_marks which devices pulled which rows in this round (server/constraints/panel.py)
+    witnesses   states of real users, so many a device, as their updates show them (server/round/evidence.py)
     """
 
     popularity: Tensor
     users: Users
-    seen: Seen
+    round_marks: RoundMarks
     witnesses: Callable[[int], Audience]
 
 
@@ -71,9 +71,9 @@ class Chain:
         figures: dict[str, float] = {}
         for i, part in enumerate(self.parts):
             own = {k.removeprefix(f"{i}/"): v for k, v in state.items() if k.startswith(f"{i}/")}
-            delta, own_after, found = part(model, delta, own, evidence)
+            delta, own_after, own_figures = part(model, delta, own, evidence)
             after |= {f"{i}/{key}": value for key, value in own_after.items()}
-            figures |= found
+            figures |= own_figures
         return delta, after, figures
 
 

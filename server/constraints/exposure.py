@@ -12,15 +12,15 @@ from common.checks import count, positive, unit
 from common.probes import Audience
 from common.tasks import GlobalModel
 from server.constraints.base import Evidence, Outcome, share
+from server.constraints.panel import holder_shares, no_holders, with_round
 from server.constraints.popularity import ranks
 from server.optimizers import ParameterUpdate, State
-from server.round.panel import empty, holders, met
 
 TINY = 1e-6
 TIE = 1e-4
 """A row goes this much further than to a tie with the first item left out."""
 
-MADE_UP, SHOWN = "made_up", "shown"
+MADE_UP, WITNESSED = "made_up", "shown"
 """What the state calls the mean excess of past rounds over the limits, by audience."""
 
 
@@ -30,7 +30,7 @@ class ExposureCap:
 
     x_i is the share of ``probes`` made-up users (common/probes.py) who get item i among their ``top`` under
     the model after the step, what they have seen left out; Q_q(x_{−i}) its quantile over all other items, r_i
-    its rank by the devices that ever pulled it (server/round/panel.py); equal ones share the highest. A row
+    its rank by the devices that ever pulled it (panel.py); equal ones share the highest. A row
     beyond it moves against the mean direction of the users who get it until only so many do. So an item may
     be recommended to as many users as others that as many devices hold: who promotes an item needs holders
     for it, and ten pulls of one device are one holder. ``floor`` leaves alone what few users get. Users are
@@ -62,23 +62,23 @@ class ExposureCap:
         count(1, top=self.top, probes=self.probes)
 
     def init(self, start: GlobalModel) -> State:
-        panel = empty(len(start.table) - 1)
-        return {**panel, **{name: torch.zeros_like(panel["pulled"]) for name in (MADE_UP, SHOWN)}}
+        panel = no_holders(len(start.table) - 1)
+        return {**panel, **{name: torch.zeros_like(panel["pulled"]) for name in (MADE_UP, WITNESSED)}}
 
     def __call__(
         self, model: GlobalModel, delta: ParameterUpdate, state: State, evidence: Evidence
     ) -> Outcome:
-        excess = {name: state[name] for name in (MADE_UP, SHOWN)}  # [N] each
-        panel = met(state, evidence.seen)
-        place = ranks(holders(panel))  # r [N]
+        excess = {name: state[name] for name in (MADE_UP, WITNESSED)}  # [N] each
+        panel = with_round(state, evidence.round_marks)
+        place = ranks(holder_shares(panel))  # r [N]
         users = evidence.users(delta, self.probes, self.taste)
         after, excess[MADE_UP] = self.held(
             model, delta, users, place, self.slack, self.floor, excess[MADE_UP]
         )
         if self.witnesses:
             users = evidence.witnesses(self.witnesses)
-            after, excess[SHOWN] = self.held(
-                model, after, users, place, self.witness_slack, self.witness_floor, excess[SHOWN]
+            after, excess[WITNESSED] = self.held(
+                model, after, users, place, self.witness_slack, self.witness_floor, excess[WITNESSED]
             )
         moved = (after.rows != delta.rows).any(dim=1)  # [K]
         return after, {**panel, **excess}, {"exposure_cap.clipped": share(moved) if len(moved) else 0.0}

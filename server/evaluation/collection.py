@@ -16,9 +16,9 @@ from common.response import debias, kept
 from common.tasks import EvaluateSums, EvaluateTask
 from common.wire import Reason, SumsSpec, decode_evaluate_sums, encode_evaluate_task
 from common.wire.reasons import show
+from common.wire.replies import LATE
 from server.evaluation.over_nodes import far_outside, over_nodes, widened
 from server.nodes.roster import Roster
-from server.records.answers import LATE
 from server.records.report import Evaluation
 from server.round.state import ServerState
 from server.round.verdicts import AuditEntry, Verdict

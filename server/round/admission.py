@@ -5,21 +5,34 @@ Pure, and total: whatever a node sends costs that node (or that device) this rou
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from common.updates import concatenate, onto
-from common.wire import Reason, UpdateSpec
-from server.round.gate import prune, thin
-from server.round.screening import Screening
-from server.round.verdicts import Admitted, AuditEntry, Reply
+from common.errors import WireError
+from common.updates import DeviceUpdates, concatenate, onto
+from common.wire import Reason, UpdateSpec, decode_updates
+from common.wire.reasons import show
+from common.wire.replies import Reply
+from server.round.verdicts import Admitted, AuditEntry
 
-__all__ = ["Admitted", "AuditEntry", "Reply", "admit", "with_root"]
+__all__ = ["Admitted", "AuditEntry", "Reply", "admit", "faults", "thin", "with_root"]
 
 Identity = tuple[tuple[int, int], ...]
+
+Parts = list[tuple[int, DeviceUpdates]]
+"""(node, the updates of one of its replies)."""
+
+Faults = dict[int, tuple[Reason, str]]
+"""Index of a device in its reply -> why it is refused."""
+
+MIN_COVERAGE = 0.5
+"""Share of the median number of non-zero rows that an update must reach."""
+
+LARGEST = torch.finfo(torch.float32).max
 
 
 def admit(replies: Sequence[Reply], expect: UpdateSpec, max_history: int) -> Admitted:
@@ -70,3 +83,147 @@ def _accepted(round_: int, identity: Identity, claimed: Tensor, counted: Tensor)
 def _in_order(audit: Sequence[AuditEntry]) -> list[AuditEntry]:
     """By node, the reply as a whole before its devices: independent of the order of arrival."""
     return sorted(audit, key=lambda e: (e.node, -1 if e.device is None else e.device, e.reason, e.detail))
+
+
+class Screening:
+    """One round's screening; ``audit`` grows as replies are read."""
+
+    def __init__(self, expect: UpdateSpec) -> None:
+        self.expect = expect
+        self.audit: list[AuditEntry] = []
+
+    def read(self, replies: Sequence[Reply]) -> Parts:
+        """What is left of the replies, nodes ascending."""
+        of_node: dict[int, list[Reply]] = {}
+        for reply in replies:
+            of_node.setdefault(reply.node, []).append(reply)
+        parts: Parts = []
+        for node in sorted(of_node):
+            decoded = [self._decode(reply) for reply in self._without_replays(node, of_node[node])]
+            own = [(node, updates) for updates in decoded if updates is not None]
+            parts += self.drop(own, [faults(updates) for _, updates in own])
+        return parts
+
+    def _without_replays(self, node: int, replies: Sequence[Reply]) -> list[Reply]:
+        """One reply a request: a copy is dropped, and two different answers cancel each other."""
+        kept: list[Reply] = []
+        for reply in replies:
+            if reply.content is None or reply.error:
+                detail = show(reply.error or "no reply", 300)
+                self.refuse(node, None, reply.reason, detail, reply.seconds_held)
+            elif any(torch.equal(k.asked, reply.asked) and k.content == reply.content for k in kept):
+                self.refuse(node, None, Reason.DUPLICATE, "the same reply again")
+            else:
+                kept.append(reply)
+        owners = Counter(device for reply in kept for device in set(reply.asked.tolist()))
+        single = [r for r in kept if all(owners[device] == 1 for device in r.asked.tolist())]
+        for _ in range(len(kept) - len(single)):
+            self.refuse(node, None, Reason.DUPLICATE, "different replies for the same devices")
+        return single
+
+    def _decode(self, reply: Reply) -> DeviceUpdates | None:
+        assert reply.content is not None
+        asked = len(reply.asked)
+        try:
+            updates = decode_updates(reply.content, replace(self.expect, devices=reply.asked))
+        except WireError as error:
+            self.refuse(reply.node, None, Reason(error.reason), str(error))
+            return None
+        except Exception as error:  # the last line of defence: no reply may end the round
+            self.refuse(reply.node, None, Reason.FAILED, f"decoding raised {type(error).__name__}")
+            return None
+        if absent := asked - len(updates):
+            self.refuse(reply.node, None, Reason.MISSING, f"{absent} of {asked} devices sent nothing")
+        return updates
+
+    def drop(self, parts: Parts, found: Sequence[Faults]) -> Parts:
+        """The parts without the devices named, which are audited."""
+        left: Parts = []
+        for (node, part), bad in zip(parts, found, strict=True):
+            for i, (reason, detail) in bad.items():
+                self.refuse(node, int(part.device[i]), reason, detail)
+            keep = [i for i in range(len(part)) if i not in bad]
+            left.append((node, part.take(torch.tensor(keep, dtype=torch.int64)) if bad else part))
+        return left
+
+    def refuse(
+        self, node: int, device: int | None, reason: Reason, detail: str, held: float | None = None
+    ) -> None:
+        entry = AuditEntry(
+            self.expect.round, node, device, "refused", reason.value, detail, seconds_held=held
+        )
+        self.audit.append(entry)
+
+
+def faults(updates: DeviceUpdates) -> Faults:
+    """Devices whose values no rule can use: each costs only itself, not the others of its node.
+
+    A history claim below 0; NaN or Inf; Σx² beyond float32; values in rows it says it did not touch; no row
+    touched at all.
+    """
+    found: Faults = {}
+    square = _square(updates.encoder) + _square(updates.rows)  # [n]
+    stray, bare = torch.zeros(2, len(updates), dtype=torch.bool)
+    if updates.touched is not None:
+        bare = ~updates.touched.any(dim=1)  # [n, K] -> [n]; its encoder alone would be a round without rows
+        stray = ((updates.rows != 0).any(dim=2) & ~updates.touched).any(dim=1)  # [n, K, d] -> [n]
+    suspects = (updates.history < 0) | ~(square <= LARGEST) | stray | bare  # [n]; NaN compares false
+    for i in suspects.nonzero().squeeze(1).tolist():
+        if updates.history[i] < 0:
+            found[i] = (Reason.RANGE, f"a history of {int(updates.history[i])} interactions")
+        elif not bool(square[i].isfinite()):
+            found[i] = (Reason.NOT_FINITE, "NaN or infinite values")
+        elif square[i] > LARGEST:
+            found[i] = (Reason.NORM, f"norm {float(square[i].sqrt()):.3g}: its square overflows float32")
+        elif bare[i] and not stray[i]:
+            found[i] = (Reason.IDLE, "no row was trained")
+        else:
+            found[i] = (Reason.UNEXPECTED, "values in rows that it says it did not touch")
+    return found
+
+
+def _square(values: Tensor) -> Tensor:
+    """Σx² of [n, …] -> float64 [n]; NaN and Inf stay.
+
+    float32 first, which is enough for all but the few that overflow it: those are summed in float64.
+    """
+    flat = values.reshape(len(values), -1) if len(values) else values.reshape(0, 0)
+    square: Tensor = torch.linalg.vector_norm(flat, dim=1).square().double()
+    overflown = ~square.isfinite()
+    if bool(overflown.any()):
+        square[overflown] = torch.linalg.vector_norm(flat[overflown], dim=1, dtype=torch.float64).square()
+    return square
+
+
+def thin(parts: Sequence[DeviceUpdates]) -> list[Faults]:
+    """Devices of a round whose rows are mostly zero, against the median over all its devices.
+
+    With one slice for all, an honest softmax pushes every row of it: an update of a few rows aims at
+    those rows. A device with nothing to predict in the slice sends only zeros: it is left out as idle,
+    so that it neither dilutes the mean nor moves a median. Only for ``negatives: full | slice``.
+    """
+    counts = [(p.rows != 0).any(dim=2).sum(dim=1) for p in parts]  # [n, K, d] -> [n] each
+    idle = [(c == 0) & (p.encoder == 0).all(dim=1) for c, p in zip(counts, parts, strict=True)]
+    busy = torch.cat([c[~i] for c, i in zip(counts, idle, strict=True)] or [torch.zeros(0)]).double()
+    least = MIN_COVERAGE * float(busy.quantile(0.5)) if len(busy) else 0.0
+    found: list[Faults] = []
+    for count, resting in zip(counts, idle, strict=True):
+        faults_: Faults = {}
+        for i, c in enumerate(count.tolist()):
+            if resting[i]:
+                faults_[i] = (Reason.IDLE, "nothing to predict in this slice")
+            elif c < least:
+                text = f"non-zero rows of at least {least:g} expected, found {c}"
+                faults_[i] = (Reason.COVERAGE, text)
+        found.append(faults_)
+    return found
+
+
+def prune(updates: DeviceUpdates) -> DeviceUpdates:
+    """Without the items that no device touched: a node cannot inflate the union of a round for free."""
+    if updates.touched is None:
+        return updates
+    used = updates.touched.any(dim=0)  # [K]
+    return replace(
+        updates, items=updates.items[used], rows=updates.rows[:, used], touched=updates.touched[:, used]
+    )

@@ -13,9 +13,10 @@ from common.seeding import generator, subkey
 from common.tasks import GlobalModel, TrainTask
 from common.wire import UpdateSpec
 from server.round.popularity import estimate
-from server.round.slices import draw_slice
 from server.round.state import ServerState
 
+FLOOR = 5.0
+POWER = 0.5
 EXTRA_ROWS = 16
 """Rows that a device may name beyond its window and its negatives."""
 
@@ -47,6 +48,11 @@ class Drawing:
         asked = self.asked | self.roots
         return {node: replace(self.task, devices=devices) for node, devices in asked.items()}
 
+    def limits(self, num_items: int) -> dict[int, int]:
+        """Node -> bytes that its reply may hold: what :meth:`spec` allows for the devices asked of it."""
+        spec, asked = self.spec(num_items), self.asked | self.roots
+        return {node: replace(spec, devices=devices).limit for node, devices in asked.items()}
+
     def spec(self, num_items: int) -> UpdateSpec:
         """What a reply has to look like."""
         model, train = self.task.model, self.task.train_config
@@ -72,7 +78,7 @@ def draw_round(
     """
     train = config.train
     num_items = model.table.shape[0] - 1
-    popularity = estimate(state.pulls, state.seen, devices.count)
+    popularity = estimate(state.pulls, state.trained, devices.count)
     size = num_items if train.negatives == "full" else train.slice_size
     items, log_q = draw_slice(popularity, size, generator(state.secret, "slice", round_), train.slice_power)
     wanted = round(train.devices_per_round * config.strategy.oversample)
@@ -91,3 +97,43 @@ def draw_round(
         wire_dtype=config.wire.dtype,
     )
     return Drawing(task, asked)
+
+
+def draw_weights(popularity: Tensor, power: float = POWER) -> Tensor:
+    """w_i = (popularity_i + 5)^power, popularity clamped at 0: bounded, so no claim keeps an item out."""
+    return (popularity.double().clamp(min=0.0) + FLOOR) ** power
+
+
+def inclusion(weights: Tensor, size: int) -> Tensor:
+    """Inclusion probabilities q_i = 1 − exp(−w_i τ) with τ such that Σ q_i = size.
+
+    This is how often item i is among the ``size`` first of the exponential race of :func:`draw_slice`
+    (Rosén 1972); for size = N all are 1.
+    """
+    if size >= len(weights):
+        return torch.ones_like(weights)
+    low, high = 0.0, 1.0
+    while float((1 - torch.exp(-weights * high)).sum()) < size:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        if float((1 - torch.exp(-weights * middle)).sum()) < size:
+            low = middle
+        else:
+            high = middle
+    return 1 - torch.exp(-weights * high)
+
+
+def draw_slice(
+    popularity: Tensor, size: int, generator: torch.Generator, power: float = POWER
+) -> tuple[Tensor, Tensor]:
+    """Items int32 [K], sorted, and log q float32 [K]; popularity [N] is of items 1..N.
+
+    Each item finishes a race after Exp(1)/w_i; the first K are the slice.
+    """
+    weights = draw_weights(popularity, power)
+    size = min(size, len(weights))
+    finish = -torch.log1p(-torch.rand(len(weights), generator=generator, dtype=torch.float64)) / weights
+    chosen = finish.topk(size, largest=False).indices.sort().values  # [K]
+    log_q = inclusion(weights, size)[chosen].log()
+    return (chosen + 1).to(torch.int32), log_q.float()

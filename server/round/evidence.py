@@ -1,4 +1,4 @@
-"""What constraints may know of a round beside the model, gathered from the devices that the rule heard."""
+"""What constraints may know of a round beside the model, gathered from the devices that the rule trusted."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from common.config import RunConfig
 from common.probes import Audience, last_states, made_up
@@ -14,15 +15,14 @@ from common.seeding import generator
 from common.tasks import GlobalModel
 from common.updates import DeviceUpdates
 from server.constraints import Evidence
+from server.constraints.panel import PULLED, RoundMarks
 from server.optimizers import ParameterUpdate
 from server.round.admission import Admitted
-from server.round.panel import Seen
 from server.round.state import ServerState
-from server.round.witnesses import witnesses
 
 
 @dataclass(frozen=True)
-class Voices:
+class TrustedUpdates:
     """m devices: their updates, who they are, and what they did to each row, int8 [m, K]."""
 
     updates: DeviceUpdates
@@ -31,21 +31,21 @@ class Voices:
     newcomers: frozenset[tuple[int, int]]
 
 
-def voices(admitted: Admitted, marks: Tensor, weights: Tensor | None) -> Voices:
+def trusted_updates(admitted: Admitted, marks: Tensor, weights: Tensor | None) -> TrustedUpdates:
     """The devices with half the median weight or more; all, under a rule that weighs none.
 
     Whom the rule does not believe holds nothing and bears no witness. marks int8 [n, K], weights [n].
     """
     updates, identity = admitted.updates, admitted.identity
     assert updates is not None
-    places = torch.arange(len(updates)) if weights is None else _heard(weights)  # [m]
+    places = torch.arange(len(updates)) if weights is None else _trusted(weights)  # [m]
     if len(places) < len(updates):
         updates, marks = updates.take(places), marks[places]
         identity = tuple(identity[k] for k in places.tolist())
-    return Voices(updates, identity, marks, admitted.newcomers)
+    return TrustedUpdates(updates, identity, marks, admitted.newcomers)
 
 
-def _heard(weights: Tensor) -> Tensor:
+def _trusted(weights: Tensor) -> Tensor:
     """Places int64 [m]; a weight that is no number silences nobody."""
     return (~(weights < weights.median() / 2)).nonzero().flatten()
 
@@ -55,7 +55,7 @@ def gather(
     state: ServerState,
     moved: Callable[[ParameterUpdate], GlobalModel],
     popularity: Tensor,
-    heard: Voices,
+    trusted: TrustedUpdates,
     round_: int,
 ) -> Evidence:
     """The evidence of a round. ``state``: before the step; ``moved``: after a change; popularity [N]."""
@@ -63,13 +63,33 @@ def gather(
     def users(delta: ParameterUpdate, count: int, taste: float) -> Audience:
         """As long as those that replied, under the model after the change."""
         draw = generator(state.secret, "probes", round_)
-        history = heard.updates.history
+        history = trusted.updates.history
         lengths = history[torch.randint(len(history), (count,), generator=draw)].long()
         items = made_up(popularity, lengths.clamp(1, config.model.max_len), draw, state.model.table, taste)
         return Audience(items, last_states(config.model, moved(delta), items))
 
-    def shown(most: int) -> Audience:
-        return witnesses(heard.updates, heard.marks, most, generator(state.secret, "witness", round_))
+    def draw_witnesses(most: int) -> Audience:
+        return witnesses(trusted.updates, trusted.marks, most, generator(state.secret, "witness", round_))
 
-    seen = Seen(round_, heard.identity, heard.updates.items, heard.marks, heard.newcomers)
-    return Evidence(popularity, users, seen, shown)
+    round_marks = RoundMarks(
+        round_, trusted.identity, trusted.updates.items, trusted.marks, trusted.newcomers
+    )
+    return Evidence(popularity, users, round_marks, draw_witnesses)
+
+
+def witnesses(updates: DeviceUpdates, marks: Tensor, most: int, gen: torch.Generator) -> Audience:
+    """The states before up to ``most`` pulled items of each device, drawn at random, as unit vectors.
+
+    A device that holds item i sends g_ui = Σ_t (1 − p_i) h_t/L over the places where i comes next, less what
+    it has as a negative: but for its length the state h_t of a real user. Each device has as many votes, so
+    malicious ones no more than their share. The history of a witness is the item it was pulled for.
+    marks int8 [n, K] (server/round/popularity.py).
+    """
+    most = min(most, marks.shape[1])
+    key = torch.rand(marks.shape, generator=gen) * (marks == PULLED)  # [n, K]
+    drawn = key.topk(most, dim=1)
+    some = drawn.values > 0  # [n, most]
+    device = torch.arange(len(marks))[:, None].expand(-1, most)[some]  # [P]
+    slot = drawn.indices[some]  # [P]
+    states = F.normalize(updates.rows[device, slot], dim=1)  # [P, d]
+    return Audience(updates.items[slot].long()[:, None], states)

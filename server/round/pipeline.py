@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from common.config import RunConfig
+from common.errors import ConfigError, RunError
 from common.models import Layout, initial
 from common.seeding import generator
 from common.tasks import GlobalModel
@@ -18,8 +20,7 @@ from server.aggregators.pre import with_pre
 from server.constraints import Chain, build_constraints
 from server.optimizers import Optimizer, ParameterUpdate, build_optimizer, schedule
 from server.round.admission import Admitted
-from server.round.bounds import bound, check_bound, check_root
-from server.round.evidence import gather, voices
+from server.round.evidence import gather, trusted_updates
 from server.round.popularity import estimate, marks, observe
 from server.round.state import ServerState, no_counts, server_key
 
@@ -70,7 +71,7 @@ class Pipeline:
             aggregator=self.aggregator.init(),
             constraints=self.constraints.init(self.start),
             pulls=counts,
-            seen=counts.clone(),
+            trained=counts.clone(),
             secret=server_key(self.config),
         )
 
@@ -95,12 +96,12 @@ class Pipeline:
             combined, aggregator = self.aggregator(updates, state.aggregator, setting)
             update = ParameterUpdate(self.layout.unflatten(combined.encoder), combined.rows, updates.items)
             delta, optimizer = self.optimizer.step(update, state.optimizer, self.rate(round_))
-            found = marks(updates)
-            pulls, seen = observe(state.pulls, state.seen, updates.items, found)
-            popularity = estimate(pulls, seen, len(updates))
-            heard = voices(admitted, found, combined.weights)
+            row_marks = marks(updates)
+            pulls, trained = observe(state.pulls, state.trained, updates.items, row_marks)
+            popularity = estimate(pulls, trained, len(updates))
+            trusted = trusted_updates(admitted, row_marks, combined.weights)
             moved = partial(self.moved, state.model)
-            evidence = gather(self.config, state, moved, popularity, heard, round_)
+            evidence = gather(self.config, state, moved, popularity, trusted, round_)
             delta, constraints, limited = self.constraints(state.model, delta, state.constraints, evidence)
             model = self.moved(state.model, delta)
         figures = {
@@ -118,7 +119,7 @@ class Pipeline:
             aggregator=aggregator,
             constraints=constraints,
             pulls=pulls,
-            seen=seen,
+            trained=trained,
         )
         return Step(after, combined.weights, figures)
 
@@ -139,3 +140,37 @@ class Pipeline:
         """The model after a change; the padding row and rows outside the slice stay as they are."""
         table = model.table.index_add(0, delta.items.long(), delta.rows)  # [N + 1, d]
         return GlobalModel(model.encoder + self.layout.flatten(delta.encoder), table)
+
+
+def bound(config: RunConfig, devices: int) -> int:
+    """f from ``strategy.byzantine``: a number, or a share of the devices that replied, rounded up."""
+    claim = config.strategy.byzantine
+    return math.ceil(claim * devices) if claim < 1 else int(claim)
+
+
+def check_root(rule: Aggregator, config: RunConfig) -> None:
+    """Raise ConfigError before the run when the rule has nothing to measure devices against."""
+    if rule.rooted and not config.strategy.trusted_nodes:
+        raise ConfigError(
+            f"strategy.aggregator {config.strategy.aggregator.name!r} needs strategy.trusted_nodes: the ids "
+            "of nodes of your own that hold a public log, as in [8139447310162451970]"
+        )
+
+
+def check_bound(rule: Aggregator, config: RunConfig) -> None:
+    """Raise ConfigError before the run when even a full round is too small for the rule."""
+    devices = config.train.devices_per_round
+    f = bound(config, devices)
+    if config.strategy.byzantine >= 1 and f >= devices:  # also where the rule does not ask for f
+        raise ConfigError(
+            f"strategy.byzantine = {f} of train.devices_per_round = {devices}: at most {devices - 1}"
+        )
+    try:
+        least = rule.least(f)
+    except RunError as error:
+        raise ConfigError(f"strategy.pre: {error}") from error
+    if devices < least:
+        raise ConfigError(
+            f"strategy.aggregator {config.strategy.aggregator.name!r} with strategy.byzantine = {f} of "
+            f"train.devices_per_round = {devices}: it needs at least {least} devices"
+        )

@@ -13,15 +13,13 @@ from torch.nn import functional as F
 
 from common.updates import DeviceUpdates
 from server.aggregators.stages import interaction_size
+from server.constraints.panel import PULLED, PUSHED, TRAINED
 
 PRIOR = 20.0
 """Appearances with no pull that every item starts with: a flat start that fades."""
 
 STRONG = 0.5
 """A row update counts as a pull from this share of the cohort's interaction size c on."""
-
-TRAINED, PUSHED, PULLED = 1, 2, 3
-"""What a device did to a row: moved it a little, strongly away from the users, strongly otherwise."""
 
 
 def marks(updates: DeviceUpdates) -> Tensor:
@@ -34,21 +32,21 @@ def marks(updates: DeviceUpdates) -> Tensor:
     strong = norms > STRONG * interaction_size(norms)  # [n, K]
     weak = (~strong).to(updates.rows.dtype)[:, None] @ updates.rows  # [n, 1, K] @ [n, K, d] -> [n, 1, d]
     away = F.normalize(weak[:, 0], dim=1).sum(0)  # [d]
-    found = torch.full_like(norms, TRAINED, dtype=torch.int8)  # [n, K]
-    found[strong] = torch.where(updates.rows[strong] @ away > 0, PUSHED, PULLED).to(torch.int8)
-    return found if updates.touched is None else found * updates.touched
+    row_marks = torch.full_like(norms, TRAINED, dtype=torch.int8)  # [n, K]
+    row_marks[strong] = torch.where(updates.rows[strong] @ away > 0, PUSHED, PULLED).to(torch.int8)
+    return row_marks if updates.touched is None else row_marks * updates.touched
 
 
-def observe(pulls: Tensor, seen: Tensor, items: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
+def observe(pulls: Tensor, trained: Tensor, items: Tensor, row_marks: Tensor) -> tuple[Tensor, Tensor]:
     """Counts float64 [N] after a round of ``items`` [K] with these marks: pulls_i += devices that moved row
-    i strongly, seen_i += devices that trained it."""
+    i strongly, trained_i += devices that trained it."""
     index = items.long() - 1
     return (
-        pulls.index_add(0, index, (found > TRAINED).sum(0).double()),
-        seen.index_add(0, index, (found > 0).sum(0).double()),
+        pulls.index_add(0, index, (row_marks > TRAINED).sum(0).double()),
+        trained.index_add(0, index, (row_marks > 0).sum(0).double()),
     )
 
 
-def estimate(pulls: Tensor, seen: Tensor, devices: int) -> Tensor:
-    """Popularity [N]: devices · pulls / (seen + prior)."""
-    return devices * pulls / (seen + PRIOR)
+def estimate(pulls: Tensor, trained: Tensor, devices: int) -> Tensor:
+    """Popularity [N]: devices · pulls / (trained + prior)."""
+    return devices * pulls / (trained + PRIOR)

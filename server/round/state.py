@@ -31,7 +31,7 @@ def server_key(config: RunConfig) -> bytes:
 class ServerState:
     """State after ``round`` finished rounds. Draws are keyed by round, so no generator is kept.
 
-    pulls, seen  float64 [N]: see :mod:`server.round.popularity`
+    pulls, trained  float64 [N]: see :mod:`server.round.popularity`; ``seen`` in a file
     secret       the run's own key (:func:`server_key`): in a checkpoint, and nowhere else
     roster       which node came when and with which devices (:mod:`server.nodes.roster`)
     """
@@ -42,7 +42,7 @@ class ServerState:
     aggregator: Mapping[str, Tensor]
     constraints: Mapping[str, Tensor]
     pulls: Tensor
-    seen: Tensor
+    trained: Tensor
     secret: bytes = field(repr=False)
     roster: Mapping[str, Tensor] = field(default_factory=dict)
 
@@ -52,7 +52,7 @@ class ServerState:
             "model/encoder": self.model.encoder,
             "model/table": self.model.table,
             "pulls": self.pulls,
-            "seen": self.seen,
+            "seen": self.trained,
             "secret": torch.tensor(list(self.secret), dtype=torch.uint8),
         }
         for part in ("optimizer", "aggregator", "constraints", "roster"):
@@ -73,7 +73,7 @@ class ServerState:
             aggregator=part("aggregator"),
             constraints=part("constraints"),
             pulls=named["pulls"],
-            seen=named["seen"],
+            trained=named["seen"],
             secret=bytes(named["secret"].tolist()),
             roster=part("roster"),
         )

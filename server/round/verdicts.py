@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from flwr.app import RecordDict
 from torch import Tensor
 
 from common.printable import printable
 from common.updates import DeviceUpdates
-from common.wire import Reason
 
 Verdict = Literal["admitted", "refused", "clipped"]
 
@@ -41,21 +39,6 @@ class AuditEntry:
 
 
 @dataclass(frozen=True)
-class Reply:
-    """What came back from one request: a node, the devices asked (int64 [m]), content or an error text.
-
-    reason: of the audit, for an error. seconds_held: what a round waited for this reply in vain.
-    """
-
-    node: int
-    asked: Tensor
-    content: RecordDict | None
-    error: str = ""
-    reason: Reason = Reason.FAILED
-    seconds_held: float | None = None
-
-
-@dataclass(frozen=True)
 class Admitted:
     """Devices in the order (device number, node), whatever the order of arrival; None when there is none.
 
@@ -68,3 +51,14 @@ class Admitted:
     audit: list[AuditEntry]
     root: DeviceUpdates | None = None
     newcomers: frozenset[tuple[int, int]] = frozenset()
+
+    def lines(self, weights: Tensor | None) -> list[dict[str, Any]]:
+        """The audit as JSON, with each admitted device's weight beside it; weights [n]."""
+        weight = {} if weights is None else dict(zip(self.identity, weights.tolist(), strict=True))
+        lines = []
+        for entry in self.audit:
+            line: dict[str, Any] = dict(entry.to_json())
+            if entry.device is not None and (entry.node, entry.device) in weight:
+                line["weight"] = weight[entry.node, entry.device]
+            lines.append(line)
+        return lines

@@ -17,7 +17,7 @@ from common.errors import ConfigError, UnknownName
 from common.models import build_model
 from common.updates import DeviceUpdates
 from common.wire import UpdateSpec
-from server.round.gate import faults
+from server.round.admission import faults
 from tests.attacks.samples import INSIDE, LENGTHS, OUTSIDE, cohort, play, played, view
 from tests.client import samples
 

@@ -13,8 +13,8 @@ from attacks.base import View
 from attacks.pushing import interaction_size
 from common.errors import ConfigError
 from common.updates import DeviceUpdates
-from server.round.popularity import PULLED, TRAINED
-from server.round.witnesses import witnesses
+from server.constraints.panel import PULLED, TRAINED
+from server.round.evidence import witnesses
 from tests.attacks import samples as attacked
 from tests.client import samples
 

@@ -17,11 +17,11 @@ from flwr.app import Context, Message
 from flwr.serverapp import Grid, ServerApp
 
 import server.strategy
+from common.wire.replies import Replies
 from server.app import main
 from server.records.outputs import RunFolder
 from server.round.state import ServerState
 from server.strategy import RobustStrategy
-from transport.exchange import Replies
 
 between = ServerApp()
 during = ServerApp()

@@ -210,7 +210,7 @@ def test_not_even_a_fault_of_the_decoder_ends_the_round(monkeypatch: pytest.Monk
             raise RecursionError
         return decode_updates(record, expect)
 
-    monkeypatch.setattr("server.round.screening.decode_updates", faulty)
+    monkeypatch.setattr("server.round.admission.decode_updates", faulty)
     result = run(reply(1, honest([1])), reply(2, honest([2])))
     assert result.identity == ((2, 2),)
     assert refusals(result) == [(1, None, "failed")]

@@ -34,7 +34,7 @@ def state(round_: int = 3) -> ServerState:
         {"trust": torch.tensor([0.5, float("nan")])},
         {"0/window": torch.arange(3)},
         begun.pulls + 0.1,
-        begun.seen + 1,
+        begun.trained + 1,
         begun.secret,
         {"node": torch.tensor([-3]), "device": torch.tensor([4, 5])},
     )
@@ -146,7 +146,7 @@ def test_a_state_of_other_shapes_is_refused() -> None:
     grown = replace(saved, aggregator={"trust": torch.zeros(5)})
     assert restored(grown, saved) is grown  # what a rule learns may grow
     with pytest.raises(CheckpointError, match=r"seen is \[5\], expected \[30\]"):
-        restored(replace(saved, seen=torch.zeros(5)), saved)
+        restored(replace(saved, trained=torch.zeros(5)), saved)
     with pytest.raises(CheckpointError, match="aggregator/trust is missing"):
         restored(replace(saved, aggregator={}), saved)
 

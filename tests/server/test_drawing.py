@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from common.tasks import Enrolment
@@ -81,3 +83,12 @@ def test_the_spec_of_a_reply_is_the_task() -> None:
     assert (spec.run, spec.round, spec.num_items) == ("r", 1, ITEMS)
     assert torch.equal(spec.items, drawing.task.items)
     assert spec.num_parameters == drawing.task.model.encoder.shape[0]
+
+
+def test_a_reply_may_hold_what_the_devices_asked_of_its_node_need() -> None:
+    drawing = replace(draw(), asked={1: torch.arange(1), 2: torch.arange(1000)})
+    spec = drawing.spec(ITEMS)
+    full = 4 * (spec.num_parameters + len(spec.items) * spec.dim)  # float32 values of one device
+    found = drawing.limits(ITEMS)
+    assert full < found[1] < full * 3 + (1 << 20)
+    assert 1000 * full < found[2] < 3000 * full + (1 << 20)

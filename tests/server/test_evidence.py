@@ -14,10 +14,10 @@ from common.probes import Audience, last_states, made_up
 from common.seeding import generator
 from common.tasks import GlobalModel
 from server.aggregators.mean import Mean
+from server.constraints.panel import PULLED
 from server.optimizers import ParameterUpdate
-from server.round.evidence import gather, voices
+from server.round.evidence import gather, trusted_updates
 from server.round.pipeline import Pipeline
-from server.round.popularity import PULLED
 from tests.server.federation import ITEMS
 from tests.server.test_pipeline import SLICE, admitted, pipeline
 
@@ -36,7 +36,7 @@ def test_whom_the_rule_does_not_believe_has_no_voice(weights: list[float] | None
     found = replace(admitted(pipeline()), newcomers=frozenset({(1, 5)}))
     assert found.updates is not None
     marks = torch.arange(6, dtype=torch.int8)[:, None].expand(6, len(SLICE))
-    said = voices(found, marks, None if weights is None else torch.tensor(weights))
+    said = trusted_updates(found, marks, None if weights is None else torch.tensor(weights))
     assert said.updates.device.tolist() == heard
     assert said.identity == tuple((1, k) for k in heard)
     assert said.marks[:, 0].tolist() == heard
@@ -47,10 +47,10 @@ def test_whom_the_rule_does_not_believe_has_no_voice(weights: list[float] | None
 def test_what_is_gathered_comes_from_the_voices_alone() -> None:
     rules = pipeline()
     marks = torch.full((6, len(SLICE)), PULLED, dtype=torch.int8)
-    said = voices(admitted(rules), marks, torch.tensor([0.0, 1, 1, 0, 1, 1]))
+    said = trusted_updates(admitted(rules), marks, torch.tensor([0.0, 1, 1, 0, 1, 1]))
     begun, popularity = rules.init(), torch.ones(ITEMS, dtype=torch.float64)
     found = gather(rules.config, begun, partial(rules.moved, begun.model), popularity, said, 2)
-    assert found.seen.identity == ((1, 1), (1, 2), (1, 4), (1, 5))
+    assert found.round_marks.identity == ((1, 1), (1, 2), (1, 4), (1, 5))
     shown = found.witnesses(len(SLICE)).states
     own = torch.nn.functional.normalize(said.updates.rows, dim=2).flatten(0, 1)
     assert len(shown) == len(own)
@@ -78,7 +78,9 @@ def users(rules: Pipeline, popularity: Tensor, round_: int, delta: ParameterUpda
     begun, six = rules.init(), admitted(rules)
     assert six.updates is not None
     lengths = torch.tensor([2, 2, 9, 2, 2, 9], dtype=torch.int32)
-    said = voices(replace(six, updates=replace(six.updates, history=lengths)), torch.zeros(6, 4), None)
+    said = trusted_updates(
+        replace(six, updates=replace(six.updates, history=lengths)), torch.zeros(6, 4), None
+    )
     evidence = gather(rules.config, begun, partial(rules.moved, begun.model), popularity, said, round_)
     return evidence.users(delta, 40, taste)
 

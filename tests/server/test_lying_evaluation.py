@@ -19,12 +19,12 @@ from common.metrics import rank_values
 from common.response import kept
 from common.tasks import EXPOSURES, GROUPS, METRICS, Enrolment, EvaluateSums
 from common.wire import encode_evaluate_sums
+from common.wire.replies import LATE
 from emulation.local_grid import LocalGrid
 from server.app import serve
 from server.evaluation.collection import Collected, collect
 from server.evaluation.over_nodes import over_nodes
 from server.nodes.roster import Roster
-from server.records.answers import LATE
 from tests.server.federation import DEVICES, Watch, config, evaluated, node, run
 from transport.messages import failure
 

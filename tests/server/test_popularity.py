@@ -10,7 +10,8 @@ import torch
 
 from common.data import load, split
 from common.updates import DeviceUpdates
-from server.round.popularity import PRIOR, PULLED, PUSHED, TRAINED, estimate, marks, observe
+from server.constraints.panel import PULLED, PUSHED, TRAINED
+from server.round.popularity import PRIOR, estimate, marks, observe
 from server.round.state import no_counts
 from tests.server.federation import LOG, Watch, config, run
 
@@ -137,7 +138,7 @@ def test_a_run_recovers_the_planted_popularity(tmp_path: Path) -> None:
     )
     run(settings, tmp_path, listeners=[watch])
     state = watch.states[-1]
-    found = estimate(state.pulls, state.seen, 40).numpy()
+    found = estimate(state.pulls, state.trained, 40).numpy()
     dataset = load("synthetic", LOG)
     train = np.concatenate([split(one).train for one in dataset.sequences])
     true = np.bincount(train, minlength=31)[1:]

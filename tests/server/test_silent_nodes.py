@@ -14,10 +14,9 @@ from common.config import RunConfig
 from common.errors import RunError
 from common.settings import load
 from emulation.local_grid import LocalGrid
-from server.records.answers import EARLY, LATE
 from server.records.report import Evaluation, RoundReport
 from server.round.state import ServerState
-from server.strategy import RobustStrategy
+from server.strategy import EARLY, LATE, RobustStrategy
 
 LOG = "devices=40,items=30,length=12"
 DEADLINE_S = 0.3

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.seeding import generator
-from server.round.slices import draw_slice, draw_weights, inclusion
+from server.round.drawing import draw_slice, draw_weights, inclusion
 
 
 def popularity(n: int = 40) -> torch.Tensor:

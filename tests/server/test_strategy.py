@@ -84,9 +84,7 @@ def test_initial_arrays_must_fit() -> None:
 def test_settings_beside_the_runs_own_are_refused(name: str) -> None:
     one, net = strategy(config()), grid()
     given: dict[str, ConfigRecord] = {name: ConfigRecord({"lr": 0.1, "epochs": 2})}
-    with pytest.raises(
-        ConfigError, match=rf"^{name}: given lr, epochs; .* only its RunConfig$"
-    ):
+    with pytest.raises(ConfigError, match=rf"^{name}: given lr, epochs; .* only its RunConfig$"):
         one.start(net, **given)
     empty: dict[str, ConfigRecord] = {name: ConfigRecord()}  # Flower's own default
     one.start(net, num_rounds=0, **empty)

@@ -8,8 +8,9 @@ from torch.nn import functional as F
 from attacks.hidden import hidden_states
 from client.batch import make_batch
 from common.updates import DeviceUpdates
-from server.round.popularity import PULLED, PUSHED, TRAINED, marks
-from server.round.witnesses import witnesses
+from server.constraints.panel import PULLED, PUSHED, TRAINED
+from server.round.evidence import witnesses
+from server.round.popularity import marks
 from tests.client import samples
 
 

@@ -13,7 +13,7 @@ from common.errors import ConfigError, UnknownName
 from common.settings import component
 from common.updates import DeviceUpdates
 from server.aggregators import AGGREGATORS, build_aggregator
-from server.round.gate import faults
+from server.round.admission import faults
 from tests.server.aggregators.helpers import P, apply, classic, flat, flat_of, from_flat, make, served
 
 RULES = sorted(AGGREGATORS)

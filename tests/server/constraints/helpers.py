@@ -8,8 +8,8 @@ from common.probes import Audience
 from common.settings import component
 from common.tasks import GlobalModel
 from server.constraints import Evidence, build_constraints
+from server.constraints.panel import RoundMarks
 from server.optimizers import ParameterUpdate
-from server.round.panel import Seen
 
 N, D, K = 200, 4, 20
 
@@ -44,10 +44,10 @@ def no_witnesses(most: int) -> Audience:
     return Audience(torch.zeros(0, 1, dtype=torch.int64), torch.zeros(0, D))
 
 
-def nothing_seen() -> Seen:
+def nothing_seen() -> RoundMarks:
     """A round that no device took part in."""
     empty = torch.zeros(0, dtype=torch.int32)
-    return Seen(1, [], empty, torch.zeros(0, 0, dtype=torch.int8))
+    return RoundMarks(1, [], empty, torch.zeros(0, 0, dtype=torch.int8))
 
 
 def states(count: int, seed: int = 2) -> torch.Tensor:

@@ -14,9 +14,8 @@ from common.settings import component
 from common.tasks import GlobalModel
 from server.constraints import Evidence, build_constraints
 from server.constraints.exposure import others
+from server.constraints.panel import PULLED, TRAINED, RoundMarks
 from server.optimizers import ParameterUpdate, State
-from server.round.panel import Seen
-from server.round.popularity import PULLED, TRAINED
 from tests.server.constraints.helpers import D, N, apply, evidence, model, step, users
 
 P, TOP = 64, 10
@@ -29,17 +28,17 @@ def population(seed: int = 0) -> Audience:
     return Audience(seen, 0.5 * torch.randn(P, D, generator=g) + 2 * torch.eye(D)[0])
 
 
-def held(counts: dict[int, int]) -> Seen:
+def held(counts: dict[int, int]) -> RoundMarks:
     """One round of 40 devices on all rows; so many of them pulled the item."""
     marks = torch.full((40, N), TRAINED, dtype=torch.int8)
     for item, count in counts.items():
         marks[:count, item - 1] = PULLED
-    return Seen(1, [(1, k) for k in range(40)], torch.arange(1, N + 1, dtype=torch.int32), marks)
+    return RoundMarks(1, [(1, k) for k in range(40)], torch.arange(1, N + 1, dtype=torch.int32), marks)
 
 
-def given(seen: Seen, who: Audience | None = None) -> Evidence:
+def given(seen: RoundMarks, who: Audience | None = None) -> Evidence:
     made = who or population()
-    return replace(evidence(), users=lambda after, count, taste: made, seen=seen)
+    return replace(evidence(), users=lambda after, count, taste: made, round_marks=seen)
 
 
 def exposures(table: torch.Tensor, who: Audience) -> np.ndarray:
@@ -54,7 +53,7 @@ def exposures(table: torch.Tensor, who: Audience) -> np.ndarray:
     return gets / len(who.states)
 
 
-def limits(table: torch.Tensor, who: Audience, seen: Seen, slack: float, floor: float) -> np.ndarray:
+def limits(table: torch.Tensor, who: Audience, seen: RoundMarks, slack: float, floor: float) -> np.ndarray:
     """max(floor, slack · Q_r of the others' x) from counts of holders: [N]."""
     counts = (seen.marks == PULLED).sum(0).numpy()
     rank = np.array([(counts <= own).mean() for own in counts])
@@ -164,7 +163,9 @@ def test_holders_of_earlier_rounds_count() -> None:
     chain = build_constraints([component("exposure_cap", probes=P)])
     state: State = chain.init(at)
     _, state, _ = chain(at, delta, state, given(held({3: 40})))
-    later = Seen(2, [(1, 40)], torch.tensor([3], dtype=torch.int32), torch.tensor([[TRAINED]]).to(torch.int8))
+    later = RoundMarks(
+        2, [(1, 40)], torch.tensor([3], dtype=torch.int32), torch.tensor([[TRAINED]]).to(torch.int8)
+    )
     after, _, _ = chain(at, delta, state, given(later))
     assert torch.equal(after.rows[2], delta.rows[2])
 

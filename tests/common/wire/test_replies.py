@@ -6,10 +6,7 @@ import pytest
 import torch
 from flwr.app import Error, Message, RecordDict
 
-from common.wire import UpdateSpec
-from server.records.answers import EARLY, LATE, limits, sort_replies
-from transport.exchange import Replies
-from transport.grpc_pull import OVERSIZE
+from common.wire.replies import EARLY, LATE, OVERSIZE, Replies, sort_replies
 from transport.messages import NOBODY, failure
 
 ASKED = {node: torch.tensor([node]) for node in (11, 12, 13)}
@@ -45,11 +42,3 @@ def test_who_missed_the_deadline_and_who_only_the_early_end() -> None:
     early, silent = sort_replies(Replies(early=[13]), {13: ASKED[13]})
     assert [(a.error, a.seconds_held) for a in early] == [(EARLY, None)]
     assert silent == []
-
-
-def test_a_reply_may_hold_what_the_devices_asked_of_its_node_need() -> None:
-    spec = UpdateSpec("r", 1, 100, 8, torch.arange(1, 51), 60, torch.arange(0))
-    full = 4 * (100 + 50 * 8)  # float32 values of one device
-    found = limits({1: torch.arange(1), 2: torch.arange(1000)}, spec)
-    assert full < found[1] < full * 3 + (1 << 20)
-    assert 1000 * full < found[2] < 3000 * full + (1 << 20)

@@ -1,26 +1,52 @@
-"""From Flower's replies to what admission judges, and from verdicts back to lines of the audit."""
+"""What came back from one exchange, node by node: an answer, an error, or nothing in time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass
 
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 from torch import Tensor
 
-from common.wire import Reason, UpdateSpec
-from server.round.admission import Admitted, AuditEntry, Reply
-from transport.exchange import Replies
-from transport.grpc_pull import OVERSIZE
+from common.wire.reasons import Reason
 
 LATE = "no reply by the deadline"
 EARLY = "no reply before the round was closed"
+OVERSIZE = 10_001
+"""Error code for a reply that is too much to be read; a node that writes it itself accuses itself alone."""
 
 
-def limits(asked: Mapping[int, Tensor], spec: UpdateSpec) -> dict[int, int]:
-    """Node -> bytes that its reply may hold: what ``spec`` allows for the devices asked of it."""
-    return {node: replace(spec, devices=devices).limit for node, devices in asked.items()}
+class Replies(list[Message]):
+    """What came back, in the order of the messages, and which nodes are missing.
+
+    held: node -> the seconds that were waited for it alone (and others like it) until the deadline.
+    early: nodes that had not answered yet when enough others had.
+    """
+
+    def __init__(
+        self,
+        messages: Iterable[Message] = (),
+        held: Mapping[int, float] | None = None,
+        early: Iterable[int] = (),
+    ) -> None:
+        super().__init__(messages)
+        self.held = dict(held or {})
+        self.early = frozenset(early)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back from one request: a node, the devices asked (int64 [m]), content or an error text.
+
+    reason: of the audit, for an error. seconds_held: what a round waited for this reply in vain.
+    """
+
+    node: int
+    asked: Tensor
+    content: RecordDict | None
+    error: str = ""
+    reason: Reason = Reason.FAILED
+    seconds_held: float | None = None
 
 
 def sort_replies(messages: Iterable[Message], asked: Mapping[int, Tensor]) -> tuple[list[Reply], list[int]]:
@@ -47,16 +73,3 @@ def sort_replies(messages: Iterable[Message], asked: Mapping[int, Tensor]) -> tu
     answers += [Reply(node, asked[node], None, EARLY) for node in sorted(early)]
     held = found.held
     return answers + [Reply(n, asked[n], None, LATE, seconds_held=held.get(n)) for n in late], late
-
-
-def audit_lines(admitted: Admitted, weights: Tensor | None) -> list[dict[str, Any]]:
-    """The audit entries, with each admitted device's weight beside it."""
-    weight = {} if weights is None else dict(zip(admitted.identity, weights.tolist(), strict=True))
-
-    def line(entry: AuditEntry) -> dict[str, Any]:
-        found = entry.to_json()
-        if entry.device is not None and (entry.node, entry.device) in weight:
-            found["weight"] = weight[entry.node, entry.device]
-        return found
-
-    return [line(entry) for entry in admitted.audit]
