@@ -17,8 +17,9 @@ from emulation.federation import malicious_numbers
 from emulation.targets import with_targets
 from experiments.floors import floors
 from experiments.parallel import run_all
+from experiments.shipped import CONFIGS
 
-CONFIG = Path(__file__).resolve().parents[1] / "configs" / "demo.yaml"
+CONFIG = CONFIGS / "demo.yaml"
 CLEAN, PLAIN, ROBUST = "clean, plain mean", "attacked, plain mean", "attacked, sieve"
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from common.config import RunConfig
+from common.extras import install, lacks
 from emulation.federation import NodeConfig, federate
-from experiments.run_report import write_report
 from server.records.report import Listener
+
+_LOG = logging.getLogger(__name__)
 
 
 def emulate(
@@ -21,7 +24,7 @@ def emulate(
 ) -> dict[str, Any]:
     """:func:`emulation.federation.federate`, and ``report.html`` beside its files."""
     summary = federate(config, out, resume, listeners, nodes)
-    write_report(out)
+    _report(out)
     return summary
 
 
@@ -36,5 +39,17 @@ def simulate(
     from emulation.simulation import simulate as on_ray
 
     summary = on_ray(config, out, resume, listeners, honest)
-    write_report(out)
+    _report(out)
     return summary
+
+
+def _report(out: Path) -> None:
+    """Write ``report.html``, or say in one line what it takes: a run without it is whole."""
+    try:
+        from experiments.run_report import write_report
+    except ImportError as error:
+        if not lacks("report", error):
+            raise
+        _LOG.warning("no report.html (%s is not installed): %s", error.name, install("report"))
+    else:
+        write_report(out)
