@@ -44,6 +44,7 @@ def run(
 ) -> None:
     """Train and evaluate one federation on this machine."""
     from common.errors import ConfigError, RunError
+    from common.extras import install
     from common.settings import load
     from experiments import shipped
     from experiments.engines import emulate
@@ -76,10 +77,10 @@ def run(
             summary = emulate(settings, folder, resume, [bar, *log])
     console.print(summary_table(summary))
     page = "report.html, " if (folder / "report.html").exists() else ""
-    console.print(
-        f"Results in {folder}/ ({page}summary.json, metrics.jsonl, audit.jsonl, model.safetensors)",
-        markup=False,
-    )
+    files = f"{page}summary.json, metrics.jsonl, audit.jsonl, model.safetensors"
+    console.print(f"Results in {folder}/ ({files})", markup=False)
+    if not page:
+        console.print(f"For report.html: {install('report')}", markup=False)
 
 
 @app.command()

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from common.config import RunConfig
-from common.extras import install, lacks
+from common.extras import lacks
 from emulation.federation import NodeConfig, federate
 from server.records.report import Listener
-
-_LOG = logging.getLogger(__name__)
 
 
 def emulate(
@@ -44,12 +41,11 @@ def simulate(
 
 
 def _report(out: Path) -> None:
-    """Write ``report.html``, or say in one line what it takes: a run without it is whole."""
+    """Write ``report.html`` where the extra ``report`` is installed: a run without it is whole."""
     try:
         from experiments.run_report import write_report
     except ImportError as error:
         if not lacks("report", error):
             raise
-        _LOG.warning("no report.html (%s is not installed): %s", error.name, install("report"))
     else:
         write_report(out)

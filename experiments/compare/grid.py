@@ -67,7 +67,7 @@ class GridConfig(Section):
 
 
 def read_grid(path: Path) -> GridConfig:
-    """Read a grid's YAML; its configs lie relative to it or are shipped. Raises ConfigError naming the key."""
+    """Read a grid's YAML; its configs lie beside it or are shipped. Raises ConfigError naming the key."""
     tree = read_tree(path)
     try:
         grid = GridConfig.model_validate(tree)
