@@ -1,4 +1,4 @@
-"""An installed wheel, used from an empty folder: ``python -P tests/wheel_alone.py`` by the Python that has it.
+"""An installed wheel, used from an empty folder: ``python -P …/wheel_alone.py`` by the Python that has it.
 
 Not a test of pytest's: the environment it is for has the base install alone. ``.ci/wheel`` starts it.
 """
