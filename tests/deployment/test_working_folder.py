@@ -26,7 +26,8 @@ GRID = f"""
 configs: [demo]
 strategies: [mean, krum]
 attacks: [control]
-set: {{data.name: synthetic, data.path: "{RECIPE}", train.rounds: 1, train.devices_per_round: 8, model.dim: 8}}
+set:
+  {{data.name: synthetic, data.path: "{RECIPE}", train.rounds: 1, train.devices_per_round: 8, model.dim: 8}}
 """
 
 
