@@ -1,4 +1,4 @@
-"""``fedsieve server``, ``superlink``, ``node`` and ``enroll``: a deployment on machines of its own."""
+"""``fedsieve server``, ``superlink``, ``node``, ``app``, ``enroll``: a deployment on machines of its own."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
     anything = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
     app.command("superlink", context_settings=anything, add_help_option=False)(superlink_as_given)
     app.command()(node)
+    app.command("app")(write_app)
     app.add_typer(enroll, name="enroll")
 
 
@@ -118,6 +119,17 @@ def node(
     certificates = roots.read_bytes() if roots else None
     app = load_app(*app_of(config))
     run_node(app, superlink, config, certificates, keys, stop, pulse=Pulse(ready))
+
+
+def write_app(folder: Annotated[Path, typer.Argument(help="a new folder")]) -> None:
+    """Write the app that `flwr run` submits, where there is no checkout to submit."""
+    from experiments.deployed import stage
+
+    try:
+        stage(folder)
+    except OSError as error:
+        raise ConfigError(f"{folder}: {error.strerror}; expected a new folder") from error
+    typer.echo(f"submit it: flwr run {folder} CONNECTION --stream")
 
 
 @enroll.command()

@@ -60,5 +60,6 @@ def test_what_torch_needs_besides_is_locked() -> None:
     assert wish.specifier.contains(torch.removeprefix("torch=="))
     metadata = {entry["name"]: entry for entry in PROJECT["tool"]["uv"]["dependency-metadata"]}["torch"]
     assert torch == f"torch=={metadata['version']}"
+    assert f"ARG TORCH={metadata['version']}\n" in (ROOT / "docker" / "Dockerfile").read_text()
     names = {canonicalize_name(Requirement(wish).name) for wish in metadata["requires-dist"]}
     assert names <= locked("run").keys()
