@@ -61,7 +61,7 @@ UV_LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 lock: install  ## after a change of pyproject.toml; UPGRADE=1 takes the newest releases
 	@echo byzfl==0.0.11 | $(UV_LOCK) - --all-extras --output-file requirements/all.lock
 	@echo byzfl==0.0.11 | $(UV_LOCK) - --extra dev --constraints requirements/all.lock --output-file requirements/dev.lock
-	@$(UV_LOCK) --constraints requirements/all.lock --output-file requirements/run.lock
+	@$(UV_LOCK) --extra server --extra report --constraints requirements/all.lock --output-file requirements/run.lock
 
 wheels: install  ## what `OFFLINE=1 docker compose build` needs
 	@$(PIP) download --only-binary=:all: --dest docker/wheels \

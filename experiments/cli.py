@@ -32,7 +32,9 @@ def callback() -> None:
 
 @app.command()
 def run(
-    config: Annotated[Path | None, typer.Argument(help="settings as YAML")] = None,
+    config: Annotated[
+        str | None, typer.Argument(help="settings as YAML, or the name of a shipped file: demo, ml-1m, …")
+    ] = None,
     overrides: Overrides = None,
     out: Out = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint in --out")] = False,
@@ -42,7 +44,9 @@ def run(
 ) -> None:
     """Train and evaluate one federation on this machine."""
     from common.errors import ConfigError, RunError
+    from common.extras import install
     from common.settings import load
+    from experiments import shipped
     from experiments.engines import emulate
     from experiments.mlflow_log import MlflowLog
     from experiments.progress import Bar
@@ -55,10 +59,10 @@ def run(
     if resume and out is None:
         raise RunError("--resume needs --out, the folder of the run to go on with")
     if resume and config is None and out is not None:
-        config = out / "config.yaml"
-        if not config.exists():
+        config = str(out / "config.yaml")
+        if not Path(config).exists():
             raise RunError(f"nothing to resume: {config} does not exist")
-    settings = load(config, overrides or [])
+    settings = load(None if config is None else shipped.config(config), overrides or [])
     folder = out or _fresh(Path("runs"), f"{settings.data.name}-{settings.strategy.aggregator.name}")
     console = Console()
     logging.getLogger("flwr").setLevel(logging.WARNING)
@@ -72,10 +76,11 @@ def run(
         else:
             summary = emulate(settings, folder, resume, [bar, *log])
     console.print(summary_table(summary))
-    console.print(
-        f"Results in {folder}/ (report.html, summary.json, metrics.jsonl, audit.jsonl, model.safetensors)",
-        markup=False,
-    )
+    page = "report.html, " if (folder / "report.html").exists() else ""
+    files = f"{page}summary.json, metrics.jsonl, audit.jsonl, model.safetensors"
+    console.print(f"Results in {folder}/ ({files})", markup=False)
+    if not page:
+        console.print(f"For report.html: {install('report')}", markup=False)
 
 
 @app.command()
@@ -138,6 +143,7 @@ def _fresh(parent: Path, name: str) -> Path:
 def main() -> None:
     """Entry point: a FedSieveError is told in one line, with exit status 2."""
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+    os.environ["PYTHONSAFEPATH"] = "1"  # no child takes a file of the working folder for a module
     from experiments.data_cli import app as data_app
 
     app.add_typer(data_app, name="data")

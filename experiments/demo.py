@@ -12,13 +12,15 @@ from rich.table import Table
 
 from common.config import RunConfig
 from common.data import Dataset, load
+from common.extras import install
 from common.settings import load as load_settings
 from emulation.federation import malicious_numbers
 from emulation.targets import with_targets
 from experiments.floors import floors
 from experiments.parallel import run_all
+from experiments.shipped import CONFIGS
 
-CONFIG = Path(__file__).resolve().parents[1] / "configs" / "demo.yaml"
+CONFIG = CONFIGS / "demo.yaml"
 CLEAN, PLAIN, ROBUST = "clean, plain mean", "attacked, plain mean", "attacked, sieve"
 
 
@@ -40,6 +42,8 @@ def show(out: Path, overrides: Sequence[str]) -> dict[str, dict[str, float]]:
     console.print(draw(rows, summaries[CLEAN]["protocol"], config.seed))
     (out / "demo.json").write_text(json.dumps(rows, indent=2), encoding="utf-8")
     console.print(f"ER@10: share of honest users who get the promoted item in their top 10. Files in {out}/")
+    if not any(out.glob("*/report.html")):
+        console.print(f"For a report.html of each: {install('report')}", markup=False)
     return rows
 
 

@@ -1,17 +1,17 @@
-"""``fedsieve server``, ``node`` and ``enroll``: a deployment on machines of its own, each a thin command."""
+"""``fedsieve server``, ``superlink``, ``node``, ``app``, ``enroll``: a deployment on machines of its own."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from common.errors import ConfigError
+from experiments.processes import import_path, module
 
 CONTROL, FLEET, RUNTIME = "127.0.0.1:9093", "0.0.0.0:9092", "127.0.0.1:9091"
 enroll = typer.Typer(help="Certificates and keys: ca, key, add.", no_args_is_help=True)
@@ -26,7 +26,10 @@ Insecure = Annotated[bool, typer.Option("--insecure", help="plain text, for test
 def register(app: typer.Typer) -> None:
     """Add the commands to ``fedsieve``."""
     app.command()(server)
+    anything = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
+    app.command("superlink", context_settings=anything, add_help_option=False)(superlink_as_given)
     app.command()(node)
+    app.command("app")(write_app)
     app.add_typer(enroll, name="enroll")
 
 
@@ -45,7 +48,17 @@ def server(
     command = superlink(folder, fleet, control, database, runtime)
     if metrics_port is not None:  # for the ServerApp, which is a child of the SuperLink
         os.environ["FEDSIEVE_METRICS"] = f"{metrics_host}:{metrics_port}"
-    os.environ |= {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
+    _become(command)
+
+
+def superlink_as_given(context: typer.Context) -> None:
+    """Flower's SuperLink with the guard of its Fleet API; takes the arguments of `flower-superlink`."""
+    _become([*module("transport.superlink"), *context.args])
+
+
+def _become(command: list[str]) -> NoReturn:
+    """Go on as the SuperLink, with what its children are to inherit; modules are found as they are here."""
+    os.environ |= {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"} | import_path()
     os.execv(command[0], command)  # without a shell  # nosec B606
 
 
@@ -57,7 +70,7 @@ def superlink(
         if not (folder / name).is_file():
             raise ConfigError(f"--dir {folder}: no {name} there; make it with `fedsieve enroll ca`")
     command = [
-        *(sys.executable, "-m", "transport.superlink"),
+        *module("transport.superlink"),
         "--enable-supernode-auth",
         "--disable-runtime-dependency-installation",
     ]
@@ -106,6 +119,17 @@ def node(
     certificates = roots.read_bytes() if roots else None
     app = load_app(*app_of(config))
     run_node(app, superlink, config, certificates, keys, stop, pulse=Pulse(ready))
+
+
+def write_app(folder: Annotated[Path, typer.Argument(help="a new folder")]) -> None:
+    """Write the app that `flwr run` submits, where there is no checkout to submit."""
+    from experiments.deployed import stage
+
+    try:
+        stage(folder)
+    except OSError as error:
+        raise ConfigError(f"{folder}: {error.strerror}; expected a new folder") from error
+    typer.echo(f"submit it: flwr run {folder} CONNECTION --stream")
 
 
 @enroll.command()

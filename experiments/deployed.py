@@ -14,8 +14,8 @@ from common.errors import ConfigError
 from common.settings import Scalar, to_flat
 from emulation.federation import NodeConfig, attack_keys, measured
 from emulation.targets import with_targets
+from experiments import shipped
 
-ROOT = Path(__file__).resolve().parents[1]
 HONEST, ATTACKING = "client.app:app", "attacks.app:app"
 PACKAGES = ("server", "client", "common", "attacks", "transport")
 
@@ -66,9 +66,9 @@ def stage(folder: Path, client_app: str = HONEST) -> Path:
     client_app: what Flower's own nodes run; with ``attacks.app:app`` some of them can be malicious.
     """
     folder.mkdir(parents=True)
-    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    text = shipped.APP.read_text(encoding="utf-8")
     (folder / "pyproject.toml").write_text(text.replace(f'"{HONEST}"', f'"{client_app}"'), encoding="utf-8")
     for package in PACKAGES:
         skip = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / package, folder / package, ignore=skip)
+        shutil.copytree(shipped.HOME / package, folder / package, ignore=skip)
     return folder

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from common.config import RunConfig
+from common.extras import lacks
 from emulation.federation import NodeConfig, federate
-from experiments.run_report import write_report
 from server.records.report import Listener
 
 
@@ -21,7 +21,7 @@ def emulate(
 ) -> dict[str, Any]:
     """:func:`emulation.federation.federate`, and ``report.html`` beside its files."""
     summary = federate(config, out, resume, listeners, nodes)
-    write_report(out)
+    _report(out)
     return summary
 
 
@@ -36,5 +36,16 @@ def simulate(
     from emulation.simulation import simulate as on_ray
 
     summary = on_ray(config, out, resume, listeners, honest)
-    write_report(out)
+    _report(out)
     return summary
+
+
+def _report(out: Path) -> None:
+    """Write ``report.html`` where the extra ``report`` is installed: a run without it is whole."""
+    try:
+        from experiments.run_report import write_report
+    except ImportError as error:
+        if not lacks("report", error):
+            raise
+    else:
+        write_report(out)

@@ -14,8 +14,9 @@ from pathlib import Path
 from common.config import RunConfig
 from common.errors import ConfigError
 from common.settings import Scalar, to_flat
+from experiments.shipped import HOME
 
-PROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
+PROJECT = HOME / "pyproject.toml"
 BEGIN = "# settings: begin (written by `python -m experiments.flower_config`)"
 END = "# settings: end"
 TABLE = "tool.flwr.app.config"

@@ -10,7 +10,7 @@ from rich.console import Console
 
 
 def compare(
-    grid: Annotated[Path, typer.Argument(help="the grid as YAML; configs/compare/ has some")],
+    grid: Annotated[str, typer.Argument(help="the grid as YAML, or the name of one that is shipped")],
     out: Annotated[
         Path, typer.Option("--out", help="folder of the results; an interrupted grid goes on there")
     ],
@@ -20,11 +20,21 @@ def compare(
     ] = 0,
 ) -> None:
     """Strategies × attacks × shares × seeds in one table."""
+    from common.extras import install, lacks
+    from experiments import shipped
     from experiments.compare.command import compare as run_grid
 
-    failed = run_grid(grid, out, Console(), workers, memory)
-    report(out, images=False)
-    typer.echo(f"Numbers in {out}/results.csv and .parquet; plots as PNG and SVG: fedsieve report {out}")
+    failed = run_grid(shipped.grid(grid), out, Console(), workers, memory)
+    numbers = f"Numbers in {out}/results.csv and .parquet"
+    try:
+        from experiments.report import writing  # noqa: F401
+    except ImportError as error:
+        if not lacks("report", error):
+            raise
+        typer.echo(f"{numbers}; for the page and the plots: {install('report')}, then fedsieve report {out}")
+    else:
+        report(out, images=False)
+        typer.echo(f"{numbers}; plots as PNG and SVG: fedsieve report {out}")
     if failed:
         typer.echo(f"{failed} cells failed; the column `error` of {out}/results.csv says why", err=True)
         raise typer.Exit(1)
@@ -35,12 +45,18 @@ def report(
     images: Annotated[bool, typer.Option(help="write every plot as PNG and SVG too")] = True,
 ) -> None:
     """The page, plots and tables of a comparison."""
-    from experiments.report.tables import terminal
-    from experiments.report.writing import write_grid_report
+    from common.extras import needed
 
-    console = Console()
-    with console.status("Drawing"):
-        written = write_grid_report(folder, images)
+    try:
+        from experiments.report.tables import terminal
+        from experiments.report.writing import write_grid_report
+
+        console = Console()
+        with console.status("Drawing"):
+            written = write_grid_report(folder, images)
+    except ImportError as error:
+        raise needed("report", "fedsieve report", error) from error
+
     for main in written.main:
         console.print(terminal(main, console.width))
     for note in written.notes:

@@ -19,11 +19,10 @@ from common.errors import RunError
 from common.printable import printable_log
 from emulation.federation import app_of
 from experiments.flower_config import argument, toml
-from experiments.processes import Process, free_ports, listening, wait_until
+from experiments.processes import Process, free_ports, import_path, listening, module, wait_until
 
-ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
-SUPERLINK = (sys.executable, "-m", "transport.superlink")
+SUPERLINK = tuple(module("transport.superlink"))
 CONNECTION = "fedsieve-local"
 START_S = 60.0
 
@@ -54,7 +53,7 @@ class Deployment:
             "FLWR_HOME": str(folder / "flwr"),
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_UPDATE_CHECK": "1",
-            "PYTHONPATH": os.pathsep.join([str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]),
+            **import_path(),
             "PYTHONUNBUFFERED": "1",
             "PATH": os.pathsep.join([str(BIN), os.environ.get("PATH", "")]),
             "OMP_NUM_THREADS": "1",
@@ -102,7 +101,7 @@ class Deployment:
     def warm_node(self, config: Mapping[str, UserConfigValue], app: str = "", **environment: str) -> Process:
         """Start ``python -m client.node`` with these settings, and with the app MODULE:NAME or its own."""
         app = app or ":".join(app_of(config))
-        command = [sys.executable, "-m", "client.node", "--insecure", "--superlink", self.fleet]
+        command = [*module("client.node"), "--insecure", "--superlink", self.fleet]
         command += ["--app", app, "--node-config", argument(config)]
         return self.start(self._name("node"), command, **environment)
 

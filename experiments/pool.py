@@ -11,6 +11,7 @@ import math
 import multiprocessing
 import os
 import resource
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -104,7 +105,8 @@ def _child(work: Work, job: Job, pipe: Connection, threads: int) -> None:
     except Exception as error:
         pipe.send(("failed", 0, f"{type(error).__name__}: {error}"))
     else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        unit = 1 << 20 if sys.platform == "darwin" else 1 << 10  # bytes there, KiB on Linux
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
         pipe.send(("done", int(peak), ""))
     pipe.close()
 

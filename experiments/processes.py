@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 import subprocess
+import sys
+import sysconfig
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -13,8 +15,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import RunError
+from experiments.shipped import HOME
 
 STOP_S = 8.0
+
+
+def module(name: str) -> list[str]:
+    """``python -m NAME``, with ``-P``: a ``common.py`` or ``server.py`` in the working folder is not ours."""
+    return [sys.executable, "-P", "-m", name]
+
+
+def import_path() -> dict[str, str]:
+    """The variables with which a child, and each of its own, finds the packages of this checkout or wheel."""
+    paths = [os.environ.get("PYTHONPATH", "")]
+    if Path(sysconfig.get_path("purelib")).resolve() != HOME:
+        paths.insert(0, str(HOME))
+    found = os.pathsep.join(filter(None, paths))  # an empty part would be the working folder
+    return {"PYTHONSAFEPATH": "1", **({"PYTHONPATH": found} if found else {})}
 
 
 @dataclass
@@ -49,7 +66,7 @@ class Process:
         return self.popen.wait()
 
     def _signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):  # macOS refuses it for a group that has ended
             os.killpg(self.popen.pid, number)
 
 

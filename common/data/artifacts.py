@@ -72,10 +72,10 @@ def _http(url: str, to: Path) -> None:
 
 
 def _pip(wheel: str, to: Path) -> None:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check"]
+    command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-deps"]
     try:
         done = subprocess.run(
-            [*command, "--only-binary=:all:", "--dest", str(to.parent), wheel],
+            [*command, "--disable-pip-version-check", "--only-binary=:all:", "--dest", str(to.parent), wheel],
             capture_output=True,
             text=True,
             timeout=PIP_S,

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from common.config import Component, Named, Positive, Section, Share
 from common.errors import ConfigError
 from common.settings import read_tree
+from experiments.shipped import config
 
 
 def _as_budget(value: object) -> object:
@@ -66,7 +67,7 @@ class GridConfig(Section):
 
 
 def read_grid(path: Path) -> GridConfig:
-    """Read a grid's YAML; the configs it names are relative to it. Raises ConfigError naming the key."""
+    """Read a grid's YAML; its configs lie beside it or are shipped. Raises ConfigError naming the key."""
     tree = read_tree(path)
     try:
         grid = GridConfig.model_validate(tree)
@@ -74,5 +75,7 @@ def read_grid(path: Path) -> GridConfig:
         lines = [f"{path.name}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         lines.append(f"keys of a grid: {', '.join(GridConfig.model_fields)}")
         raise ConfigError("\n".join(lines)) from error
-    budgets = tuple(b.model_copy(update={"config": (path.parent / b.config).resolve()}) for b in grid.configs)
+    budgets = tuple(
+        b.model_copy(update={"config": config(b.config, path.parent).resolve()}) for b in grid.configs
+    )
     return grid.model_copy(update={"configs": budgets})

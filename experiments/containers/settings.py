@@ -12,8 +12,8 @@ from common.data import DATASETS
 from common.errors import ConfigError
 from common.logs import FORMATS
 from common.settings import load
+from experiments.shipped import CONFIGS
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 KEYS = {
     "MODEL": "model.name",
     "STRATEGY": "strategy.aggregator",

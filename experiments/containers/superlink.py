@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import time
 
 from rich.console import Console
@@ -20,6 +19,7 @@ from experiments.containers.places import (
     RUNTIME_PORT,
     Places,
 )
+from experiments.processes import module
 
 RESOLVE_S = 10.0
 LINGER_S = 4.0
@@ -34,7 +34,7 @@ def serve_superlink(places: Places, console: Console) -> int:
     """
     stop = ending(places.over, LINGER_S)
     fleet, control = _address(FLEET_HOST), _address(CONTROL_HOST)
-    command = [sys.executable, "-m", "transport.superlink", "--enable-supernode-auth"]
+    command = [*module("transport.superlink"), "--enable-supernode-auth"]
     command += ["--disable-runtime-dependency-installation"]
     command += ["--ssl-certfile", str(places.server / "server.pem")]
     command += ["--ssl-keyfile", str(places.server / "server.key")]

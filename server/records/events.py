@@ -1,13 +1,14 @@
-"""TensorBoard events of a run: a view of its metrics, which must not hide why a run fails."""
+"""TensorBoard events of a run, where it is installed: a view of its metrics, which must not hide why a run
+fails."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from torch.utils.tensorboard import SummaryWriter
-
+from common.extras import install, lacks
 from server.records.checkpoint import writing
 
 _LOG = logging.getLogger(__name__)
@@ -21,17 +22,29 @@ class Events:
 
     def __init__(self, folder: Path, first_round: int) -> None:
         self._folder = folder
+        self._writer: Any = None
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            if not lacks("report", error):
+                raise
+            _LOG.info("no TensorBoard events: %s", install("report"))
+            return
         with writing(folder):
             self._writer = SummaryWriter(str(folder), purge_step=first_round)
 
     def scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
         """One point of every curve. Raises RunError on a full disk."""
+        if self._writer is None:
+            return
         with writing(self._folder):
             for name, value in values.items():
                 self._writer.add_scalar(f"{group}/{name.replace('@', '_at_')}", value, step)
 
     def close(self) -> None:
         """Write what is left. A failure is only logged: it may be the second one, and not the cause."""
+        if self._writer is None:
+            return
         try:
             self._writer.close()
         except OSError as error:

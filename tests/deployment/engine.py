@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.deployed import ROOT
+from experiments.shipped import HOME as ROOT
 
 START_S, BUILD_S, PIP_S = 60.0, 1500.0, 900.0
 BASE = os.environ.get("BASE_IMAGE", "python:3.11-slim-bookworm")
@@ -86,8 +86,7 @@ def build(tag: str, wheels: Path) -> None:
 
 def download(wheels: Path) -> None:
     """What ``make wheels`` does, from wherever pip is told to look."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    torch = [wish for wish in project["dependencies"] if wish.startswith("torch==")]
+    torch = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["constraint-dependencies"]
     locked = ["--no-deps", "--require-hashes", "-r", str(ROOT / "requirements" / "run.lock")]
     command = [
         sys.executable,

@@ -18,7 +18,7 @@ import pytest
 from common.data import load
 from common.data.sources import find_local
 from experiments.containers.outcome import trust
-from experiments.deployed import ROOT
+from experiments.shipped import HOME as ROOT
 from tests.deployment.engine import build, docker, engine
 
 pytestmark = [pytest.mark.deployment, pytest.mark.timeout(3600)]

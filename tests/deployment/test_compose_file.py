@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from experiments.deployed import ROOT
+from experiments.shipped import HOME as ROOT
 
 Service = dict[str, Any]
 FILE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.deployed import ROOT
+from experiments.shipped import HOME as ROOT
 
 pytestmark = pytest.mark.deployment
 SMALL = (

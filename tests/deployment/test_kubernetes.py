@@ -21,8 +21,8 @@ from flwr.common.config import parse_config_args
 from attacks.app import read_attacker
 from common.settings import from_flat
 from experiments import cli
-from experiments.deployed import ROOT
 from experiments.flower_config import OWN, defaults
+from experiments.shipped import HOME as ROOT
 
 FOLDER = ROOT / "docker" / "kubernetes"
 OVERLAYS = ("base", "malicious", "run")

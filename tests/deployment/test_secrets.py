@@ -12,10 +12,11 @@ import pytest
 
 from common.data import load
 from common.settings import load as settings
-from experiments.deployed import ROOT, plan, stage
+from experiments.deployed import plan, stage
 from experiments.identity import make_authority, make_node_key, make_server
 from experiments.local_deployment import CONNECTION, SUPERLINK, Deployment
 from experiments.processes import listening, wait_until
+from experiments.shipped import HOME as ROOT
 from transport.control import enrol
 
 SMALL = ("data.name=synthetic", "model.dim=8", "model.max_len=12", "train.rounds=2", "train.slice_size=60")

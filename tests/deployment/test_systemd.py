@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from experiments.identity import make_authority, make_server
-from experiments.local_deployment import BIN, ROOT, Deployment
+from experiments.local_deployment import BIN, Deployment
 from experiments.processes import listening, wait_until
+from experiments.shipped import HOME as ROOT
 
 pytestmark = pytest.mark.deployment
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

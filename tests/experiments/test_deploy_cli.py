@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from typer.testing import CliRunner
 from common.data import load, write_shards
 from common.errors import ConfigError
 from experiments import deploy_cli
+from experiments.processes import module
 from transport import serving
 
 app = typer.Typer()
@@ -111,3 +114,26 @@ def test_a_node_serves_its_log(certificates: Path, tmp_path: Path, monkeypatch: 
 def test_it_is_either_tls_or_a_word_that_it_is_not(command: list[str]) -> None:
     with pytest.raises(ConfigError, match="either --root-certificates"):
         call(*command)
+
+
+def test_an_app_folder_has_what_flwr_run_takes(tmp_path: Path) -> None:
+    """Both components are there as files; a folder that exists is refused."""
+    told = call("app", str(tmp_path / "mine"))
+    assert told == f"submit it: flwr run {tmp_path / 'mine'} CONNECTION --stream\n"
+    project = tomllib.loads((tmp_path / "mine" / "pyproject.toml").read_text())
+    assert project["tool"]["flwr"]["app"]["components"]["clientapp"] == "client.app:app"
+    for component in project["tool"]["flwr"]["app"]["components"].values():
+        file = component.partition(":")[0].replace(".", "/")
+        assert (tmp_path / "mine" / f"{file}.py").is_file()
+    with pytest.raises(ConfigError, match="mine: File exists; expected a new folder"):
+        call("app", str(tmp_path / "mine"))
+
+
+def test_superlink_passes_its_arguments_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda program, command: called.append(command))
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    call("superlink", "--insecure", "--database", "x.db", "--help")
+    assert called == [[*module("transport.superlink"), "--insecure", "--database", "x.db", "--help"]]
+    assert "-P" in called[0]
+    assert os.environ["PYTHONSAFEPATH"] == "1"

@@ -1,0 +1,46 @@
+"""What the wheel carries beside code: the configs, the grids, and the app's part of ``pyproject.toml``.
+
+In a checkout the two are links to the files at its root, so that there is one of each. A command takes a
+name (``demo``, ``smoke``) or the path of a file, which wins.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from common.errors import ConfigError
+
+FOLDER = Path(__file__).resolve().parent
+CONFIGS = FOLDER / "configs"
+GRIDS = CONFIGS / "compare"
+APP = FOLDER / "flower.toml"
+"""``pyproject.toml``, where ``flwr run`` finds the app; by that name ruff would take it for settings here."""
+
+HOME = FOLDER.parents[1]
+"""The folder with our packages: the root of a checkout, or ``site-packages``."""
+
+
+def config(wanted: str | Path, beside: Path = Path()) -> Path:
+    """The file of settings at a path relative to ``beside``, or a shipped one by its bare name.
+
+    Raises ConfigError for a name that is neither, with the valid ones.
+    """
+    return _find(Path(wanted), beside, CONFIGS, "config")
+
+
+def grid(wanted: str | Path) -> Path:
+    """The same for the file of a grid."""
+    return _find(Path(wanted), Path(), GRIDS, "grid")
+
+
+def _find(wanted: Path, beside: Path, folder: Path, kind: str) -> Path:
+    place = beside / wanted
+    if place.is_file() or wanted.suffix or len(wanted.parts) != 1:
+        return place
+    names = sorted(path.stem for path in folder.glob("*.yaml"))
+    if wanted.name in names:
+        return folder / f"{wanted.name}.yaml"
+    near = get_close_matches(wanted.name, names, 1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise ConfigError(f"{kind}: {wanted.name!r}; {hint}valid: {', '.join(names)}, or a YAML file")

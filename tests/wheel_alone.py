@@ -1,0 +1,63 @@
+"""An installed wheel, used from an empty folder: ``python -P …/wheel_alone.py`` by the Python that has it.
+
+Not a test of pytest's: the environment it is for has the base install alone. ``.ci/wheel`` starts it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+FEDSIEVE = Path(sys.executable).parent / "fedsieve"
+LOG = "data.path=devices=24,items=40,length=8"
+SMALL = ["data.name=synthetic", LOG, "train.rounds=2", "train.devices_per_round=12", "train.slice_size=16"]
+SMALL += ["model.dim=8", "eval.every=2", "strategy.wait_s=60"]
+SETS = [word for setting in SMALL for word in ("--set", setting)]
+GRID = {
+    "configs": ["demo"],
+    "strategies": ["mean", "sieve"],
+    "attacks": ["control", "label_to_target"],
+    "set": dict(setting.split("=", 1) for setting in SMALL[:2])
+    | {"train.rounds": 2, "train.devices_per_round": 12, "train.slice_size": 16, "model.dim": 8},
+}
+OURS = ("server", "client", "common", "attacks", "transport", "emulation", "experiments")
+PLOTTING = ("plotly", "matplotlib", "tensorboard")
+
+
+def call(*words: str, status: int = 0) -> str:
+    """Run ``fedsieve WORDS`` here; what it printed."""
+    done = subprocess.run([FEDSIEVE, *words], capture_output=True, text=True, timeout=300, check=False)
+    told = done.stdout + done.stderr
+    assert done.returncode == status, f"fedsieve {' '.join(words)}: status {done.returncode}\n{told}"
+    print(f"  fedsieve {' '.join(words)[:60]}: as it should", flush=True)
+    return told
+
+
+def main() -> None:
+    """Every command that needs no server, and the demo that brings its own."""
+    assert not list(Path.cwd().iterdir()), "the folder is not empty"
+    os.environ["COLUMNS"] = "200"
+    found = [name for name in PLOTTING if importlib.util.find_spec(name)]
+    assert not found, f"the base install brings {found}"
+    for name in OURS:  # what is here is not ours, whatever it is called
+        Path(f"{name}.py").write_text(f"raise SystemExit('{name}.py of the working folder was imported')\n")
+    assert "fedsieve[report]" in call("run", "demo", *SETS, "--out", "run")
+    assert json.loads(Path("run/summary.json").read_text())["rounds"] == 2
+    assert not Path("run/report.html").exists()
+    assert "attacked, sieve" in call("demo", *SETS, "--out", "demo")
+    Path("grid.yaml").write_text(json.dumps(GRID))
+    assert "fedsieve[report]" in call("compare", "grid.yaml", "--out", "grid", "--workers", "2")
+    assert len(Path("grid/results.csv").read_text().splitlines()) == 5
+    assert "fedsieve[report]" in call("report", "grid", status=2)
+    assert "valid: ablation" in call("compare", "nothing", "--out", "none", status=2)
+    assert "--fleet-api-address" in call("superlink", "--help")
+    call("grpc-demo", *SETS, "--nodes", "1", "--out", "grpc")
+    assert json.loads(Path("grpc/summary.json").read_text())["rounds"] == 2
+
+
+if __name__ == "__main__":
+    main()
