@@ -31,7 +31,7 @@ from emulation.embedded import Embedded
 from emulation.federation import node_configs, prepared, repeatable
 from emulation.local_grid import LocalGrid
 from experiments.jobs import Job, Notes
-from experiments.machine import cores
+from common.machine import cores
 from server.app import serve
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "privacy.md"

@@ -23,7 +23,7 @@ from common.config import RunConfig
 from common.errors import RunError
 from experiments.engines import emulate
 from experiments.jobs import Event, Job, Notes, Work
-from experiments.machine import cores
+from common.machine import cores
 from experiments.pool import Pool
 
 

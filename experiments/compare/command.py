@@ -23,7 +23,7 @@ from experiments.compare.results import read_row, write_results
 from experiments.compare.warmup import honest_part, is_ready
 from experiments.compare.work import CellWork, train_warm_up
 from experiments.jobs import Event, Job
-from experiments.machine import available_mb, cores
+from common.machine import available_mib, cores
 from experiments.pool import Pool
 from server.records.checkpoint import write_atomically
 
@@ -52,7 +52,7 @@ def compare(path: Path, out: Path, console: Console, workers: int = 0, memory_gb
         out / "grid.yaml", yaml.safe_dump(grid.model_dump(mode="json"), sort_keys=False).encode()
     )
     keep_floors(out, datasets.logs())
-    pool = Pool(workers or cores(), memory_gb * 1024 or MARGIN * available_mb())
+    pool = Pool(workers or cores(), memory_gb * 1024 or MARGIN * available_mib())
     missing = [p for p in planned if read_row(out / "cells" / p.key) is None]
     console.print(
         f"{path.name}: {len(planned)} cells, {len(planned) - len(missing)} of them already in {out}/; "
