@@ -46,7 +46,7 @@ def run(
     from experiments.engines import emulate
     from experiments.mlflow_log import MlflowLog
     from experiments.progress import Bar
-    from experiments.tables import summary_table
+    from experiments.run_files import summary_table
 
     if engine not in ("local", "ray"):
         raise ConfigError(f"--engine {engine!r}; valid: local, ray")

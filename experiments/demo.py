@@ -16,7 +16,7 @@ from common.settings import load as load_settings
 from emulation.federation import malicious_numbers
 from emulation.targets import with_targets
 from experiments.floors import floors
-from experiments.parallel import run_all
+from experiments.progress import run_all
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "demo.yaml"
 CLEAN, PLAIN, ROBUST = "clean, plain mean", "attacked, plain mean", "attacked, sieve"

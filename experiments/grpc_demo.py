@@ -20,10 +20,9 @@ from common.errors import RunError
 from common.printable import printable, printable_log
 from common.settings import load
 from experiments.deployed import ATTACKING, plan, stage
-from experiments.lines import json_lines
 from experiments.local_deployment import Deployment, deployment
 from experiments.processes import Process
-from experiments.tables import summary_table
+from experiments.run_files import json_lines, summary_table
 
 LIMIT_S = 900.0
 ROUNDS = {"warm": 40, "stock": 4}

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from experiments.lines import of_training
 from experiments.report.look import COLOURS
+from experiments.run_files import of_training
 
 BINS = 40
 CONFIG = {"displayModeBar": False, "responsive": True}

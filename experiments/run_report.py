@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import RunError
-from experiments.lines import json_lines
 from experiments.report.html import frame
 from experiments.report.html import plain_table as table
 from experiments.report.look import text
 from experiments.report_charts import charts
+from experiments.run_files import json_lines
 from server.records.checkpoint import write_atomically
 
 Line = dict[str, Any]

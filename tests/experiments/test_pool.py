@@ -7,9 +7,8 @@ import signal
 from pathlib import Path
 
 from common.errors import RunError
-from experiments.jobs import Event, Job, Notes
 from common.machine import available_mib
-from experiments.pool import Pool
+from experiments.pool import Event, Job, Notes, Pool
 from tests.server.federation import config
 
 

@@ -15,9 +15,12 @@ from common.errors import RunError
 from server.records.holding import hold
 from tests.server.federation import Watch, config, run
 
-HOLD = (
-    "import sys; from pathlib import Path; from server.records.holding import hold; held = hold(Path(sys.argv[1])); "
-)
+HOLD = """
+import sys
+from pathlib import Path
+from server.records.holding import hold
+held = hold(Path(sys.argv[1]))
+"""
 
 
 def other(folder: Path) -> subprocess.Popen[bytes]:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from common.errors import RunError
-from experiments.containers.slots import Slots
+from experiments.containers.replica import Slots
 
 CLAIM = """
 import sys
 from pathlib import Path
-from experiments.containers.slots import Slots
+from experiments.containers.replica import Slots
 slots = Slots(Path(sys.argv[1]))
 print(slots.claim(sys.argv[2]), flush=True)
 sys.stdin.read()

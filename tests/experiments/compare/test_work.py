@@ -11,7 +11,7 @@ from common.config import RunConfig
 from common.data import load
 from emulation.federation import federate
 from emulation.targets import with_targets
-from experiments.compare.warmup import continue_from, honest_part, is_ready, warm_up
+from experiments.compare.work import continue_from, honest_part, is_ready, warm_up
 from server.records.checkpoint import FILE
 from tests.server.federation import LOG, Watch, config, lines, same_model, timeless
 

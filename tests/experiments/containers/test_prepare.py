@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import ConfigError
-from experiments.containers.settings import KEYS, wanted
+from experiments.containers.prepare import KEYS, wanted
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -1,8 +1,10 @@
-"""What a run of containers ended with: its results, and how far each container was trusted."""
+"""The results of a run of containers: shown by ``run``, brought to the host's ``./runs/`` by ``results``."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,10 +14,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from experiments.lines import json_lines, of_training
+from common.errors import RunError
+from experiments.containers.places import Places
+from experiments.run_files import json_lines, of_training, summary_table
 from experiments.run_report import write_report
-from experiments.tables import summary_table
 from server.records.checkpoint import write_atomically
+from server.records.holding import LOCK
 
 
 @dataclass(frozen=True)
@@ -81,3 +85,54 @@ def show_trust(nodes: Sequence[Node], found: Mapping[int, Trust], console: Conso
         relative = f"{one.mean_weight / unit:.2f}" if unit and one.admitted else "–"
         table.add_row(node.name, str(len(node.devices)), str(one.admitted), str(one.refused), relative)
     console.print(table)
+
+
+def deliver(places: Places, console: Console) -> None:
+    """Copy each run of the volume, under a new name where one is taken. Raises RunError."""
+    become_owner(places.runs)
+    found = sorted(path for path in places.results.iterdir() if path.is_dir())
+    if not found:
+        raise RunError("there are no results yet")
+    for made in found:
+        home = fresh(places.runs, made.name)
+        bring(made, home)
+        files = sorted(path.name for path in home.iterdir() if path.is_file())
+        console.print(f"runs/{home.name}/: {', '.join(files)}", highlight=False, soft_wrap=True)
+
+
+def become_owner(folder: Path) -> None:
+    """From root without capabilities to the owner of ``folder``, whoever that is on the host.
+
+    A folder that is root's, as Docker makes one that is missing, leaves root without capabilities; a
+    process that is not root stays who it is.
+    """
+    if os.getuid() == 0:
+        owner = folder.stat()
+        os.setgroups([])
+        os.setgid(owner.st_gid)
+        os.setuid(owner.st_uid)
+
+
+def fresh(parent: Path, name: str) -> Path:
+    """``parent/name``, or the first of ``name-2``, ``name-3``, … that does not exist."""
+    number = 1
+    while (folder := parent / (name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    return folder
+
+
+def bring(made: Path, home: Path) -> None:
+    """Copy all but the checkpoint and the lock; owners and modes are those of this process. Raises RunError.
+
+    A run that has ended needs no checkpoint, whose key of the server is for its owner alone.
+    """
+    try:
+        for folder, below, files in os.walk(made):
+            if "state" in below:
+                below.remove("state")
+            to = home / Path(folder).relative_to(made)
+            to.mkdir(parents=True)
+            for file in set(files) - {LOCK}:
+                shutil.copyfile(Path(folder) / file, to / file)
+    except OSError as error:
+        raise RunError(f"{error.filename}: {error.strerror}: may its owner write ./runs?") from error

@@ -16,8 +16,8 @@ from common.data import load
 from common.errors import ConfigError
 from common.settings import load as settings
 from emulation.federation import malicious_numbers
+from experiments.containers.conduct import Division, divide
 from experiments.containers.places import Places
-from experiments.containers.shards import Division, divide
 
 DATA = load("synthetic", "devices=30,items=40,length=8")
 
