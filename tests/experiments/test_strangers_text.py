@@ -99,7 +99,7 @@ def test_a_mistake_that_repeats_a_log(
 @pytest.mark.parametrize("name", NAMES)
 def test_the_page_of_a_run(name: str) -> None:
     text = ATTACKS[name]
-    html = page({**SUMMARY, "data": text, "protocol": text}, [])
+    html = page({**SUMMARY, "data": text, "protocol": text}, {})
     assert "<script>alert(1)" not in html
     assert "<img src=x" not in html
     assert html.count("PWNED") == 4

@@ -1,10 +1,20 @@
-// Figures to choose from, and tables to sort and filter.
-const specs = JSON.parse(document.getElementById('specs').textContent);
+// Charts in the reader's light or dark, figures to choose from, and tables to sort and filter.
+const charts = JSON.parse(document.getElementById('charts').textContent);
 const settings = {displayModeBar: false, responsive: true};
+const dark = matchMedia('(prefers-color-scheme: dark)');
+
+function look(layout) {
+  const style = getComputedStyle(document.documentElement);
+  const ink = style.getPropertyValue('--ink').trim(), line = style.getPropertyValue('--line').trim();
+  const found = {'font.color': ink};
+  for (const axis of Object.keys(layout).filter(key => /^[xy]axis/.test(key)))
+    for (const part of ['gridcolor', 'zerolinecolor', 'linecolor']) found[`${axis}.${part}`] = line;
+  return found;
+}
 
 function drawn(spec) {
   const layout = structuredClone(spec.layout);
-  for (const [path, value] of Object.entries(look())) {
+  for (const [path, value] of Object.entries(look(layout))) {
     const keys = path.split('.'), last = keys.pop();
     keys.reduce((part, key) => part[key] ??= {}, layout)[last] = value;
   }
@@ -12,18 +22,19 @@ function drawn(spec) {
 }
 
 for (const figure of document.querySelectorAll('.figure')) {
-  const own = specs[figure.id], choice = figure.querySelector('select');
-  const charts = [...figure.querySelectorAll('.chart')];
+  const own = charts[figure.id], choice = figure.querySelector('select'), chart = figure.querySelector('.chart');
   const show = name => {
-    const wanted = own ? own[name] : [];
-    charts.forEach((chart, i) => { chart.hidden = i >= wanted.length; });
-    wanted.forEach((spec, i) => Plotly.react(charts[i], ...drawn(spec)).then(Plotly.Plots.resize));
-    for (const one of figure.querySelectorAll('[data-variant]')) one.hidden = one.dataset.variant !== name;
+    const least = own[name].layout.width ?? own[name].layout.meta.least;
+    chart.style.minWidth = `${least}px`;
+    chart.style.minHeight = `${own[name].layout.height}px`;
+    Plotly.react(chart, ...drawn(own[name])).then(own[name].layout.width ? null : Plotly.Plots.resize);
   };
   if (choice) choice.addEventListener('change', () => show(choice.value));
-  const first = choice ? choice.value : own ? Object.keys(own)[0] : figure.querySelector('[data-variant]').dataset.variant;
-  show(first);
+  show(choice ? choice.value : Object.keys(own)[0]);
 }
+
+dark.addEventListener('change', () => document.querySelectorAll('.js-plotly-plot')
+  .forEach(chart => Plotly.relayout(chart, look(chart.layout))));
 
 for (const box of document.querySelectorAll('.table')) {
   const body = box.querySelector('tbody'), count = box.querySelector('.count');
