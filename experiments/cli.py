@@ -16,8 +16,7 @@ from common.errors import FedSieveError
 from common.logs import plain_logs
 from common.printable import json_text, printable_lines
 from experiments.deploy_cli import register as register_deployment
-from experiments.grid_cli import compare, report
-from experiments.model_cli import export, recommend
+from experiments.results_cli import compare, export, recommend, report
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 

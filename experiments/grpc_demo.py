@@ -35,14 +35,13 @@ def show(
     malicious: int = 1,
     stock: bool = False,
     overrides: Sequence[str] = (),
-    console: Console | None = None,
 ) -> None:
     """Split the data, start a SuperLink and the nodes, submit the run, follow it, and print its result.
 
     Whatever happens, no process outlives the call. Raises RunError, with the tail of every log, when
     the run does not complete.
     """
-    console = console or Console()
+    console = Console()
 
     def tell(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -10,7 +10,6 @@ import logging
 import math
 import multiprocessing
 import os
-import resource
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ import torch
 
 from common.config import RunConfig
 from common.errors import FedSieveError
+from common.machine import peak_mib
 from server.records.report import Evaluation, RoundReport
 from server.round.state import ServerState
 
@@ -152,8 +152,7 @@ def _child(work: Work, job: Job, pipe: Connection, threads: int) -> None:
     except Exception as error:
         pipe.send(("failed", 0, f"{type(error).__name__}: {error}"))
     else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        pipe.send(("done", int(peak), ""))
+        pipe.send(("done", int(peak_mib()), ""))
     pipe.close()
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from experiments.report.accuracy import worst
 from experiments.report.section import ER, HR, NDCG, RETAINED, Condition, Section, percent
-from experiments.report.statistics import LEVEL, Estimate, Paired, holm, paired, seed_means
+from experiments.report.statistics import LEVEL, Paired, holm, paired, seed_means
 from experiments.report.tables import Column, Table, Value
 
 
@@ -271,12 +271,8 @@ def cost_table(section: Section) -> Table | None:
         return None
     conditions = (*section.cleans, *section.attacks)
     rows: list[list[Value]] = [
-        [s, *(_times(section.mean(s, conditions, m), unit) for m, (_, unit) in used.items())]
+        [s, *(section.mean(s, conditions, m, unit) for m, (_, unit) in used.items())]
         for s in section.strategies
     ]
     columns = [Column("Strategy"), *(column for column, _ in used.values())]
     return Table("cost", "Cost", section.title, columns, rows, f"Mean over attacks. {interval(section)}")
-
-
-def _times(found: Estimate | None, unit: float) -> Estimate | None:
-    return found and found.times(unit)

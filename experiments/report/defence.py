@@ -146,16 +146,12 @@ def cost(section: Section) -> Figure | None:
     conditions = (*section.cleans, *section.attacks)
     variants: dict[str, Ranks] = {}
     for column, (choice, title, unit) in COSTS.items():
-        values = [_times(section.mean(s, conditions, column), unit) for s in section.strategies]
+        values = [section.mean(s, conditions, column, unit) for s in section.strategies]
         names, series = _positive(section.strategies, [Series(title, values)])
         if names:
             variants[choice] = Ranks(title, title, names, series)
     note = "Mean over attacks and seeds. Seconds depend on what else the machine did."
     return Figure("cost", "Time, memory and bytes", note, variants, "measure") if variants else None
-
-
-def _times(found: Estimate | None, unit: float) -> Estimate | None:
-    return found and found.times(unit)
 
 
 def _positive(names: Sequence[str], series: Sequence[Series]) -> tuple[list[str], list[Series]]:

@@ -96,6 +96,10 @@ def _json(value: Any) -> Markup:
     return Markup(text)  # nosec B704
 
 
+def _plotly() -> Markup:
+    return Markup(get_plotlyjs())  # nosec B704
+
+
 _ENVIRONMENT = Environment(
     loader=PackageLoader("experiments.report", "assets"),
     autoescape=True,
@@ -104,4 +108,4 @@ _ENVIRONMENT = Environment(
     lstrip_blocks=True,
 )
 _ENVIRONMENT.filters["json"] = _json
-_ENVIRONMENT.globals |= {"asset": _asset, "plotly": lambda: Markup(get_plotlyjs())}  # nosec B704
+_ENVIRONMENT.globals |= {"asset": _asset, "plotly": _plotly}

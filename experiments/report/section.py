@@ -165,8 +165,11 @@ class Section:
             {(c, seed): v for c in conditions for seed, v in self.by_seed(strategy, c, metric).items()}
         )
 
-    def mean(self, strategy: str, conditions: Iterable[Condition], metric: str) -> Estimate | None:
-        return estimate(list(self.overall(strategy, conditions, metric).values()))
+    def mean(
+        self, strategy: str, conditions: Iterable[Condition], metric: str, unit: float = 1.0
+    ) -> Estimate | None:
+        """Over conditions, then over seeds; ``unit`` times the metric."""
+        return estimate([unit * value for value in self.overall(strategy, conditions, metric).values()])
 
     def has(self, metric: str, conditions: Iterable[Condition] | None = None) -> bool:
         chosen = None if conditions is None else set(conditions)
