@@ -97,7 +97,8 @@ def _json(value: Any) -> Markup:
 
 
 def _plotly() -> Markup:
-    return Markup(get_plotlyjs())  # nosec B704
+    text = get_plotlyjs()
+    return Markup(text)  # nosec B704
 
 
 _ENVIRONMENT = Environment(
