@@ -20,8 +20,8 @@ from common.config import RunConfig
 from common.data import load
 from common.settings import load as load_settings
 from experiments.floors import floors
-from experiments.jobs import Work
-from experiments.parallel import run_all
+from experiments.pool import Work
+from experiments.progress import run_all
 
 CONFIGS = ("configs/ml-100k.yaml", "configs/ml-100k-gru4rec.yaml")
 COLUMNS = ("hr@10", "ndcg@10")

@@ -29,9 +29,9 @@ from common.errors import RunError
 from common.settings import load
 from experiments.deployed import plan, stage
 from experiments.grpc_demo import ending_on_signals
-from experiments.lines import json_lines
 from experiments.local_deployment import Deployment, deployment
 from experiments.processes import wait_until
+from experiments.run_files import json_lines
 
 SETTINGS = ("data.name=synthetic", "strategy.aggregator=sieve", "strategy.deadline_s=300", "eval.every=0")
 TOGETHER, START_S = 4, 180.0

@@ -25,13 +25,13 @@ from benchmarks.accuracy import results
 from benchmarks.guessing import FILE, Watcher
 from benchmarks.interval import mean_and_half_width
 from common.config import RunConfig
+from common.machine import cores
 from common.settings import changed, to_tree
 from common.settings import load as load_settings
 from emulation.embedded import Embedded
 from emulation.federation import node_configs, prepared, repeatable
 from emulation.local_grid import LocalGrid
-from experiments.jobs import Job, Notes
-from experiments.machine import cores
+from experiments.pool import Job, Notes
 from server.app import serve
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "privacy.md"

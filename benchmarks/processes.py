@@ -1,16 +1,15 @@
-"""Memory, threads and open files of this process's descendants, read from /proc, round by round."""
+"""Memory, threads and open files of this process's descendants, round by round."""
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-PROC = Path("/proc")
+import psutil
+
+MIB = 1 << 20
 NAMES = {
     "transport.superlink": "superlink",
     "flower-superexec": "superexec",
@@ -45,47 +44,36 @@ Sample = tuple[int, Mapping[str, Usage]]
 def look(pid: int, parts: bool = False) -> Usage | None:
     """Of one process; None when it is gone. ``parts`` asks for the pss too, which walks all its pages."""
     try:
-        status = (PROC / str(pid) / "status").read_text()
-        files = sum(1 for _ in (PROC / str(pid) / "fd").iterdir())
-        shared = (PROC / str(pid) / "smaps_rollup").read_text() if parts else ""
-    except OSError:
+        process = psutil.Process(pid)
+        with process.oneshot():
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return None
+            pss = process.memory_full_info().pss / MIB if parts else 0.0
+            rss, threads = process.memory_info().rss / MIB, process.num_threads()
+            return Usage(rss, threads, process.num_fds(), pss)
+    except psutil.Error:
         return None
-    numbers = dict(re.findall(r"^(VmRSS|Threads|Pss):\s+(\d+)", f"{status}\n{shared}", re.MULTILINE))
-    if "VmRSS" not in numbers:  # a zombie
-        return None
-    pss = int(numbers.get("Pss", 0)) / 1024
-    return Usage(int(numbers["VmRSS"]) / 1024, int(numbers["Threads"]), files, pss)
 
 
 def descendants(root: int | None = None) -> dict[int, str]:
     """Process id -> name of all children and their children; nodes are numbered as they were started."""
-    parents: dict[int, int] = {}
-    for folder in PROC.glob("[0-9]*"):
-        with suppress(OSError, ValueError, IndexError):
-            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-    found, fresh = set[int](), {root or os.getpid()}
-    while fresh:
-        fresh = {pid for pid, parent in parents.items() if parent in fresh} - found
-        found |= fresh
     counts: dict[str, int] = {}
     named = {}
-    for pid in sorted(found):
-        name = _name(pid)
+    for process in sorted(psutil.Process(root).children(recursive=True), key=lambda one: one.pid):
+        name = _name(process)
         counts[name] = counts.get(name, 0) + 1
-        named[pid] = f"{name} {counts[name]}" if name == "node" else name
-        if name != "node" and counts[name] > 1:
-            named[pid] += f" {counts[name]}"
+        several = name == "node" or counts[name] > 1
+        named[process.pid] = f"{name} {counts[name]}" if several else name
     return named
 
 
-def _name(pid: int) -> str:
+def _name(process: psutil.Process) -> str:
     try:
-        if (PROC / str(pid) / "comm").read_text().strip() == FORKED:
+        if process.name() == FORKED:
             return "node"
-        words = (PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
-    except OSError:
+        line = " ".join(Path(word).name for word in process.cmdline())
+    except psutil.Error:
         return "gone"
-    line = " ".join(Path(word).name for word in words)
     return next((name for mark, name in NAMES.items() if mark in line), line[:30].strip() or "gone")
 
 

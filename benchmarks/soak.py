@@ -24,8 +24,8 @@ from common.errors import RunError
 from common.settings import load
 from experiments.deployed import plan, stage
 from experiments.grpc_demo import ending_on_signals
-from experiments.lines import json_lines
 from experiments.local_deployment import deployment
+from experiments.run_files import json_lines
 
 SMALL = (
     "data.name=synthetic",

@@ -16,8 +16,7 @@ from common.errors import FedSieveError
 from common.logs import plain_logs
 from common.printable import json_text, printable_lines
 from experiments.deploy_cli import register as register_deployment
-from experiments.grid_cli import compare, report
-from experiments.model_cli import export, recommend
+from experiments.results_cli import compare, export, recommend, report
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -50,7 +49,7 @@ def run(
     from experiments.engines import emulate
     from experiments.mlflow_log import MlflowLog
     from experiments.progress import Bar
-    from experiments.tables import summary_table
+    from experiments.run_files import summary_table
 
     if engine not in ("local", "ray"):
         raise ConfigError(f"--engine {engine!r}; valid: local, ray")

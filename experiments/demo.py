@@ -17,7 +17,7 @@ from common.settings import load as load_settings
 from emulation.federation import malicious_numbers
 from emulation.targets import with_targets
 from experiments.floors import floors
-from experiments.parallel import run_all
+from experiments.progress import run_all
 from experiments.shipped import CONFIGS
 
 CONFIG = CONFIGS / "demo.yaml"

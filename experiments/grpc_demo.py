@@ -20,10 +20,9 @@ from common.errors import RunError
 from common.printable import printable, printable_log
 from common.settings import load
 from experiments.deployed import ATTACKING, plan, stage
-from experiments.lines import json_lines
 from experiments.local_deployment import Deployment, deployment
 from experiments.processes import Process
-from experiments.tables import summary_table
+from experiments.run_files import json_lines, summary_table
 
 LIMIT_S = 900.0
 ROUNDS = {"warm": 40, "stock": 4}
@@ -36,14 +35,13 @@ def show(
     malicious: int = 1,
     stock: bool = False,
     overrides: Sequence[str] = (),
-    console: Console | None = None,
 ) -> None:
     """Split the data, start a SuperLink and the nodes, submit the run, follow it, and print its result.
 
     Whatever happens, no process outlives the call. Raises RunError, with the tail of every log, when
     the run does not complete.
     """
-    console = console or Console()
+    console = Console()
 
     def tell(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

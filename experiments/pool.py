@@ -10,18 +10,65 @@ import logging
 import math
 import multiprocessing
 import os
-import resource
-import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from common.config import RunConfig
 from common.errors import FedSieveError
-from experiments.jobs import Event, Job, Notes, Work
+from common.machine import peak_mib
+from server.records.report import Evaluation, RoundReport
+from server.round.state import ServerState
+
+
+@dataclass(frozen=True)
+class Job:
+    """``config`` to be run into ``folder``; ``title`` is shown, ``key`` is told with every event."""
+
+    key: str
+    title: str
+    config: RunConfig
+    folder: Path
+
+
+Work = Callable[[Job, "Notes"], None]
+"""What a process does with its job: a function of a module's top level."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened to a job: ``started``, ``round``, ``done`` or ``failed``; text: figures or an error."""
+
+    kind: str
+    job: Job
+    round: int = 0
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Notes:
+    """A listener that sends progress to the parent process."""
+
+    pipe: Connection
+
+    def on_round(self, report: RoundReport, state: ServerState) -> None:
+        self.pipe.send(("round", report.round, ""))
+
+    def on_evaluation(self, evaluation: Evaluation) -> None:
+        self.pipe.send(("round", evaluation.round, describe(evaluation)))
+
+
+def describe(evaluation: Evaluation) -> str:
+    """The figures of an evaluation in a few words."""
+    found = evaluation.groups["all"]
+    text = f"{evaluation.split} HR@10 {found['hr@10']:.3f} NDCG@10 {found['ndcg@10']:.3f}"
+    return text + (f" ER@10 {evaluation.exposure['er@10']:.3f}" if evaluation.exposure else "")
+
 
 NEW_JOB_MB = 700.0
 """What a job is thought to take until the first one has ended."""
@@ -105,9 +152,7 @@ def _child(work: Work, job: Job, pipe: Connection, threads: int) -> None:
     except Exception as error:
         pipe.send(("failed", 0, f"{type(error).__name__}: {error}"))
     else:
-        unit = 1 << 20 if sys.platform == "darwin" else 1 << 10  # bytes there, KiB on Linux
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-        pipe.send(("done", int(peak), ""))
+        pipe.send(("done", int(peak_mib()), ""))
     pipe.close()
 
 

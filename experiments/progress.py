@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -14,7 +20,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from experiments.jobs import describe
+from common.config import RunConfig
+from common.errors import RunError
+from common.machine import cores
+from experiments.engines import emulate
+from experiments.pool import Event, Job, Notes, Pool, Work, describe
 from server.records.report import Evaluation, RoundReport
 from server.round.state import ServerState
 
@@ -55,3 +65,57 @@ class Bar:
         self._progress.update(self._task, note=note)
         if not self._console.is_terminal:
             self._console.print(f"{self._title}: round {evaluation.round} of {self._rounds}, {note}")
+
+
+def run_all(
+    runs: Mapping[str, RunConfig],
+    out: Path,
+    console: Console,
+    workers: int = 0,
+    resume: bool = False,
+    work: Work | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Run every config into ``out/NAME``; the summaries by name. The first error ends all, as a RunError.
+
+    workers: runs at a time; 0 is one a core. A few runs of one length end soonest all at once.
+    resume: runs that were interrupted go on; else their folders are refused.
+    work: does a run in place of ``emulate``.
+    """
+    workers = max(1, min(workers or cores(), len(runs)))
+    pool = Pool(workers, math.inf, max(1, cores() // workers))
+    jobs = [Job(name, name, config, out / name) for name, config in runs.items()]
+    with Progress(
+        TextColumn("{task.description:<28}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    ) as progress:
+        tasks = {
+            job.key: progress.add_task(job.key, start=False, total=job.config.train.rounds, note="waiting")
+            for job in jobs
+        }
+        for event in pool.run(jobs, work or partial(_work, resume=resume)):
+            if event.kind == "failed":
+                raise RunError(f"{event.job.title}: {event.text}")
+            _show(event, progress, tasks[event.job.key], console)
+    return {job.key: json.loads((job.folder / "summary.json").read_text(encoding="utf-8")) for job in jobs}
+
+
+def _work(job: Job, notes: Notes, resume: bool) -> None:
+    emulate(job.config, job.folder, resume, listeners=[notes])
+
+
+def _show(event: Event, progress: Progress, task: Any, console: Console) -> None:
+    if event.kind == "started":
+        progress.start_task(task)
+        progress.update(task, note="")
+    elif event.kind == "round":
+        progress.update(task, completed=event.round)
+        if event.text:
+            progress.update(task, note=event.text)
+        if event.text and not console.is_terminal:
+            console.print(f"{event.job.title}: round {event.round}, {event.text}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import resource
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from common.config import RunConfig
 from common.data import catalogue
 from common.errors import ConfigError
 from common.logs import event, json_logs, plain_logs
+from common.machine import peak_mib
 from common.settings import from_flat
 from server.records.checkpoint import FILE, restored
 from server.records.metrics_http import metrics
@@ -110,7 +110,7 @@ def facts(config: RunConfig, folder: RunFolder) -> dict[str, Any]:
         "device_updates_per_second": round(totals["admitted"] / max(totals["seconds"], 1e-9), 2),
         "bytes_up": int(totals["bytes_up"]),
         "bytes_down": int(totals["bytes_down"]),
-        "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "peak_rss_mb": round(peak_mib(), 1),
     }
 
 

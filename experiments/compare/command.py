@@ -1,31 +1,76 @@
-"""``fedsieve compare``: run what a grid still lacks, and write its tables."""
+"""``fedsieve compare``: what a grid will compute, what of it is still missing, and its tables."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 from rich.console import Console
 
-from common.config import RunConfig
-from common.errors import RunError
-from experiments.compare.cells import expand
-from experiments.compare.display import Display
-from experiments.compare.grid import read_grid
-from experiments.compare.kept_floors import keep_floors
-from experiments.compare.keys import cell_key
-from experiments.compare.planning import Datasets, Planned, plan
-from experiments.compare.remaining import Remaining, Stretch
-from experiments.compare.results import read_row, write_results
-from experiments.compare.warmup import honest_part, is_ready
-from experiments.compare.work import CellWork, train_warm_up
-from experiments.jobs import Event, Job
-from experiments.machine import available_mb, cores
-from experiments.pool import Pool
+from common.config import DataConfig, RunConfig
+from common.data import Dataset
+from common.errors import ConfigError, RunError
+from common.machine import available_mib, cores
+from emulation.federation import open_log
+from emulation.targets import with_targets
+from experiments.compare.display import Display, Remaining, Stretch
+from experiments.compare.grid import Cell, data_label, expand, read_grid
+from experiments.compare.keys import cell_key, data_digest
+from experiments.compare.results import keep_floors, read_row, write_results
+from experiments.compare.work import CellWork, honest_part, is_ready, train_warm_up
+from experiments.pool import Event, Job, Pool
 from server.records.checkpoint import write_atomically
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell with its resolved targets, its key and the digest of its log."""
+
+    key: str
+    data: str
+    config: RunConfig
+    labels: Mapping[str, Any]
+
+    def title(self, names: Iterable[str]) -> str:
+        """The labels called ``names`` in a few words."""
+        shown = {"malicious_share": "{:.0%}", "seed": "seed {}"}
+        return " · ".join(shown.get(name, "{}").format(self.labels[name]) for name in names)
+
+
+class Datasets:
+    """Every log of a grid, read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[DataConfig, tuple[Dataset, str]] = {}
+
+    def get(self, config: RunConfig) -> tuple[Dataset, str]:
+        """The log of a config and its digest."""
+        if config.data not in self._known:
+            dataset = open_log(config)
+            self._known[config.data] = dataset, data_digest(dataset)
+        return self._known[config.data]
+
+    def logs(self) -> dict[str, tuple[Dataset, str]]:
+        """Every log that was asked for and its digest, by its label."""
+        return {data_label(data): found for data, found in self._known.items()}
+
+
+def plan(cells: Iterable[Cell], datasets: Datasets) -> list[Planned]:
+    """Cells with their targets resolved; of two that are the same computation the first stays."""
+    found: dict[str, Planned] = {}
+    for cell in cells:
+        dataset, digest = datasets.get(cell.config)
+        config = with_targets(cell.config, dataset)
+        key = cell_key(config, digest)
+        found.setdefault(key, Planned(key, digest, config, cell.labels))
+    if not found:
+        raise ConfigError("the grid has no cells: one of its lists is empty")
+    return list(found.values())
+
 
 REFRESH_S = 10.0
 """Seconds between two writings of the tables while a grid runs; what is killed has tables to report on."""
@@ -52,7 +97,7 @@ def compare(path: Path, out: Path, console: Console, workers: int = 0, memory_gb
         out / "grid.yaml", yaml.safe_dump(grid.model_dump(mode="json"), sort_keys=False).encode()
     )
     keep_floors(out, datasets.logs())
-    pool = Pool(workers or cores(), memory_gb * 1024 or MARGIN * available_mb())
+    pool = Pool(workers or cores(), memory_gb * 1024 or MARGIN * available_mib())
     missing = [p for p in planned if read_row(out / "cells" / p.key) is None]
     console.print(
         f"{path.name}: {len(planned)} cells, {len(planned) - len(missing)} of them already in {out}/; "

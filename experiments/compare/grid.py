@@ -1,16 +1,27 @@
-"""A grid as written in YAML."""
+"""A grid as written in YAML, the cells it stands for, and their short names in the columns of a table."""
 
 from __future__ import annotations
 
+import itertools
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from common.config import Component, Named, Positive, Section, Share
+from attacks import ATTACKS
+from client.regularisers import build_regularisers
+from common.config import Component, DataConfig, Named, Positive, RunConfig, Section, Share
 from common.errors import ConfigError
-from common.settings import read_tree
-from experiments.shipped import config
+from common.settings import changed, read_tree
+from emulation.federation import check_attack
+from experiments.shipped import config as shipped_config
+from server.aggregators import AGGREGATORS, build_aggregator
+from server.aggregators.pre import with_pre
+from server.constraints import build_constraints
+from server.optimizers import build_optimizer
+from server.round.pipeline import check_bound
 
 
 def _as_budget(value: object) -> object:
@@ -76,6 +87,118 @@ def read_grid(path: Path) -> GridConfig:
         lines.append(f"keys of a grid: {', '.join(GridConfig.model_fields)}")
         raise ConfigError("\n".join(lines)) from error
     budgets = tuple(
-        b.model_copy(update={"config": config(b.config, path.parent).resolve()}) for b in grid.configs
+        b.model_copy(update={"config": shipped_config(b.config, path.parent).resolve()}) for b in grid.configs
     )
     return grid.model_copy(update={"configs": budgets})
+
+
+def data_label(data: DataConfig) -> str:
+    """``ml-100k``, or ``ml-100k, last 10`` where histories are cut."""
+    name = Path(data.path).stem if data.path and data.name != "synthetic" else data.name
+    return f"{name}, last {data.max_length}" if data.max_length else name
+
+
+def strategy_label(rule: Component, settings: Mapping[str, Any]) -> str:
+    """``nnm > krum(neighbours=3), byzantine=0.1``: pre-aggregators, rule, other settings."""
+    before = [_name(part) for part in settings.get("pre", ())]
+    others = [f"{key}={_value(value)}" for key, value in settings.items() if key != "pre"]
+    return ", ".join([" > ".join([*before, attack_label(rule)]), *others])
+
+
+def attack_label(component: Component) -> str:
+    """``adaptive(mode=row)``: the name, and the parameters that are given."""
+    return _call(component.name, component.params)
+
+
+def _name(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return _call(str(value.get("name")), {k: v for k, v in value.items() if k != "name"})
+    return str(value)
+
+
+def _value(value: Any) -> str:
+    return "+".join(_name(one) for one in value) if isinstance(value, list | tuple) else _name(value)
+
+
+def _call(name: str, params: Mapping[str, Any]) -> str:
+    inside = ", ".join(f"{key}={_value(value)}" for key, value in params.items())
+    return f"{name}({inside})" if inside else name
+
+
+class Cell(Section):
+    """One run of a grid: its settings, and the columns that tell it from the others."""
+
+    config: RunConfig
+    labels: dict[str, Any]
+
+
+def expand(grid: GridConfig) -> list[Cell]:
+    """Every cell, seeds outermost so that a first picture of all comes early.
+
+    Settings are checked here: an unknown name or an impossible bound ends the grid before it starts.
+    Raises ConfigError.
+    """
+    cells = []
+    trees = {budget.config: read_tree(budget.config) for budget in grid.configs}
+    axes = [[(key, value) for value in values] for key, values in grid.vary.items()]
+    for seed, budget, model, target, share, recipe, attack, *more in itertools.product(
+        grid.seeds,
+        grid.configs,
+        grid.models or ("",),
+        grid.targets,
+        grid.shares,
+        _recipes(grid),
+        _attacks(grid),
+        *axes,
+    ):
+        settings: dict[str, Any] = {**grid.set, **budget.set, **dict(more), **recipe.overrides()}
+        settings |= {"seed": seed, "attack.name": attack.name, "attack.params": attack.params}
+        settings |= {"attack.share": share, "attack.targets": target}
+        if model:
+            settings["model.name"] = model
+        config = changed(trees[budget.config], settings)
+        _check(config)
+        labels = {
+            "data": data_label(config.data),
+            "model": config.model.name,
+            "aggregator": recipe.label or strategy_label(recipe.aggregator, recipe.set),
+            "attack": attack_label(attack),
+            "malicious_share": share,
+            "aim": target if isinstance(target, str) else ",".join(map(str, target)),
+            "seed": seed,
+            **{
+                key: value if isinstance(value, str | int | float) else json.dumps(value)
+                for key, value in more
+            },
+        }
+        cells.append(Cell(config=config, labels=labels))
+    return cells
+
+
+def _recipes(grid: GridConfig) -> list[Recipe]:
+    found = []
+    for recipe in grid.strategies:
+        if recipe.aggregator.name == "all":
+            names = [name for name in AGGREGATORS if name not in grid.skip]
+            found += [Recipe(aggregator=Component(name=name), set=recipe.set) for name in names]
+        else:
+            found.append(recipe)
+    return found
+
+
+def _attacks(grid: GridConfig) -> list[Component]:
+    names = ["control", *(name for name in ATTACKS if name != "control")]
+    every = [Component(name=name) for name in names if name not in grid.skip]
+    found = []
+    for attack in grid.attacks:
+        found += every if attack.name == "all" else [attack]
+    return found
+
+
+def _check(config: RunConfig) -> None:
+    strategy = config.strategy
+    check_bound(with_pre(build_aggregator(strategy.aggregator), strategy.pre), config)
+    build_constraints(strategy.constraints)
+    build_optimizer(strategy.optimizer)
+    build_regularisers(config.client.regularisers)
+    check_attack(config)

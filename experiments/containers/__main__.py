@@ -41,7 +41,7 @@ def _run(role: str, stock: bool) -> int:
 
         return serve_superlink(places(), console)
     if role == "results":
-        from experiments.containers.deliver import deliver
+        from experiments.containers.results import deliver
 
         deliver(places(), console)
         return 0

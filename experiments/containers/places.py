@@ -1,8 +1,10 @@
-"""Where things lie in the containers: volumes, and names in the network."""
+"""Where things lie in the containers, and when a container ends."""
 
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,3 +62,21 @@ def places() -> Places:
     """Those of the image, or below ``FEDSIEVE_ROOT`` for a test outside a container."""
     root = os.environ.get("FEDSIEVE_ROOT")
     return Places(*(Path(root) / name for name in ("state", "results", "runs"))) if root else Places()
+
+
+LOOK_S = 0.5
+
+
+def ending(over: Path, linger_s: float = 0.0) -> threading.Event:
+    """An event that is set by SIGTERM, SIGINT, or ``linger_s`` seconds after ``over`` is there."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+
+    def watch() -> None:
+        while not stop.wait(LOOK_S):
+            if over.exists() and not stop.wait(linger_s):
+                stop.set()
+
+    threading.Thread(target=watch, daemon=True, name="over").start()
+    return stop

@@ -7,15 +7,91 @@ import logging
 import re
 import socket
 import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import BaseFileLock, FileLock, Timeout
 from rich.console import Console
 
-from experiments.containers.children import program, supervise
-from experiments.containers.ending import ending
-from experiments.containers.places import FLEET_HOST, FLEET_PORT, Places
-from experiments.containers.slots import Slots
+from common.errors import RunError
+from experiments.containers.places import FLEET_HOST, FLEET_PORT, Places, ending
+from experiments.containers.superlink import program, supervise
 from experiments.identity import make_node_key
+
+LARGEST = 1000
+
+
+class Slots:
+    """Numbered locks in a folder that all replicas of a service share.
+
+    A claim is a lock for the life of the process: two replicas never hold one number, and the kernel frees
+    that of a killed one at once. A file beside the lock says who held it last, so that a replica that is
+    restarted gets its number back. All is done under one more lock, so that a look at the claims cannot be
+    taken for a claim.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._held: dict[int, BaseFileLock] = {}
+
+    def claim(self, holder: str, among: Collection[int] | None = None) -> int | None:
+        """Take a free number: the one that ``holder`` had, else the lowest; None when none is free.
+
+        ``among`` limits the choice. Raises RunError for a folder that cannot be written.
+        """
+        wanted = range(LARGEST) if among is None else sorted(among)
+        with self._alone():
+            mine = [n for n in wanted if self._last(n) == holder]
+            for number in [*mine, *(n for n in wanted if n not in mine)]:
+                if number in self._held or (lock := self._lock(number)) is None:
+                    continue
+                self._holder(number).write_text(holder, encoding="utf-8")
+                self._held[number] = lock
+                return number
+        return None
+
+    def release(self, number: int) -> None:
+        """Give a number back."""
+        self._held.pop(number).release()
+
+    def taken(self) -> list[int]:
+        """Numbers that are held now, by any process."""
+        found = []
+        with self._alone():
+            for path in sorted(self._folder.glob("[0-9]*.lock")):
+                if (lock := self._lock(int(path.stem))) is None:
+                    found.append(int(path.stem))
+                else:
+                    lock.release()
+        return found
+
+    def _lock(self, number: int) -> BaseFileLock | None:
+        lock = FileLock(self._folder / f"{number:03d}.lock", mode=0o600)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            return None
+        return lock
+
+    def _holder(self, number: int) -> Path:
+        return self._folder / f"{number:03d}"
+
+    def _last(self, number: int) -> str:
+        with suppress(FileNotFoundError):
+            return self._holder(number).read_text(encoding="utf-8", errors="replace")
+        return ""
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self._folder / "lock", mode=0o600).acquire()
+        except OSError as error:
+            raise RunError(f"{self._folder}: cannot claim a shard: {error.strerror}") from error
+        with lock:
+            yield
+
 
 NodeConfig = dict[str, bool | int | float | str]
 LOOK_S = 0.3

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
+import subprocess
+import sys
+import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import IO
 
 from rich.console import Console
 
 from common.errors import RunError
-from experiments.containers.children import supervise
-from experiments.containers.ending import ending
+from common.printable import LONGEST, printable_log
 from experiments.containers.places import (
     CONTROL_HOST,
     CONTROL_PORT,
@@ -18,8 +24,75 @@ from experiments.containers.places import (
     FLEET_PORT,
     RUNTIME_PORT,
     Places,
+    ending,
 )
 from experiments.processes import module
+
+CHATTER = re.compile(r"^INFO\s*:|^\s*$")
+"""One line a call: at five calls a second and node they would fill the disk."""
+
+STOP_S = 8.0
+READ = 4 * LONGEST
+
+
+def supervise(
+    command: Sequence[str],
+    stop: threading.Event,
+    tell: Callable[[str], None],
+    keep: str = "",
+    patience_s: float = STOP_S,
+) -> int:
+    """Run ``command`` until it ends or ``stop`` is set; its exit status, 0 when it was stopped.
+
+    Stopping is SIGTERM, and SIGKILL after ``patience_s`` seconds.
+
+    Lines of level INFO are dropped, except those that match the pattern ``keep``.
+    """
+    child = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    worth = re.compile(keep) if keep else None
+
+    def pump() -> None:
+        assert child.stdout is not None
+        with child.stdout as lines:
+            for line in entries(lines):
+                text = printable_log(line.rstrip())
+                if stop.is_set():
+                    continue  # how a program takes its end is no news
+                if not CHATTER.search(text) or (worth and worth.search(text)):
+                    tell(text)
+
+    reader = threading.Thread(target=pump, daemon=True)
+    reader.start()
+    try:
+        while child.poll() is None and not stop.wait(0.2):
+            pass
+    finally:
+        asked = child.poll() is None
+        if asked:
+            child.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(patience_s)
+            child.kill()
+        child.wait()
+        reader.join(1.0)
+    return 0 if asked else child.returncode
+
+
+def entries(stream: IO[bytes]) -> Iterator[str]:
+    """Lines that end in a line feed and in nothing else; of a long one the beginning."""
+    while line := stream.readline(READ):
+        rest = line
+        while rest and not rest.endswith(b"\n"):
+            rest = stream.readline(READ)
+        yield line.decode("utf-8", "replace")
+
+
+def program(name: str) -> str:
+    """A console script that lies beside this Python."""
+    return f"{sys.prefix}/bin/{name}"
+
 
 RESOLVE_S = 10.0
 LINGER_S = 4.0

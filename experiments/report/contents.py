@@ -1,13 +1,92 @@
-"""The tables of a section."""
+"""The tables of a section, and who is better than the best baseline beyond what seeds could have done."""
 
 from __future__ import annotations
 
-from experiments.report.comparisons import overall
-from experiments.report.naming import percent
-from experiments.report.section import ER, HR, NDCG, RETAINED, Section
-from experiments.report.statistics import LEVEL
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from experiments.report.accuracy import worst
+from experiments.report.section import ER, HR, NDCG, RETAINED, Condition, Section, percent
+from experiments.report.statistics import LEVEL, Paired, holm, paired, seed_means
 from experiments.report.tables import Column, Table, Value
-from experiments.report.tradeoff import worst
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``strategy`` against ``baseline`` (NDCG@10), paired by seed; ``p`` after Holm, None if untestable.
+
+    ``condition`` None: mean over the attacks. ``exposure``: ER@10 of the same pairs, uncorrected.
+    """
+
+    condition: Condition | None
+    strategy: str
+    baseline: str
+    accuracy: Paired | None
+    exposure: Paired | None = None
+    p: float | None = None
+
+
+def best_baseline(section: Section, conditions: Sequence[Condition]) -> str | None:
+    """The strategy with the highest mean NDCG@10 over ``conditions`` whose rule is not ours."""
+    found = {s: section.mean(s, conditions, NDCG) for s in section.strategies if not section.ours(s)}
+    measured = {s: e.mean for s, e in found.items() if e is not None}
+    return max(measured, key=measured.__getitem__, default=None)
+
+
+def overall(section: Section) -> list[Comparison]:
+    """Every strategy against the best baseline over all attacks (without attacks: over the clean runs)."""
+    conditions = section.attacks or section.cleans
+    return _corrected(_against(section, conditions, None, lambda strategy: True))
+
+
+def by_condition(section: Section) -> list[Comparison]:
+    """Our strategies (in a grid without ours: every other) against the best baseline of each condition."""
+    ours = {s for s in section.strategies if section.ours(s)} or set(section.strategies)
+    return _corrected(
+        found
+        for condition in (*section.cleans, *section.attacks)
+        for found in _against(section, (condition,), condition, ours.__contains__)
+    )
+
+
+def _against(
+    section: Section,
+    conditions: Sequence[Condition],
+    condition: Condition | None,
+    chosen: Callable[[str], bool],
+) -> Iterable[Comparison]:
+    baseline = best_baseline(section, conditions)
+    if baseline is None:
+        return
+    targeted = [c for c in conditions if c.targeted]
+    for strategy in section.strategies:
+        if strategy != baseline and chosen(strategy) and section.mean(strategy, conditions, NDCG):
+            accuracy = _pair(section, strategy, baseline, conditions, NDCG)
+            exposure = _pair(section, strategy, baseline, targeted, ER)
+            yield Comparison(condition, strategy, baseline, accuracy, exposure)
+
+
+def _pair(
+    section: Section, one: str, other: str, conditions: Iterable[Condition], metric: str
+) -> Paired | None:
+    """Pairs (condition, seed) that both measured, averaged over conditions; then one pair a seed."""
+    values = [
+        {(c, seed): v for c in conditions for seed, v in section.by_seed(s, c, metric).items()}
+        for s in (one, other)
+    ]
+    common = values[0].keys() & values[1].keys()
+    first, second = (seed_means({key: found[key] for key in common}) for found in values)
+    return paired(first, second)
+
+
+def _corrected(found: Iterable[Comparison]) -> list[Comparison]:
+    """Holm over all comparisons that could be tested."""
+    found = list(found)
+    testable = [i for i, one in enumerate(found) if one.accuracy is not None]
+    ps = holm([one.accuracy.p for one in found if one.accuracy is not None])
+    for i, p in zip(testable, ps, strict=True):
+        found[i] = replace(found[i], p=p)
+    return found
 
 
 def interval(section: Section) -> str:
@@ -93,3 +172,107 @@ def runs_table(section: Section) -> Table:
         if (s, c) in section.runs
     ]
     return Table("runs", "All results", section.title, [*heads, *used.values()], rows, interval(section))
+
+
+QUARTILES = ("q1", "q2", "q3", "q4")
+
+
+def pivot(section: Section, metric: str, title: str, name: str) -> Table | None:
+    """Attacks down, strategies across: the table of a paper."""
+    conditions = [*section.cleans, *section.attacks]
+    if metric == ER:
+        conditions = [c for c in conditions if c.clean or c.targeted]
+    if not any(section.by_seed(s, c, metric) for s in section.strategies for c in conditions):
+        return None
+    columns = [Column("Attack"), *(Column(s, ".3f") for s in section.strategies)]
+    rows: list[list[Value]] = [
+        [section.called(c), *(section.estimate(s, c, metric) for s in section.strategies)] for c in conditions
+    ]
+    return Table(name, title, section.title, columns, rows, interval(section))
+
+
+def quartile_table(section: Section) -> Table | None:
+    """NDCG@10 by quartile of history length: clean and, averaged, attacked."""
+    if not section.has("q1.ndcg@10"):
+        return None
+    groups = {"clean": section.cleans, "attacked": section.attacks}
+    used = {name: found for name, found in groups.items() if found}
+    columns = [Column("Strategy")]
+    columns += [Column(f"{q} {name}", best="high") for name in used for q in QUARTILES]
+    rows: list[list[Value]] = [
+        [s, *(section.mean(s, found, f"{q}.ndcg@10") for found in used.values() for q in QUARTILES)]
+        for s in section.strategies
+    ]
+    note = f"q1 has the shortest histories. {interval(section)}"
+    return Table("quartiles", "NDCG@10 by history length", section.title, columns, rows, note)
+
+
+def test_table(section: Section) -> Table | None:
+    """Ours against the best baseline of every attack."""
+    tests = [one for one in by_condition(section) if one.accuracy is not None]
+    if not tests:
+        return None
+    columns = [
+        Column("Attack", choose=True),
+        Column("Strategy", choose=True),
+        Column("best baseline"),
+        Column("Δ NDCG@10", "+.4f"),
+        Column("p", "p"),
+        Column("p (Holm)", "p"),
+        Column("Δ ER@10", "+.3f"),
+        Column("p of Δ ER@10", "p"),
+        Column("pairs", "d"),
+    ]
+    note = (
+        f"Paired t tests over seeds, {len(tests)} comparisons of NDCG@10 corrected after Holm; those of "
+        "ER@10 are not. The baseline is the best by mean on these very runs, which makes it harder to beat."
+    )
+    rows = [_test_row(section, one) for one in tests]
+    return Table("tests", "Against the best baseline", section.title, columns, rows, note)
+
+
+def _test_row(section: Section, one: Comparison) -> list[Value]:
+    name = section.called(one.condition) if one.condition else "all"
+    accuracy, exposure = (
+        [t.difference, t.p, t.n] if t else [None, None, None] for t in (one.accuracy, one.exposure)
+    )
+    return [name, one.strategy, one.baseline, *accuracy[:2], one.p, *exposure[:2], accuracy[2]]
+
+
+def weight_table(section: Section) -> Table | None:
+    """Mean audited weights by group, as the audit has them."""
+    groups = ("honest", "malicious", *QUARTILES)
+    used = [g for g in groups if section.has(f"weight.{g}")]
+    if not used:
+        return None
+    heads = [Column("Strategy", choose=True), Column("Attack", choose=True)]
+    rows: list[list[Value]] = []
+    for condition in (*section.cleans, *section.attacks):
+        for s in section.strategies:
+            found = [section.estimate(s, condition, f"weight.{g}") for g in used]
+            if any(found):
+                rows.append([s, section.called(condition), *found])
+    note = f"q1 has the shortest histories. {interval(section)}"
+    columns = [*heads, *(Column(g, ".5f") for g in used)]
+    return Table("weights", "Mean weight of a device", section.title, columns, rows, note)
+
+
+def cost_table(section: Section) -> Table | None:
+    """Time, memory and bytes by strategy, mean over its runs."""
+    shown = {
+        "seconds": (Column("seconds a run", ".1f", "low"), 1.0),
+        "device_updates_per_second": (Column("device updates a second", ".1f", "high"), 1.0),
+        "peak_rss_mb": (Column("peak memory, MiB", ".0f", "low"), 1.0),
+        "bytes_up": (Column("up, MB", ".1f"), 1e-6),
+        "bytes_down": (Column("down, MB", ".1f"), 1e-6),
+    }
+    used = {metric: found for metric, found in shown.items() if section.has(metric)}
+    if not used:
+        return None
+    conditions = (*section.cleans, *section.attacks)
+    rows: list[list[Value]] = [
+        [s, *(section.mean(s, conditions, m, unit) for m, (_, unit) in used.items())]
+        for s in section.strategies
+    ]
+    columns = [Column("Strategy"), *(column for column, _ in used.values())]
+    return Table("cost", "Cost", section.title, columns, rows, f"Mean over attacks. {interval(section)}")

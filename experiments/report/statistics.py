@@ -30,10 +30,6 @@ class Estimate:
     def high(self) -> float:
         return self.mean + (self.half or 0.0)
 
-    def times(self, factor: float) -> Estimate:
-        """In another unit."""
-        return Estimate(self.mean * factor, self.half and self.half * factor, self.n)
-
 
 def estimate(values: Sequence[float]) -> Estimate | None:
     """mean ± t_{.975, n−1} · s / √n, with s the sample standard deviation (n − 1); None without values."""

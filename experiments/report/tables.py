@@ -1,4 +1,4 @@
-"""A table as data, and for the terminal."""
+"""A table as data; as text for the terminal, and as Markdown."""
 
 from __future__ import annotations
 
@@ -143,3 +143,16 @@ def is_text(table: Table, j: int) -> bool:
 
 def _rich(text: str) -> str:
     return escape(printable(text, LONGEST))
+
+
+def markdown(table: Table) -> str:
+    """GitHub's pipe table under its title, with the note below."""
+    head = "| " + " | ".join(_pipes(c.title) for c in table.columns) + " |"
+    rule = "|" + "".join(":--|" if is_text(table, j) else "--:|" for j in range(len(table.columns)))
+    rows = ["| " + " | ".join(cells) + " |" for cells in cell_texts(table, " ± ", _pipes, "**{}**".format)]
+    note = f"\n{table.note}\n" if table.note else ""
+    return "\n".join([f"### {table.full}", "", head, rule, *rows]) + "\n" + note
+
+
+def _pipes(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", r"\|").replace("\n", " ").replace("_", r"\_")

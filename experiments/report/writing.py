@@ -5,17 +5,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
 
 from common.errors import RunError
-from experiments.report.curves import Curves
-from experiments.report.dividing import sections
+from experiments.report import contents, pages
+from experiments.report.accuracy import Curves, exposure, learning, retained, tradeoff
+from experiments.report.defence import cost, rejections, rows, weights
+from experiments.report.drawing import draw
+from experiments.report.images import ImagesError, save
 from experiments.report.latex import latex
-from experiments.report.markup import markdown
-from experiments.report.naming import slug
-from experiments.report.page import Part, failed_table, page, part
-from experiments.report.reading import read_grid
-from experiments.report.tables import Table
+from experiments.report.plots import Figure
+from experiments.report.reading import Grid, read_grid
+from experiments.report.section import CLEAN, ER, RETAINED, Section, percent, sections, slug
+from experiments.report.statistics import LEVEL
+from experiments.report.tables import Column, Table, markdown
 from server.records.checkpoint import write_atomically
+
+PROTOCOLS = 6
+WIDE = ("retained", "exposure", "weights")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A section with its figures and tables; ``name`` is its folder and its anchor.
+
+    drawn: for each figure, variant -> what Plotly draws.
+    """
+
+    name: str
+    section: Section
+    figures: Sequence[Figure]
+    drawn: Sequence[dict[str, go.Figure]]
+    tables: Sequence[Table]
 
 
 @dataclass(frozen=True)
@@ -32,7 +55,8 @@ class Written:
 def write_grid_report(folder: Path, images: bool = True) -> Written:
     """Read DIR; write ``report.html``, ``plots/`` and ``tables/`` there.
 
-    Raises RunError when DIR holds no results, a file is damaged or nothing can be written.
+    Where images cannot be made, a note says why. Raises RunError when DIR holds no results, a file is damaged
+    or nothing can be written.
     """
     grid = read_grid(folder)
     found, hidden = sections(grid)
@@ -40,13 +64,129 @@ def write_grid_report(folder: Path, images: bool = True) -> Written:
     parts = [part(section, curves) for section in found]
     notes = _notes(len(hidden), curves.lost, parts)
     path = folder / "report.html"
+    plots: list[Path] = []
     try:
         write_atomically(path, page(grid, parts, notes).encode("utf-8"))
         tables = _write_tables(folder / "tables", parts, failed_table(grid))
-        plots = _write_images(folder / "plots", parts) if images else []
+        if images and parts:
+            plots = _write_images(folder / "plots", parts)
+    except ImagesError as error:
+        notes.append(str(error))
     except OSError as error:
         raise RunError(f"cannot write {error.filename or folder}: {error.strerror}") from error
     return Written(path, plots, tables, [one.tables[0] for one in parts], notes)
+
+
+def part(section: Section, curves: Curves) -> Part:
+    """Everything that is shown of a section."""
+    made = [
+        retained(section),
+        exposure(section),
+        tradeoff(section),
+        *learning(section, curves),
+        weights(section),
+        rows(section),
+        rejections(section),
+        cost(section),
+    ]
+    quality = "NDCG@10 retained" if section.quality == RETAINED else "NDCG@10"
+    tables = [
+        contents.main_table(section),
+        contents.test_table(section),
+        contents.quartile_table(section),
+        contents.weight_table(section),
+        contents.cost_table(section),
+        contents.pivot(section, section.quality, f"{quality} by attack", "ndcg-by-attack"),
+        contents.pivot(section, ER, "ER@10 by attack", "er-by-attack"),
+        contents.runs_table(section),
+    ]
+    figures = [one for one in made if one is not None]
+    drawn = [{variant: draw(plot) for variant, plot in one.variants.items()} for one in figures]
+    return Part(slug(section.title), section, figures, drawn, [t for t in tables if t is not None])
+
+
+def failed_table(grid: Grid) -> Table | None:
+    """Cells that ended with an error."""
+    failed = [cell for cell in grid.cells if not cell.done]
+    names = ("cell", "data", "model", "aggregator", "pre", "attack", "malicious_share", "seed")
+    columns = [*(Column(name.replace("_", " ")) for name in names), Column("settings"), Column("error")]
+    found = [
+        [
+            *(cell.label(name) for name in names),
+            ", ".join(f"{k}={v}" for k, v in cell.settings.items()),
+            cell.label("error") or "no error was recorded",
+        ]
+        for cell in failed
+    ]
+    return Table("failed", f"{len(failed)} failed cells", "", columns, found) if failed else None
+
+
+def page(grid: Grid, parts: Sequence[Part], notes: Sequence[str]) -> str:
+    """``report.html``; the main table leads each part, the long ones end it."""
+    charts: pages.Charts = {}
+    failed = failed_table(grid)
+    return pages.render(
+        "grid.html",
+        charts,
+        title="Comparison of strategies",
+        name=grid.folder.resolve().name,
+        protocol=_protocol(grid, parts),
+        notes=notes,
+        parts=[_shown(one, charts) for one in parts],
+        failed=failed and pages.data_table(failed),
+        settings=grid.settings,
+    )
+
+
+def _shown(one: Part, charts: pages.Charts) -> dict[str, Any]:
+    views = {
+        figure.name: pages.figure(
+            f"{one.name}-{figure.name}", figure.title, figure.note, drawn, figure.choice, charts
+        )
+        for figure, drawn in zip(one.figures, one.drawn, strict=True)
+    }
+    main, *others = map(pages.data_table, one.tables)
+    return {
+        "name": one.name,
+        "title": one.section.title,
+        "main": main,
+        "wide": [view for name, view in views.items() if name in WIDE],
+        "narrow": [view for name, view in views.items() if name not in WIDE],
+        "tables": others,
+    }
+
+
+def _protocol(grid: Grid, parts: Sequence[Part]) -> list[str]:
+    """The protocols of the runs (the first few where rules have settings of their own), seeds and counts."""
+    found = list(dict.fromkeys(p for one in parts for p in one.section.protocols))
+    shown = found[:PROTOCOLS]
+    if len(found) > PROTOCOLS:
+        shown.append(f"and {len(found) - PROTOCOLS} more, see protocol in results.csv")
+    seeds = sorted({seed for one in parts for seed in one.section.seeds})
+    done = sum(cell.done for cell in grid.cells)
+    interval = f"mean ± {percent(LEVEL)} confidence interval" if len(seeds) > 1 else "one seed: no interval"
+    facts = (
+        f"{done} finished cells, {len(grid.cells) - done} failed; "
+        f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))} ({interval}). "
+        "A share of malicious devices is a share of all devices."
+    )
+    return [*shown, *_attackers(grid), facts]
+
+
+def _attackers(grid: Grid) -> list[str]:
+    """Who is malicious, from which round on, and what is promoted: as far as the results say."""
+    cells = [cell for cell in grid.cells if cell.done and cell.label("attack") not in CLEAN]
+
+    def each(name: str) -> list[str]:
+        return list(dict.fromkeys(filter(None, (cell.label(name) for cell in cells))))
+
+    known = {
+        "malicious": [percent(float(share)) for share in each("malicious_share")],
+        "from round": each("start_round"),
+        "targets": each("aim"),
+    }
+    told = [f"{name} {', '.join(found)}" for name, found in known.items() if found]
+    return [f"Attackers: {'; '.join(told)}."] if told else []
 
 
 def _notes(hidden: int, lost: int, parts: Sequence[Part]) -> list[str]:
@@ -84,13 +224,11 @@ def _write_tables(folder: Path, parts: Sequence[Part], failed: Table | None) -> 
 
 
 def _write_images(folder: Path, parts: Sequence[Part]) -> list[Path]:
-    from experiments.report.images import save  # matplotlib takes a second to load
-
-    paths = []
+    wanted = []
     for one in parts:
-        for figure in one.figures:
-            for variant, plot in figure.variants.items():
-                stem = figure.name + (f"--{slug(variant)}" if len(figure.variants) > 1 else "")
+        for figure, drawn in zip(one.figures, one.drawn, strict=True):
+            for variant, chart in drawn.items():
+                stem = figure.name + (f"--{slug(variant)}" if len(drawn) > 1 else "")
                 title = f"{figure.title}: {one.section.title}" + (f"; {variant}" if variant else "")
-                paths += save(plot, folder / one.name / stem, title)
-    return paths
+                wanted.append((chart, folder / one.name / stem, title))
+    return save(wanted)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
+from filelock import BaseFileLock
 from safetensors.torch import save
 
 from common.config import RunConfig
@@ -53,7 +53,7 @@ class RunFolder:
         self.evaluations: dict[str, Evaluation] = {}
         self._files = {name: folder / name for name in LINES}
         self._events: Events | None = None
-        self._lock: int | None = None
+        self._lock: BaseFileLock | None = None
         self._before, self._began = 0.0, time.perf_counter()
 
     def hold(self) -> None:
@@ -180,7 +180,7 @@ class RunFolder:
         if self._events is not None:
             self._events.close()
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.release()
             self._lock = None
 
     def _results(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What /proc says of our own children, and whether a course of samples is called flat or not."""
+"""What is measured of our own children, and whether a course of samples is called flat or not."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -67,25 +68,11 @@ def test_children_are_found_by_what_they_run(child: subprocess.Popen[str]) -> No
 
 
 def test_nodes_are_numbered_and_others_only_when_they_are_several(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = {"1": "node", "2": "superlink", "3": "node", "4": "superlink"}
-    parents = dict.fromkeys(names, "9") | {"9": "1"}
-
-    class Folder:
-        def __init__(self, name: str) -> None:
-            self.name = name
-
-        def __truediv__(self, _: str) -> Folder:
-            return self
-
-        def read_text(self) -> str:
-            return f"{self.name} (a) b) S {parents[self.name]} 0"
-
-    class Proc:
-        def glob(self, _: str) -> list[Folder]:
-            return [Folder(name) for name in names]
-
-    monkeypatch.setattr(processes, "PROC", Proc())
-    monkeypatch.setattr(processes, "_name", lambda pid: names[str(pid)])
+    names = {1: "node", 2: "superlink", 3: "node", 4: "superlink"}
+    found = [SimpleNamespace(pid=pid) for pid in (4, 2, 1, 3)]
+    family = SimpleNamespace(children=lambda recursive: found if recursive else [])
+    monkeypatch.setattr(processes.psutil, "Process", {9: family}.__getitem__)
+    monkeypatch.setattr(processes, "_name", lambda process: names[process.pid])
     assert descendants(9) == {1: "node 1", 2: "superlink", 3: "node 2", 4: "superlink 2"}
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from common.data import load
 from common.data.sources import find_local
-from experiments.containers.outcome import trust
+from experiments.containers.results import trust
 from experiments.shipped import HOME as ROOT
 from tests.deployment.engine import build, docker, engine
 

@@ -23,10 +23,10 @@ from common.updates import DeviceUpdates
 from common.wire import UpdateSpec
 from emulation.embedded import Embedded
 from emulation.local_grid import LocalGrid
-from experiments.compare.row import row
+from experiments.compare.results import row
 from experiments.deployed import plan
 from experiments.engines import emulate
-from experiments.tables import summary_table
+from experiments.run_files import summary_table
 from tests.client import samples
 from tests.server.federation import LOG as FEDERATION
 from tests.server.federation import config, lines

@@ -7,9 +7,8 @@ import signal
 from pathlib import Path
 
 from common.errors import RunError
-from experiments.jobs import Event, Job, Notes
-from experiments.machine import available_mb
-from experiments.pool import Pool
+from common.machine import available_mib
+from experiments.pool import Event, Job, Notes, Pool
 from tests.server.federation import config
 
 
@@ -69,4 +68,4 @@ def test_no_jobs_are_no_events() -> None:
 
 
 def test_the_free_memory_is_known() -> None:
-    assert 0 < available_mb() < 1e9
+    assert 0 < available_mib() < 1e9

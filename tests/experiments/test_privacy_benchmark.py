@@ -15,7 +15,7 @@ from benchmarks.guessing import Guesses, Score
 from client.privacy import with_decoys
 from common.errors import ConfigError
 from common.settings import load
-from experiments.jobs import Job, Notes
+from experiments.pool import Job, Notes
 from tests.client.test_privacy import honest, keys, strong
 from tests.server.federation import BASE
 

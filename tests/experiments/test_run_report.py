@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,16 @@ import pytest
 
 from common.errors import RunError
 from experiments.engines import emulate
-from experiments.report_charts import charts, devices, learning, read_audit, seconds, weights
-from experiments.run_report import page, write_report
+from experiments.run_report import (
+    devices,
+    figures,
+    learning,
+    page,
+    read_audit,
+    seconds,
+    weights,
+    write_report,
+)
 from tests.server.federation import config, lines
 
 
@@ -57,7 +66,8 @@ def test_the_page_is_whole_and_fetches_nothing(finished: Path) -> None:
     html = (finished / "report.html").read_text()
     assert parsed(html).sources == []
     assert "cdn" not in re.sub(r"<script.*?</script>", "", html, flags=re.S)
-    assert html.count("Plotly.newPlot(") >= 5
+    assert html.count("plotly.js v") == 1
+    assert html.count('class="chart"') == len(_charts(html)) == 5
     assert html.startswith("<!doctype html>")
     assert html.rstrip().endswith("</html>")
     assert "prefers-color-scheme: dark" in html
@@ -66,7 +76,7 @@ def test_the_page_is_whole_and_fetches_nothing(finished: Path) -> None:
 def test_the_protocol_stands_on_top(finished: Path) -> None:
     html = (finished / "report.html").read_text()
     protocol = json.loads((finished / "summary.json").read_text())["protocol"]
-    assert html.index(protocol) < html.index("<table>") < html.index("Plotly.newPlot(")
+    assert html.index(protocol) < html.index("<table>") < html.index('class="chart"')
 
 
 def test_the_tables_hold_the_numbers_of_the_summary(finished: Path) -> None:
@@ -88,18 +98,18 @@ def test_each_of_several_targets_has_its_own_line(finished: Path) -> None:
     for item, found in summary["exposure_by_target"].items():
         assert rows[f"item {item}"] == [f"{found[f'er@{k}']:.4f}" for k in (5, 10, 20)]
     del summary["exposure_by_target"]["3"]
-    assert "item 7" not in page(summary, [])  # of one target the headline is all there is
+    assert "item 7" not in page(summary, {})  # of one target the headline is all there is
     del summary["exposure_by_target"]
-    assert "ER" in page(summary, [])  # a run of before
+    assert "ER" in page(summary, {})  # a run of before
 
 
 def test_what_stands_beside_the_means_has_its_lines(finished: Path) -> None:
     summary = json.loads((finished / "summary.json").read_text())
-    assert "median node" not in page(summary, [])  # of one node
+    assert "median node" not in page(summary, {})  # of one node
     middle, trimmed = (dict.fromkeys(_metrics(), value) for value in (0.125, 0.25))
     summary["test_over_nodes"] = {"nodes": 9, "median": middle, "trimmed_mean": trimmed}
     summary |= {"test_randomised_devices": 3, "test_widened": 1.5}
-    rows = {row[0]: row[1:] for row in parsed(page(summary, [])).rows if row}
+    rows = {row[0]: row[1:] for row in parsed(page(summary, {})).rows if row}
     assert rows["test, median node"] == ["0.1250"] * 7
     assert rows["test, trimmed mean of nodes"] == ["0.2500"] * 7
     assert rows["of them by randomised response"] == ["3"]
@@ -156,17 +166,30 @@ def test_the_histogram_counts_every_weight() -> None:
 
 
 def test_charts_without_data_are_left_out() -> None:
-    assert charts([], []) == []
-    drawn = charts([{"round": 1, "seconds": 1.0}, {"round": 2, "seconds": 2.0}], [])
-    assert len(drawn) == 1
-    assert len(drawn[0]) > 10**6  # the first chart brings the library
+    assert figures([], []) == {}
+    drawn = figures([{"round": 1, "seconds": 1.0}, {"round": 2, "seconds": 2.0}], [])
+    assert list(drawn) == ["Seconds a round"]
+    summary = {"model": "m", "data": "d", "aggregator": "a", "protocol": "p"}
+    assert _charts(page(summary, drawn)).keys() == {"chart-0"}
+    assert "plotly.js v" not in page(summary, {})  # without a chart no library
+
+
+def _charts(html: str) -> dict[str, Any]:
+    found = re.search(r'id="charts">(.*?)</script>', html, re.S)
+    assert found is not None
+    charts: dict[str, Any] = json.loads(found.group(1))
+    return charts
 
 
 def test_text_from_outside_is_escaped() -> None:
     evil = "<script>alert(1)</script>"
-    html = page({"model": evil, "data": evil, "aggregator": "mean", "protocol": evil, "seed": evil}, [])
+    html = page({"model": evil, "data": evil, "aggregator": "mean", "protocol": evil, "seed": evil}, {})
     assert evil not in html
     assert "&lt;script&gt;alert(1)" in html
+    drawn = {"t": devices({evil: Counter({1: 1})})}  # a reason of a damaged audit
+    html = page({"model": "m", "data": "d", "aggregator": "a", "protocol": "p"}, drawn)
+    assert evil not in html
+    assert _charts(html)["chart-0"][""]["data"][0]["name"] == "&lt;script&gt;alert(1)&lt;/script&gt;"
 
 
 def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:

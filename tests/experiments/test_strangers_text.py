@@ -14,10 +14,10 @@ from common.printable import LONGEST
 from experiments import cli
 from experiments.compare.display import Display
 from experiments.containers import __main__ as containers
-from experiments.jobs import Event, Job
+from experiments.pool import Event, Job
 from experiments.report.tables import Column, Table, terminal
+from experiments.run_files import summary_table
 from experiments.run_report import page
-from experiments.tables import summary_table
 from tests.common.hostile_text import ATTACKS, check_harmless
 from tests.server.federation import config
 
@@ -99,7 +99,7 @@ def test_a_mistake_that_repeats_a_log(
 @pytest.mark.parametrize("name", NAMES)
 def test_the_page_of_a_run(name: str) -> None:
     text = ATTACKS[name]
-    html = page({**SUMMARY, "data": text, "protocol": text}, [])
+    html = page({**SUMMARY, "data": text, "protocol": text}, {})
     assert "<script>alert(1)" not in html
     assert "<img src=x" not in html
     assert html.count("PWNED") == 4

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -16,9 +15,12 @@ from common.errors import RunError
 from server.records.holding import hold
 from tests.server.federation import Watch, config, run
 
-HOLD = (
-    "import sys; from pathlib import Path; from server.records.holding import hold; hold(Path(sys.argv[1])); "
-)
+HOLD = """
+import sys
+from pathlib import Path
+from server.records.holding import hold
+held = hold(Path(sys.argv[1]))
+"""
 
 
 def other(folder: Path) -> subprocess.Popen[bytes]:
@@ -44,7 +46,7 @@ def test_a_second_writer_is_refused_until_the_first_is_killed(tmp_path: Path) ->
             hold(tmp_path / "run", 0.2)
     finally:
         end(process)
-    os.close(hold(tmp_path / "run", 0.0))
+    hold(tmp_path / "run", 0.0).release()
 
 
 def test_it_waits_for_a_server_that_is_ending(tmp_path: Path) -> None:
@@ -52,7 +54,7 @@ def test_it_waits_for_a_server_that_is_ending(tmp_path: Path) -> None:
     timer = threading.Timer(0.4, end, [process])
     started = time.monotonic()
     timer.start()
-    os.close(hold(tmp_path, 30.0))
+    hold(tmp_path, 30.0).release()
     timer.join()
     assert 0.3 < time.monotonic() - started < 10
 
@@ -71,7 +73,7 @@ def test_a_run_holds_its_folder_and_lets_go_of_it(tmp_path: Path, monkeypatch: p
         run(config(), tmp_path, listeners=[Watch(try_another)])
     assert len(found) == 1
     run(config(), tmp_path, resume=True)  # it let go, also when it failed
-    os.close(hold(tmp_path, 0.0))
+    hold(tmp_path, 0.0).release()
 
 
 def test_a_file_system_without_locks_is_no_obstacle(
@@ -81,7 +83,7 @@ def test_a_file_system_without_locks_is_no_obstacle(
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr("fcntl.flock", flock)
-    os.close(hold(tmp_path))
+    hold(tmp_path).release()
     assert "cannot be locked (Operation not supported)" in caplog.text
 
 

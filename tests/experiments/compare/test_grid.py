@@ -9,8 +9,7 @@ import pytest
 
 from attacks import ATTACKS
 from common.errors import ConfigError, UnknownName
-from experiments.compare.cells import Cell, expand
-from experiments.compare.grid import read_grid
+from experiments.compare.grid import Cell, expand, read_grid
 from server.aggregators import AGGREGATORS
 from tests.experiments.compare.samples import grid_file
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.compare.cells import expand
-from experiments.compare.grid import read_grid
+from experiments.compare.grid import expand, read_grid
 
 GRIDS = sorted((Path(__file__).resolve().parents[3] / "configs" / "compare").glob("*.yaml"))
 

@@ -76,7 +76,7 @@ def test_the_report_is_a_page_with_plots_and_tables(said: tuple[Path, str, str])
     page = (out / "report.html").read_text()
     assert "24 finished cells, 0 failed; seeds 0, 1" in page
     for name in ("retained", "exposure", "tradeoff", "curves-ndcg", "curves-er", "weights", "cost"):
-        assert f"<div class='figure' id='synthetic-sasrec-{name}'>" in page
+        assert f'<div class="figure" id="synthetic-sasrec-{name}">' in page
         assert list((out / "plots" / "synthetic-sasrec").glob(f"{name}*.png"))
         assert list((out / "plots" / "synthetic-sasrec").glob(f"{name}*.svg"))
     tables = {path.name for path in (out / "tables" / "synthetic-sasrec").iterdir()}

@@ -19,13 +19,12 @@ from common.errors import RunError
 from common.printable import LONGEST
 from experiments.containers import conduct, replica, superlink
 from experiments.containers.__main__ import main
-from experiments.containers.children import supervise
 from experiments.containers.conduct import NEWS, plain, settled
-from experiments.containers.deliver import become_owner, deliver
-from experiments.containers.outcome import Node, Trust, show_trust, trust
 from experiments.containers.places import CONTROL_HOST, FLEET_HOST, Places
 from experiments.containers.prepare import prepare
-from experiments.containers.slots import Slots
+from experiments.containers.replica import Slots
+from experiments.containers.results import Node, Trust, become_owner, deliver, show_trust, trust
+from experiments.containers.superlink import supervise
 from tests.common.hostile_text import ATTACKS, FORGED, HOSTILE, check_harmless
 from transport.link import Pulse
 

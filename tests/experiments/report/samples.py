@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
+import shutil
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 PROTOCOL = "full ranking, leave-one-out, seen items filtered; 12 rounds x 32 devices, adam 0.012"
 TARGETED = ("label_to_target", "psmu", "pieck_uea", "dv_fsr", "a_hum")
 FLOORS = {"popularity": {"hr@10": 0.086, "ndcg@10": 0.045}, "markov": {"hr@10": 0.144, "ndcg@10": 0.077}}

@@ -14,7 +14,7 @@ from common.errors import RunError
 from experiments import cli
 from experiments.engines import emulate
 from experiments.report.writing import Written, write_grid_report
-from tests.experiments.report.samples import PROTOCOL, Shape, row, rows, write
+from tests.experiments.report.samples import CHROMIUM, PROTOCOL, Shape, row, rows, write
 from tests.server.federation import config
 
 EVIL = "</script><script>alert('x')</script> & 5_000 %"
@@ -81,23 +81,24 @@ def test_every_section_has_its_figures_and_tables(html: str) -> None:
             *("retained", "exposure", "tradeoff", "curves-ndcg", "curves-er"),
             *("weights", "rows", "cost"),
         ):
-            assert f"<div class='figure' id='{part}-{name}'>" in html
-        assert f"<div class='nothing' id='{part}-rejections'>" in html
+            assert f'<div class="figure" id="{part}-{name}">' in html
+        assert f'<div class="nothing" id="{part}-rejections">' in html
     names = ("main", "tests", "quartiles", "weights", "cost", "ndcg-by-attack", "er-by-attack", "runs")
     for name in names:
-        assert html.count(f"data-table='{name}'") == 2
+        assert html.count(f'data-table="{name}"') == 2
     for part in ("popularity", "markov", "grid.yaml"):
         assert part in bare(html)
 
 
 def test_text_from_outside_cannot_leave_its_place(html: str) -> None:
     assert EVIL not in html
-    assert "&lt;/script&gt;&lt;script&gt;alert(&#x27;x&#x27;)" in html
-    specs = re.search(r"id='specs'>(.*?)</script>", html, re.S)
+    assert "&lt;/script&gt;&lt;script&gt;alert(&#39;x&#39;)" in html
+    specs = re.search(r'id="charts">(.*?)</script>', html, re.S)
     assert specs is not None
     assert "synthetic-sasrec-tradeoff" in json.loads(specs.group(1))
 
 
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found; apt-get install chromium")
 def test_every_plot_and_table_is_a_file_too(written: Written, html: str) -> None:
     folder = written.page.parent
     stems = {p.relative_to(folder / "plots").with_suffix("") for p in written.images}
@@ -105,7 +106,7 @@ def test_every_plot_and_table_is_a_file_too(written: Written, html: str) -> None
     assert all(path.stat().st_size > 1000 for path in written.images)
     assert Path("synthetic-sasrec/retained") in stems
     assert Path("synthetic-gru4rec/curves-er--psmu") in stems
-    variants = html.count("<option>") + len(re.findall("<div class='figure'", html))
+    variants = html.count("<option>") + len(re.findall('<div class="figure"', html))
     assert len(stems) <= variants
     assert {p.suffix for p in written.tables} == {".md", ".tex"}
     main = (folder / "tables" / "synthetic-sasrec" / "main.tex").read_text()
@@ -145,8 +146,8 @@ def test_one_seed_has_no_interval_and_no_test(tmp_path: Path) -> None:
     text = bare(found.page.read_text())
     assert "one seed: no interval" in text
     assert "±" not in text.partition("grid.yaml")[0]
-    assert "data-table='tests'" not in text
-    assert "class='half'" not in text
+    assert 'data-table="tests"' not in text
+    assert 'class="half"' not in text
     assert found.images == []
     assert not (tmp_path / "plots").exists()
 
@@ -177,9 +178,9 @@ def test_a_real_run_is_a_cell(tmp_path: Path) -> None:
     one["test.ndcg@10"] = summary["test"]["ndcg@10"]
     found = write_grid_report(write(tmp_path, [one], curves=False), images=False)
     assert found.notes == []
-    specs = re.search(r"id='specs'>(.*?)</script>", found.page.read_text(), re.S)
+    specs = re.search(r'id="charts">(.*?)</script>', found.page.read_text(), re.S)
     assert specs is not None
-    (chart,) = json.loads(specs.group(1))["synthetic-sasrec-curves-ndcg"]["none"]
+    chart = json.loads(specs.group(1))["synthetic-sasrec-curves-ndcg"]["none"]
     (line,) = chart["data"]
     metrics = (tmp_path / "cells" / ("a" * 12) / "metrics.jsonl").read_text().splitlines()
     valid = [m for m in map(json.loads, metrics) if m.get("split") == "valid"]

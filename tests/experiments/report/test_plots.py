@@ -1,29 +1,17 @@
-"""What the plots of a section show, on the page and as images."""
+"""What the plots of a section show."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
-from experiments.report.curves import Curves, bands, learning, palette
-from experiments.report.defence import cost, rejections, rows
-from experiments.report.dividing import sections
-from experiments.report.heat import heat
-from experiments.report.heatmaps import exposure, retained
-from experiments.report.images import draw, save
-from experiments.report.interactive import spec, specs
-from experiments.report.look import SCALE, brief, ink, scaled
-from experiments.report.naming import Condition
-from experiments.report.plots import Figure, Heatmap, Line, Lines, Panels, Plot, Point, Ranks, Scatter, Series
+from experiments.report.accuracy import Curves, bands, exposure, learning, palette, retained, tradeoff, worst
+from experiments.report.defence import cost, rejections, relative_weight, rows, weights
+from experiments.report.drawing import draw
+from experiments.report.plots import Figure, Heatmap, Lines, Panels, Plot, Ranks, Scatter
 from experiments.report.reading import read_grid
-from experiments.report.section import NDCG, Section
-from experiments.report.statistics import Estimate
-from experiments.report.tradeoff import tradeoff, worst
-from experiments.report.weights import relative_weight, weights
+from experiments.report.section import NDCG, Condition, Section, sections
 from tests.experiments.report import samples
 from tests.experiments.report.samples import Shape, write
 
@@ -205,11 +193,11 @@ def test_the_hardest_attacks_stand_side_by_side(section: Section, tmp_path: Path
         assert [len(s.values) for s in one.series] == [len(first.names)] * 5
     krum = first.names.index("krum")
     assert first.series[0].values[krum] == relative_weight(section, "krum", section.attacks[0], MALICIOUS)
-    several = specs(plot)
-    assert [one["layout"]["title"]["text"] for one in several] == [f"<b>{name}</b>" for name in hardest]
-    assert several[0]["data"][0]["marker"]["symbol"] == "x"
-    assert several[0]["data"][1]["marker"]["symbol"] == "circle"
-    assert draw(plot, "").get_size_inches()[0] > 9
+    drawn = draw(plot)
+    assert [one.text for one in drawn.layout.annotations] == [f"<b>{name}</b>" for name in hardest]
+    assert [one.xaxis for one in drawn.data] == ["x"] * 5 + ["x2"] * 5 + ["x3"] * 5
+    assert [one.marker.symbol for one in drawn.data[:2]] == ["x", "circle"]
+    assert drawn.layout.meta["least"] > 660
     alone = section_of(tmp_path, Shape(attacks=("control", "psmu")))
     assert list(plots(weights(alone))) == ["psmu", "control"]
 
@@ -267,120 +255,3 @@ def test_cost_is_in_the_units_it_says(section: Section) -> None:
     assert isinstance(plot, Ranks)
     assert plot.x == "Uploaded, MB"
     assert {round(e.mean, 4) for e in plot.series[0].values if e} == {3.2556}
-
-
-HEAT = Heatmap(
-    "H", ["a_b", "<c>"], ["x", "y"], [[Estimate(0.93, 0.1, 3), None]] * 2, 0, 1, frozenset({"a_b"})
-)
-LINES = Lines("L", "round", "y", [Line("<a>", [1, 2], [Estimate(0.01, 0.5, 2), Estimate(0.9, 0.5, 2)], 0)])
-GREY = Lines("L", "round", "y", [Line("a", [1], [Estimate(0.1, 0.5, 2)])])
-SCATTER = Scatter(
-    "S",
-    "x",
-    "y",
-    [
-        Point("a", Estimate(1, 0.5, 2), Estimate(2, None, 1), True),
-        Point("b", Estimate(2, None, 1), Estimate(1, None, 1), True),
-    ],
-    {"floor": 0.5},
-)
-DOTS = Ranks("R", "x", ["a", "b"], [Series("s", [Estimate(1, None, 1), None])], True, 1.0)
-PANELS = Panels("P", [replace(DOTS, title="<one>"), replace(DOTS, title="two")])
-BARS = Ranks("R", "x", ["a"], [Series("s", [Estimate(1, 0.2, 2)]), Series("t", [None], 1)])
-
-
-@pytest.mark.parametrize("plot", [HEAT, LINES, GREY, SCATTER, DOTS, PANELS, BARS])
-def test_every_kind_is_drawn_as_png_and_svg(tmp_path: Path, plot: Plot) -> None:
-    png, svg = save(plot, tmp_path / "deep" / "name.with.dots", "A title_1 $x$")
-    assert (png.name, svg.name) == ("name.with.dots.png", "name.with.dots.svg")
-    with Image.open(png) as image:
-        assert len(image.convert("RGB").getcolors(10**6) or []) > 5  # not an empty sheet
-    first = svg.read_bytes()
-    save(plot, tmp_path / "deep" / "name.with.dots", "A title_1 $x$")
-    assert svg.read_bytes() == first
-
-
-@pytest.mark.parametrize("plot", [HEAT, PANELS, BARS])
-def test_a_title_is_not_cut_off(plot: Plot) -> None:
-    figure = draw(
-        plot, "NDCG@10 retained: amazon-beauty, sasrec (rounds=1000); under the three hardest attacks"
-    )
-    figure.draw_without_rendering()
-    (title,) = [text for text in figure.texts if text.get_text().startswith("NDCG@10")]
-    box, whole = title.get_window_extent(), figure.bbox
-    assert whole.x0 <= box.x0 < box.x1 <= whole.x1
-    assert box.y1 <= whole.y1
-    assert all(axes.get_tightbbox().y1 <= box.y0 for axes in figure.axes)
-
-
-def test_bands_stay_between_0_and_1_and_grey_lines_have_none() -> None:
-    band, mean = spec(LINES)["data"]
-    assert (band["x"], band["y"]) == ([1, 2, 2, 1], [0.51, 1.0, 0.4, 0.0])
-    assert (mean["y"], mean["name"]) == ([0.01, 0.9], "&lt;a&gt;")
-    (only,) = spec(GREY)["data"]
-    assert (only["showlegend"], only["line"]["width"]) == (False, 1)
-    assert (only["mode"], mean["mode"]) == ("markers", "lines")  # one point makes no line
-
-
-def test_specs_of_points_and_ranks() -> None:
-    front, points = spec(SCATTER)["data"]
-    assert (front["x"], points["x"]) == ([1.0, 2.0], [1.0, 2.0])
-    assert points["error_x"]["array"] == [0.5, 0.0]
-    assert [one["mode"] for one in spec(replace(SCATTER, points=SCATTER.points[:1]))["data"]] == [
-        "markers+text"
-    ]
-    assert "error_y" not in points
-    assert points["text"] == ["a", "b"]
-    nameless = replace(SCATTER, points=[replace(p, named=False) for p in SCATTER.points])
-    assert spec(nameless)["data"][1]["text"] == ["", ""]
-    assert [a["text"] for a in spec(SCATTER)["layout"]["annotations"]] == ["floor"]
-    (dots,) = spec(DOTS)["data"]
-    assert (dots["y"], dots["mode"]) == (["a"], "markers")
-    wide = replace(BARS, series=[Series("s", [Estimate(1, 3.0, 2)])])
-    (bar,) = spec(wide)["data"]
-    assert (bar["error_x"]["array"], bar["error_x"]["arrayminus"]) == ([3.0], [1.0])  # no time below 0
-    first, second = spec(BARS)["data"]
-    assert (first["orientation"], first["error_x"]["array"], second["x"]) == ("h", [0.2], [])
-
-
-def test_a_heatmap_is_a_table_with_its_numbers() -> None:
-    html = heat(HEAT)
-    assert html.count(">.93</td>") == 2
-    assert html.count("class='none'>–") == 2
-    assert "title='0.9300 ± 0.1000, 3 seeds'" in html
-    assert "<tr class='ours'><th scope='row'>a_b" in html
-    assert "&lt;c&gt;" in html
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.934, ".93"), (1.0, "1.00"), (0.999, "1.00"), (1.2, "1.20"), (-0.5, "-.50"), (0, ".00")],
-)
-def test_numbers_in_small_cells(value: float, text: str) -> None:
-    assert brief(value) == text
-
-
-def test_colours_run_from_worst_to_best_and_text_can_be_read() -> None:
-    assert [scaled(v, 0, 1) for v in (-1, 0, 0.5, 1, 9)] == [
-        SCALE[0],
-        SCALE[0],
-        SCALE[3],
-        SCALE[-1],
-        SCALE[-1],
-    ]
-    assert scaled(0.0, 1, 0) == SCALE[-1]
-    for i in range(101):
-        colour = scaled(i / 100, 0, 1)
-        assert re.fullmatch("#[0-9a-f]{6}", colour)
-        assert contrast(colour, ink(colour)) >= 4.5
-
-
-def contrast(a: str, b: str) -> float:
-    high, low = sorted((luminance(a), luminance(b)), reverse=True)
-    return (high + 0.05) / (low + 0.05)
-
-
-def luminance(colour: str) -> float:
-    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from experiments.report.comparisons import best_baseline, by_condition, overall
-from experiments.report.dividing import sections
-from experiments.report.heatmaps import exposure
-from experiments.report.naming import Condition, slug
+from experiments.report.accuracy import exposure
+from experiments.report.contents import best_baseline, by_condition, overall
 from experiments.report.plots import Heatmap
 from experiments.report.reading import Cell, read_grid
-from experiments.report.section import NDCG, RETAINED, Section
+from experiments.report.section import NDCG, RETAINED, Condition, Section, sections, slug
 from tests.experiments.report.samples import Row, Shape, row, rows, write
 
 

@@ -39,8 +39,6 @@ def test_one_value_has_no_interval_and_none_no_mean() -> None:
     assert estimate([]) is None
     one = Estimate(0.3, None, 1)
     assert (one.low, one.high) == (0.3, 0.3)
-    assert one.times(10) == Estimate(3.0, None, 1)
-    assert Estimate(1.0, 0.5, 3).times(2) == Estimate(2.0, 1.0, 3)
 
 
 def test_the_paired_test_by_hand() -> None:

@@ -7,9 +7,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from experiments.report.markup import markdown
 from experiments.report.statistics import Estimate
-from experiments.report.tables import Column, Table, shown, terminal
+from experiments.report.tables import Column, Table, markdown, shown, terminal
 
 COLUMNS = [
     Column("Strategy"),

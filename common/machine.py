@@ -1,0 +1,31 @@
+"""What this machine has, and what this process took of it."""
+
+from __future__ import annotations
+
+import sys
+
+import psutil
+
+MIB = 1 << 20
+
+
+def cores() -> int:
+    """Cores that this process may use; all of the machine where the system does not say (macOS)."""
+    process = psutil.Process()
+    allowed = len(process.cpu_affinity() or ()) if hasattr(process, "cpu_affinity") else 0
+    return allowed or psutil.cpu_count() or 1
+
+
+def available_mib() -> float:
+    """Memory that new processes can have without swapping, MiB, as the system estimates it."""
+    return float(psutil.virtual_memory().available) / MIB
+
+
+def peak_mib() -> float:
+    """The most memory that this process ever had at once, MiB."""
+    if sys.platform == "win32":
+        return float(psutil.Process().memory_info().peak_wset) / MIB
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (MIB if sys.platform == "darwin" else 1024)  # bytes there, KiB on Linux

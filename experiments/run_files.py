@@ -1,0 +1,44 @@
+"""What a run wrote: its line files, and its summary as a table for the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from common.printable import LONGEST, printable
+
+
+def json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Every line of ``path`` as what it says, one at a time: an audit is long."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def of_training(audit: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The lines about updates; those about replies to an evaluation say so, and are left out."""
+    return (line for line in audit if "evaluation" not in line)
+
+
+def summary_table(summary: Mapping[str, Any]) -> Table:
+    """The metrics of one run, by split."""
+    table = Table(
+        title=Text(printable(f"{summary['model']} on {summary['data']}, {summary['aggregator']}")),
+        caption=Text(printable(summary["protocol"], LONGEST)),
+    )
+    names = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr")
+    for column in ("", *(n.upper() for n in names)):
+        table.add_column(column, justify="right" if column else "left")
+    for split in ("valid", "test"):
+        if split in summary:
+            table.add_row(split, *(f"{summary[split][n]:.4f}" for n in names))
+    if "er@10" in summary:
+        table.add_section()
+        targets = ", ".join(map(str, summary["targets"]))
+        table.add_row(f"ER@5/10/20 of item {targets}", *(f"{summary[f'er@{k}']:.4f}" for k in (5, 10, 20)))
+    return table

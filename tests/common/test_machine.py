@@ -1,0 +1,40 @@
+"""What is told of the machine and of this process, whatever the system."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from common.machine import MIB, available_mib, cores, peak_mib
+
+
+def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 1 <= cores() <= (psutil.cpu_count() or 1)
+    monkeypatch.setattr(psutil, "Process", lambda: SimpleNamespace(cpu_affinity=lambda: [3, 5]))
+    assert cores() == 2
+    monkeypatch.setattr(psutil, "Process", SimpleNamespace)  # macOS says nothing of affinity
+    monkeypatch.setattr(psutil, "cpu_count", lambda: 8)
+    assert cores() == 8
+
+
+def test_available_memory_is_part_of_the_whole() -> None:
+    assert 0 < available_mib() < psutil.virtual_memory().total / MIB
+
+
+def test_the_peak_is_in_mib_and_stays_when_memory_is_given_back() -> None:
+    code = "b = bytearray(200 << 20); del b; from common.machine import peak_mib; print(peak_mib())"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert 200 < float(told) < 5000  # on Linux a child starts at the peak of its parent
+
+
+def test_macos_counts_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrusage", lambda _: SimpleNamespace(ru_maxrss=5 * MIB))
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert peak_mib() == 5
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert peak_mib() == 5 * 1024
