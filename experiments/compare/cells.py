@@ -34,7 +34,7 @@ def expand(grid: GridConfig) -> list[Cell]:
     Raises ConfigError.
     """
     cells = []
-    trees = {budget.config: read_tree(budget.config) for budget in grid.configs}
+    trees = {b.config: read_tree(b.config) if b.config else {} for b in grid.configs}
     axes = [[(key, value) for value in values] for key, values in grid.vary.items()]
     for seed, budget, model, target, share, recipe, attack, *more in itertools.product(
         grid.seeds,

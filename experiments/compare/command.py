@@ -14,7 +14,7 @@ from common.config import RunConfig
 from common.errors import RunError
 from experiments.compare.cells import expand
 from experiments.compare.display import Display
-from experiments.compare.grid import read_grid
+from experiments.compare.grid import GridConfig, read_grid
 from experiments.compare.kept_floors import keep_floors
 from experiments.compare.keys import cell_key
 from experiments.compare.planning import Datasets, Planned, plan
@@ -35,13 +35,15 @@ MARGIN = 0.8
 """Share of the free memory that a grid uses unless told otherwise."""
 
 
-def compare(path: Path, out: Path, console: Console, workers: int = 0, memory_gb: float = 0.0) -> int:
-    """Run the grid in ``path`` into ``out``; returns how many cells failed.
+def compare(
+    of: Path | GridConfig, out: Path, console: Console, workers: int = 0, memory_gb: float = 0.0
+) -> int:
+    """Run a grid, in a file or made by :func:`grid_of`, into ``out``; returns how many cells failed.
 
     What ``out`` already holds of it is not computed again: a cell is known by a hash of its settings, its
     data and the code. Raises ConfigError for a wrong grid, RunError when ``out`` cannot be written.
     """
-    grid = read_grid(path)
+    grid, name = (read_grid(of), of.name) if isinstance(of, Path) else (of, "grid")
     datasets = Datasets()
     planned = plan(expand(grid), datasets)
     try:
@@ -55,7 +57,7 @@ def compare(path: Path, out: Path, console: Console, workers: int = 0, memory_gb
     pool = Pool(workers or cores(), memory_gb * 1024 or MARGIN * available_mb())
     missing = [p for p in planned if read_row(out / "cells" / p.key) is None]
     console.print(
-        f"{path.name}: {len(planned)} cells, {len(planned) - len(missing)} of them already in {out}/; "
+        f"{name}: {len(planned)} cells, {len(planned) - len(missing)} of them already in {out}/; "
         f"{pool.workers} at a time"
     )
     telling = [n for n in planned[0].labels if len({str(p.labels[n]) for p in planned}) > 1]
