@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from common.config import DataConfig
 from common.data import DATASETS, Dataset, load, write_shards
-from common.errors import UnknownName
+from common.errors import RunError, UnknownName
+from experiments.compare.keys import data_digest
 
-FOLDER = "log"
+FOLDER, NODE = "log", "node-000.parquet"
 
 
 def load_log(log: str | os.PathLike[str]) -> Dataset:
@@ -47,10 +47,22 @@ def placed(log: str | os.PathLike[str]) -> dict[str, str]:
     looks = isinstance(log, Path) or path.suffix or len(path.parts) > 1
     if not looks and not path.is_file():
         raise UnknownName("log", text, DATASETS)
-    return {"name": path.stem, "path": str(path.absolute())}
+    return {"name": called(path.stem), "path": str(path.absolute())}
 
 
-def written(dataset: Dataset, folder: Path) -> DataConfig:
-    """Write ``dataset`` into ``folder``/log, item and device numbers kept, and say how a run names it."""
-    (path,) = write_shards(dataset, 1, folder / FOLDER)
-    return DataConfig(name=dataset.name, path=str(path.absolute()))
+def called(name: str) -> str:
+    """``data.name`` of a log that lies in a file: beside ``synthetic`` a path would be a recipe."""
+    return f"{name}-log" if name == "synthetic" else name
+
+
+def written(dataset: Dataset, folder: Path) -> str:
+    """The path of ``dataset`` as a log in ``folder``, item and device numbers kept.
+
+    One that is there already stays: it is that of the run to go on with. Raises RunError where it is another.
+    """
+    path = (folder / FOLDER / NODE).absolute()
+    if not path.exists():
+        return str(write_shards(dataset, 1, path.parent)[0])
+    if data_digest(load(called(dataset.name), str(path))) != data_digest(dataset):
+        raise RunError(f"{folder} holds a run on another log; choose another folder")
+    return str(path)

@@ -215,6 +215,8 @@ def load_result(folder: str | os.PathLike[str]) -> Result:
         There is no finished run.
     CheckpointError
         Its summary is damaged.
+    ConfigError
+        Its ``config.yaml`` is of another version.
     """
     path = Path(folder)
     try:

@@ -14,12 +14,13 @@ from typing import Any
 
 from rich.console import Console
 
-from common.config import RunConfig
+from common.config import DataConfig, RunConfig
 from common.data import Dataset
+from common.errors import ConfigError
 from common.settings import load
 from experiments.engines import emulate
 from experiments.progress import Bar
-from fedsieve.logs import placed, written
+from fedsieve.logs import called, placed, written
 from fedsieve.result import Result, load_result
 from fedsieve.settings import configured, joined
 from server.records.report import Listener
@@ -61,7 +62,7 @@ def run(
     progress
         A bar on a terminal and in a notebook; elsewhere nothing is shown.
     listeners
-        Told after each round and evaluation.
+        Objects with ``on_round(report, state)`` and ``on_evaluation(evaluation)``, told after each.
     rounds, devices
         ``train.rounds``, and ``train.devices_per_round``: devices that train in each.
     aggregator, constraints, optimizer
@@ -105,11 +106,14 @@ def run(
         "model": model,
         "seed": seed,
     }
-    given = joined(short, settings, more)
-    configured(RunConfig(), given)  # a wrong name is told before a log is written or a folder made
+    config = configured(_base(log), joined(short, settings, more))
+    if isinstance(log, Dataset) and config.data.path:
+        raise ConfigError("data.path: the log is given as a Dataset; leave it out")
     folder = Path(tempfile.mkdtemp(prefix="fedsieve-")) if out is None else Path(out)
     try:
-        config = configured(_base(log, folder), given)
+        if isinstance(log, Dataset):
+            data = config.data.model_copy(update={"path": written(log, folder)})
+            config = config.model_copy(update={"data": data})
         with _quiet(), _told(config, progress) as bars:
             emulate(config, folder, resume, [*bars, *listeners])
         found = load_result(folder)
@@ -122,11 +126,11 @@ def run(
     return found
 
 
-def _base(log: str | os.PathLike[str] | Dataset | RunConfig, folder: Path) -> RunConfig:
+def _base(log: str | os.PathLike[str] | Dataset | RunConfig) -> RunConfig:
     if isinstance(log, RunConfig):
         return log
     if isinstance(log, Dataset):
-        return RunConfig(data=written(log, folder))
+        return RunConfig(data=DataConfig(name=called(log.name)))
     if Path(log).suffix in SETTINGS:
         return load(Path(log))
     return RunConfig.model_validate({"data": placed(log)})

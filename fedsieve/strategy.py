@@ -29,7 +29,7 @@ class RobustStrategy(_Strategy):
     config
         Settings to start from.
     listeners
-        Told after each round and evaluation.
+        As in :func:`fedsieve.run`.
     settings, more
         Any other setting by its dotted name.
 
