@@ -36,7 +36,9 @@ def test_a_short_name_is_its_dotted_one() -> None:
 
 def test_parts_are_names_mappings_or_objects() -> None:
     rules, attacks, steps = fedsieve.aggregators, fedsieve.attacks, fedsieve.optimizers
-    assert made(aggregator=rules.Krum(neighbours="byzfl")) == made(aggregator={"name": "krum", "neighbours": "byzfl"})
+    assert made(aggregator=rules.Krum(neighbours="byzfl")) == made(
+        aggregator={"name": "krum", "neighbours": "byzfl"}
+    )
     assert made(aggregator=rules.Sieve()) == made(aggregator="sieve")
     assert made(optimizer=steps.Adam()) == made(optimizer="adam") == DEFAULT
     assert made(attack=attacks.Scaling(scale=5)) == made(attack={"name": "scaling", "scale": 5})
