@@ -14,6 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
+from attacks import Attack
 from common.config import DataConfig, RunConfig
 from common.data import Dataset
 from common.errors import ConfigError
@@ -22,7 +23,10 @@ from experiments.engines import emulate
 from experiments.progress import Bar
 from fedsieve.logs import called, placed, written
 from fedsieve.result import Result, load_result
-from fedsieve.settings import configured, joined
+from fedsieve.settings import Part, configured, joined
+from server.aggregators import Aggregator
+from server.constraints import Constraint
+from server.optimizers import Optimizer
 from server.records.report import Listener
 
 SETTINGS = (".yaml", ".yml")
@@ -37,12 +41,12 @@ def run(
     listeners: Sequence[Listener] = (),
     rounds: int | None = None,
     devices: int | None = None,
-    aggregator: object = None,
-    constraints: Sequence[object] | None = None,
-    optimizer: object = None,
-    attack: object = None,
+    aggregator: str | Part | Aggregator | None = None,
+    constraints: Sequence[str | Part | Constraint] | None = None,
+    optimizer: str | Part | Optimizer | None = None,
+    attack: str | Part | Attack | None = None,
     share: float | None = None,
-    model: object = None,
+    model: str | Part | None = None,
     seed: int | None = None,
     settings: Mapping[str, Any] | None = None,
     **more: Any,

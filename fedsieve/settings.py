@@ -23,6 +23,8 @@ SHORT = {
     "seed": "seed",
 }
 """The short names and the settings they stand for; every other setting goes by its dotted name."""
+Part = Mapping[str, Any]
+"""A component as ``{"name": …, parameter: …}``."""
 
 
 def configured(base: RunConfig, settings: Mapping[str, object]) -> RunConfig:
@@ -100,7 +102,9 @@ def _spread(place: str, value: object) -> dict[str, Any]:
         params = {key: inner for key, inner in part.items() if key != "name"}
         if place == "attack.name":
             return {place: part["name"], "attack.params": params}
-        return {place: part["name"], **{f"model.{key}": inner for key, inner in params.items()}}
+        own = {key: inner for key, inner in params.items() if f"model.{key}" not in names()}
+        common = {f"model.{key}": inner for key, inner in params.items() if key not in own}
+        return {place: part["name"], **common, **({"model.params": own} if own else {})}
     return {place: part}
 
 

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from common.config import RunConfig
-from fedsieve.settings import configured, joined
+from fedsieve.settings import Part, configured, joined
+from server.aggregators import Aggregator
+from server.constraints import Constraint
+from server.optimizers import Optimizer
 from server.records.report import Listener
 from server.strategy import RobustStrategy as _Strategy
 
@@ -43,12 +46,12 @@ class RobustStrategy(_Strategy):
         self,
         *,
         num_items: int,
-        aggregator: object = None,
-        optimizer: object = None,
-        constraints: Sequence[object] | None = None,
+        aggregator: str | Part | Aggregator | None = None,
+        optimizer: str | Part | Optimizer | None = None,
+        constraints: Sequence[str | Part | Constraint] | None = None,
         rounds: int | None = None,
         devices: int | None = None,
-        model: object = None,
+        model: str | Part | None = None,
         seed: int | None = None,
         config: RunConfig | None = None,
         listeners: Sequence[Listener] = (),

@@ -36,7 +36,9 @@ def shortened(code: str) -> str:
     """The same on a made-up log, whose items are called 1 to 120, in two rounds."""
     code, logs = re.subn(r'"ml-100k"', '"synthetic"', code)
     code, rounds = re.subn(r'(rounds"?[=:] ?)\d+', r"\g<1>2", code)
-    code = code.replace('"set": {', '"set": {"data.name": "synthetic", ')
+    small = '"model.dim": 8, "train.slice_size": 20, "train.devices_per_round": 16, '
+    code = re.sub(r'(settings"?[=:] ?{)', r"\g<1>" + small, code)
+    code = code.replace('"set": {', '"set": {"data.name": "synthetic", ' + small)
     assert logs
     assert rounds
     return code
