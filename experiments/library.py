@@ -14,7 +14,7 @@ from attacks import ATTACKS
 from attacks.base import Attack, View
 from client.regularisers import REGULARISERS
 from client.regularisers.base import Own, Regulariser
-from common.models import MODELS, GRU4Rec, SASRec, SequenceModel
+from common.models import MODELS, SequenceModel
 from server.aggregators import AGGREGATORS
 from server.aggregators.base import Aggregate, Aggregator, GramRule, Round
 from server.aggregators.coordinates import CoordinateRule
@@ -37,7 +37,7 @@ PARTS: Mapping[str, tuple[str, Iterable[object]]] = {
         "What a server step may do, and what a constraint of one's own is given.",
         [*CONSTRAINTS.values(), Constraint, Evidence],
     ),
-    "models": ("Sequence models, and what training needs of one.", [GRU4Rec, SASRec, SequenceModel]),
+    "models": ("Sequence models, and what training needs of one.", [*MODELS.values(), SequenceModel]),
     "optimizers": (
         "Server steps, and what one of one's own is given.",
         [*OPTIMIZERS.values(), Optimizer, ParameterUpdate],
@@ -47,7 +47,6 @@ PARTS: Mapping[str, tuple[str, Iterable[object]]] = {
         [*REGULARISERS.values(), Own, Regulariser],
     ),
 }
-assert len(MODELS) == 2, "a new model goes into PARTS"
 
 
 def module(part: str) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fedsieve.comparing import Comparison, compare
     from fedsieve.logs import load_log
     from fedsieve.recommender import Recommender
+    from fedsieve.registering import register
     from fedsieve.result import Result, load_result
     from fedsieve.running import run
     from fedsieve.strategy import RobustStrategy
@@ -43,6 +44,7 @@ _HOMES = {
     "compare": "fedsieve.comparing",
     "load_log": "fedsieve.logs",
     "load_result": "fedsieve.result",
+    "register": "fedsieve.registering",
     "run": "fedsieve.running",
 }
 _ROOMS = ("aggregators", "attacks", "constraints", "models", "optimizers", "regularisers")
@@ -69,6 +71,7 @@ __all__ = [
     "load_result",
     "models",
     "optimizers",
+    "register",
     "regularisers",
     "run",
 ]

@@ -9,6 +9,7 @@ from typing import Any
 
 from common.config import Component, RunConfig, Section
 from common.errors import ConfigError
+from common.registry import as_component
 from common.settings import changed, to_tree
 
 SHORT = {
@@ -118,6 +119,6 @@ def plain(value: object) -> Any:
         return value.model_dump()
     if value is None or isinstance(value, bool | int | float | str | PurePath):
         return value
-    from fedsieve.components import as_component  # the registries load PyTorch
-
-    return as_component(value).model_dump()
+    if isinstance(value, type):
+        raise ConfigError(f"{value.__name__} is a class; expected an object, as in {value.__name__}()")
+    return as_component(value)

@@ -175,6 +175,10 @@ def test_a_run_that_fails_leaves_no_folder(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(fedsieve.UnknownName, match="unknown aggregator 'krumm'"):
         small(aggregator="krumm")
+    with pytest.raises(
+        fedsieve.ConfigError, match="aggregator 'builtins:object': expected a class that derives"
+    ):
+        small(aggregator=object())
     assert list(tmp_path.iterdir()) == []
 
 

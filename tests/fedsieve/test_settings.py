@@ -50,6 +50,11 @@ def test_parts_are_names_mappings_or_objects() -> None:
     assert [c.name for c in term.client.regularisers] == ["uniformity"]
 
 
+def test_what_a_model_of_one_s_own_takes_goes_to_its_parameters() -> None:
+    found = made(model={"name": "my_models:Wide", "dim": 16, "width": 3})
+    assert (found.model.name, found.model.dim, found.model.params) == ("my_models:Wide", 16, {"width": 3})
+
+
 def test_parameters_of_a_part_by_dotted_name() -> None:
     found = made(aggregator="krum", **{"strategy.aggregator.select": 4})
     assert found.strategy.aggregator.params == {"select": 4}
@@ -65,7 +70,10 @@ def test_parameters_of_a_part_by_dotted_name() -> None:
         ({"train": 3}, r"train is a group of settings; give them one by one: train\.rounds, "),
         ({"rounds": 3, "train.rounds": 3}, r"rounds and train\.rounds are the same setting"),
         ({"rounds": 0}, r"train\.rounds: .*greater than or equal to 1 \(given: 0\)"),
-        ({"aggregator": object()}, "is no rule, constraint, optimiser, attack or regulariser"),
+        (
+            {"aggregator": fedsieve.aggregators.Sieve},
+            r"Sieve is a class; expected an object, as in Sieve\(\)",
+        ),
         ({"attack": {"scale": 5}}, r"attack\.name: expected a name, or {'name'"),
     ],
 )
