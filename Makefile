@@ -40,7 +40,7 @@ check: install  ## style, types, import rules, unsafe calls
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/bandit --quiet -c pyproject.toml -r server client common attacks transport emulation experiments benchmarks docker
+	@$(BIN)/bandit --quiet -c pyproject.toml -r server client common attacks transport emulation experiments fedsieve benchmarks docker
 
 audit: install  ## known weaknesses of what is installed; asks PyPI, and fails where it cannot be asked
 	@$(PIP) install --no-build-isolation -e ".[audit]"

@@ -1,7 +1,8 @@
 """What the settings can name: ``fedsieve list``, and the same tables in ``docs/catalogue.md``.
 
 Formula, cost, breakdown point and reference are read from the docstring of each rule, where a reader of
-the code needs them anyway. ``python -m experiments.catalogue`` writes the page anew.
+the code needs them anyway. ``python -m experiments.catalogue`` writes the page anew, and the
+modules of ``fedsieve/`` with them (library.py).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from common.config import ModelConfig
 from common.data import DATASETS, describe
 from common.errors import UnknownName
 from common.models import MODELS, build_model
+from experiments import library
 from server.aggregators import AGGREGATORS
 from server.aggregators.pre import KNOWN
 from server.constraints import CONSTRAINTS
@@ -119,3 +121,4 @@ def page() -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    library.write()

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,10 +31,11 @@ from server.round.state import ServerState
 
 
 class Bar:
-    """A listener that draws a bar on a terminal, and prints a line an evaluation elsewhere."""
+    """A listener that draws a bar on a terminal or in a notebook; elsewhere a line an evaluation."""
 
     def __init__(self, title: str, rounds: int, console: Console) -> None:
         self._console, self._title, self._rounds = console, title, rounds
+        self._drawn = console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -44,7 +46,7 @@ class Bar:
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
             console=console,
-            disable=not console.is_terminal,
+            disable=not self._drawn,
         )
         self._task = self._progress.add_task(title, total=rounds, note="")
 
@@ -63,7 +65,7 @@ class Bar:
     def on_evaluation(self, evaluation: Evaluation) -> None:
         note = describe(evaluation)
         self._progress.update(self._task, note=note)
-        if not self._console.is_terminal:
+        if not self._drawn:
             self._console.print(f"{self._title}: round {evaluation.round} of {self._rounds}, {note}")
 
 

@@ -48,21 +48,25 @@ def parse_history(text: str, known: Catalogue, numbers: bool = False) -> Items:
     Ids are the log's own, with ``numbers`` the catalogue's (1 to N). Raises ConfigError.
     """
     parts = [part.strip() for row in csv.reader([text], skipinitialspace=True) for part in row]
-    parts = [part for part in parts if part]
-    if not parts:
-        raise ConfigError("--history is empty; expected item ids, oldest first, as in 50,181,174")
+    return numbered([part for part in parts if part], known, numbers)
+
+
+def numbered(
+    history: Sequence[str], known: Catalogue, numbers: bool = False, label: str = "--history"
+) -> Items:
+    """Item numbers of a history of ids; ``label`` is what an error calls it. Raises ConfigError."""
+    if not history:
+        raise ConfigError(f"{label} is empty; expected item ids, oldest first, as in 50,181,174")
     place = {one: i for i, one in enumerate(known.ids, start=1)}
     if numbers:
         place = {str(i): i for i in range(1, len(known.ids) + 1)}
-    for part in parts:
+    for part in history:
         if part not in place:
             valid = (
                 f"1 to {len(known.ids)}" if numbers else f"ids as in the log, such as {_told(known.ids[0])}"
             )
-            raise ConfigError(
-                f"--history: no item {part!r} in {known.name}; valid: {valid}{hint(part, known)}"
-            )
-    return np.array([place[part] for part in parts], dtype=np.int32)
+            raise ConfigError(f"{label}: no item {part!r} in {known.name}; valid: {valid}{hint(part, known)}")
+    return np.array([place[part] for part in history], dtype=np.int32)
 
 
 def hint(text: str, known: Catalogue) -> str:

@@ -18,7 +18,7 @@ from common.machine import available_mib, cores
 from emulation.federation import open_log
 from emulation.targets import with_targets
 from experiments.compare.display import Display, Remaining, Stretch
-from experiments.compare.grid import Cell, data_label, expand, read_grid
+from experiments.compare.grid import Cell, GridConfig, data_label, expand, read_grid
 from experiments.compare.keys import cell_key, data_digest
 from experiments.compare.results import keep_floors, read_row, write_results
 from experiments.compare.work import CellWork, honest_part, is_ready, train_warm_up
@@ -80,13 +80,15 @@ MARGIN = 0.8
 """Share of the free memory that a grid uses unless told otherwise."""
 
 
-def compare(path: Path, out: Path, console: Console, workers: int = 0, memory_gb: float = 0.0) -> int:
-    """Run the grid in ``path`` into ``out``; returns how many cells failed.
+def compare(
+    of: Path | GridConfig, out: Path, console: Console, workers: int = 0, memory_gb: float = 0.0
+) -> int:
+    """Run a grid, in a file or made by :func:`grid_of`, into ``out``; returns how many cells failed.
 
     What ``out`` already holds of it is not computed again: a cell is known by a hash of its settings, its
     data and the code. Raises ConfigError for a wrong grid, RunError when ``out`` cannot be written.
     """
-    grid = read_grid(path)
+    grid, name = (read_grid(of), of.name) if isinstance(of, Path) else (of, "grid")
     datasets = Datasets()
     planned = plan(expand(grid), datasets)
     try:
@@ -100,7 +102,7 @@ def compare(path: Path, out: Path, console: Console, workers: int = 0, memory_gb
     pool = Pool(workers or cores(), memory_gb * 1024 or MARGIN * available_mib())
     missing = [p for p in planned if read_row(out / "cells" / p.key) is None]
     console.print(
-        f"{path.name}: {len(planned)} cells, {len(planned) - len(missing)} of them already in {out}/; "
+        f"{name}: {len(planned)} cells, {len(planned) - len(missing)} of them already in {out}/; "
         f"{pool.workers} at a time"
     )
     telling = [n for n in planned[0].labels if len({str(p.labels[n]) for p in planned}) > 1]

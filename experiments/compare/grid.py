@@ -39,9 +39,12 @@ def _as_recipe(value: object) -> object:
 
 
 class Budget(Section):
-    """One data set with its settings: a run's YAML beside the grid, and what this grid changes in it."""
+    """One data set with its settings: a run's YAML beside the grid, and what this grid changes in it.
 
-    config: Path
+    Without ``config`` it starts from the defaults.
+    """
+
+    config: Path | None = None
     set: dict[str, Any] = Field({}, description="settings by dotted name")
 
 
@@ -60,7 +63,9 @@ class Recipe(Section):
 class GridConfig(Section):
     """What to compare; ``all``, alone or in a list, is every rule, or ``control`` and every attack."""
 
-    configs: Annotated[tuple[Annotated[Budget, BeforeValidator(_as_budget)], ...], Field(min_length=1)]
+    configs: Annotated[tuple[Annotated[Budget, BeforeValidator(_as_budget)], ...], Field(min_length=1)] = (
+        Budget(),
+    )
     models: tuple[str, ...] = ()
     strategies: Annotated[
         tuple[Annotated[Recipe, BeforeValidator(_as_recipe)], ...], BeforeValidator(_as_list)
@@ -79,15 +84,20 @@ class GridConfig(Section):
 
 def read_grid(path: Path) -> GridConfig:
     """Read a grid's YAML; its configs lie beside it or are shipped. Raises ConfigError naming the key."""
-    tree = read_tree(path)
+    return grid_of(read_tree(path), path.name, path.parent)
+
+
+def grid_of(tree: Mapping[str, Any], name: str, folder: Path) -> GridConfig:
+    """A grid from a mapping, its configs relative to ``folder``. Raises ConfigError naming both."""
     try:
         grid = GridConfig.model_validate(tree)
     except ValidationError as error:
-        lines = [f"{path.name}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        lines = [f"{name}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         lines.append(f"keys of a grid: {', '.join(GridConfig.model_fields)}")
         raise ConfigError("\n".join(lines)) from error
     budgets = tuple(
-        b.model_copy(update={"config": shipped_config(b.config, path.parent).resolve()}) for b in grid.configs
+        b if b.config is None else b.model_copy(update={"config": shipped_config(b.config, folder).resolve()})
+        for b in grid.configs
     )
     return grid.model_copy(update={"configs": budgets})
 
@@ -139,7 +149,7 @@ def expand(grid: GridConfig) -> list[Cell]:
     Raises ConfigError.
     """
     cells = []
-    trees = {budget.config: read_tree(budget.config) for budget in grid.configs}
+    trees = {b.config: read_tree(b.config) if b.config else {} for b in grid.configs}
     axes = [[(key, value) for value in values] for key, values in grid.vary.items()]
     for seed, budget, model, target, share, recipe, attack, *more in itertools.product(
         grid.seeds,

@@ -1,0 +1,68 @@
+"""Logs of interactions: by name, from a file, and as a file that the nodes of a run can read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from common.data import DATASETS, Dataset, load, write_shards
+from common.errors import RunError, UnknownName
+from experiments.compare.keys import data_digest
+
+FOLDER, NODE = "log", "node-000.parquet"
+
+
+def load_log(log: str | os.PathLike[str]) -> Dataset:
+    """Histories in time order, one a user, of a known log or of a file.
+
+    Parameters
+    ----------
+    log
+        ``ml-100k``, ``ml-1m``, ``amazon-beauty``, ``lastfm`` or ``synthetic``; or the path of a log with the
+        columns user, item and, if known, time (CSV, TSV, JSON lines, Parquet).
+
+    Returns
+    -------
+    Dataset
+        ``sequences`` are int32 arrays of item numbers 1 to ``num_items``; ``item_ids[i − 1]`` is what the
+        log calls item i, ``times`` are seconds.
+
+    Raises
+    ------
+    UnknownName
+        Neither a known log nor a file.
+    DataError
+        The log cannot be fetched or read; says file, line and column.
+    """
+    data = placed(log)
+    return load(data["name"], data.get("path", ""))
+
+
+def placed(log: str | os.PathLike[str]) -> dict[str, str]:
+    """``data.name`` and ``data.path`` of a log by name or path. Raises UnknownName."""
+    text = os.fspath(log)
+    if isinstance(log, str) and text in DATASETS:
+        return {"name": text}
+    path = Path(text).expanduser()
+    looks = isinstance(log, Path) or path.suffix or len(path.parts) > 1
+    if not looks and not path.is_file():
+        raise UnknownName("log", text, DATASETS)
+    return {"name": called(path.stem), "path": str(path.absolute())}
+
+
+def called(name: str) -> str:
+    """``data.name`` of a log that lies in a file: beside ``synthetic`` a path would be a recipe."""
+    return f"{name}-log" if name == "synthetic" else name
+
+
+def written(dataset: Dataset, folder: Path) -> str:
+    """The path of ``dataset`` as a log in ``folder``, item and device numbers kept.
+
+    One that is there already stays: it is that of the run to go on with. Raises RunError where it is another.
+    """
+    path = (folder / FOLDER / NODE).absolute()
+    if not path.exists():
+        return str(write_shards(dataset, 1, path.parent)[0])
+    if data_digest(load(called(dataset.name), str(path))) != data_digest(dataset):
+        raise RunError(f"{folder} holds a run on another log; choose another folder")
+    return str(path)

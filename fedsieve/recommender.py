@@ -1,0 +1,40 @@
+"""A trained model as one PyTorch module."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.func import vmap
+
+
+class Recommender(nn.Module):
+    """Scores every item as the next of a history: s = E·h, h the encoder's last position.
+
+    Parameters
+    ----------
+    encoder
+        The sequence model of one user: ``encoder(rows [L, d], padding [L])`` -> hidden [L, d].
+    items
+        Item table E, float32 [N + 1, d]; row i is item number i, row 0 pads.
+    max_len
+        How many of the latest interactions the encoder reads.
+    """
+
+    def __init__(self, encoder: nn.Module, items: Tensor, max_len: int) -> None:
+        super().__init__()
+        self.encoder, self.max_len = encoder, max_len
+        self.items = nn.Parameter(items)
+
+    def forward(self, histories: Tensor) -> Tensor:
+        """Scores float32 [n, N + 1] after ``histories``; column 0 has no meaning.
+
+        histories: int64 [n, L] item numbers, oldest first, padded with 0 on the left; of more than
+        ``max_len`` the latest count.
+        """
+        histories = histories[:, -self.max_len :]  # [n, L]
+
+        def last(rows: Tensor, padding: Tensor) -> Tensor:
+            hidden: Tensor = self.encoder(rows, padding, None, 1)  # [1, d]
+            return hidden[0]
+
+        hidden = vmap(last)(self.items[histories], histories == 0)  # [n, d]
+        return hidden @ self.items.T  # [n, N + 1]
