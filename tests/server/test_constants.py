@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from common.updates import DeviceUpdates
 from common.wire import UpdateSpec, encode_updates
-from server.aggregators import Round, State
+from server.aggregators import Aggregate, Round, State
 from server.aggregators.reputation import Reputation
 from server.aggregators.sieve import Sieve
 from server.constraints import panel
@@ -152,8 +153,8 @@ def test_three_devices_do_not_make_an_item_look_widely_held() -> None:
     assert rare < cold < usual
 
 
-def test_an_item_that_all_of_eight_hold_passes_one_that_half_of_forty_hold() -> None:
-    new, usual = holding((8, 8), (20, 40)).tolist()
+def test_an_item_that_all_of_six_hold_passes_one_that_half_of_forty_hold() -> None:
+    new, usual = holding((6, 6), (20, 40)).tolist()
     assert new > usual
 
 
@@ -170,3 +171,25 @@ def test_no_claim_keeps_an_item_out_of_the_slices() -> None:
     weights = draw_weights(torch.tensor([0.0, 256.0, -1e9]))
     assert 6 < float(weights[1] / weights[0]) < 8
     assert float(weights[2]) == float(weights[0])
+
+
+def combined(updates: DeviceUpdates) -> Aggregate:
+    """What the sieve makes of one round in which all are of one mind, which is no offence here."""
+    identity = tuple((1, device) for device in range(len(updates)))
+    rule = Sieve(collusion=0.0, reputation=0.0)
+    return rule(updates, {}, Round(0, identity, torch.Generator(), number=1))[0]
+
+
+def test_a_louder_encoder_counts_as_one_of_the_usual_length() -> None:
+    updates = cohort(torch.ones(20, 6, 4))
+    updates.encoder[0] *= 1.8
+    torch.testing.assert_close(combined(updates).encoder, torch.ones(3))
+
+
+def test_who_moves_twice_as_many_rows_moves_each_of_them_less() -> None:
+    rows = torch.zeros(20, 8, 4)
+    rows[:, :4] = 1.0
+    rows[0, 4:] = 1.0
+    found = combined(cohort(rows)).rows[:, 0] * 20  # votes for each row
+    assert float(found[4]) == pytest.approx(1.25 / 2**0.5, rel=1e-3)
+    assert float(found[0]) == pytest.approx(19 + float(found[4]), rel=1e-3)

@@ -13,10 +13,11 @@ from client.app import app as client_app
 from common.config import RunConfig
 from common.errors import RunError
 from common.settings import load
+from common.wire.replies import EARLY, LATE
 from emulation.local_grid import LocalGrid
 from server.records.report import Evaluation, RoundReport
 from server.round.state import ServerState
-from server.strategy import EARLY, LATE, RobustStrategy
+from server.strategy import RobustStrategy
 
 LOG = "devices=40,items=30,length=12"
 DEADLINE_S = 0.3

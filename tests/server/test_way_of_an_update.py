@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -38,9 +39,10 @@ def carries(value: object) -> bool:
             return False
 
 
-def place(frame: FrameType | None) -> str:
-    """The module of a frame, its rule as one; empty outside the project's rooms."""
-    path = Path(frame.f_code.co_filename) if frame else ROOT
+@cache
+def place(file: str) -> str:
+    """The module of a file, those of the rule as one; empty outside the project's rooms."""
+    path = Path(file)
     if not path.is_relative_to(ROOT) or path.suffix != ".py":
         return ""
     name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
@@ -57,17 +59,19 @@ class Trail:
         self.calls: set[tuple[str, str]] = set()
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
-        here = place(frame)
-        if event != "call" or not here or here in BESIDE:
+        if event != "call":
+            return
+        here = place(frame.f_code.co_filename)
+        if not here or here in BESIDE:
             return
         code = frame.f_code
         names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
         if not any(carries(frame.f_locals.get(name)) for name in names):
             return
         above = frame.f_back
-        while above is not None and not place(above):
+        while above is not None and not place(above.f_code.co_filename):
             above = above.f_back
-        caller = place(above)
+        caller = place(above.f_code.co_filename) if above else ""
         if "emulation" in (here.split(".")[0], caller.split(".")[0]):  # the other side of the wire
             return
         if here not in self.modules:
