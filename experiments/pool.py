@@ -25,6 +25,11 @@ from common.machine import peak_mib
 from server.records.report import Evaluation, RoundReport
 from server.round.state import ServerState
 
+NEW_JOB_MB = 700.0
+"""What a job is thought to take until the first one has ended."""
+PRELOADED = ["emulation.federation", "torch._dynamo"]
+"""Imported once, before the first fork; the second is what torch.func imports at its first call."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -68,13 +73,6 @@ def describe(evaluation: Evaluation) -> str:
     found = evaluation.groups["all"]
     text = f"{evaluation.split} HR@10 {found['hr@10']:.3f} NDCG@10 {found['ndcg@10']:.3f}"
     return text + (f" ER@10 {evaluation.exposure['er@10']:.3f}" if evaluation.exposure else "")
-
-
-NEW_JOB_MB = 700.0
-"""What a job is thought to take until the first one has ended."""
-
-PRELOADED = ["emulation.federation", "torch._dynamo"]
-"""Imported once, before the first fork; the second is what torch.func imports at its first call."""
 
 
 @dataclass

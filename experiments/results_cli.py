@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+Run = Annotated[Path, typer.Option("--run", help="folder of a finished run")]
+
 
 def compare(
     grid: Annotated[str, typer.Argument(help="the grid as YAML, or the name of one that is shipped")],
@@ -63,9 +65,6 @@ def report(
         console.print(note, markup=False)
     plots = f", {len(written.images)} plots in {folder / 'plots'}/" if images else ""
     typer.echo(f"Report in {written.page}{plots}, {len(written.tables)} tables in {folder / 'tables'}/")
-
-
-Run = Annotated[Path, typer.Option("--run", help="folder of a finished run")]
 
 
 def recommend(

@@ -25,6 +25,12 @@ from experiments.compare.work import CellWork, honest_part, is_ready, train_warm
 from experiments.pool import Event, Job, Pool
 from server.records.checkpoint import write_atomically
 
+REFRESH_S = 10.0
+"""Seconds between two writings of the tables while a grid runs; what is killed has tables to report on."""
+ENDED = ("done", "failed")
+MARGIN = 0.8
+"""Share of the free memory that a grid uses unless told otherwise."""
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -70,14 +76,6 @@ def plan(cells: Iterable[Cell], datasets: Datasets) -> list[Planned]:
     if not found:
         raise ConfigError("the grid has no cells: one of its lists is empty")
     return list(found.values())
-
-
-REFRESH_S = 10.0
-"""Seconds between two writings of the tables while a grid runs; what is killed has tables to report on."""
-
-ENDED = ("done", "failed")
-MARGIN = 0.8
-"""Share of the free memory that a grid uses unless told otherwise."""
 
 
 def compare(

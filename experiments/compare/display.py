@@ -17,6 +17,8 @@ from rich.text import Text
 from common.printable import printable
 from experiments.pool import Event
 
+LATEST = 12
+
 
 @dataclass(frozen=True)
 class Stretch:
@@ -59,9 +61,6 @@ class Remaining:
             return None
         left = sum(one.after(self._at.get(key, one.first - 1)) for key, one in self.stretches.items())
         return elapsed / self._done * left
-
-
-LATEST = 12
 
 
 class Display:

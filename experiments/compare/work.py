@@ -26,6 +26,8 @@ from server.records.outputs import LINES
 from server.records.report import Evaluation, Listener, RoundReport
 from server.round.state import ServerState
 
+BULKY = ("model.safetensors", "audit.jsonl", "events")
+
 
 def honest_part(config: RunConfig) -> RunConfig | None:
     """The run that ``config`` shares with others up to its attack's first round; None if there is none."""
@@ -83,9 +85,6 @@ class _Stop:
 
     def on_evaluation(self, evaluation: Evaluation) -> None:
         pass
-
-
-BULKY = ("model.safetensors", "audit.jsonl", "events")
 
 
 @dataclass(frozen=True)

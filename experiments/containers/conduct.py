@@ -34,6 +34,13 @@ from experiments.flower_config import toml
 from server.records.checkpoint import write_atomically
 from transport.control import enrol
 
+SETTLE_S, LIMIT_S = 3.0, 60.0
+CONTROL = f"{CONTROL_HOST}:{CONTROL_PORT}"
+CONNECTION = "compose"
+WORTH = r"^(INFO\s*:\s*)?(aggregator \w|waiting for nodes|round \d+ )"
+NEWS = re.compile(WORTH + r"|^(WARNING|ERROR)|^\s|^\w*Error|^Traceback")
+"""Of Flower's own command line: failures, and no word of what goes well."""
+
 
 @dataclass(frozen=True)
 class Division:
@@ -104,14 +111,6 @@ def _logs(data: Dataset, count: int, folder: Path, token: str) -> list[Path]:
     """A log a slot in a new folder; those of earlier runs go."""
     shutil.rmtree(folder, ignore_errors=True)
     return write_shards(data, count, folder / token) if count else []
-
-
-SETTLE_S, LIMIT_S = 3.0, 60.0
-CONTROL = f"{CONTROL_HOST}:{CONTROL_PORT}"
-CONNECTION = "compose"
-WORTH = r"^(INFO\s*:\s*)?(aggregator \w|waiting for nodes|round \d+ )"
-NEWS = re.compile(WORTH + r"|^(WARNING|ERROR)|^\s|^\w*Error|^Traceback")
-"""Of Flower's own command line: failures, and no word of what goes well."""
 
 
 def conduct(places: Places, console: Console) -> int:

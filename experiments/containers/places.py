@@ -12,6 +12,8 @@ SIDES = ("honest", "malicious")
 FLEET_HOST, CONTROL_HOST = "superlink-fleet", "superlink-control"
 FLEET_PORT, CONTROL_PORT, RUNTIME_PORT = 9092, 9093, 9091
 
+LOOK_S = 0.5
+
 
 @dataclass(frozen=True)
 class Places:
@@ -62,9 +64,6 @@ def places() -> Places:
     """Those of the image, or below ``FEDSIEVE_ROOT`` for a test outside a container."""
     root = os.environ.get("FEDSIEVE_ROOT")
     return Places(*(Path(root) / name for name in ("state", "results", "runs"))) if root else Places()
-
-
-LOOK_S = 0.5
 
 
 def ending(over: Path, linger_s: float = 0.0) -> threading.Event:

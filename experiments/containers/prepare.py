@@ -40,6 +40,8 @@ KEYS = {
 """Variable -> setting. ``CONFIG``, ``DATA``, ``SETTINGS`` and ``RUN_NAME`` are read beside them, and
 ``METRICS_PORT`` and ``LOG_FORMAT``, which are for other containers, are checked."""
 
+HOSTS = (FLEET_HOST, CONTROL_HOST, "localhost", "127.0.0.1")
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -105,9 +107,6 @@ def _named(text: str) -> str:
     for key, setting in KEYS.items():
         text = text.replace(f"{setting}:", f"{key} ({setting}):")
     return text
-
-
-HOSTS = (FLEET_HOST, CONTROL_HOST, "localhost", "127.0.0.1")
 
 
 def prepare(places: Places, console: Console) -> None:

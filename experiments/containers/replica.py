@@ -21,6 +21,12 @@ from experiments.identity import make_node_key
 
 LARGEST = 1000
 
+NodeConfig = dict[str, bool | int | float | str]
+LOOK_S = 0.3
+PUBLIC = re.compile(r'"public_message": "([^"]*)"')
+READY = Path("/tmp/ready")  # this container's own  # nosec B108
+SUPERLINK = f"{FLEET_HOST}:{FLEET_PORT}"
+
 
 class Slots:
     """Numbered locks in a folder that all replicas of a service share.
@@ -91,13 +97,6 @@ class Slots:
             raise RunError(f"{self._folder}: cannot claim a shard: {error.strerror}") from error
         with lock:
             yield
-
-
-NodeConfig = dict[str, bool | int | float | str]
-LOOK_S = 0.3
-PUBLIC = re.compile(r'"public_message": "([^"]*)"')
-READY = Path("/tmp/ready")  # this container's own  # nosec B108
-SUPERLINK = f"{FLEET_HOST}:{FLEET_PORT}"
 
 
 def serve_replica(side: str, places: Places, console: Console, stock: bool = False) -> int:

@@ -34,6 +34,10 @@ CHATTER = re.compile(r"^INFO\s*:|^\s*$")
 STOP_S = 8.0
 READ = 4 * LONGEST
 
+RESOLVE_S = 10.0
+LINGER_S = 4.0
+"""So that the nodes can take their leave of a SuperLink that is still there."""
+
 
 def supervise(
     command: Sequence[str],
@@ -92,11 +96,6 @@ def entries(stream: IO[bytes]) -> Iterator[str]:
 def program(name: str) -> str:
     """A console script that lies beside this Python."""
     return f"{sys.prefix}/bin/{name}"
-
-
-RESOLVE_S = 10.0
-LINGER_S = 4.0
-"""So that the nodes can take their leave of a SuperLink that is still there."""
 
 
 def serve_superlink(places: Places, console: Console) -> int:

@@ -16,6 +16,10 @@ from experiments.report.reading import Cell
 from experiments.report.section import ER, NDCG, PLAIN, RETAINED, Condition, Section, percent
 from experiments.report.statistics import Estimate, estimate, pareto
 
+Measure = Callable[[str], Estimate | None]
+Curve = Mapping[int, float]
+SHOWN = {"ndcg@10": "NDCG@10", "er@10": "ER@10"}
+
 
 def retained(section: Section) -> Figure | None:
     """NDCG@10 as a share of the clean plain mean; NDCG@10 itself where the grid has no such run."""
@@ -83,9 +87,6 @@ def _mean(section: Section, condition: Condition, metric: str) -> float:
     return sum(found) / len(found) if found else 0.0
 
 
-Measure = Callable[[str], Estimate | None]
-
-
 def tradeoff(section: Section) -> Figure | None:
     """Three measures of robustness to choose from; None without attacks or without clean runs."""
     targeted = [c for c in section.attacks if c.targeted]
@@ -133,10 +134,6 @@ def _scatter(section: Section, title: str, measure: Measure) -> Scatter:
 
 def _turned(found: Estimate | None) -> Estimate | None:
     return found and Estimate(1 - found.mean, found.half, found.n)
-
-
-Curve = Mapping[int, float]
-SHOWN = {"ndcg@10": "NDCG@10", "er@10": "ER@10"}
 
 
 @dataclass

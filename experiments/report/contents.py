@@ -10,6 +10,8 @@ from experiments.report.section import ER, HR, NDCG, RETAINED, Condition, Sectio
 from experiments.report.statistics import LEVEL, Paired, holm, paired, seed_means
 from experiments.report.tables import Column, Table, Value
 
+QUARTILES = ("q1", "q2", "q3", "q4")
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -172,9 +174,6 @@ def runs_table(section: Section) -> Table:
         if (s, c) in section.runs
     ]
     return Table("runs", "All results", section.title, [*heads, *used.values()], rows, interval(section))
-
-
-QUARTILES = ("q1", "q2", "q3", "q4")
 
 
 def pivot(section: Section, metric: str, title: str, name: str) -> Table | None:

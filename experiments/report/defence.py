@@ -20,6 +20,16 @@ WEIGHT_COLOURS = (6, 2, 0, 4, 3)
 SIDE_BY_SIDE = 3
 COUNTS = ("no", "one", "two", "three")
 
+ROWS = {"frozen_rows": "frozen", "clipped_rows": "clipped"}
+REFUSED = "Replies refused by admission"
+COSTS = {
+    "seconds": ("seconds", "Seconds a run", 1.0),
+    "device_updates_per_second": ("updates a second", "Device updates a second", 1.0),
+    "peak_rss_mb": ("memory", "Peak memory, MiB", 1.0),
+    "bytes_up": ("bytes up", "Uploaded, MB", 1e-6),
+    "bytes_down": ("bytes down", "Downloaded, MB", 1e-6),
+}
+
 
 def weights(section: Section) -> Figure | None:
     """Mean weight by group, over the mean weight of the honest devices of the same run.
@@ -81,17 +91,6 @@ def relative_weight(section: Section, strategy: str, condition: Condition, colum
     honest = section.by_seed(strategy, condition, "weight.honest")
     group = section.by_seed(strategy, condition, column)
     return estimate([value / honest[seed] for seed, value in group.items() if honest.get(seed, 0.0) > 0])
-
-
-ROWS = {"frozen_rows": "frozen", "clipped_rows": "clipped"}
-REFUSED = "Replies refused by admission"
-COSTS = {
-    "seconds": ("seconds", "Seconds a run", 1.0),
-    "device_updates_per_second": ("updates a second", "Device updates a second", 1.0),
-    "peak_rss_mb": ("memory", "Peak memory, MiB", 1.0),
-    "bytes_up": ("bytes up", "Uploaded, MB", 1e-6),
-    "bytes_down": ("bytes down", "Downloaded, MB", 1e-6),
-}
 
 
 def rows(section: Section) -> Figure | None:

@@ -19,6 +19,10 @@ PLAIN = "mean"
 SECTION_COLUMNS = ("rounds", "devices_per_round")
 SECTION_SETTINGS = ("data.", "model.", "train.", "eval.")
 
+NDCG, HR, ER = "test.ndcg@10", "test.hr@10", "er@10"
+RETAINED = "retained"
+"""NDCG@10 over that of the clean run: same section and seed, plain mean, no attack."""
+
 
 @dataclass(frozen=True, order=True)
 class Condition:
@@ -103,10 +107,6 @@ def slug(text: str) -> str:
     """A file name of the text."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text.replace("%", "pct")).strip("-.") or "all"
 
-
-NDCG, HR, ER = "test.ndcg@10", "test.hr@10", "er@10"
-RETAINED = "retained"
-"""NDCG@10 over that of the clean run: same section and seed, plain mean, no attack."""
 
 Runs = Mapping[tuple[str, Condition], Mapping[int, Cell]]
 
