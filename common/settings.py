@@ -12,10 +12,12 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from common.config import Component, RunConfig
+from common.config import AttackConfig, Component, ModelConfig, RunConfig
 from common.errors import ConfigError
 
 Scalar = bool | int | float | str
+SECTIONS: Mapping[str, type[BaseModel]] = {"model": ModelConfig, "attack": AttackConfig}
+"""Those that are a component with settings around it."""
 JSON_STARTS = ("{", "[", '"')
 """Text of the flat form that begins like this is JSON."""
 
@@ -80,8 +82,14 @@ def _put(tree: dict[str, Any], dotted: str, value: object) -> None:
             raise ConfigError(f"{dotted}: {name} is not a group of settings")
         node = child
     old = node.get(leaf)
-    if isinstance(old, dict) and "name" in old and isinstance(value, str):
+    if isinstance(value, str) and (section := SECTIONS.get(dotted)):  # what is around the component stays
+        around = {key: one for key, one in (old or {}).items() if key in section.model_fields}
+        value = {**around, "name": value, "params": {}} if isinstance(old, dict) else {"name": value}
+    elif isinstance(old, dict) and "name" in old and isinstance(value, str):
         value = {"name": value}
+    elif leaf == "params" and parents and (section := SECTIONS.get(".".join(parents))):
+        for key in [key for key in node if key not in section.model_fields]:
+            del node[key]  # these were parameters too
     node[leaf] = value
 
 

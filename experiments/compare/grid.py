@@ -49,7 +49,7 @@ class GridConfig(Section):
     """What to compare; ``all``, alone or in a list, is every rule, or ``control`` and every attack."""
 
     configs: Annotated[tuple[Annotated[Budget, BeforeValidator(_as_budget)], ...], Field(min_length=1)]
-    models: tuple[str, ...] = ()
+    models: tuple[Named, ...] = ()
     strategies: Annotated[
         tuple[Annotated[Recipe, BeforeValidator(_as_recipe)], ...], BeforeValidator(_as_list)
     ] = (Recipe(aggregator=Component(name="all")),)
