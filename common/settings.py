@@ -37,6 +37,14 @@ def load(path: Path | None = None, overrides: Iterable[str] = ()) -> RunConfig:
     Raises :class:`ConfigError` that names the key and what is valid there.
     """
     tree = {} if path is None else read_tree(path)
+    for key, value in key_values(overrides).items():
+        _put(tree, key, value)
+    return validate(tree)
+
+
+def key_values(overrides: Iterable[str]) -> dict[str, Any]:
+    """``KEY=VALUE`` texts, the values read as YAML; the last of a key wins. Raises :class:`ConfigError`."""
+    found: dict[str, Any] = {}
     for item in overrides:
         key, sign, text = item.partition("=")
         if not sign or not key:
@@ -45,8 +53,9 @@ def load(path: Path | None = None, overrides: Iterable[str] = ()) -> RunConfig:
             value = yaml.load(text, _Loader)  # a SafeLoader  # nosec B506
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {item!r}: the value is not YAML: {error}") from error
-        _put(tree, key, value)
-    return validate(tree)
+        found.pop(key, None)  # so that it comes where it was said last
+        found[key] = value
+    return found
 
 
 def changed(tree: Mapping[str, Any], settings: Mapping[str, Any]) -> RunConfig:

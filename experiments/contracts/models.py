@@ -14,7 +14,6 @@ from common.models import build_model
 from experiments.contracts import require
 
 DIM, MAX_LEN = 8, 10
-CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 Make = Callable[[], nn.Module]
 
 
@@ -50,7 +49,7 @@ def padded(items: Tensor, length: int, filler: float = 0.0) -> tuple[Tensor, Ten
 
 def close(a: Tensor, b: Tensor, sentence: str) -> None:
     """Raise AssertionError unless the two are equal but for rounding."""
-    require(a.shape == b.shape and torch.allclose(a, b, **CLOSE), sentence)
+    require(a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5), sentence)
 
 
 def form(make: Make) -> None:

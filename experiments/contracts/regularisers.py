@@ -89,7 +89,8 @@ def mapped(make: Make) -> None:
     stacked = [torch.stack([getattr(one, field) for one in devices]) for field in TENSORS]
 
     def one(*tensors: Tensor) -> Tensor:
-        return term(replace(devices[0], **dict(zip(TENSORS, tensors, strict=True))))
+        fresh: dict[str, Any] = dict(zip(TENSORS, tensors, strict=True))
+        return term(replace(devices[0], **fresh))
 
     loop = torch.stack([term(device) for device in devices])
     require(torch.allclose(vmap(one)(*stacked), loop), "mapped over devices it gives other penalties")
