@@ -123,6 +123,8 @@ def form(make: Make) -> None:
         require(sent.encoder.shape == honest.encoder.shape, f"{negatives}: the encoder has another shape")
         require(torch.equal(sent.device, honest.device), f"{negatives}: it answers for other devices")
         if rewrites(make()):  # other histories, other rows
+            same = sent.rows.shape[::2] == honest.rows.shape[::2]
+            require(same, f"{negatives}: the rows have another shape")
             continue
         require(sent.rows.shape == honest.rows.shape, f"{negatives}: the rows have another shape")
         require(sent.encoder.dtype == sent.rows.dtype == torch.float32, f"{negatives}: it is not float32")
