@@ -52,6 +52,7 @@ class Registry(Mapping[str, type[T]], Generic[T]):
         self.kind, self.group = kind, f"fedsieve.{group}"
         self._base: tuple[Any, ...] = base if isinstance(base, tuple) else (base,)
         self._known = {name: remembering(one) for name, one in own.items()}
+        self._offered: dict[str, str] = {}  # entry points that were found: to look for one takes long
         _ALL[group] = self
 
     def __getitem__(self, name: str) -> type[T]:
@@ -76,13 +77,12 @@ class Registry(Mapping[str, type[T]], Generic[T]):
         """The class that ``name`` means. Raises UnknownName, ConfigError where a module does not import."""
         if name in self._known:
             return self._known[name]
-        if ":" in name:
-            found = self.imported(name)
-        else:
+        if ":" not in name and name not in self._offered:
             installed = self.installed()
             if name not in installed:
                 raise UnknownName(self.kind, name, [*self._known, *installed])
-            found = self.imported(installed[name])
+            self._offered[name] = installed[name]
+        found = self.imported(self._offered.get(name, name))
         self._check(name, found)
         return remembering(found)
 
@@ -248,13 +248,9 @@ def _imported(kind: str, name: str) -> Any:
 def _module(kind: str, name: str) -> Any:
     path = name.partition(":")[0]
     try:
-        try:
-            return importlib.import_module(path)
-        except ModuleNotFoundError as error:
-            here = str(Path.cwd())
-            if (error.name or "").partition(".")[0] != path.partition(".")[0] or here in sys.path:
-                raise
-            sys.path.append(here)  # at the end: a file called common.py here hides nothing
-            return importlib.import_module(path)
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        told = f"{kind} {name!r}: {error}; its folder has to be on PYTHONPATH, or its package installed"
+        raise ConfigError(told) from error
     except Exception as error:  # it is the user's own code, which may raise anything
         raise ConfigError(f"{kind} {name!r}: {type(error).__name__}: {error}") from error

@@ -15,6 +15,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from common.errors import ConfigError
+from common.settings import load, to_tree
 from experiments.cli import app
 from experiments.compare.keys import cell_key
 from tests.deployment.federation import assert_same_run, federation, in_this_process
@@ -89,6 +91,64 @@ def test_check_fails_what_does_not_and_says_why(folder: Path, module: str) -> No
     assert "FAILS" in result.output
 
 
+LATER = """
+class Step:  # a server step
+    def init(self, encoder, table):
+        return {}
+
+    def step(self, update, state, lr):
+        update.rows.mul_(-lr)
+        return update, state
+
+
+class Limit:  # a constraint
+    def init(self, start):
+        return {}
+
+    def __call__(self, model, delta, state, evidence):
+        delta.rows.clamp_(-1, 1)
+        return delta, state, {}
+
+
+class Mixer(Clip):  # a pre-aggregator
+    def matrix(self, products, round_):
+        return super().matrix(products, round_).float()
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "told"),
+    [
+        ("Step", "optimizer", "it changes the aggregate, or hands it back"),
+        ("Limit", "constraint", "it changes the rows of the step"),
+        ("Mixer", "pre-aggregator", "M is torch.float32"),
+    ],
+)
+def test_check_finds_out_the_kind(folder: Path, name: str, kind: str, told: str) -> None:
+    (folder / "broken.py").write_text("from server.aggregators.pre.clip import Clip\n" + LATER)
+    result = CliRunner().invoke(app, ["check", f"broken:{name}"])
+    assert result.exit_code == 1, result.output
+    assert told in result.output
+    assert f"broken:{name} ({kind}): " in result.output
+
+
+def test_check_takes_parameters_and_refuses_what_it_cannot_build(folder: Path) -> None:
+    assert CliRunner().invoke(app, ["check", "clip", "--set", "max_norm=2"]).exit_code == 0
+    for arguments, told in (
+        (["clip", "--set", "max_nom=2"], "has no parameter 'max_nom'; valid: max_norm; nearest: max_norm"),
+        (["krumm"], "unknown component 'krumm'; see `fedsieve list`; nearest: krum"),
+        (["krum", "--kind", "rule"], "unknown kind 'rule'; valid: aggregator, attack"),
+        (["json:JSONDecoder"], "'json:JSONDecoder' derives from no base of a component; valid: aggregator"),
+        (
+            ["my_package.rules:Mina"],
+            "aggregator of my_package.rules 'Mina'; valid: Mine; nearest: Mine",
+        ),
+    ):
+        result = CliRunner().invoke(app, ["check", *arguments])
+        assert isinstance(result.exception, ConfigError), arguments
+        assert told in str(result.exception)
+
+
 def test_run_takes_all_four_and_resumes_by_their_names(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [sys.executable, "-m", "experiments.cli", "run", "--out", str(out)]
@@ -105,8 +165,6 @@ def test_run_takes_all_four_and_resumes_by_their_names(folder: Path, tmp_path: P
 def test_compare_takes_them_and_a_changed_source_is_another_cell(folder: Path, tmp_path: Path) -> None:
     base = tmp_path / "base.yaml"
     sets = [item for item in BASE if not item.startswith("strategy.aggregator")]
-    from common.settings import load, to_tree
-
     tree = to_tree(load(overrides=sets))
     base.write_text(yaml.safe_dump({**tree, "strategy": {**tree["strategy"], "secret": "a"}}))
     grid = tmp_path / "grid.yaml"
