@@ -104,11 +104,13 @@ def check_training(task: TrainTask, tells: Disclosure) -> None:
 
 def check_components(model: ModelConfig, regularisers: Sequence[Component], tells: Disclosure) -> None:
     """Raises WireError for code from outside that the owner did not name: nothing of it is imported then."""
-    for name in outside([model.name, *(term.name for term in regularisers)]):
-        if name not in tells.components:
-            allowed_ = ", ".join(sorted(tells.components)) or "none"
-            text = f"{show(name)} is not among this node's components: {allowed_}"
-            raise WireError("meta.model_config", Reason.RANGE.value, text)
+    sections = {"model_config": [model.name], "client_config": [term.name for term in regularisers]}
+    for section, names in sections.items():
+        for name in outside(names):
+            if name not in tells.components:
+                allowed_ = ", ".join(sorted(tells.components)) or "none"
+                text = f"{show(name)} is not among this node's components: {allowed_}"
+                raise WireError(f"meta.{section}", Reason.NOT_ALLOWED.value, text)
 
 
 def fixed_bounds(task: EvaluateTask, memory: RecordDict) -> tuple[int, int, int]:

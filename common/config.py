@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from difflib import get_close_matches
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -48,20 +49,34 @@ MAX_REGULARISERS = 16
 """There are fewer; each may run the model again."""
 
 
-def own_parameters(cls: type[BaseModel], value: object) -> object:
-    """``{name: my.models:Mine, width: 3}``, or an instance: what is no setting of the section is a parameter.
+class OfComponent(Section):
+    """A section that is a component with settings around it: its name, ``params``, what all of the kind have.
 
-    So for components from outside, whose parameters nobody here knows. Of the others a key that is no setting
-    is a mistake more often than a parameter, which goes below ``params``.
+    ``{name: sign_flip, scale: 3}``: what is no setting of the section is a parameter of the component, unless
+    it looks like a misspelt setting. An instance brings its parameters.
     """
-    if isinstance(value, BaseModel):
-        return value
-    given = as_component(value)
-    if not isinstance(given, Mapping) or (given is value and ":" not in str(given.get("name", ""))):
-        return given
-    known = {key: one for key, one in given.items() if key in cls.model_fields}
-    own = {key: one for key, one in given.items() if key not in cls.model_fields}
-    return {**known, "params": {**own, **dict(known.get("params", {}))}} if own else given
+
+    closed: ClassVar[tuple[str, ...]] = ()
+    """Components that have no parameters of their own."""
+    shared: ClassVar[tuple[str, ...]] = ()
+    """Settings of the section that instances are built with."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _grammar(cls, value: object) -> object:
+        if isinstance(value, BaseModel) and not isinstance(value, Component):
+            return value
+        given = value.model_dump() if isinstance(value, Component) else as_component(value)
+        if not isinstance(given, Mapping):
+            return given
+        settings = cls.model_fields if given is value else ("name", *cls.shared)
+        own = {key: one for key, one in given.items() if key not in settings}
+        if given is value:
+            own = {key: one for key, one in own.items() if not get_close_matches(key, settings, 1, 0.8)}
+        params = given.get("params", {}) if given is value else {}
+        if not own or not isinstance(params, Mapping) or given.get("name", "none") in cls.closed:
+            return given
+        return {**{k: v for k, v in given.items() if k not in own}, "params": {**params, **own}}
 
 
 class DataConfig(Section):
@@ -79,11 +94,15 @@ def most_parameters(dim: int, max_len: int, blocks: int) -> int:
     return max_len * dim + 7 * blocks * dim * (dim + 1) + 2 * dim
 
 
-class ModelConfig(Section):
+class ModelConfig(OfComponent):
     """The sequence model; ``dim`` is also the width of the item table.
 
+    ``blocks`` and ``heads`` are for models that have them, ``params`` for what only this one has.
     Nodes and tools read it from strangers, so that what it would take is bounded before anything is built.
     """
+
+    closed = ("none", "sasrec", "gru4rec")
+    shared = ("dim", "max_len", "blocks", "heads")
 
     name: str = "sasrec"
     dim: Annotated[int, Field(ge=1, le=MAX_DIM)] = 64
@@ -92,8 +111,6 @@ class ModelConfig(Section):
     heads: Annotated[int, Field(ge=1, le=MAX_HEADS)] = 1
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
     params: dict[str, Any] = Field({}, description="what a model takes beyond these settings")
-
-    _grammar = model_validator(mode="before")(own_parameters)
 
     @field_validator("blocks")
     @classmethod
@@ -105,6 +122,11 @@ class ModelConfig(Section):
                 f"{blocks} blocks may have {size:,}"
             )
         return blocks
+
+
+def _without_parameters(value: object) -> object:
+    """A loss may be written ``{name: gbce}``, as any component; none has parameters."""
+    return value["name"] if isinstance(value, Mapping) and set(value) == {"name"} else value
 
 
 class TrainConfig(Section):
@@ -123,7 +145,7 @@ class TrainConfig(Section):
     )
     local_steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] = 1
     local_lr: Annotated[float, Field(gt=0)] = 1.0
-    loss: Literal["softmax", "bce", "gbce"] = "softmax"
+    loss: Annotated[Literal["softmax", "bce", "gbce"], BeforeValidator(_without_parameters)] = "softmax"
     window: Literal["last", "random"] = "random"
 
 
@@ -189,8 +211,10 @@ class ClientConfig(Section):
         return noise
 
 
-class AttackConfig(Section):
+class AttackConfig(OfComponent):
     """What malicious devices do. Read by the emulation and the nodes, never by the strategy."""
+
+    closed = ("none",)
 
     name: str = "none"
     share: Share = 0.2
@@ -202,9 +226,7 @@ class AttackConfig(Section):
     knowledge: Literal["own", "full"] = Field(
         "own", description="`full`: the honest updates of the round are seen; in one process only"
     )
-    params: dict[str, Any] = {}
-
-    _grammar = model_validator(mode="before")(own_parameters)
+    params: dict[str, Any] = Field({}, description="of the attack itself; also written beside its name")
 
     @field_validator("active")
     @classmethod

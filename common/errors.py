@@ -44,9 +44,14 @@ class UnknownName(ConfigError):
 
     def __init__(self, kind: str, name: str, valid: Iterable[str]) -> None:
         self.kind, self.name, self.valid = kind, name, sorted(valid)
-        nearest = get_close_matches(name, self.valid, 1)
-        hint = f"; nearest: {nearest[0]}" if nearest else ""
-        super().__init__(f"unknown {kind} {name!r}; valid: {', '.join(self.valid)}{hint}")
+        told = f"unknown {kind} {name!r}; valid: {', '.join(self.valid)}"
+        super().__init__(told + nearest(name, self.valid))
+
+
+def nearest(given: str, valid: Iterable[str]) -> str:
+    """``; nearest: krum`` for the end of an error; empty where no valid word is near."""
+    found = get_close_matches(given, list(valid), 1)
+    return f"; nearest: {found[0]}" if found else ""
 
 
 class DataError(FedSieveError):

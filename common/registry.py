@@ -5,10 +5,12 @@ A name is ``krum`` (in a registry, or an entry point of an installed package) or
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
+import json
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -16,11 +18,12 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from common.errors import ConfigError, UnknownName
+from common.errors import ConfigError, UnknownName, nearest
 
 T = TypeVar("T")
-PLAIN = (bool, int, float, str, type(None))
-"""What a parameter may be, or a list or mapping of these: what YAML and JSON hold."""
+GIVEN = "_given_parameters"
+"""Where an instance keeps what it was built with, unless its class is a dataclass."""
+Base = type | tuple[type, ...] | tuple[str, ...]
 
 
 class Component(BaseModel):
@@ -40,13 +43,16 @@ class Component(BaseModel):
 class Registry(Mapping[str, type[T]], Generic[T]):
     """Name -> class of one kind. Iterates over what is registered, finds what is named in full.
 
-    kind: in messages, as in "aggregator". group: of entry points, ``fedsieve.aggregators``. base: what
-    classes from outside derive from, where the kind has such a class.
+    kind: in messages, as in "aggregator". group: of entry points, ``fedsieve.aggregators``. base: what a
+    class of the kind derives from, or the methods that it has. Nothing else is ever called: settings
+    name classes, and must not be able to name, say, ``subprocess:Popen``.
     """
 
-    def __init__(self, kind: str, group: str, own: Mapping[str, type[T]], base: type | None = None) -> None:
-        self.kind, self.group, self.base = kind, f"fedsieve.{group}", base
-        self._known = dict(own)
+    def __init__(self, kind: str, group: str, own: Mapping[str, type[T]], base: Base) -> None:
+        self.kind, self.group = kind, f"fedsieve.{group}"
+        self._base: tuple[Any, ...] = base if isinstance(base, tuple) else (base,)
+        self._known = {name: remembering(one) for name, one in own.items()}
+        self._offered: dict[str, str] = {}  # entry points that were found: to look for one takes long
         _ALL[group] = self
 
     def __getitem__(self, name: str) -> type[T]:
@@ -65,33 +71,61 @@ class Registry(Mapping[str, type[T]], Generic[T]):
         if self._known.get(name, factory) is not factory:
             raise ConfigError(f"{self.kind} {name!r} is there already")
         self._check(name, factory)
-        self._known[name] = factory
+        self._known[name] = remembering(factory)
 
     def find(self, name: str) -> type[T]:
         """The class that ``name`` means. Raises UnknownName, ConfigError where a module does not import."""
         if name in self._known:
             return self._known[name]
-        if ":" in name:
-            found = _imported(self.kind, name)
-        else:
-            installed = {entry.name: entry for entry in entry_points(group=self.group)}
+        if ":" not in name and name not in self._offered:
+            installed = self.installed()
             if name not in installed:
                 raise UnknownName(self.kind, name, [*self._known, *installed])
-            found = _imported(self.kind, installed[name].value)
+            self._offered[name] = installed[name]
+        found = self.imported(self._offered.get(name, name))
         self._check(name, found)
-        return found  # type: ignore[no-any-return]
+        return remembering(found)
 
     def build(self, name: str, params: Mapping[str, object]) -> T:
         """``find(name)(**params)``. Raises ConfigError with the valid parameters for one it does not take."""
-        return build(self.kind, {name: self.find(name)}, name, params)
+        cls = self.find(name)
+        taken = inspect.signature(cls).parameters
+        valid = [key for key in taken if key != "self"]
+        any_ = any(p.kind is p.VAR_KEYWORD for p in taken.values())
+        for given in () if any_ else params:
+            if given not in valid:
+                told = f"{self.kind} {name!r} has no parameter {given!r}; valid: {', '.join(valid) or 'none'}"
+                raise ConfigError(told + nearest(given, valid))
+        try:
+            return cls(**params)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{self.kind} {name!r}: {error}") from error
 
-    def _check(self, name: str, factory: object) -> None:
-        wanted = self.base
-        if not callable(factory) or (
-            wanted and not (isinstance(factory, type) and issubclass(factory, wanted))
-        ):
-            told = f"a class that derives from {wanted.__module__}.{wanted.__name__}" if wanted else "a class"
-            raise ConfigError(f"{self.kind} {name!r}: expected {told}, found {type(factory).__name__}")
+    def installed(self) -> dict[str, str]:
+        """``module:Class`` of what installed packages offer, by name."""
+        return {entry.name: entry.value for entry in entry_points(group=self.group)}
+
+    def imported(self, name: str) -> Any:
+        """What ``module:Class`` means, whatever it is. Raises ConfigError."""
+        return _imported(self.kind, name)
+
+    def fits(self, found: object) -> bool:
+        """Whether ``found`` is a class of this kind."""
+        if not isinstance(found, type):
+            return False
+        if isinstance(self._base[0], str):
+            return all(any(method in vars(one) for one in found.__mro__) for method in self._base)
+        return issubclass(found, self._base)
+
+    def _check(self, name: str, found: object) -> None:
+        if self.fits(found):
+            return
+        if isinstance(self._base[0], str):
+            wanted = f"has {' and '.join(self._base)}"
+        else:
+            wanted = f"derives from {' or '.join(f'{one.__module__}.{one.__name__}' for one in self._base)}"
+        what = getattr(found, "__name__", type(found).__name__)
+        raise ConfigError(f"{self.kind} {name!r}: expected a class that {wanted}, found {what}")
 
 
 _ALL: dict[str, Registry[Any]] = {}
@@ -100,27 +134,6 @@ _ALL: dict[str, Registry[Any]] = {}
 def registries() -> Mapping[str, Registry[Any]]:
     """Those that have been imported, by group: ``aggregators``, ``attacks``, …"""
     return _ALL
-
-
-def build(kind: str, registry: Mapping[str, Callable[..., T]], name: str, params: Mapping[str, object]) -> T:
-    """Return ``registry[name](**params)``.
-
-    Raises :class:`UnknownName` for an unknown name and :class:`ConfigError`, naming the valid
-    parameters, for an unknown or unusable parameter.
-    """
-    if name not in registry:
-        raise UnknownName(kind, name, registry)
-    factory = registry[name]
-    valid = [p for p in inspect.signature(factory).parameters if p != "self"]
-    for given in params:
-        if given not in valid:
-            raise ConfigError(
-                f"{kind} {name!r} has no parameter {given!r}; valid: {', '.join(valid) or 'none'}"
-            )
-    try:
-        return factory(**params)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{kind} {name!r}: {error}") from error
 
 
 def as_component(value: object) -> object:
@@ -148,37 +161,57 @@ def name_of(kind: type) -> str:
 
 
 def parameters(instance: object) -> dict[str, Any]:
-    """What an instance was built with, less the defaults. Raises ConfigError."""
+    """What an instance was built with, less the defaults, as JSON holds it.
+
+    These are the fields of a dataclass; of another class what ``__init__`` was given, where it is kept (see
+    :func:`remembering`), else attributes of the same names. Raises ConfigError for what cannot be read back.
+    """
     kind = type(instance)
+    kept = getattr(instance, GIVEN, None)
+    given: dict[str, Any] = {}
     if is_dataclass(instance):
-        given = {
-            f.name: getattr(instance, f.name)
-            for f in fields(instance)
-            if f.init and (f.default is MISSING or getattr(instance, f.name) != f.default)
-        }
+        for f in fields(instance):
+            default = f.default if f.default_factory is MISSING else f.default_factory()
+            if f.init and (default is MISSING or getattr(instance, f.name) != default):
+                given[f.name] = getattr(instance, f.name)
+    elif kept is not None and kept[0] is kind:
+        given = dict(kept[1])
     else:
-        taken = [p for p in inspect.signature(kind).parameters if p not in ("args", "kwargs")]
-        missing = [name for name in taken if not hasattr(instance, name)]
-        if missing:
-            raise ConfigError(
-                f"{kind.__name__}: its parameter {missing[0]!r} cannot be read back; make it a dataclass"
-            )
-        given = {name: getattr(instance, name) for name in taken}
+        for name, parameter in inspect.signature(kind).parameters.items():
+            if not hasattr(instance, name):
+                told = f"its parameter {name!r} cannot be read back; keep it as self.{name}"
+                raise ConfigError(f"{kind.__name__}: {told}, or register the class first")
+            if (value := getattr(instance, name)) != parameter.default:
+                given[name] = value
     for name, value in given.items():
-        if not _plain(value):
+        try:
+            given[name] = json.loads(json.dumps(value, allow_nan=False))
+        except (TypeError, ValueError):
             raise ConfigError(
                 f"{kind.__name__}.{name}: a {type(value).__name__} cannot be written to a config; "
                 "expected numbers, text, lists or mappings"
-            )
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in given.items()}
+            ) from None
+    return given
 
 
-def _plain(value: object) -> bool:
-    if isinstance(value, Mapping):
-        return all(isinstance(key, str) and _plain(one) for key, one in value.items())
-    if isinstance(value, list | tuple):
-        return all(map(_plain, value))
-    return isinstance(value, PLAIN)
+def remembering(kind: type[T]) -> type[T]:
+    """``kind``, whose instances from now on keep what ``__init__`` was given; a dataclass has it anyway."""
+    written = vars(kind).get("__init__")
+    if is_dataclass(kind) or written is None or hasattr(written, GIVEN):
+        return kind
+    signature = inspect.signature(written)
+    defaults = {name: parameter.default for name, parameter in signature.parameters.items()}
+
+    @functools.wraps(written)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        if type(self) is kind:
+            bound = list(signature.bind(self, *args, **kwargs).arguments.items())[1:]
+            object.__setattr__(self, GIVEN, (kind, {k: v for k, v in bound if v != defaults[k]}))
+        written(self, *args, **kwargs)
+
+    setattr(init, GIVEN, True)
+    kind.__init__ = init  # type: ignore[method-assign]
+    return kind
 
 
 def outside(names: Collection[str]) -> list[str]:
@@ -186,16 +219,21 @@ def outside(names: Collection[str]) -> list[str]:
     return sorted(name for name in names if ":" in name)
 
 
-def source_of(name: str) -> bytes:
-    """The text of all modules beside the one that ``module:Class`` names: what it does depends on them."""
-    module = _module("component", name)
-    file = Path(module.__file__ or "")
-    own = sorted(file.parent.glob("*.py")) if "." in module.__name__ else [file]
-    return b"\0".join(path.read_bytes() for path in own if path.is_file())
+def source_of(kind: type) -> bytes:
+    """The text of all modules of the package that ``kind`` is from: what it does depends on them."""
+    top = sys.modules[kind.__module__.partition(".")[0]]
+    file = getattr(top, "__file__", None)
+    if file is None and not hasattr(top, "__path__"):
+        return b""
+    if hasattr(top, "__path__"):
+        paths = sorted(path for folder in top.__path__ for path in Path(folder).rglob("*.py"))
+    else:
+        paths = [Path(str(file))]
+    return b"\0".join(path.read_bytes() for path in paths if path.is_file())
 
 
 def _imported(kind: str, name: str) -> Any:
-    module, (_, _, attribute) = _module(kind, name), name.partition(":")
+    module, attribute = _module(kind, name), name.partition(":")[2]
     try:
         found: Any = module
         for part in attribute.split("."):
@@ -210,13 +248,9 @@ def _imported(kind: str, name: str) -> Any:
 def _module(kind: str, name: str) -> Any:
     path = name.partition(":")[0]
     try:
-        try:
-            return importlib.import_module(path)
-        except ModuleNotFoundError as error:
-            here = str(Path.cwd())
-            if (error.name or "").partition(".")[0] != path.partition(".")[0] or here in sys.path:
-                raise
-            sys.path.append(here)  # at the end: a file called common.py here hides nothing
-            return importlib.import_module(path)
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        told = f"{kind} {name!r}: {error}; its folder has to be on PYTHONPATH, or its package installed"
+        raise ConfigError(told) from error
     except Exception as error:  # it is the user's own code, which may raise anything
         raise ConfigError(f"{kind} {name!r}: {type(error).__name__}: {error}") from error

@@ -12,10 +12,12 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from common.config import Component, RunConfig
+from common.config import AttackConfig, Component, ModelConfig, RunConfig
 from common.errors import ConfigError
 
 Scalar = bool | int | float | str
+SECTIONS: Mapping[str, type[BaseModel]] = {"model": ModelConfig, "attack": AttackConfig}
+"""Those that are a component with settings around it."""
 JSON_STARTS = ("{", "[", '"')
 """Text of the flat form that begins like this is JSON."""
 
@@ -35,6 +37,14 @@ def load(path: Path | None = None, overrides: Iterable[str] = ()) -> RunConfig:
     Raises :class:`ConfigError` that names the key and what is valid there.
     """
     tree = {} if path is None else read_tree(path)
+    for key, value in key_values(overrides).items():
+        _put(tree, key, value)
+    return validate(tree)
+
+
+def key_values(overrides: Iterable[str]) -> dict[str, Any]:
+    """``KEY=VALUE`` texts, the values read as YAML; the last of a key wins. Raises :class:`ConfigError`."""
+    found: dict[str, Any] = {}
     for item in overrides:
         key, sign, text = item.partition("=")
         if not sign or not key:
@@ -43,8 +53,9 @@ def load(path: Path | None = None, overrides: Iterable[str] = ()) -> RunConfig:
             value = yaml.load(text, _Loader)  # a SafeLoader  # nosec B506
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {item!r}: the value is not YAML: {error}") from error
-        _put(tree, key, value)
-    return validate(tree)
+        found.pop(key, None)  # so that it comes where it was said last
+        found[key] = value
+    return found
 
 
 def changed(tree: Mapping[str, Any], settings: Mapping[str, Any]) -> RunConfig:
@@ -80,8 +91,14 @@ def _put(tree: dict[str, Any], dotted: str, value: object) -> None:
             raise ConfigError(f"{dotted}: {name} is not a group of settings")
         node = child
     old = node.get(leaf)
-    if isinstance(old, dict) and "name" in old and isinstance(value, str):
+    if isinstance(value, str) and (section := SECTIONS.get(dotted)):  # what is around the component stays
+        around = {key: one for key, one in (old or {}).items() if key in section.model_fields}
+        value = {**around, "name": value, "params": {}} if isinstance(old, dict) else {"name": value}
+    elif isinstance(old, dict) and "name" in old and isinstance(value, str):
         value = {"name": value}
+    elif leaf == "params" and parents and (section := SECTIONS.get(".".join(parents))):
+        for key in [key for key in node if key not in section.model_fields]:
+            del node[key]  # these were parameters too
     node[leaf] = value
 
 

@@ -128,6 +128,30 @@ def list_(
         Console().print(f"Parameters and formulas: fedsieve list {what} --json")
 
 
+@app.command()
+def check(
+    name: Annotated[str, typer.Argument(help="my_package.rules:Mine, or a registered name")],
+    kind: Annotated[str, typer.Option(help="aggregator, attack, model, …; else found out")] = "",
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a parameter of the component")
+    ] = None,
+) -> None:
+    """Whether a rule, attack, model, … keeps the promises of its kind; status 1 if not."""
+    from common.settings import key_values
+    from experiments.contracts import examine, kind_of
+
+    kind = kind or kind_of(name)
+    found = examine(kind, name, key_values(overrides or []))
+    for finding in found:
+        typer.echo(printable_lines(f"{'FAILS' if finding.problem else 'ok':<5}  {finding.promise}"))
+        if finding.problem:
+            typer.echo(printable_lines(f"       {finding.problem}"))
+    failed = sum(bool(finding.problem) for finding in found)
+    typer.echo(f"{name} ({kind}): {len(found) - failed} of {len(found)} promises kept")
+    if failed:
+        raise typer.Exit(1)
+
+
 register_deployment(app)
 
 

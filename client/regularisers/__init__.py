@@ -20,7 +20,7 @@ _OWN: Mapping[str, type[Regulariser]] = {
     "two_views": TwoViews,
     "uniformity": Uniformity,
 }
-REGULARISERS: Registry[Regulariser] = Registry("regulariser", "regularisers", _OWN)
+REGULARISERS: Registry[Regulariser] = Registry("regulariser", "regularisers", _OWN, Regulariser)
 
 
 def build_regularisers(components: Sequence[Component]) -> tuple[Regulariser, ...]:

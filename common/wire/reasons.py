@@ -26,6 +26,7 @@ class Reason(StrEnum):
     RANGE = "range"
     DUPLICATE = "duplicate"
     ORDER = "order"  # numbers that must ascend do not
+    NOT_ALLOWED = "not_allowed"  # code from outside that the node's owner did not name
     FOREIGN = "foreign"  # another run
     STALE = "stale"  # another round
     UNKNOWN_DEVICE = "unknown_device"  # a device that was not asked

@@ -66,7 +66,7 @@ class GridConfig(Section):
     configs: Annotated[tuple[Annotated[Budget, BeforeValidator(_as_budget)], ...], Field(min_length=1)] = (
         Budget(),
     )
-    models: tuple[str, ...] = ()
+    models: tuple[Named, ...] = ()
     strategies: Annotated[
         tuple[Annotated[Recipe, BeforeValidator(_as_recipe)], ...], BeforeValidator(_as_list)
     ] = (Recipe(aggregator=Component(name="all")),)
@@ -154,7 +154,7 @@ def expand(grid: GridConfig) -> list[Cell]:
     for seed, budget, model, target, share, recipe, attack, *more in itertools.product(
         grid.seeds,
         grid.configs,
-        grid.models or ("",),
+        grid.models or (None,),
         grid.targets,
         grid.shares,
         _recipes(grid),
@@ -165,12 +165,13 @@ def expand(grid: GridConfig) -> list[Cell]:
         settings |= {"seed": seed, "attack.name": attack.name, "attack.params": attack.params}
         settings |= {"attack.share": share, "attack.targets": target}
         if model:
-            settings["model.name"] = model
+            settings |= {"model.name": model.name, "model.params": {}}
+            settings |= {f"model.{key}": value for key, value in model.params.items()}
         config = changed(trees[budget.config], settings)
         _check(config)
         labels = {
             "data": data_label(config.data),
-            "model": config.model.name,
+            "model": attack_label(model) if model else config.model.name,
             "aggregator": recipe.label or strategy_label(recipe.aggregator, recipe.set),
             "attack": attack_label(attack),
             "malicious_share": share,

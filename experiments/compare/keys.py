@@ -10,10 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from attacks import ATTACKS
+from client.regularisers import REGULARISERS
 from common.config import RunConfig
 from common.data import Dataset
-from common.registry import outside, source_of
+from common.models import MODELS
+from common.registry import Registry, source_of
 from common.settings import to_tree
+from server.aggregators import AGGREGATORS
+from server.aggregators.pre import KNOWN
+from server.constraints import CONSTRAINTS
+from server.optimizers import OPTIMIZERS
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("attacks", "client", "common", "emulation", "server", "transport")
@@ -39,11 +46,23 @@ def data_digest(dataset: Dataset) -> str:
     return found.hexdigest()
 
 
-def brought_along(config: RunConfig) -> list[str]:
-    """Components of this run that are no part of this project: what they do is in their own source."""
-    s = config.strategy
-    parts = [s.aggregator, s.optimizer, *s.pre, *s.constraints, *config.client.regularisers]
-    return outside([config.model.name, config.attack.name, *(part.name for part in parts)])
+def brought_along(config: RunConfig) -> dict[str, str]:
+    """Components of this run that are no part of this project, each with a hash of its package's source."""
+    s, terms = config.strategy, config.client.regularisers
+    named: list[tuple[Registry[Any], str]] = [
+        (AGGREGATORS, s.aggregator.name),
+        (OPTIMIZERS, s.optimizer.name),
+        (MODELS, config.model.name),
+    ]
+    named += [(KNOWN, part.name) for part in s.pre] + [(CONSTRAINTS, part.name) for part in s.constraints]
+    named += [(REGULARISERS, term.name) for term in terms]
+    named += [(ATTACKS, config.attack.name)] if config.attack.name != "none" else []
+    found: dict[str, str] = {}
+    for registry, name in named:
+        kind: type = registry.find(name)
+        if kind.__module__.partition(".")[0] not in PACKAGES:
+            found[f"{registry.kind} {name}"] = hashlib.sha256(source_of(kind)).hexdigest()
+    return found
 
 
 def cell_key(config: RunConfig, data: str) -> str:
@@ -52,6 +71,6 @@ def cell_key(config: RunConfig, data: str) -> str:
     if config.strategy.secret:  # in no dump, and it changes every draw
         tree["secret"] = hashlib.sha256(config.strategy.secret.encode()).hexdigest()
     tree.pop("checkpoint_every")
-    tree["outside"] = {name: hashlib.sha256(source_of(name)).hexdigest() for name in brought_along(config)}
+    tree["outside"] = brought_along(config)
     text = json.dumps([tree, data, code_version()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]

@@ -25,7 +25,7 @@ _OWN: dict[str, type[Constraint]] = {
     "variance_floor": VarianceFloor,
     "encoder_step": EncoderStep,
 }
-CONSTRAINTS: Registry[Constraint] = Registry("constraint", "constraints", _OWN)
+CONSTRAINTS: Registry[Constraint] = Registry("constraint", "constraints", _OWN, ("init", "__call__"))
 
 
 def build_constraints(components: Sequence[Component]) -> Chain:

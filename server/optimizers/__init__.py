@@ -16,7 +16,7 @@ _OWN: dict[str, type[Optimizer]] = {
     "yogi": Yogi,
     "rowwise_adagrad": RowwiseAdagrad,
 }
-OPTIMIZERS: Registry[Optimizer] = Registry("optimizer", "optimizers", _OWN)
+OPTIMIZERS: Registry[Optimizer] = Registry("optimizer", "optimizers", _OWN, ("init", "step"))
 
 
 def build_optimizer(component: Component) -> Optimizer:

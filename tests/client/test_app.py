@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -292,3 +294,38 @@ def test_an_attack_changes_nothing_for_honest_nodes() -> None:
 )
 def test_a_wrong_node_config_is_named_in_the_reply(config: dict[str, Any], told: str) -> None:
     assert told in failure(ask(wire.encode_train_task(a_task()), MessageType.TRAIN, config))
+
+
+@pytest.mark.parametrize("section", ["model", "client"])
+@pytest.mark.parametrize("more", [{}, {"attack": "sign_flip"}], ids=["honest", "malicious"])
+def test_a_server_cannot_make_a_node_import_what_its_owner_did_not_name(
+    section: str, more: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "strangers.py").write_text(
+        "from common.models import GRU4Rec\nfrom client.regularisers import Anchor\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    name = "strangers:GRU4Rec" if section == "model" else "strangers:Anchor"
+    task = a_task(model=samples.model_config(name="gru4rec"))
+    if section == "model":
+        task = replace(task, model_config=samples.model_config(name=name))
+    else:
+        task = replace(task, client_config=ClientConfig(regularisers=(name,)))  # type: ignore[arg-type]
+    for allowed in ("", "other:Class"):
+        reply = ask(wire.encode_train_task(task), MessageType.TRAIN, {**more, "components": allowed})
+        assert f"meta.{section}_config: not_allowed: '{name}' is not among" in reply.error.reason
+    assert "strangers" not in sys.modules
+    try:
+        reply = ask(wire.encode_train_task(task), MessageType.TRAIN, {**more, "components": f"x:Y, {name}"})
+        assert not reply.has_error(), reply.error
+        assert "strangers" in sys.modules
+    finally:
+        sys.modules.pop("strangers", None)
+
+
+def test_an_evaluation_names_no_stranger_either() -> None:
+    model_config = samples.model_config(name="strangers:GRU4Rec")
+    sent = EvaluateTask("r", 3, a_task().model, model_config, "valid", (), (1, 2, 3))
+    for more in ({}, {"attack": "sign_flip"}):
+        reply = ask(wire.encode_evaluate_task(sent), MessageType.EVALUATE, more)
+        assert "not_allowed" in reply.error.reason

@@ -1,62 +1,217 @@
-"""Components by name."""
+"""Components by name, by module and class, by entry point, and as instances."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
+from attacks import ATTACKS
+from attacks.alie import ALIE
+from client.regularisers import REGULARISERS
+from common.config import AttackConfig, Component, ModelConfig, RunConfig, StrategyConfig
 from common.errors import ConfigError, FedSieveError, UnknownName
-from common.registry import build
+from common.models import SASRec, build_model
+from common.registry import Registry, as_component, parameters, registries
+from common.settings import from_flat, load, to_flat, to_tree, validate
+from server.aggregators import AGGREGATORS
+from server.aggregators.krum import Krum as RealKrum
+from server.aggregators.pre import KNOWN
+from server.aggregators.sieve import Sieve
+from server.constraints import CONSTRAINTS
+from server.optimizers import OPTIMIZERS
+from server.optimizers.adam import Adam
+
+
+class Rule:
+    pass
 
 
 @dataclass(frozen=True)
-class Krum:
+class Krum(Rule):
     byzantine: int = 1
     squared: bool = True
+    names: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.byzantine < 0:
             raise ValueError("byzantine must be at least 0")
 
 
-class Plain:
+class Plain(Rule):
     def __init__(self) -> None:
         pass
 
 
-REGISTRY: Mapping[str, Callable[..., object]] = {"krum": Krum, "plain": Plain}
+class Hidden(Rule):
+    def __init__(self, size: int, shape: tuple[int, ...] = (1,)) -> None:
+        self._size = size * len(shape)
 
 
-def test_a_name_with_parameters_is_built() -> None:
-    assert build("rule", REGISTRY, "krum", {}) == Krum()
-    assert build("rule", REGISTRY, "krum", {"byzantine": 3}) == Krum(byzantine=3)
-    assert isinstance(build("rule", REGISTRY, "plain", {}), Plain)
+@pytest.fixture
+def rules() -> Iterator[Registry[Rule]]:
+    yield Registry("rule", "rules", {"krum": Krum, "plain": Plain}, Rule)
+    del registries()["rules"]  # type: ignore[attr-defined]
 
 
-def test_an_unknown_name_lists_the_valid_ones() -> None:
-    with pytest.raises(UnknownName, match="unknown rule 'crum'; valid: krum, plain") as caught:
-        build("rule", REGISTRY, "crum", {})
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder on the path; modules imported from it are forgotten."""
+    monkeypatch.syspath_prepend(tmp_path)
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+def test_a_name_with_parameters_is_built(rules: Registry[Rule]) -> None:
+    assert rules.build("krum", {}) == Krum()
+    assert rules.build("krum", {"byzantine": 3}) == Krum(byzantine=3)
+    assert isinstance(rules.build("plain", {}), Plain)
+
+
+def test_an_unknown_name_lists_the_valid_ones_and_the_nearest(rules: Registry[Rule]) -> None:
+    with pytest.raises(UnknownName, match="unknown rule 'crum'; valid: krum, plain; nearest: krum") as caught:
+        rules.find("crum")
     assert (caught.value.kind, caught.value.name, caught.value.valid) == ("rule", "crum", ["krum", "plain"])
     assert isinstance(caught.value, ConfigError)
     assert isinstance(caught.value, FedSieveError)
 
 
-def test_an_unknown_parameter_lists_the_valid_ones() -> None:
-    with pytest.raises(ConfigError, match="rule 'krum' has no parameter 'f'; valid: byzantine, squared"):
-        build("rule", REGISTRY, "krum", {"byzantine": 1, "f": 2})
-    with pytest.raises(ConfigError, match="has no parameter 'x'; valid: none"):
-        build("rule", REGISTRY, "plain", {"x": 1})
-
-
-def test_self_is_no_parameter() -> None:
+def test_an_unknown_parameter_lists_the_valid_ones_and_the_nearest(rules: Registry[Rule]) -> None:
+    told = "rule 'krum' has no parameter 'squares'; valid: byzantine, squared, names; nearest: squared"
+    with pytest.raises(ConfigError, match=told):
+        rules.build("krum", {"byzantine": 1, "squares": 2})
+    with pytest.raises(ConfigError, match="has no parameter 'x'; valid: none$"):
+        rules.build("plain", {"x": 1})
     with pytest.raises(ConfigError, match="has no parameter 'self'"):
-        build("rule", REGISTRY, "krum", {"self": 1})
+        rules.build("krum", {"self": 1})
 
 
-def test_an_unusable_value_is_told_with_the_rules_own_words() -> None:
+def test_an_unusable_value_is_told_with_the_rules_own_words(rules: Registry[Rule]) -> None:
     with pytest.raises(ConfigError, match="rule 'krum': byzantine must be at least 0"):
-        build("rule", REGISTRY, "krum", {"byzantine": -1})
+        rules.build("krum", {"byzantine": -1})
     with pytest.raises(ConfigError, match="rule 'krum'"):
-        build("rule", REGISTRY, "krum", {"byzantine": "two"})
+        rules.build("krum", {"byzantine": "two"})
+
+
+def test_a_registered_class_goes_by_its_name(rules: Registry[Rule]) -> None:
+    rules.register("hidden", Hidden)
+    assert list(rules) == ["krum", "plain", "hidden"]
+    assert as_component(Hidden(3, shape=(2, 2))) == {"name": "hidden", "size": 3, "shape": [2, 2]}
+    rules.register("hidden", Hidden)  # again is no mistake
+    with pytest.raises(ConfigError, match="rule 'krum' is there already"):
+        rules.register("krum", Hidden)
+    with pytest.raises(ConfigError, match="rule 'a:b': expected a name of letters"):
+        rules.register("a:b", Hidden)
+    with pytest.raises(ConfigError, match="rule 'int': expected a class that derives from .*Rule, found int"):
+        rules.register("int", int)  # type: ignore[arg-type]
+
+
+def test_a_class_in_a_module_on_the_path_is_found(rules: Registry[Rule], outside: Path) -> None:
+    (outside / "mine.py").write_text(
+        f"from {__name__} import Rule\nclass Mine(Rule):\n"
+        "    def __init__(self, size=1): self.size = size\nclass Other: pass\n"
+    )
+    (outside / "broken.py").write_text("1 / 0\n")
+    made = rules.build("mine:Mine", {"size": 2})
+    assert type(made).__name__ == "Mine"
+    assert as_component(made) == {"name": "mine:Mine", "size": 2}
+    with pytest.raises(UnknownName, match="unknown rule of mine 'Mina'; valid: Mine, Other; nearest: Mine"):
+        rules.find("mine:Mina")
+    with pytest.raises(ConfigError, match="expected a class that derives from .*Rule, found Other"):
+        rules.find("mine:Other")
+    with pytest.raises(ConfigError, match="rule 'nowhere:X': No module named 'nowhere'; .* PYTHONPATH"):
+        rules.find("nowhere:X")
+    with pytest.raises(ConfigError, match="rule 'broken:X': ZeroDivisionError"):
+        rules.find("broken:X")
+
+
+def test_an_installed_package_offers_components_by_entry_points(rules: Registry[Rule], outside: Path) -> None:
+    (outside / "offered.py").write_text(f"from {__name__} import Rule\nclass Mine(Rule): pass\n")
+    folder = outside / "offered-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: offered\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text("[fedsieve.rules]\nmine = offered:Mine\n")
+    assert rules.find("mine").__module__ == "offered"
+    with pytest.raises(UnknownName, match="valid: krum, mine, plain; nearest: mine"):
+        rules.find("mina")
+
+
+@pytest.mark.parametrize("registry", [AGGREGATORS, ATTACKS, CONSTRAINTS, OPTIMIZERS], ids=lambda r: r.kind)
+def test_nothing_but_a_component_is_ever_called(registry: Registry[object]) -> None:
+    """Settings come from files of strangers too: a name in them must not start a program."""
+    for name in ("subprocess:Popen", "os:system", "builtins:eval"):
+        with pytest.raises(ConfigError, match="expected a class that"):
+            registry.build(name, {})
+
+
+def test_every_kind_has_its_group_of_entry_points() -> None:
+    assert REGULARISERS.kind == "regulariser"
+    assert "heat" in KNOWN
+    groups = {"aggregators", "attacks", "constraints", "models", "optimizers", "pre", "regularisers"}
+    assert {r.group for r in registries().values()} >= {f"fedsieve.{group}" for group in groups}
+
+
+def test_an_instance_gives_what_it_was_built_with_less_the_defaults() -> None:
+    assert parameters(Krum(names=[])) == {}
+    assert parameters(Krum(byzantine=2, names=["a"])) == {"byzantine": 2, "names": ["a"]}
+    assert as_component(RealKrum(select=2)) == {"name": "krum", "select": 2}
+    assert parameters(SASRec(16, heads=2)) == {"dim": 16, "heads": 2}
+    with pytest.raises(ConfigError, match=r"Krum.names: a list cannot be written to a config"):
+        parameters(Krum(names=[object()]))  # type: ignore[list-item]
+
+
+def test_a_class_that_nobody_else_could_find_is_refused() -> None:
+    class Local(Rule):
+        pass
+
+    with pytest.raises(ConfigError, match="Local: define it in a module, or register it"):
+        as_component(Local())
+
+
+def test_instances_in_a_config_become_names() -> None:
+    strategy = StrategyConfig(
+        aggregator=Sieve(),  # type: ignore[arg-type]
+        optimizer=Adam(beta1=0.5),  # type: ignore[arg-type]
+        constraints=[CONSTRAINTS["row_drift"]()],  # type: ignore[arg-type]
+    )
+    config = RunConfig(strategy=strategy, model=SASRec(dim=16), attack=ALIE(share=0.3))  # type: ignore[arg-type]
+    assert config.strategy.aggregator == Component(name="sieve")
+    assert config.strategy.optimizer.params == {"beta1": 0.5}
+    assert (config.model.dim, config.model.params) == (16, {})
+    assert (config.attack.name, config.attack.share, config.attack.params) == ("alie", 0.2, {"share": 0.3})
+    assert validate(to_tree(config)) == config
+    assert from_flat(to_flat(config)) == config
+
+
+def test_one_grammar_for_attack_model_and_loss() -> None:
+    attack = validate({"attack": {"name": "sign_flip", "scale": 3, "share": 0.1}}).attack
+    assert (attack.name, attack.share, attack.params) == ("sign_flip", 0.1, {"scale": 3})
+    assert validate({"attack": "nan", "model": "gru4rec"}).attack == AttackConfig(name="nan")
+    model = validate({"model": {"name": "my.models:Mine", "dim": 8, "width": 3}}).model
+    assert (model.dim, model.params) == (8, {"width": 3})
+    assert validate({"train": {"loss": {"name": "gbce"}}}).train.loss == "gbce"
+    with pytest.raises(ConfigError, match=r"train\.loss"):
+        validate({"train": {"loss": {"name": "gbce", "calibration": 1}}})
+    for wrong in ({"attack": {"name": "nan", "shar": 1}}, {"model": {"width": 3}}, {"attack": {"scale": 3}}):
+        with pytest.raises(ConfigError, match=r"unknown setting (attack|model)\.(shar|width|scale); valid: "):
+            validate(wrong)
+
+
+def test_set_takes_a_component_where_there_is_a_section(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("attack: {name: sign_flip, scale: 3, share: 0.1}\nmodel: {dim: 8}\n")
+    found = load(file, ["attack=gaussian", "model=gru4rec", "attack.sigma=2"])
+    assert (found.attack.name, found.attack.share, found.attack.params) == ("gaussian", 0.1, {"sigma": 2})
+    assert (found.model.name, found.model.dim) == ("gru4rec", 8)
+    assert load(file, ["attack.name=nan", "attack.params={}"]).attack.params == {}
+
+
+def test_a_model_refuses_parameters_that_it_has_not() -> None:
+    with pytest.raises(ConfigError, match="model 'sasrec' has no parameter 'width'; valid: dim, max_len, "):
+        build_model(ModelConfig(params={"width": 3}))

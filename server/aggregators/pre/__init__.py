@@ -23,7 +23,7 @@ PRE: Mapping[str, type[Mixer]] = {
 }
 """Mixers by name."""
 
-KNOWN: Registry[Mixer | Heat] = Registry("pre-aggregator", "pre_aggregators", {**PRE, Heat.name: Heat})
+KNOWN: Registry[Mixer | Heat] = Registry("pre-aggregator", "pre", {**PRE, Heat.name: Heat}, (Mixer, Heat))
 """All that ``strategy.pre`` may name."""
 
 

@@ -7,7 +7,6 @@ from dataclasses import fields, replace
 import pytest
 import torch
 from torch import Tensor
-from torch.func import vmap
 
 from client.cohort import Cohort
 from client.regularisers import REGULARISERS, Own, Regulariser, build_regularisers
@@ -18,7 +17,7 @@ from common.seeding import generator
 from common.settings import component
 from common.tasks import TrainTask
 from common.updates import DeviceUpdates
-from tests.client.regularisers.helpers import LENGTH, encoder, own
+from tests.client.regularisers.helpers import LENGTH, own
 from tests.client.samples import cohort as sample
 from tests.client.samples import task as sample_task
 
@@ -42,19 +41,6 @@ def test_one_penalty_a_position_in_proportion_to_the_weight(name: str) -> None:
 
 
 @EACH
-def test_a_map_over_devices_equals_a_loop(name: str) -> None:
-    term = made(name)
-    devices = [own(items, seed=items) for items in (1, 3, 6, 8)]
-    stacked = [torch.stack([getattr(one, field) for one in devices]) for field in TENSORS]
-
-    def one(*tensors: Tensor) -> Tensor:
-        return term(Own(*tensors, devices[0].encode))
-
-    loop = torch.stack([term(device) for device in devices])
-    torch.testing.assert_close(vmap(one)(*stacked), loop)
-
-
-@EACH
 def test_the_gradient_is_that_of_finite_differences(name: str) -> None:
     term, mine = made(name, weight=1.0), own()
 
@@ -68,21 +54,6 @@ def test_the_gradient_is_that_of_finite_differences(name: str) -> None:
     penalty(*leaves).backward()
     assert leaves[0].grad is not None
     assert float(leaves[0].grad[~mine.padding].abs().max()) > 1e-4
-
-
-@EACH
-@pytest.mark.parametrize("items", [0, 1])
-@pytest.mark.parametrize("model", ["sasrec", "gru4rec"])
-def test_devices_of_nothing_and_of_one_item_have_finite_gradients(name: str, items: int, model: str) -> None:
-    module = encoder(model).requires_grad_()
-    mine = own(items, model=module)
-    hidden = mine.encode(mine.inputs, mine.padding)
-    total = torch.where(mine.padding, 0.0, made(name)(replace(mine, hidden=hidden))).sum()
-    assert bool(torch.isfinite(total))
-    if items == 0:
-        assert float(total.detach()) == 0.0
-    (total + 0.0 * hidden.sum()).backward()
-    assert all(bool(torch.isfinite(p.grad).all()) for p in module.parameters() if p.grad is not None)
 
 
 @EACH
@@ -130,20 +101,6 @@ def test_weight_zero_changes_nothing_under_dropout_and_for_every_length(name: st
     expected, found = sample(plain).train(), sample(replace(plain, client_config=terms)).train()
     torch.testing.assert_close(found.encoder, expected.encoder, rtol=0, atol=1e-6)
     torch.testing.assert_close(found.rows, expected.rows, rtol=0, atol=1e-6)
-
-
-@EACH
-def test_a_device_trains_alone_as_it_does_among_others(name: str) -> None:
-    """What it draws is its own, and its neighbours in the map do not reach it."""
-    terms = ClientConfig(regularisers=(component(name, weight=0.5),))
-    task = replace(sample_task(local_steps=2, window="random"), client_config=terms)
-    together = sample(task)
-    updates = together.train()
-    for i in (1, 3, 8):
-        alone = Cohort(task, [i], [together.sequences[i]], key=5).train()
-        torch.testing.assert_close(alone.encoder[0], updates.encoder[i], rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(alone.rows[0], updates.rows[i], rtol=1e-4, atol=1e-5)
-    assert float(updates.encoder[8].abs().max()) > 1e-3
 
 
 def test_the_anchor_is_silent_in_the_first_step_and_holds_the_device_back_later() -> None:
