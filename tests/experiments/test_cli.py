@@ -145,7 +145,7 @@ def test_list_shows_every_name(what: str) -> None:
 
 def test_list_of_something_else_is_refused() -> None:
     told = refused("list", "optimisers")
-    assert told == f"unknown list 'optimisers'; valid: {KINDS}"
+    assert told == f"unknown list 'optimisers'; valid: {KINDS}; nearest: optimizers"
 
 
 def test_main_ends_with_status_2_and_one_line() -> None:
