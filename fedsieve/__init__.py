@@ -10,9 +10,17 @@ What is here is loaded when it is first used: PyTorch takes seconds.
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.errors import (
+for _name in ("common", "server", "client", "attacks", "transport", "emulation", "experiments"):
+    _spec = find_spec(_name)
+    _found = Path(_spec.origin or "") if _spec else Path()
+    if _found.parent.parent != Path(__file__).parent.parent:
+        raise ImportError(f"{_found} hides fedsieve's package {_name!r}; rename it, or start python -P")
+
+from common.errors import (  # noqa: E402
     CheckpointError,
     ConfigError,
     DataError,

@@ -24,8 +24,8 @@ GRID = {
     "set": dict(setting.split("=", 1) for setting in SMALL[:2])
     | {"train.rounds": 2, "train.devices_per_round": 12, "train.slice_size": 16, "model.dim": 8},
 }
-OURS = ("server", "client", "common", "attacks", "transport", "emulation", "experiments")
-PLOTTING = ("plotly", "matplotlib", "tensorboard")
+OURS = ("fedsieve", "server", "client", "common", "attacks", "transport", "emulation", "experiments")
+PLOTTING = ("plotly", "kaleido", "tensorboard")
 
 
 def call(*words: str, status: int = 0) -> str:
@@ -55,6 +55,10 @@ def main() -> None:
     assert "fedsieve[report]" in call("report", "grid", status=2)
     assert "valid: ablation" in call("compare", "nothing", "--out", "none", status=2)
     assert "--fleet-api-address" in call("superlink", "--help")
+    library = "import fedsieve; print(fedsieve.run('synthetic', rounds=2, progress=False).metrics)"
+    words = [sys.executable, "-P", "-c", library]  # without -P the working folder comes first, as everywhere
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+    assert "ndcg@10" in done.stdout, done.stdout + done.stderr
     call("grpc-demo", *SETS, "--nodes", "1", "--out", "grpc")
     assert json.loads(Path("grpc/summary.json").read_text())["rounds"] == 2
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 from experiments.shipped import HOME
 
@@ -59,9 +56,6 @@ def test_it_hides_them(tmp_path: Path) -> None:
     assert "FileNotFoundError" in done.stderr
 
 
-@pytest.mark.xfail(
-    importlib.util.find_spec("experiments.machine") is not None, reason="asks Linux alone", strict=True
-)
 def test_a_run_and_a_grid(tmp_path: Path) -> None:
     """The grid asks for cores and memory, and its cells run in processes of their own."""
     sets = [word for one in SETS for word in ("--set", one)]

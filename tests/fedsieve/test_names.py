@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -99,3 +100,21 @@ def test_errors_are_one_tree() -> None:
     errors = [getattr(fedsieve, n) for n in fedsieve.__all__ if n.endswith("Error") or n == "UnknownName"]
     assert len(errors) == 7
     assert all(issubclass(one, fedsieve.FedSieveError) for one in errors)
+
+
+def test_a_file_that_hides_a_room_is_named(tmp_path: Path) -> None:
+    (tmp_path / "common.py").write_text("")
+    root = str(Path(fedsieve.__file__).parents[1])
+    command = [sys.executable, "-c", "import fedsieve"]
+    for safe in ((), ("-P",)):
+        words = [command[0], *safe, *command[1:]]
+        done = subprocess.run(
+            words,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": root},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode == 0) == bool(safe)
+        assert safe or f"{tmp_path / 'common.py'} hides fedsieve's package 'common'" in done.stderr
