@@ -106,9 +106,13 @@ class Roster:
         return until <= round_ or self.clock() >= at
 
     def _owned(self, present: set[int]) -> Tensor:
-        """Numbers int64 [m] of the devices of nodes that are here: nobody who comes now may claim them."""
+        """Numbers int64 [m] of the devices of nodes that are here: nobody who comes now may claim them.
+
+        Of each so many as it may stand for, or one that claims all numbers would keep out all who come later.
+        """
         held = [m.enrolment.devices for node, m in self.members.items() if node in present]
-        return torch.cat(held) if held else torch.zeros(0, dtype=torch.int64)
+        most = self.quota or allowance([len(devices) for devices in held])
+        return torch.cat([devices[:most] for devices in held]) if held else torch.zeros(0, dtype=torch.int64)
 
     def _enrol(self, reply: Message, round_: int, owned: Tensor) -> None:
         node = reply.metadata.src_node_id

@@ -42,6 +42,7 @@ class HostileNode:
         start = fleet.ActivateNodeRequest(public_key=self.key, heartbeat_interval=HEARTBEAT_S)
         self.id: int = self.stub.ActivateNode(start).node_id
         self.node = Node(node_id=self.id)
+        self.refused: list[str] = []
 
     def close(self) -> None:
         self._channel.close()
@@ -96,20 +97,24 @@ class HostileNode:
         objects = get_all_nested_objects(reply)
         self.push(reply, get_object_tree(reply), {name: found.deflate() for name, found in objects.items()})
 
+    def turn(self, answer: Callable[[Message], None]) -> bool:
+        """Give the next message to ``answer``; False where there is none. ``refused`` grows by what is."""
+        with suppress(grpc.RpcError):
+            message = self.pull()
+            if message is None:
+                return False
+            try:
+                answer(message)
+            except grpc.RpcError as error:
+                self.refused.append(f"{error.code().name} {error.details()}")
+        return True
+
     def serve(self, answer: Callable[[Message], None], going: Callable[[], bool]) -> list[str]:
         """Give every message to ``answer`` while ``going``; what the SuperLink refused, in its own words."""
-        refused: list[str] = []
         while going():
-            with suppress(grpc.RpcError):
-                message = self.pull()
-                if message is None:
-                    time.sleep(0.05)
-                    continue
-                try:
-                    answer(message)
-                except grpc.RpcError as error:
-                    refused.append(f"{error.code().name} {error.details()}")
-        return refused
+            if not self.turn(answer):
+                time.sleep(0.05)
+        return self.refused
 
 
 def packed(kind: str, children: list[str], body: bytes) -> bytes:

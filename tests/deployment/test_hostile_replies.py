@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from client.app import app as client_app
 from experiments.local_deployment import SUPERLINK
 from experiments.processes import Process, free_ports, listening, wait_until
 from tests.deployment import hostile
-from tests.deployment.federation import Line, Place, federation, lines, rounds
+from tests.deployment.federation import Line, Place, lines, rounds
 from tests.deployment.hostile import HostileNode
 from transport.messages import failure
 
@@ -105,12 +105,6 @@ class Attack:
 
     def seconds(self) -> float:
         return max(float(line["seconds"]) for line in rounds(self.out))
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with federation(tmp_path) as made:
-        yield made
 
 
 def attacked(place: Place, send: Send, *overrides: str) -> tuple[Attack, float]:

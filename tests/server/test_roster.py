@@ -188,6 +188,22 @@ def test_devices_of_a_node_that_is_here_cannot_be_claimed(monkeypatch: pytest.Mo
     assert devices(roster, 10**6) == [(1, 3), (2, 3), (3, 3), (9, 2)]
 
 
+def test_a_node_that_claims_every_number_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is beyond its allowance is not its own; what is within stays so while the others rest."""
+    fleets = {1: [1, 2], 2: [3, 4], 3: list(range(10, 1000)), 4: [11, 500, 501]}
+    net, roster = grid(fleets), Roster()
+    monkeypatch.setattr(net, "get_node_ids", lambda: [1, 2, 3])
+    roster.refresh(net, 0)
+    for node in (1, 2, 3):
+        roster.rest(node, 1)
+    monkeypatch.setattr(net, "get_node_ids", lambda: [1, 2, 3, 4])
+    roster.refresh(net, 1)
+    assert roster.nodes[4].devices.tolist() == [500, 501]
+    assert [(e.node, e.detail) for e in roster.news() if e.reason == "duplicate"] == [
+        (4, "claims 1 devices of other nodes, such as 11")
+    ]
+
+
 def test_a_new_identity_gains_its_share_round_by_round(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaving and coming back under another identity brings less than staying, however often it is done."""
     fleets = {1: list(range(10)), 2: list(range(100, 140)), 3: list(range(100, 140))}

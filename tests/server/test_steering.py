@@ -11,12 +11,13 @@ from flwr.app import Context, Message
 from flwr.common.constant import ErrorCode
 
 from client.app import app as client_app
-from common.seeding import Key, generator
+from common.seeding import Key
 from common.tasks import Enrolment
 from common.wire import decode_train_task, encode_enrolment
 from emulation.local_grid import LocalGrid
 from server.round.state import server_key
 from tests.server.federation import Watch, config, lines, node, run
+from tests.server.steering import draws, steered
 from transport.messages import failure
 
 HONEST, DRAWN, ROUNDS, HELD = 8, 16, 60, 12
@@ -31,25 +32,6 @@ SETTINGS = config(
     "eval.every=0",
 )
 FAIR = DRAWN / (HONEST + 1)
-
-
-def steered(key: Key, round_: int, honest: list[int]) -> list[int]:
-    """Numbers that make as many of the liar's devices as may be fall on the places that ``key`` draws.
-
-    Devices are drawn by their place in the order of all numbers; where the honest ones leave a gap before a
-    place that will be drawn, the liar puts a number of its own.
-    """
-    everyone = len(honest) + HELD
-    drawn = torch.randperm(everyone, generator=generator(key, "devices", round_))[:DRAWN].tolist()
-    own, passed = list[int](), 0
-    for place in range(everyone):
-        free = max(honest[passed - 1] if passed else 0, own[-1] + 1 if own else 0)
-        fits = passed == len(honest) or free < honest[passed]
-        if place in drawn and fits and len(own) < HELD:
-            own.append(free)
-        elif passed < len(honest):
-            passed += 1
-    return sorted({*own, *range(10**6, 10**6 + HELD - len(own))})
 
 
 class Liar(LocalGrid):
@@ -85,7 +67,7 @@ class Liar(LocalGrid):
         if context.node_id != self.liar or kind == "evaluate":
             return client_app(message, context)
         if kind == "query":
-            numbers = torch.tensor(steered(self.key, self.round + 1, self.honest))
+            numbers = torch.tensor(steered(self.key, self.round + 1, self.honest, HELD, DRAWN))
             enrolment = Enrolment(numbers, torch.full((HELD,), 9).int())
             return Message(encode_enrolment(enrolment), reply_to=message)
         count = len(decode_train_task(message.content).devices)
@@ -117,8 +99,6 @@ def test_steering_works_where_numbers_may_be_chosen() -> None:
     honest, key = list(range(0, HONEST * HELD * 2, 2)), b"known" * 5
     shares = []
     for round_ in range(1, 40):
-        own = steered(key, round_, honest)
-        places = torch.randperm(len(honest) + HELD, generator=generator(key, "devices", round_))[:DRAWN]
-        order = sorted([*honest, *own])
-        shares.append(sum(order[p] in own for p in places.tolist()) / DRAWN)
+        own = steered(key, round_, honest, HELD, DRAWN)
+        shares.append(draws(key, round_, honest, own, DRAWN) / DRAWN)
     assert sum(shares) / len(shares) > 3 * HELD / (len(honest) + HELD)
