@@ -8,14 +8,13 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from attacks import build_attack
+from attacks import View, build_attack
 from attacks.hidden import last_states
 from attacks.unseen import beside, made_up_mean
 from common.probes import made_up
 from common.seeding import generator
 from common.tasks import GlobalModel
 from tests.attacks import samples as attacked
-from tests.attacks.samples import View
 from tests.client import samples
 
 

@@ -52,7 +52,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
             out: Path = tmp_path_factory.mktemp(name) / "run"
             named = [f"attack.name={name}", f"attack.params={json.dumps(params)}", "train.rounds=25"]
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(engines, "write_report", lambda out: None)  # a second a run
+                patch.setattr(engines, "_report", lambda out: None)  # a second a run
                 found[key] = engines.emulate(load(overrides=[*BASE, *named]), out) | {"out": out}
         return found[key]
 

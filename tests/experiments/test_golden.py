@@ -38,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
             strategy = [f"strategy.aggregator={name}", f"strategy.constraints=[{constraint}]"]
             named = ["train.rounds=60", *strategy, f"attack.name={attack}", f"seed={seed}"]
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(engines, "write_report", lambda out: None)  # a second a run
+                patch.setattr(engines, "_report", lambda out: None)  # a second a run
                 found[key] = engines.emulate(load(overrides=[*BASE, *named]), out) | {"out": out}
         return found[key]
 

@@ -193,7 +193,7 @@ class Full:
 
 
 def test_events_on_a_full_disk_are_a_run_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.records.events.SummaryWriter", lambda *_, **__: Full())
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter", lambda *_, **__: Full())
     with pytest.raises(RunError, match=r"events: No space left on device; make room"):
         run(CONFIG, tmp_path)
 
@@ -203,7 +203,7 @@ def test_events_that_cannot_be_ended_do_not_hide_why_the_run_failed(
 ) -> None:
     full = Full()
     monkeypatch.setattr(full, "add_scalar", lambda *_: None, raising=False)
-    monkeypatch.setattr("server.records.events.SummaryWriter", lambda *_, **__: full)
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter", lambda *_, **__: full)
     with pytest.raises(InterruptedError, match="pulled the plug"):
         run(CONFIG, tmp_path, listeners=[Watch(in_round(3))])
     assert "the last events of" in caplog.text
