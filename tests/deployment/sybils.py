@@ -20,7 +20,7 @@ def main(superlink: str, configs: str) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    app = load_app("client.app", "app")
+    app = load_app("attacks.app", "app")
     threads = [
         threading.Thread(
             target=run_node, args=(app, superlink, config), kwargs={"stop": stop}, name=config["attack"]
