@@ -22,17 +22,17 @@ FIRST_HTTP = 1, 35
 """The first release whose ServerApp has no gRPC grid."""
 
 
-def speaks_grpc(release: str = RELEASE) -> bool:
-    """Whether every hop of this release is gRPC."""
-    major, minor = release.split(".")[:2]
+def speaks_grpc() -> bool:
+    """Whether every hop of the installed release is gRPC."""
+    major, minor = RELEASE.split(".")[:2]
     return (int(major), int(minor)) < FIRST_HTTP
 
 
-def need_grpc(what: str, release: str = RELEASE) -> None:
-    """Raise ConfigError where this release has no gRPC for ``what``, which is worded as the subject."""
-    if not speaks_grpc(release):
+def need_grpc(what: str) -> None:
+    """Raise ConfigError, with ``what`` as the subject, unless every hop of the installed release is gRPC."""
+    if not speaks_grpc():
         raise ConfigError(
-            f"{what} needs Flower 1.34 (flwr>=1.34,<1.35), given {release}: see docs/flower-versions.md"
+            f"{what} needs Flower 1.34 (flwr>=1.34,<1.35), given {RELEASE}: see docs/flower-versions.md"
         )
 
 
