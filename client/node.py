@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from common.errors import ConfigError
 from common.logs import json_logs, plain_logs
+from transport.flower import need_grpc
 from transport.link import Keys, Pulse
 from transport.messages import App
 from transport.serving import parse_node_config, run_node
@@ -67,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     try:
+        need_grpc("a warm node")
         if not json_logs("node"):
             logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
             plain_logs()

@@ -10,6 +10,7 @@ from flwr.app import Context, Message, RecordDict
 from flwr.app.user_config import UserConfig, UserConfigValue
 from flwr.serverapp import Grid
 
+from transport.flower import be_a_task
 from transport.messages import (
     SERVER,
     App,
@@ -42,6 +43,7 @@ class LocalGrid(Grid):
         run_id: int = 1,
         serialise: bool = False,
     ) -> None:
+        be_a_task()  # whoever has a grid sends messages
         self._app = client_app
         self._run = Run.create_empty(run_id)
         self._transfer = round_trip if serialise else copy.deepcopy

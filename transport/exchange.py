@@ -42,6 +42,7 @@ def exchange(
     ``max_reply_bytes`` of its node, from the wrong sender) becomes an error reply. ``on_reply`` sees each
     reply when it arrives. Waits between two looks double from ``poll[0]`` to ``poll[1]`` seconds while
     nothing comes. Failures of the grid are retried a bounded number of times and never raised.
+    A grid over HTTP is refused with ConfigError before anything is sent.
 
     ``close_at``: once this share of the messages (0 to 1) has a reply with content, nobody is waited for.
 
@@ -52,8 +53,8 @@ def exchange(
     for message in messages:
         if message.metadata.ttl >= DEFAULT_TTL:
             message.metadata.ttl = deadline_s + CLOCK_SKEW_S
-    sent = _push(grid, messages, poll[1], clock, sleep, end)
     pull = puller(grid, max_reply_bytes, lambda: end - clock())
+    sent = _push(grid, messages, poll[1], clock, sleep, end)
     replies: dict[str, Message] = {}
     last = clock()
     troubles: dict[str, int] = {}

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from flwr.app import Error, Message, Metadata
 from flwr.app.message import make_message
@@ -31,10 +32,13 @@ from flwr.supercore.inflatable.inflatable_utils import (
     inflate_object_from_contents,
     pull_objects,
 )
-from flwr.superlink.grid.grpc_grid import GrpcGrid
 from grpc import RpcError  # type: ignore[import-untyped]
 
 from common.wire.replies import OVERSIZE
+from transport.flower import is_grpc
+
+if TYPE_CHECKING:
+    from flwr.superlink.grid.grpc_grid import GrpcGrid
 
 _LOG = logging.getLogger(__name__)
 TRIES = 6
@@ -57,8 +61,9 @@ def puller(
     """How to pull from this grid: Flower's own way unless it talks gRPC.
 
     limits: bytes that a reply may hold, or node -> bytes. left: seconds until the deadline.
+    Raises ConfigError for a grid over HTTP.
     """
-    return GrpcPull(grid, limits, left) if isinstance(grid, GrpcGrid) else grid.pull_messages
+    return GrpcPull(grid, limits, left) if is_grpc(grid) else grid.pull_messages
 
 
 class UnreadableError(Exception):

@@ -14,7 +14,6 @@ from typing import cast
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import Message
 from flwr.app.user_config import UserConfig
-from flwr.client.grpc_rere_client.connection import grpc_request_response
 from flwr.common.config import get_fused_config_from_fab
 from flwr.proto.message_pb2 import ObjectTree
 from flwr.supercore.fab import Fab
@@ -30,6 +29,7 @@ from flwr.supercore.run import Run
 from grpc import Call, RpcError, StatusCode  # type: ignore[import-untyped]
 
 from common.logs import event
+from transport.flower import node_connection
 from transport.messages import stamp
 
 _LOG = logging.getLogger(__name__)
@@ -203,10 +203,11 @@ def connect(
     """Register (without keys of its own, under a new identity), send heartbeats, deregister at the end.
 
     While the SuperLink is away, calls wait for it until ``stop`` is set; ``pulse`` is told of each that
-    succeeds and of the first that does not. Raises :class:`LinkError` when registration is refused.
+    succeeds and of the first that does not. Raises :class:`LinkError` when registration is refused
+    and ConfigError where the installed Flower has no gRPC for nodes.
     """
     broken, pulse = threading.Event(), pulse or Pulse()
-    connection = grpc_request_response(
+    connection = node_connection()(
         superlink,
         root_certificates is None,
         patience(stop, broken, pulse),

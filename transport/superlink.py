@@ -29,7 +29,9 @@ from flwr.supercore import grpc as flower_grpc
 from flwr.supercore.object_store import NoObjectInStoreError, ObjectStore
 from flwr.supercore.utils import get_metadata_bytes
 
+from common.errors import ConfigError
 from common.logs import plain_logs
+from transport.flower import need_grpc
 
 MESSAGE_MB = "FEDSIEVE_FLEET_MESSAGE_MB", 32
 """The largest message of the Fleet API: Flower sends arrays in chunks of 20 MiB."""
@@ -214,6 +216,11 @@ def guarded(servicer_and_add_fn: Any, **options: Any) -> grpc.Server:
 
 def main() -> None:
     """Run the SuperLink. Its children are the programs beside this Python, whatever PATH says."""
+    try:
+        need_grpc("the guard of the SuperLink")  # over HTTP nodes would pass beside it
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     program: Any = import_module("flwr.superlink.cli.flower_superlink")  # the package's name is the function
     program.generic_create_grpc_server = guarded
