@@ -16,7 +16,7 @@ from common.printable import LONGEST, json_text, printable_lines
 VARIABLE = "FEDSIEVE_LOG"
 FORMATS = ("text", "json")
 MARK = "    | "
-OWN = ("server", "client", "common", "attacks", "experiments")
+OWN = ("server", "client", "common", "attacks", "transport", "emulation", "experiments", "fedsieve")
 """Loggers whose events are told even below INFO: text has a line a tenth of the run, JSON one a round."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -115,3 +116,33 @@ def interaction_sizes(norms: Tensor) -> Tensor:
     """
     square = norms.double().square()  # [n, K]
     return (square.square().sum(1) / square.sum(1).clamp_min(TINY)).sqrt()
+
+
+@dataclass(frozen=True)
+class UpdateSpec:
+    """What the server expects of one node's reply.
+
+    num_parameters P, dim d; items int32 [K], the slice (not used with ``negatives: device``);
+    devices int64 [m], those asked of this node; max_bytes bounds the arrays of the reply, whoever sends it.
+    max_touched: with ``negatives: device`` the rows that one device may name. Without a bound one device that
+    names the whole catalogue would widen the rows of all others of the round.
+    """
+
+    run: str
+    round: int
+    num_parameters: int
+    dim: int
+    items: Tensor
+    num_items: int
+    devices: Tensor
+    negatives: Literal["full", "slice", "device"] = "slice"
+    max_bytes: int = 1 << 31
+    max_touched: int = 1 << 31
+
+    @property
+    def limit(self) -> int:
+        """Bytes of arrays that are read at all: ``max_bytes``, or twice a full float32 reply and 1 MiB."""
+        own = min(self.num_items, len(self.devices) * self.max_touched)  # the union of what each may name
+        rows = own if self.negatives == "device" else len(self.items)
+        device = 4 * (self.num_parameters + rows * self.dim) + rows + 24  # values, touched, scales, numbers
+        return min(self.max_bytes, 2 * (len(self.devices) * device + 4 * rows) + (1 << 20))

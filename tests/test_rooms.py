@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import subprocess
+import sys
 import tomllib
 from itertools import pairwise
 from pathlib import Path
@@ -86,3 +89,15 @@ def test_the_drawings_keep_the_contracts(contract: dict[str, list[str]]) -> None
 def test_no_drawing_goes_in_a_circle() -> None:
     for edges in drawings():
         assert not [a for a, _ in edges if a in reach(edges, a)]
+
+
+def test_drawing_a_slice_needs_no_network() -> None:
+    code = "import sys, server.round.drawing; sys.exit(any(name in sys.modules for name in ('grpc', 'flwr')))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_the_server_knows_nothing_of_attacks() -> None:
+    """No setting of an attack is read there: an emulation knows the truth, a server has to find out."""
+    for file in sorted((ROOT / "server").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            assert not (isinstance(node, ast.Attribute) and node.attr == "attack"), f"{file}:{node.lineno}"

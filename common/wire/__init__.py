@@ -1,5 +1,6 @@
 """What crosses the wire, to and from Flower's RecordDict; decoding raises WireError and nothing else."""
 
+from common.updates import UpdateSpec
 from common.wire.enrolment import decode_enrolment, encode_enrolment
 from common.wire.evaluate import (
     SumsSpec,
@@ -10,7 +11,7 @@ from common.wire.evaluate import (
 )
 from common.wire.reasons import Reason
 from common.wire.train import decode_train_task, encode_train_task
-from common.wire.updates import UpdateSpec, decode_updates, encode_updates
+from common.wire.updates import decode_updates, encode_updates
 
 __all__ = [
     "Reason",

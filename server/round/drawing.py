@@ -11,7 +11,7 @@ from torch import Tensor
 from common.config import RunConfig
 from common.seeding import generator, subkey
 from common.tasks import GlobalModel, TrainTask
-from common.wire import UpdateSpec
+from common.updates import UpdateSpec
 from server.round.popularity import estimate
 from server.round.state import ServerState
 
