@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+import numpy as np
 import torch
 
 Key = int | bytes
@@ -12,6 +13,9 @@ Key = int | bytes
 WORDS = 624
 HEAD = 24
 """Bytes of a CPU generator's state before its 624 words of the Mersenne twister, 8 bytes each."""
+
+_SEEDED = torch.Generator().manual_seed(0).get_state().numpy()
+"""A state as torch lays it out: all but the words is the same for every seed."""
 
 
 def derive(key: Key, *path: int | str) -> int:
@@ -32,10 +36,9 @@ def generator(key: Key, *path: int | str) -> torch.Generator:
     made = torch.Generator()
     if isinstance(key, int):
         return made.manual_seed(derive(key, *path))
-    seeded = made.manual_seed(0).get_state().numpy()
     drawn = hashlib.shake_256(subkey(key, *path)).digest(4 * WORDS)
-    words = seeded[HEAD : HEAD + 8 * WORDS].reshape(WORDS, 8)
-    words[:, :4] = torch.frombuffer(bytearray(drawn), dtype=torch.uint8).numpy().reshape(WORDS, 4)
+    seeded = _SEEDED.copy()
+    seeded[HEAD : HEAD + 8 * WORDS].view("<u8")[:] = np.frombuffer(drawn, "<u4")
     return made.set_state(torch.from_numpy(seeded))
 
 
