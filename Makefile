@@ -29,7 +29,7 @@ run: install  ## the plain mean against the sieve on ML-100K under attack
 test: test-fast test-deployment  ## everything
 
 test-fast: install check
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not deployment" -n auto --dist loadfile -rs \
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not deployment" -n auto --dist loadfile --no-loadscope-reorder -rs \
 		--cov --cov-report=term:skip-covered --cov-fail-under=90
 
 test-deployment: install  ## real SuperLink and nodes on 127.0.0.1, and containers where there is Docker
