@@ -12,13 +12,12 @@ from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from attacks import Attack, View, build_attack
-from client.app import check_catalogue, enrolled, honest_round, own_devices, own_times, ranked
+from client.app import enrolled, fleet_for, honest_round, own_devices, own_times, ranked
 from client.app import evaluate as honest_evaluation
 from client.app import train as honest_training
 from client.batch import Batch
 from client.cohort import Cohort
-from client.disclosure import check_components
-from client.fleet import Fleet, NodeSettings, open_fleet, read_settings
+from client.fleet import Fleet, NodeSettings, read_settings
 from client.ranking import nothing
 from common import wire
 from common.errors import ConfigError
@@ -74,10 +73,7 @@ def evaluate(message: Message, context: Context) -> Message:
     if attacker is None:
         return honest_evaluation(message, _as_honest(context))
     task = wire.decode_evaluate_task(message.content)
-    settings = node_settings(context.node_config)
-    fleet = open_fleet(settings)
-    check_catalogue(task.model.table.shape[0] - 1, fleet)
-    check_components(task.model_config, (), settings.tells)
+    fleet = fleet_for(task, node_settings(context.node_config))
     with torch.no_grad():
         sums = attacker.rule.evaluation(nothing(len(task.targets)), lambda: ranked(task, fleet))
     return Message(wire.encode_evaluate_sums(sums, task.run, task.round), reply_to=message)
@@ -99,9 +95,7 @@ def attacked(
         return honest_training(message, _as_honest(context))
     task = wire.decode_train_task(message.content)
     settings = node_settings(context.node_config)
-    fleet = open_fleet(settings)
-    check_catalogue(task.model.table.shape[0] - 1, fleet)
-    check_components(task.model_config, task.client_config.regularisers, settings.tells)
+    fleet = fleet_for(task, settings)
     if not attacker.attacks_in(task.round):
         return Message(honest_round(task, fleet, settings, context.state), reply_to=message)
     if attacker.omniscient and honest is None:

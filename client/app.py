@@ -46,9 +46,7 @@ def enrol(message: Message, context: Context) -> Message:
 def train(message: Message, context: Context) -> Message:
     """Train the devices asked for and send one update each."""
     task, settings = wire.decode_train_task(message.content), read_settings(context.node_config)
-    fleet = open_fleet(settings)
-    check_catalogue(task.model.table.shape[0] - 1, fleet)
-    check_components(task.model_config, task.client_config.regularisers, settings.tells)
+    fleet = fleet_for(task, settings)
     check_training(task, settings.tells)
     return Message(honest_round(task, fleet, settings, context.state), reply_to=message)
 
@@ -57,12 +55,19 @@ def train(message: Message, context: Context) -> Message:
 def evaluate(message: Message, context: Context) -> Message:
     """Rank the catalogue for every device and send what the owner allows."""
     task, settings = wire.decode_evaluate_task(message.content), read_settings(context.node_config)
-    fleet = open_fleet(settings)
-    check_catalogue(task.model.table.shape[0] - 1, fleet)
-    check_components(task.model_config, (), settings.tells)
+    fleet = fleet_for(task, settings)
     with torch.no_grad():
         sums = told(task, fleet, settings.tells, context.state)
     return Message(wire.encode_evaluate_sums(sums, task.run, task.round), reply_to=message)
+
+
+def fleet_for(task: TrainTask | EvaluateTask, settings: NodeSettings) -> Fleet:
+    """The node's devices, once ``task`` is of their catalogue and names no code that the owner did not."""
+    fleet = open_fleet(settings)
+    check_catalogue(task.model.table.shape[0] - 1, fleet)
+    terms = task.client_config.regularisers if isinstance(task, TrainTask) else ()
+    check_components(task.model_config, terms, settings.tells)
+    return fleet
 
 
 def enrolled(message: Message, settings: NodeSettings) -> Message:
