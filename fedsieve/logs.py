@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from common.data import DATASETS, Dataset, load, write_shards
+from common.data import DATASETS, Dataset, content_digest, load, write_shards
 from common.errors import RunError, UnknownName
-from experiments.compare.keys import data_digest
 
 FOLDER, NODE = "log", "node-000.parquet"
 
@@ -63,6 +62,6 @@ def written(dataset: Dataset, folder: Path) -> str:
     path = (folder / FOLDER / NODE).absolute()
     if not path.exists():
         return str(write_shards(dataset, 1, path.parent)[0])
-    if data_digest(load(called(dataset.name), str(path))) != data_digest(dataset):
+    if content_digest(load(called(dataset.name), str(path))) != content_digest(dataset):
         raise RunError(f"{folder} holds a run on another log; choose another folder")
     return str(path)

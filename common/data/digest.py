@@ -9,11 +9,13 @@ from common.data.types import Dataset
 
 
 def content_digest(dataset: Dataset) -> str:
-    """A hash of catalogue, device numbers and histories; names, titles and times change no model."""
+    """A hash of catalogue, device numbers, histories and their times; names and titles change no model."""
     found = hashlib.blake2b(catalogue_digest(dataset.item_ids).encode(), digest_size=16)
     for device, items in zip(dataset.devices.tolist(), dataset.sequences, strict=True):
         found.update(f"{device} {len(items)}\n".encode())
         found.update(items.astype("<i4").tobytes())
+    for times in dataset.times or ():  # a term of the loss may read them
+        found.update(times.astype("<f8").tobytes())
     return found.hexdigest()
 
 

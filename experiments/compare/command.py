@@ -12,14 +12,14 @@ import yaml
 from rich.console import Console
 
 from common.config import DataConfig, RunConfig
-from common.data import Dataset
+from common.data import Dataset, content_digest
 from common.errors import ConfigError, RunError
 from common.machine import available_mib, cores
 from emulation.federation import open_log
 from emulation.targets import with_targets
 from experiments.compare.display import Display, Remaining, Stretch
 from experiments.compare.grid import Cell, GridConfig, data_label, expand, read_grid
-from experiments.compare.keys import cell_key, data_digest
+from experiments.compare.keys import cell_key
 from experiments.compare.results import keep_floors, read_row, write_results
 from experiments.compare.work import CellWork, honest_part, is_ready, train_warm_up
 from experiments.pool import Event, Job, Pool
@@ -57,7 +57,7 @@ class Datasets:
         """The log of a config and its digest."""
         if config.data not in self._known:
             dataset = open_log(config)
-            self._known[config.data] = dataset, data_digest(dataset)
+            self._known[config.data] = dataset, content_digest(dataset)
         return self._known[config.data]
 
     def logs(self) -> dict[str, tuple[Dataset, str]]:

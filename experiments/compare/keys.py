@@ -8,12 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from attacks import ATTACKS
 from client.regularisers import REGULARISERS
 from common.config import RunConfig
-from common.data import Dataset
 from common.models import MODELS
 from common.registry import Registry, source_of
 from common.settings import to_tree
@@ -35,14 +32,6 @@ def code_version() -> str:
     paths = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
     for path in paths:
         found.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
-    return found.hexdigest()
-
-
-def data_digest(dataset: Dataset) -> str:
-    """A hash of every history and its device number."""
-    found = hashlib.sha256(str(dataset.num_items).encode())
-    for number, items in zip(dataset.devices, dataset.sequences, strict=True):
-        found.update(f"{int(number)}:{len(items)}:".encode() + np.ascontiguousarray(items).tobytes())
     return found.hexdigest()
 
 

@@ -29,6 +29,7 @@ def test_the_same_content_elsewhere_has_the_same_digest(log: Dataset, tmp_path: 
 
 
 def test_what_a_model_learns_from_is_in_the_digest(log: Dataset) -> None:
+    assert log.times is not None
     first = log.sequences[0].copy()
     first[[0, 1]] = first[[1, 0]]
     others = [
@@ -37,9 +38,11 @@ def test_what_a_model_learns_from_is_in_the_digest(log: Dataset) -> None:
         replace(log, devices=log.devices + 1),
         replace(log, item_ids=(*log.item_ids[:-1], "another")),
         replace(log, sequences=log.sequences[:-1], devices=log.devices[:-1]),
+        replace(log, times=(log.times[0] + 1, *log.times[1:])),
+        replace(log, times=None),
     ]
     assert not np.array_equal(first, log.sequences[0]), "the test would compare a log with itself"
-    assert len({content_digest(log), *map(content_digest, others)}) == 6
+    assert len({content_digest(log), *map(content_digest, others)}) == 8
 
 
 def test_a_server_that_has_the_catalogue_alone_knows_items_and_their_numbers(

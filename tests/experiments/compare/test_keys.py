@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from common.data import load
+from common.data import content_digest, load
 from experiments.compare import keys
-from experiments.compare.keys import cell_key, code_version, data_digest
+from experiments.compare.keys import cell_key, code_version
 from tests.server.federation import LOG, config
 
 
@@ -52,8 +52,8 @@ def test_every_file_that_a_run_executes_counts(
 
 def test_the_digest_of_a_log_follows_histories_and_numbers() -> None:
     log = load("synthetic", LOG)
-    assert data_digest(log) == data_digest(load("synthetic", LOG))
+    assert content_digest(log) == content_digest(load("synthetic", LOG))
     turned = replace(log, sequences=(log.sequences[0][::-1], *log.sequences[1:]))
     renamed = replace(log, devices=log.devices + 1)
     swapped = replace(log, sequences=(log.sequences[1], log.sequences[0], *log.sequences[2:]))
-    assert len({data_digest(one) for one in (log, turned, renamed, swapped)}) == 4
+    assert len({content_digest(one) for one in (log, turned, renamed, swapped)}) == 4

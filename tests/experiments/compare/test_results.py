@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from common.data import Dataset, cut, load, recent, split
+from common.data import Dataset, content_digest, cut, load, recent, split
 from emulation.federation import federate, malicious_numbers
 from emulation.targets import with_targets
 from experiments import floors as rules
 from experiments.compare import results
-from experiments.compare.keys import data_digest
 from experiments.compare.results import FLOORS, floors_key, keep_floors, row, trust
 from experiments.floors import floors
 from experiments.report.reading import _floors
@@ -92,13 +91,13 @@ def log() -> Dataset:
 
 
 def logs(**named: Dataset) -> dict[str, tuple[Dataset, str]]:
-    return {label: (dataset, data_digest(dataset)) for label, dataset in named.items()}
+    return {label: (dataset, content_digest(dataset)) for label, dataset in named.items()}
 
 
 def test_the_file_holds_the_floors_and_what_they_are_of(tmp_path: Path, computed: list[int]) -> None:
     keep_floors(tmp_path, logs(log=log()))
     found = json.loads((tmp_path / FLOORS).read_text())
-    assert found["log"]["key"] == floors_key(data_digest(log()))
+    assert found["log"]["key"] == floors_key(content_digest(log()))
     assert {name: found["log"][name] for name in ("popularity", "markov")} == floors(log())
     assert dict(_floors(tmp_path / FLOORS)["log"]) == floors(log())  # a report sees no key among them
     assert computed == [40]
