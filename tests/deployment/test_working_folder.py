@@ -49,7 +49,6 @@ def start(folder: Path, *words: str, log: Path) -> Process:
         "FLWR_HOME": str(log.parent),
         "OMP_NUM_THREADS": "1",
     }
-    environment.pop("PYTHONSAFEPATH", None)  # an earlier call of our own main may have set it in this process
     with log.open("wb") as out:
         popen = subprocess.Popen(
             [BIN / "fedsieve", *words],
