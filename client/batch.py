@@ -9,8 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.data.ragged import Index, Ragged
 from common.data.types import Items
+from common.keystream import Draws
 from common.tasks import TrainTask
+
+Histories = Ragged[np.int32]
 
 
 @dataclass(frozen=True)
@@ -35,70 +39,65 @@ class Batch:
         return Batch(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
 
-def window(sequence: Items, length: int, generator: torch.Generator | None) -> Items:
-    """At most ``length`` + 1 consecutive interactions: the last, or a random stretch given a generator."""
-    spare = len(sequence) - (length + 1)
-    if spare <= 0:
-        return sequence
-    start = spare
-    if generator is not None:
-        start = int(torch.randint(spare + 1, (1,), generator=generator))
-    return sequence[start : start + length + 1]
+def window_starts(lengths: Index, length: int, draws: Draws | None) -> Index:
+    """Where each device's stretch of at most ``length`` + 1 interactions begins, int64 [n].
+
+    lengths int64 [n] of the histories. The last stretch, or a random one given draws.
+    """
+    spare = np.maximum(lengths - (length + 1), 0)
+    if draws is None:
+        return spare
+    return draws.below(torch.from_numpy(spare + 1)).numpy()
 
 
-def make_batch(windows: Sequence[Items], length: int) -> Batch:
+def make_batch(windows: Sequence[Items] | Histories, length: int) -> Batch:
     """Pair each item with the next one; ``length`` is the bucket's ℓ."""
-    inputs = np.zeros((len(windows), length), dtype=np.int64)
-    targets = np.zeros((len(windows), length), dtype=np.int64)
-    for row, items in enumerate(windows):
-        steps = len(items) - 1
-        if steps > 0:
-            inputs[row, -steps:] = items[:-1]
-            targets[row, -steps:] = items[1:]
-    return Batch(torch.from_numpy(inputs), torch.from_numpy(targets))
+    whole = Ragged.of(windows, np.int32)
+    steps = np.maximum(whole.lengths - 1, 0)
+    inputs, targets = whole.first(steps).padded(length), whole.last(steps).padded(length)
+    return Batch(torch.from_numpy(inputs).long(), torch.from_numpy(targets).long())
 
 
-def buckets(lengths: Sequence[int], max_len: int) -> list[tuple[int, list[int]]]:
+def buckets(lengths: Sequence[int] | Index, max_len: int) -> list[tuple[int, Index]]:
     """Group device indices by padded length: powers of two from 8 up, then ``max_len``.
 
     Returns (ℓ, indices) with indices in the order given, shortest bucket first.
     """
-    sizes = [size for size in (8, 16, 32, 64, 128, 256, 512) if size < max_len] + [max_len]
-    grouped: dict[int, list[int]] = {}
-    for index, length in enumerate(lengths):
-        size = next(s for s in sizes if s >= min(max(length, 1), max_len))
-        grouped.setdefault(size, []).append(index)
-    return sorted(grouped.items())
+    sizes = np.array([size for size in (8, 16, 32, 64, 128, 256, 512) if size < max_len] + [max_len])
+    bucket = np.searchsorted(sizes, np.clip(np.asarray(lengths, dtype=np.int64), 1, max_len))
+    return [(int(sizes[k]), np.flatnonzero(bucket == k)) for k in np.unique(bucket)]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows that a cohort trains: items int32 [K] sorted, candidates bool [n, K] or None for all."""
+    """The rows that a cohort trains: items int32 [K] sorted, candidates bool [n, K] or None for all.
+
+    log_q float32 [K], or None where the loss is not corrected.
+    """
 
     items: Tensor
-    log_q: Tensor
+    log_q: Tensor | None
     candidates: Tensor | None = None
 
 
-def rows_of(
-    task: TrainTask, windows: Sequence[Items], generators: Sequence[torch.Generator], wanted: Sequence[int]
-) -> Rows:
+def rows_of(task: TrainTask, windows: Histories, draws: Draws, wanted: Sequence[int]) -> Rows:
     """The round's slice or, with ``negatives: device``, the union of what these devices touch.
 
-    A device touches its window, ``wanted``, and negatives that its generator draws without replacement.
+    A device touches its window, ``wanted``, and negatives that it draws without replacement.
     """
     if task.train_config.negatives != "device":
-        return Rows(task.items, task.log_q)
+        return Rows(task.items, task.log_q if bool(task.log_q.any()) else None)
     num_items = task.model.table.shape[0] - 1
-    draws = min(task.train_config.device_negatives, num_items)
-    own = []
-    for items, gen in zip(windows, generators, strict=True):
-        negatives = torch.randperm(num_items, generator=gen)[:draws].numpy() + 1
-        own.append(np.union1d(np.union1d(items, negatives), wanted).astype(np.int64))
-    union = np.unique(np.concatenate(own))
-    candidates = np.stack([np.isin(union, touched) for touched in own])
+    negatives = draws.distinct(min(task.train_config.device_negatives, num_items), num_items).numpy() + 1
+    n = len(windows)
+    owner = np.concatenate(
+        [windows.owners(), *(np.repeat(np.arange(n), m) for m in (negatives.shape[1], len(wanted)))]
+    )
+    item = np.concatenate([windows.flat(), negatives.ravel(), np.tile(np.asarray(wanted, dtype=np.int64), n)])
+    union, place = np.unique(item, return_inverse=True)
+    candidates = np.zeros((n, len(union)), dtype=bool)
+    candidates[owner, place] = True
+    where = task.model.table.device
     return Rows(
-        torch.from_numpy(union.astype(np.int32)),
-        torch.zeros(len(union)),
-        torch.from_numpy(candidates),
+        torch.from_numpy(union.astype(np.int32)).to(where), None, torch.from_numpy(candidates).to(where)
     )

@@ -6,22 +6,25 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from client.batch import Batch, Rows, buckets, make_batch, rows_of, window
-from client.regularisers import build_regularisers
-from client.training import Device, LocalTraining, dropout, gaps, noise
+from client.batch import Batch, Histories, Rows, buckets, make_batch, rows_of, window_starts
+from client.regularisers import CHANNELS, build_regularisers
+from client.training import Device, LocalTraining
+from common.data.ragged import Index, Ragged
 from common.data.types import Items, Times
+from common.keystream import Draws
 from common.models import build_model, layout_of
-from common.seeding import Key, generator
+from common.seeding import Key
 from common.tasks import TrainTask
 from common.updates import DeviceUpdates
 
-CHUNK_FLOATS = 24_000_000
-"""Bound on the intermediate values of one vmapped chunk (about 100 MB)."""
+CHUNK_FLOATS = 96_000_000
+"""Bound on the intermediate values of one vmapped chunk (about 400 MB)."""
 
 Relabel = Callable[[Batch, Sequence[int]], Batch]
 """A data poisoner's door: (batch, device numbers) -> batch of equal shape."""
@@ -37,59 +40,61 @@ class Cohort:
     """
 
     task: TrainTask
-    numbers: Sequence[int]
-    sequences: Sequence[Items]
+    numbers: Sequence[int] | Index
+    sequences: Sequence[Items] | Histories
     wanted: Sequence[int] = ()
-    times: Sequence[Times] | None = None
+    times: Sequence[Times] | Ragged[np.float64] | None = None
     key: Key = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
     @cached_property
-    def generators(self) -> list[torch.Generator]:
-        """One a device: what it draws does not depend on which node it is on or who else trains."""
-        return [generator(self.key, "device", self.task.round, number) for number in self.numbers]
+    def places(self) -> Index:
+        """The device numbers, int64 [n]."""
+        return np.asarray(self.numbers, dtype=np.int64)
+
+    def draws(self, purpose: str, rows: Index | None = None, where: torch.device | None = None) -> Draws:
+        """What the devices at ``rows`` (all) draw for ``purpose``: the same on every node and in any company."""
+        chosen = self.places if rows is None else self.places[rows]
+        return Draws.of(self.key, self.task.round, purpose, torch.from_numpy(chosen).to(where))
 
     @cached_property
-    def spans(self) -> list[Items]:
-        """Places in its sequence that each device trains on."""
-        random = self.task.train_config.window == "random"
+    def windows(self) -> Histories:
+        """The stretch of its sequence that each device trains on."""
+        return self._windowed(Ragged.of(self.sequences, np.int32))
+
+    def _windowed(self, sequences: Ragged[Any]) -> Ragged[Any]:
         length = self.task.model_config.max_len
-        return [
-            window(np.arange(len(items), dtype=np.int32), length, gen if random else None)
-            for items, gen in zip(self.sequences, self.generators, strict=True)
-        ]
-
-    @cached_property
-    def windows(self) -> list[Items]:
-        return [items[span] for items, span in zip(self.sequences, self.spans, strict=True)]
+        random = self.task.train_config.window == "random"
+        starts = window_starts(sequences.lengths, length, self.draws("window") if random else None)
+        return sequences.last(sequences.lengths - starts).first(length + 1)
 
     @cached_property
     def rows(self) -> Rows:
-        return rows_of(self.task, self.windows, self.generators, self.wanted)
+        return rows_of(self.task, self.windows, self.draws("negatives"), self.wanted)
 
     def train(self, relabel: Relabel | None = None) -> DeviceUpdates:
         """The update of every device, in the order of ``numbers``."""
         task, rows = self.task, self.rows
-        n, size, dim = len(self.numbers), len(rows.items), task.model.table.shape[1]
-        training = self._training()
-        encoder = torch.empty(n, task.model.encoder.shape[0])
-        row_updates = torch.empty(n, size, dim)
+        n, size, dim = len(self.places), len(rows.items), task.model.table.shape[1]
+        training, where = self._training(), task.model.table.device
+        encoder = torch.empty(n, task.model.encoder.shape[0], device=where)
+        row_updates = torch.empty(n, size, dim, device=where)
         start = task.model.table[rows.items.long()]  # [K, d]
         for index, devices in self._chunks(training, rows, relabel):
-            encoder[index], row_updates[index] = training.cohort(
-                task.model.encoder, start, devices, rows.log_q
-            )
+            change, row_change = training.cohort(task.model.encoder, start, devices, rows.log_q)
+            encoder.index_copy_(0, index, change)
+            row_updates.index_copy_(0, index, row_change)
         return DeviceUpdates(
             encoder=encoder,
             rows=row_updates,
             items=rows.items,
-            history=torch.tensor([len(w) for w in self.windows], dtype=torch.int32),
-            device=torch.tensor(list(self.numbers), dtype=torch.int64),
+            history=torch.from_numpy(self.windows.lengths.astype(np.int32)).to(where),
+            device=torch.from_numpy(self.places).to(where),
             touched=rows.candidates,
         )
 
     def _training(self) -> LocalTraining:
         task = self.task
-        model = build_model(task.model_config)
+        model = build_model(task.model_config).to(task.model.table.device)
         return LocalTraining(
             model=model,
             layout=layout_of(model),
@@ -104,10 +109,10 @@ class Cohort:
     def _chunks(
         self, training: LocalTraining, rows: Rows, relabel: Relabel | None
     ) -> Iterator[tuple[Tensor, Device]]:
-        size = len(rows.items)
-        slots = torch.full((training.num_items + 1,), size)  # item -> place in the slice, or K
-        slots[rows.items.long()] = torch.arange(size)
-        for length, members in buckets([len(w) - 1 for w in self.windows], training.max_len):
+        size, where = len(rows.items), rows.items.device
+        slots = torch.full((training.num_items + 1,), size, device=where)  # item -> place in the slice, or K
+        slots[rows.items.long()] = torch.arange(size, device=where)
+        for length, members in buckets(self.windows.lengths - 1, training.max_len):
             passes = 1 + sum(term.passes for term in training.regularisers)
             per_device = (
                 6 * passes * (length * size + training.layout.total)
@@ -116,33 +121,72 @@ class Cohort:
             step = max(1, CHUNK_FLOATS // per_device)
             for first in range(0, len(members), step):
                 chosen = members[first : first + step]
-                batch = make_batch([self.windows[i] for i in chosen], length)
+                batch = make_batch(self.windows.take(chosen), length)
                 if relabel is not None:
-                    batch = relabel(batch, [self.numbers[i] for i in chosen])
-                yield torch.tensor(chosen), self._device(training, rows, slots, batch, chosen)
+                    batch = relabel(batch, self.places[chosen].tolist())
+                yield torch.from_numpy(chosen).to(where), self._device(training, rows, slots, batch, chosen)
 
     def _device(
-        self, training: LocalTraining, rows: Rows, slots: Tensor, batch: Batch, chosen: Sequence[int]
+        self, training: LocalTraining, rows: Rows, slots: Tensor, batch: Batch, chosen: Index
     ) -> Device:
-        size, dim = len(rows.items), self.task.model.table.shape[1]
-        length, steps, terms = batch.inputs.shape[1], training.steps, training.regularisers
-        generators = [self.generators[i] for i in chosen]
-        times = None
-        if self.times is not None and any(term.timed for term in terms):
-            times = [self.times[i][self.spans[i]] for i in chosen]
-        shape = (steps, int(training.model.dropout_sites), length, dim)  # type: ignore[arg-type]
-        mask = torch.ones(1, size, dtype=torch.bool).expand(len(chosen), size)
-        if rows.candidates is not None:
-            mask = rows.candidates[torch.tensor(chosen)]
+        where, length = slots.device, batch.inputs.shape[1]
+        inputs, targets = batch.inputs.to(where), batch.targets.to(where)  # [n, ℓ]
+        # Item 0 (padding, nothing to predict) is in no slice, so its slot is K: not counted.
+        slot_out = slots[targets]
         return Device(
-            context=self.task.model.table[batch.inputs],  # [n, ℓ, d]
-            # Item 0 (padding, nothing to predict) is in no slice, so its slot is K: not counted.
-            slot_in=slots[batch.inputs],
-            slot_out=slots[batch.targets],
-            padding=batch.padding,
-            candidates=mask,
-            keep=dropout(generators, shape, self.task.model_config.dropout),
-            # After all else: what a term draws moves no other draw.
-            noise=noise(generators, steps, length, any(term.passes for term in terms)),
-            gaps=gaps(times, length, len(chosen)),
+            context=self.task.model.table[inputs],  # [n, ℓ, d]
+            slot_in=slots[inputs],
+            slot_out=slot_out,
+            counted=counted(slot_out < len(rows.items)),
+            padding=inputs == 0,
+            candidates=None
+            if rows.candidates is None
+            else rows.candidates[torch.from_numpy(chosen).to(where)],
+            keep=self._dropout(training, chosen, length, where),
+            noise=self._noise(training, chosen, length, where),
+            gaps=self._gaps(training, chosen, length).to(where),
         )
+
+    def _dropout(
+        self, training: LocalTraining, chosen: Index, length: int, where: torch.device
+    ) -> Tensor | None:
+        """Multipliers 0 and 1/(1 − drop): [n, E, sites, ℓ, d]; None without dropout."""
+        drop, sites = self.task.model_config.dropout, int(training.model.dropout_sites)  # type: ignore[arg-type]
+        if drop == 0:
+            return None
+        draws = self.draws("dropout", chosen, where)
+        return draws.chosen(drop, training.steps, sites, length, self.task.model.table.shape[1])
+
+    def _noise(self, training: LocalTraining, chosen: Index, length: int, where: torch.device) -> Tensor:
+        """Uniform [n, E, CHANNELS, ℓ] where a term asks for it, else zeros and nothing is drawn."""
+        shape = (training.steps, CHANNELS, length)
+        if not any(term.passes for term in training.regularisers):
+            return torch.zeros(1, 1, 1, 1, device=where).expand(len(chosen), *shape)
+        return self.draws("noise", chosen, where).uniform(*shape)
+
+    @cached_property
+    def _seconds(self) -> Ragged[np.float64] | None:
+        return None if self.times is None else self._windowed(Ragged.of(self.times, np.float64))
+
+    def _gaps(self, training: LocalTraining, chosen: Index, length: int) -> Tensor:
+        """Seconds since the item before, right-aligned [n, ℓ], where a term asks for them; else zeros.
+
+        The last interaction of a window is only a target, so its time is not read.
+        """
+        if self._seconds is None or not any(term.timed for term in training.regularisers):
+            return torch.zeros(len(chosen), length)
+        windows = self._seconds.take(chosen)
+        inputs = windows.first(np.maximum(windows.lengths - 1, 0))
+        seconds, real = inputs.padded(length), np.minimum(inputs.lengths, length)
+        gaps = np.diff(seconds, axis=1, prepend=0.0)
+        gaps[np.arange(length) <= length - real[:, None]] = 0.0  # before the second input there is no gap
+        return torch.from_numpy(gaps).float()
+
+
+def counted(inside: Tensor) -> Tensor:
+    """Positions with a target in the slice, then others, as many as the device with the most has.
+
+    bool [n, ℓ] -> int64 [n, m], m at least 1.
+    """
+    most = max(1, int(inside.sum(1).max())) if len(inside) else 1
+    return (~inside).to(torch.uint8).argsort(dim=1, stable=True)[:, :most]

@@ -28,9 +28,10 @@ def score(model: nn.Module, parameters: GlobalModel, histories: Sequence[Items],
             inputs[row, -len(tail) :] = tail
     ids = torch.from_numpy(inputs)  # [n, L]
     named = layout_of(model).unflatten(parameters.encoder)
+    last = torch.tensor([max_len - 1], device=ids.device)
 
     def last_hidden(items: Tensor, padding: Tensor) -> Tensor:
-        out: Tensor = functional_call(model, named, (items, padding), {"wanted": 1})  # [1, d]
+        out: Tensor = functional_call(model, named, (items, padding), {"positions": last})  # [1, d]
         return out[0]
 
     hidden = vmap(last_hidden)(parameters.table[ids], ids == 0)  # [n, d]

@@ -1,67 +1,40 @@
-"""Local training: the step of one device as a pure function, mapped over a cohort by ``vmap``."""
+"""Local training: the loss of one device as a pure function; ``vmap`` makes the cohort of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from client.losses import LOSSES, corrected
-from client.regularisers import CHANNELS, Own, Regulariser
-from common.data.types import Times
+from client.regularisers import Own, Regulariser
 from common.models import Layout
-
-
-def dropout(generators: Sequence[torch.Generator], shape: tuple[int, ...], drop: float) -> Tensor:
-    """Multipliers 0 and 1/(1 − drop): [n, *shape], shape (E, sites, ℓ, d); ones [n, E, sites, 1, 1] if 0."""
-    if drop == 0:
-        return torch.ones(len(generators), *shape[:2], 1, 1)
-    drawn = [torch.rand(shape, generator=one) for one in generators]
-    return (torch.stack(drawn) >= drop).float() / (1 - drop)
-
-
-def noise(generators: Sequence[torch.Generator], steps: int, length: int, wanted: bool) -> Tensor:
-    """Uniform [n, E, CHANNELS, ℓ] where a term asks for it, else zeros and nothing is drawn."""
-    shape = (steps, CHANNELS, length)
-    if not wanted:
-        return torch.zeros(1, 1, 1, 1).expand(len(generators), *shape)
-    return torch.stack([torch.rand(shape, generator=one) for one in generators])
-
-
-def gaps(times: Sequence[Times] | None, length: int, devices: int) -> Tensor:
-    """Seconds since the item before, right-aligned: [n, ℓ]; ``times`` those of each window, None: zeros.
-
-    The last interaction of a window is only a target, so its time is not read.
-    """
-    found = torch.zeros(devices, length)
-    for row, window in enumerate(times or ()):
-        steps = np.diff(window[:-1])
-        found[row, length - len(steps) :] = torch.from_numpy(steps)
-    return found
-
 
 Parameters = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Device:
-    """What the step of one device reads; under ``vmap`` every tensor has the devices in front.
+    """What a local step of one device reads; in a cohort every tensor has the devices in front.
 
-    context [ℓ, d] global rows of the inputs; slot_in, slot_out int64 [ℓ] place of input and target in
-    the slice (K: not in it); padding bool [ℓ]; candidates bool [K]; keep [E, sites, ℓ, d] dropout
-    multipliers of each local step; noise [E, CHANNELS, ℓ] and gaps [ℓ] for regularisers.
+    context     [ℓ, d]               global rows of the inputs
+    slot_in     int64 [ℓ]            place of the input in the slice, K: not in it; slot_out: of the target
+    counted     int64 [m]            positions with a target in the slice, then others: the loss needs no more
+    padding     bool [ℓ]
+    candidates  bool [K]             rows that the device may score; None for all
+    keep        [E, sites, ℓ, d]     dropout multipliers of each local step; None without dropout
+    noise       [E, CHANNELS, ℓ]     for regularisers, as are gaps [ℓ]
     """
 
     context: Tensor
     slot_in: Tensor
     slot_out: Tensor
+    counted: Tensor
     padding: Tensor
-    candidates: Tensor
-    keep: Tensor
+    candidates: Tensor | None
+    keep: Tensor | None
     noise: Tensor
     gaps: Tensor
 
@@ -83,91 +56,145 @@ class LocalTraining:
         self,
         encoder: Parameters,
         rows: Tensor,
-        device: Device,
-        number: int,
-        log_q: Tensor,
-        anchor: Tensor,
+        inputs: Tensor,
+        anchor: Tensor | None,
         start: Tensor,
+        log_q: Tensor | None,
+        step: int,
+        device: Device,
     ) -> Tensor:
-        """The loss of ONE device in local step ``number``.
+        """The loss of ONE device in a local step.
 
-        encoder by name, rows [K, d] of the slice, log_q [K]; anchor [ℓ, d] hidden states and ``start``
-        [K, d] rows of the global model.
+        encoder by name, rows [K, d] of the slice and inputs [ℓ, d]: the three that it learns; anchor [ℓ, d]
+        hidden states (None without regularisers) and ``start`` [K, d] rows of the global model; log_q [K].
         """
 
-        def encode(inputs: Tensor, padding: Tensor) -> Tensor:
-            out: Tensor = functional_call(self.model, encoder, (inputs, padding, device.keep[number]))
+        def encode(items: Tensor, padding: Tensor, positions: Tensor | None = None) -> Tensor:
+            keep = None if device.keep is None else device.keep[step]
+            out: Tensor = functional_call(self.model, encoder, (items, padding, keep, positions))
             return out
 
-        inputs = self.inputs(rows, device)  # [ℓ, d]
-        hidden = encode(inputs, device.padding)  # [ℓ, d]
+        if anchor is None:
+            states = encode(inputs, device.padding, device.counted)  # [m, d]
+        else:
+            hidden = encode(inputs, device.padding)  # [ℓ, d]
+            states = hidden[device.counted]  # [m, d]
         size = rows.shape[0]
-        scores = corrected(self.loss, hidden @ rows.T, log_q)  # [ℓ, K]
-        counted = device.slot_out < size  # [ℓ]
+        inside = device.slot_out < size  # [ℓ]
         target = device.slot_out.clamp(max=size - 1)  # [ℓ]
-        losses = LOSSES[self.loss](scores, target, device.candidates, self.num_items)  # [ℓ]
+        scores = corrected(self.loss, states @ rows.T, log_q)  # [m, K]
+        losses = LOSSES[self.loss](scores, target[device.counted], device.candidates, self.num_items)  # [m]
         # The fixed L: one interaction has one size on every device, however short its history.
-        total = torch.where(counted, losses, 0.0).sum()
-        own = Own(
-            hidden,
-            anchor,
-            device.padding,
-            inputs,
-            rows,
-            start,
-            target,
-            counted,
-            device.candidates,
-            device.noise[number],
-            device.gaps,
-            encode,
-        )
-        for term in self.regularisers:
-            total = total + torch.where(device.padding, 0.0, term(own)).sum()
+        total = torch.where(inside[device.counted], losses, 0.0).sum()
+        if anchor is not None:
+            candidates = device.candidates
+            if candidates is None:
+                candidates = torch.ones(size, dtype=torch.bool, device=rows.device)
+            own = Own(
+                hidden,
+                anchor,
+                device.padding,
+                inputs,
+                rows,
+                start,
+                target,
+                inside,
+                candidates,
+                device.noise[step],
+                device.gaps,
+                encode,
+            )
+            for term in self.regularisers:
+                total = total + torch.where(device.padding, 0.0, term(own)).sum()
         return total / self.max_len
 
-    @staticmethod
-    def inputs(rows: Tensor, device: Device) -> Tensor:
-        """Rows of the inputs [ℓ, d]: those in the slice are the device's own, the others global."""
-        own = torch.cat([rows, rows.new_zeros(1, rows.shape[1])])[device.slot_in]  # [ℓ, d]
-        inside = (device.slot_in < rows.shape[0])[:, None]  # [ℓ, 1]
-        return torch.where(inside, own, device.context)  # [ℓ, d]
+    def cohort(
+        self, encoder: Tensor, rows: Tensor, devices: Device, log_q: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Updates of n devices at once: encoder [P] flat, rows [K, d] -> [n, P], [n, K, d].
 
-    def step(
-        self, encoder: Parameters, rows: Tensor, device: Device, log_q: Tensor
-    ) -> tuple[Parameters, Tensor]:
-        """Local training of ONE device; returns its update (encoder by name, rows [K, d])."""
-        encoder_now, rows_now = encoder, rows
-        anchor = rows.new_zeros(device.padding.shape[0], rows.shape[1])  # [ℓ, d]
+        In its first step a device's parameters are the global ones: one copy serves all.
+        """
+        named, anchor = self.layout.unflatten(encoder), None
         if self.regularisers:
-            whole = torch.ones_like(device.keep[0])
-            anchor = functional_call(
-                self.model, encoder, (self.inputs(rows, device), device.padding, whole)
-            )  # [ℓ, d]
-        for number in range(self.steps):
-            g_encoder, g_rows = grad(self.objective, argnums=(0, 1))(
-                encoder_now, rows_now, device, number, log_q, anchor, rows
-            )
-            encoder_now = {name: p - self.lr * g_encoder[name] for name, p in encoder_now.items()}
-            rows_now = rows_now - self.lr * g_rows
-        return {name: encoder_now[name] - encoder[name] for name in encoder}, rows_now - rows
-
-    def cohort(self, encoder: Tensor, rows: Tensor, devices: Device, log_q: Tensor) -> tuple[Tensor, Tensor]:
-        """Updates of n devices at once: encoder [P] flat -> [n, P], rows [K, d] -> [n, K, d]."""
-        named = self.layout.unflatten(encoder)
-        tensors = (
-            devices.context,
-            devices.slot_in,
-            devices.slot_out,
-            devices.padding,
-            devices.candidates,
-            devices.keep,
-            devices.noise,
-            devices.gaps,
+            anchor = vmap(self._anchor, (None, 0, 0))(named, devices.context, devices.padding)
+        slopes, row_slopes = self._slopes(
+            named, rows, devices.context, anchor, rows, log_q, 0, devices, own=False
         )
+        change = torch.empty(len(row_slopes), self.layout.total, device=rows.device)
+        for name, part in self.layout.unflatten(change).items():  # views: each slope is written to its place
+            torch.mul(slopes[name], -self.lr, out=part)
+        row_change = row_slopes.mul_(-self.lr)
+        if self.steps == 1:
+            return change, row_change
+        named, own_rows = self.layout.unflatten(change.add_(encoder)), row_change.add_(rows)
+        for step in range(1, self.steps):
+            inputs = self._inputs(own_rows, devices)
+            slopes, row_slopes = self._slopes(
+                named, own_rows, inputs, anchor, rows, log_q, step, devices, own=True
+            )
+            for name, part in named.items():
+                part.sub_(slopes[name], alpha=self.lr)
+            own_rows.sub_(row_slopes, alpha=self.lr)
+        return change.sub_(encoder), own_rows.sub_(rows)
 
-        def one(*fields: Tensor) -> tuple[Parameters, Tensor]:
-            return self.step(named, rows, Device(*fields), log_q)
+    def _slopes(
+        self,
+        encoder: Parameters,
+        rows: Tensor,
+        inputs: Tensor,
+        anchor: Tensor | None,
+        start: Tensor,
+        log_q: Tensor | None,
+        step: int,
+        devices: Device,
+        own: bool,
+    ) -> tuple[Parameters, Tensor]:
+        """Gradients of one step: encoder by name [n, …], rows [n, K, d].
 
-        updates, row_updates = vmap(one)(*tensors)
-        return self.layout.flatten(updates), row_updates
+        own: encoder and rows have the devices in front.
+        """
+        tensors = [getattr(devices, field.name) for field in fields(Device)]  # None where there is nothing
+
+        def gradient(
+            encoder: Parameters, rows: Tensor, inputs: Tensor, anchor: Tensor | None, *of_one: Tensor
+        ) -> tuple[Parameters, Tensor, Tensor]:
+            slopes: tuple[Parameters, Tensor, Tensor] = grad(self.objective, argnums=(0, 1, 2))(
+                encoder, rows, inputs, anchor, start, log_q, step, Device(*of_one)
+            )
+            return slopes
+
+        first = 0 if own else None
+        given = [None if tensor is None else 0 for tensor in tensors]
+        dims = (first, first, 0, None if anchor is None else 0, *given)
+        slopes, row_slopes, input_slopes = vmap(gradient, dims)(encoder, rows, inputs, anchor, *tensors)
+        n, size, dim = row_slopes.shape
+        row_slopes = row_slopes.contiguous()
+        # A row that is an input too learns as one: its slopes as an input are added to those as an item.
+        inside = (devices.slot_in < size)[:, :, None]  # [n, ℓ, 1]
+        place = (
+            devices.slot_in.clamp(max=size - 1) + size * torch.arange(n, device=rows.device)[:, None]
+        )  # [n, ℓ]
+        as_inputs = torch.where(inside, input_slopes, 0.0)  # [n, ℓ, d]
+        add_rows(row_slopes.view(n * size, dim), place.flatten(), as_inputs.flatten(0, 1))
+        return slopes, row_slopes
+
+    def _anchor(self, encoder: Parameters, inputs: Tensor, padding: Tensor) -> Tensor:
+        """Hidden states [ℓ, d] of ONE device under the global model, without dropout."""
+        out: Tensor = functional_call(self.model, encoder, (inputs, padding))
+        return out
+
+    @staticmethod
+    def _inputs(rows: Tensor, devices: Device) -> Tensor:
+        """Rows of the inputs [n, ℓ, d]: those in the slice are the device's own, the others global."""
+        size = rows.shape[1]
+        place = devices.slot_in.clamp(max=size - 1)[:, :, None].expand_as(devices.context)  # [n, ℓ, d]
+        return torch.where((devices.slot_in < size)[:, :, None], rows.gather(1, place), devices.context)
+
+
+def add_rows(to: Tensor, index: Tensor, rows: Tensor) -> None:
+    """to[index_k] += rows_k in place: to [M, d], index int64 [m], rows [m, d]; in one order, always."""
+    if to.is_cuda:
+        to.index_put_((index,), rows, accumulate=True)  # sorted, where index_add_ would race
+    else:
+        to.scatter_add_(0, index[:, None].expand_as(rows), rows)

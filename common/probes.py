@@ -57,9 +57,10 @@ def last_states(config: ModelConfig, model: GlobalModel, items: Tensor) -> Tenso
     """The state that each history is recommended from: [P, d]."""
     module = build_model(config).eval()
     named = layout_of(module).unflatten(model.encoder)
+    last = torch.tensor([items.shape[1] - 1], device=items.device)
 
     def hidden(context: Tensor, padding: Tensor) -> Tensor:
-        out: Tensor = functional_call(module, named, (context, padding), {"wanted": 1})  # [1, d]
+        out: Tensor = functional_call(module, named, (context, padding), {"positions": last})  # [1, d]
         return out[0]
 
     states: Tensor = vmap(hidden)(model.table[items], items == 0)  # [P, d]

@@ -1,6 +1,6 @@
 """Sequence models, each written for one user: ``forward(items [L, d], padding [L]) -> hidden [L, d]``.
 
-With ``wanted`` only so many of the last positions are worked out, as ranking needs no more than one.
+With ``positions`` int64 [T] only these are worked out: ranking needs the last, a loss those with a target.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class SequenceModel(Protocol):
     dropout_sites: int
 
     def __call__(
-        self, items: Tensor, padding: Tensor, keep: Tensor | None = None, wanted: int | None = None
+        self, items: Tensor, padding: Tensor, keep: Tensor | None = None, positions: Tensor | None = None
     ) -> Tensor: ...
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from common.models.sasrec import dropped
+
 
 class GRU4Rec(nn.Module):
     """h_t = (1 − z_t)·n_t + z_t·h_{t−1}; the score of item i next is W h_t · e_i.
@@ -23,16 +25,14 @@ class GRU4Rec(nn.Module):
         self.dropout_sites = 2
 
     def forward(
-        self, items: Tensor, padding: Tensor, keep: Tensor | None = None, wanted: int | None = None
+        self, items: Tensor, padding: Tensor, keep: Tensor | None = None, positions: Tensor | None = None
     ) -> Tensor:
         """items [L, d] looked-up rows, padding bool [L], keep [sites, L, d] or None -> hidden [T, d].
 
-        T, ``wanted``: how many of the last positions, by default all. Without dropout only.
+        positions int64 [T]: those whose state is wanted, by default all.
         """
         length, dim = items.shape
-        if keep is None:
-            keep = items.new_ones(self.dropout_sites, 1, 1)
-        gates = self.input(self.norm(items) * keep[0])  # [L, 3d]
+        gates = self.input(dropped(self.norm(items), keep, 0))  # [L, 3d]
         hidden = items.new_zeros(dim)  # [d]
         states = []
         for t in range(length):
@@ -43,5 +43,5 @@ class GRU4Rec(nn.Module):
             step = (1 - update) * new + update * hidden  # [d]
             hidden = torch.where(padding[t], hidden, step)  # [d]
             states.append(hidden)
-        some = states if wanted is None else states[-wanted:]
-        return self.output(torch.stack(some) * keep[1])  # type: ignore[no-any-return]  # [T, d]
+        hidden = dropped(torch.stack(states), keep, 1)  # [L, d]
+        return self.output(hidden if positions is None else hidden[positions])  # type: ignore[no-any-return]

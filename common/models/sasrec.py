@@ -8,6 +8,11 @@ import torch
 from torch import Tensor, nn
 
 
+def dropped(x: Tensor, keep: Tensor | None, site: int) -> Tensor:
+    """x [L, d] times the dropout multipliers of ``site``: keep [sites, L, d], or None for no dropout."""
+    return x if keep is None else x * keep[site]
+
+
 class Block(nn.Module):
     """Pre-norm self-attention and a pointwise feed-forward layer, each with a residual."""
 
@@ -24,20 +29,22 @@ class Block(nn.Module):
         self.inner = nn.Linear(dim, dim)
         self.outer = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, bias: Tensor, keep: tuple[Tensor, Tensor]) -> Tensor:
-        """The last T of x [L, d]; bias [T, L] is added to the logits, keep: dropout multipliers [T, d]."""
-        x = x[-len(bias) :] + keep[0] * self.attend(self.attention_norm(x), bias)  # [T, d]
+    def forward(
+        self, x: Tensor, bias: Tensor, keep: Tensor | None, positions: Tensor | None = None
+    ) -> Tensor:
+        """x [L, d], or its T ``positions`` alone; bias [T, L] of the logits, keep [2, T, d]: dropout."""
+        mixed = self.attend(self.attention_norm(x), bias, positions)  # [T, d]
+        x = (x if positions is None else x[positions]) + dropped(mixed, keep, 0)  # [T, d]
         hidden = torch.relu(self.inner(self.feed_norm(x)))  # [T, d]
-        out: Tensor = x + keep[1] * self.outer(hidden)  # [T, d]
-        return out
+        return x + dropped(self.outer(hidden), keep, 1)  # [T, d]
 
-    def attend(self, x: Tensor, bias: Tensor) -> Tensor:
+    def attend(self, x: Tensor, bias: Tensor, positions: Tensor | None) -> Tensor:
         """softmax(QKᵀ/√d_h + bias)V, written out: the fused kernel has no batching rule under vmap."""
         wanted, size = len(bias), x.shape[1] // self.heads
-        q = self.query(x[-wanted:]).reshape(wanted, self.heads, size).transpose(0, 1)  # [H, T, d/H]
-        k = self.key(x).reshape(len(x), self.heads, size).transpose(0, 1)  # [H, L, d/H]
-        v = self.value(x).reshape(len(x), self.heads, size).transpose(0, 1)  # [H, L, d/H]
-        logits = q @ k.transpose(1, 2) / math.sqrt(size) + bias  # [H, T, L]
+        q = self.query(x if positions is None else x[positions]).view(wanted, self.heads, size)  # [T, H, d/H]
+        k = self.key(x).view(-1, self.heads, size).permute(1, 2, 0)  # [H, d/H, L]
+        v = self.value(x).view(-1, self.heads, size).transpose(0, 1)  # [H, L, d/H]
+        logits = q.transpose(0, 1) @ k / math.sqrt(size) + bias  # [H, T, L]
         mixed = torch.softmax(logits, dim=-1) @ v  # [H, T, d/H]
         return self.output(mixed.transpose(0, 1).reshape(wanted, -1))  # type: ignore[no-any-return]
 
@@ -59,24 +66,23 @@ class SASRec(nn.Module):
         self.dropout_sites = 1 + 2 * blocks
 
     def forward(
-        self, items: Tensor, padding: Tensor, keep: Tensor | None = None, wanted: int | None = None
+        self, items: Tensor, padding: Tensor, keep: Tensor | None = None, positions: Tensor | None = None
     ) -> Tensor:
         """items [L, d] looked-up rows, padding bool [L], keep [sites, L, d] or None -> hidden [T, d].
 
-        T, ``wanted``: how many of the last positions, by default all; the last block leaves out the others.
-        Without dropout only.
+        positions int64 [T]: whose states are wanted, by default all; the last block leaves out the others.
         """
         length, dim = items.shape
-        if keep is None:
-            keep = items.new_ones(self.dropout_sites, 1, 1)
-        x = keep[0] * (items * math.sqrt(dim) + self.position[-length:])  # [L, d]
+        x = dropped(items * math.sqrt(dim) + self.position[-length:], keep, 0)  # [L, d]
         earlier = torch.ones(length, length, dtype=torch.bool, device=items.device).tril()  # [L, L]
         itself = torch.eye(length, dtype=torch.bool, device=items.device)  # [L, L]
         # A padded position may see itself, so that no softmax runs over nothing.
         allowed = earlier & ~padding | itself  # [L, L]
         bias = torch.zeros_like(allowed, dtype=items.dtype).masked_fill(~allowed, -1e9)  # [L, L]
-        last = len(self.blocks) - 1
-        for number, block in enumerate(self.blocks):
-            rows = bias if wanted is None or number < last else bias[-wanted:]  # [L or T, L]
-            x = block(x, rows, (keep[1 + 2 * number], keep[2 + 2 * number]))  # [L or T, d]
-        return self.norm(x)  # type: ignore[no-any-return]
+        *before, last = self.blocks
+        for number, block in enumerate(before):
+            x = block(x, bias, None if keep is None else keep[1 + 2 * number : 3 + 2 * number])  # [L, d]
+        of_last = None if keep is None else keep[-2:]  # [2, L, d]
+        if positions is not None:
+            bias, of_last = bias[positions], None if of_last is None else of_last[:, positions]
+        return self.norm(last(x, bias, of_last, positions))  # type: ignore[no-any-return]

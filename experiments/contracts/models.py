@@ -85,14 +85,14 @@ def buckets(make: Make) -> None:
                 close(found, short, f"{length} items padded to {bucket} with {filler:g} give other states")
 
 
-def last_alone(make: Make) -> None:
-    """With ``wanted`` the last states alone are the last of all."""
+def some_positions(make: Make) -> None:
+    """With ``positions`` the states of these alone are the same as among all."""
     model = make()
     for length in (0, 1, 4, MAX_LEN):
         items, padding = padded(sequence(length), MAX_LEN)
-        for wanted in (1, 3, MAX_LEN):
-            found = model(items, padding, wanted=wanted)
-            close(found, model(items, padding)[-wanted:], f"wanted={wanted} gives other states")
+        for some in ([MAX_LEN - 1], [MAX_LEN - 1, 0, MAX_LEN - 3], list(range(MAX_LEN))):
+            states = model(items, padding, positions=torch.tensor(some))
+            close(states, model(items, padding)[some], f"positions={some} gives other states")
 
 
 def padding_is_silent(make: Make) -> None:
@@ -189,7 +189,7 @@ CHECKS = (
     form,
     causal,
     buckets,
-    last_alone,
+    some_positions,
     padding_is_silent,
     learns,
     short_histories,

@@ -8,45 +8,42 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.batch import Batch, buckets, make_batch, window
+from client.batch import Batch, buckets, make_batch, window_starts
 from common.data.types import Items
+from common.keystream import Draws
 
 
 def counted(length: int) -> Items:
     return np.arange(1, length + 1, dtype=np.int32)
 
 
+def drawn(n: int, key: int = 0) -> Draws:
+    return Draws.of(key, 1, "window", torch.arange(n))
+
+
 @pytest.mark.parametrize("length", [0, 1, 2, 10, 11])
 def test_a_history_of_at_most_one_more_than_the_window_is_whole(length: int) -> None:
-    g = torch.Generator().manual_seed(0)
-    before = g.get_state()
-    assert window(counted(length), 10, None).tolist() == list(range(1, length + 1))
-    assert window(counted(length), 10, g).tolist() == list(range(1, length + 1))
-    assert torch.equal(g.get_state(), before)  # nothing to draw, nothing drawn
+    lengths = np.array([length], dtype=np.int64)
+    assert window_starts(lengths, 10, None).tolist() == [0]
+    assert window_starts(lengths, 10, drawn(1)).tolist() == [0]
 
 
 def test_a_longer_history_gives_its_last_items() -> None:
-    assert window(counted(12), 10, None).tolist() == list(range(2, 13))
-    assert window(counted(40), 10, None).tolist() == list(range(30, 41))
+    assert window_starts(np.array([12, 40]), 10, None).tolist() == [1, 29]
 
 
 def test_a_random_window_is_any_stretch_and_every_one_comes_up() -> None:
-    g = torch.Generator().manual_seed(1)
-    starts = []
-    for _ in range(400):
-        found = window(counted(14), 10, g)
-        assert found.tolist() == list(range(found[0], found[0] + 11))
-        starts.append(int(found[0]))
-    share = np.bincount(starts, minlength=5)[1:] / 400
-    assert share == pytest.approx([0.25] * 4, abs=0.08)
+    starts = window_starts(np.full(4000, 14), 10, drawn(4000))
+    assert np.bincount(starts) / 4000 == pytest.approx([0.25] * 4, abs=0.03)
 
 
-def test_a_random_window_follows_its_generator() -> None:
-    a, b = (
-        [int(window(counted(60), 10, g)[0]) for _ in range(9)]
-        for g in (torch.Generator().manual_seed(3), torch.Generator().manual_seed(3))
-    )
-    assert a == b
+def test_a_random_window_follows_its_key_and_not_its_company() -> None:
+    lengths = np.arange(60, 69)
+    together = window_starts(lengths, 10, drawn(9, 3))
+    assert together.tolist() == window_starts(lengths, 10, drawn(9, 3)).tolist()
+    assert together.tolist() != window_starts(lengths, 10, drawn(9, 4)).tolist()
+    alone = window_starts(lengths[5:6], 10, Draws.of(3, 1, "window", torch.tensor([5])))
+    assert alone.tolist() == [together[5]]
 
 
 def test_a_batch_pairs_each_item_with_the_next_on_the_right() -> None:
@@ -73,17 +70,21 @@ def test_take_keeps_inputs_and_targets_together() -> None:
     assert some.targets.tolist() == [batch.targets[2].tolist(), batch.targets[0].tolist()]
 
 
+def grouped(lengths: list[int], max_len: int) -> list[tuple[int, list[int]]]:
+    return [(size, members.tolist()) for size, members in buckets(lengths, max_len)]
+
+
 def test_buckets_are_powers_of_two_up_to_the_longest() -> None:
     lengths = [-1, 0, 1, 8, 9, 16, 17, 33, 50, 3]
-    assert buckets(lengths, 50) == [
+    assert grouped(lengths, 50) == [
         (8, [0, 1, 2, 3, 9]),
         (16, [4, 5]),
         (32, [6]),
         (50, [7, 8]),
     ]
-    assert buckets([3, 5], 4) == [(4, [0, 1])]  # a model shorter than the first bucket
-    assert buckets([8, 2], 8) == [(8, [0, 1])]
-    assert buckets([], 50) == []
+    assert grouped([3, 5], 4) == [(4, [0, 1])]  # a model shorter than the first bucket
+    assert grouped([8, 2], 8) == [(8, [0, 1])]
+    assert grouped([], 50) == []
 
 
 @given(
@@ -91,7 +92,7 @@ def test_buckets_are_powers_of_two_up_to_the_longest() -> None:
     max_len=st.integers(1, 200),
 )
 def test_every_device_is_in_one_bucket_that_is_long_enough(lengths: list[int], max_len: int) -> None:
-    found = buckets(lengths, max_len)
+    found = grouped(lengths, max_len)
     assert sorted(i for _, members in found for i in members) == list(range(len(lengths)))
     for size, members in found:
         assert members == sorted(members)

@@ -14,6 +14,7 @@ from client.cohort import Cohort
 from client.fleet import open_fleet, read_settings
 from client.regularisers.states import Anchor, Coherence
 from common.config import ClientConfig
+from common.data.ragged import Ragged
 from common.data.types import Times
 from common.settings import component
 from tests.client.regularisers.helpers import LENGTH, own
@@ -63,8 +64,9 @@ def gaps_seen(window: str, times: list[Times] | None, tau: float) -> tuple[Cohor
 @pytest.mark.parametrize("window", ["last", "random"])
 def test_pauses_reach_the_device_and_belong_to_its_window(window: str) -> None:
     cohort, seen = gaps_seen(window, clock(), tau=60.0)
-    for i, span in enumerate(cohort.spans):
-        moments = [(i + 1.0) * float(k) ** 2 for k in span][:-1]
+    starts = cohort.windows.starts - Ragged.of(cohort.sequences, np.int32).starts
+    for i, (start, size) in enumerate(zip(starts.tolist(), cohort.windows.lengths.tolist(), strict=True)):
+        moments = [(i + 1.0) * float(k) ** 2 for k in range(start, start + size)][:-1]
         expected = [0.0, *(b - a for a, b in pairwise(moments))]
         assert seen[i] == pytest.approx(expected[: len(moments)])
     assert max(seen[8]) > 0
