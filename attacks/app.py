@@ -116,9 +116,12 @@ def attack_round(
     sleep: Callable[[float], None],
 ) -> RecordDict:
     """The reply of a malicious node to one training task."""
-    rule, targets, numbers = attacker.rule, attacker.targets, own_devices(task, fleet)
-    sequences = [rule.history(fleet.train(n), n, targets, attacker.seed) for n in numbers]
-    times = own_times(fleet, numbers, sequences)
+    rule, targets, own = attacker.rule, attacker.targets, own_devices(task, fleet)
+    numbers, histories = own.tolist(), fleet.train_histories(own)
+    sequences = [
+        rule.history(items, n, targets, attacker.seed) for n, items in zip(numbers, histories, strict=True)
+    ]
+    times = own_times(fleet, own, sequences)
     cohort = Cohort(task, numbers, sequences, targets, times, settings.device_key())
     draw = generator(attacker.seed, "attack", task.nonce)
     view = View(task, targets, cohort, draw, memory, attacker.seed, honest, sleep)

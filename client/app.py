@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
@@ -20,7 +21,7 @@ from client.disclosure import (
     noisy,
     placed,
 )
-from client.fleet import Fleet, NodeSettings, open_fleet, read_settings
+from client.fleet import Fleet, NodeSettings, Numbers, open_fleet, read_settings
 from client.privacy import protect
 from client.ranking import answer_ranks, nothing
 from client.ranking import evaluate as rank_devices
@@ -74,8 +75,8 @@ def enrolled(message: Message, settings: NodeSettings) -> Message:
     """The reply to an enrolment."""
     fleet = open_fleet(settings)
     enrolment = Enrolment(
-        devices=torch.tensor(fleet.numbers, dtype=torch.int64),
-        history=torch.tensor([len(fleet.train(n)) for n in fleet.numbers], dtype=torch.int32),
+        devices=torch.from_numpy(fleet.numbers),
+        history=torch.from_numpy(fleet.trained.lengths.astype(np.int32)),
     )
     return Message(wire.encode_enrolment(enrolment), reply_to=message)
 
@@ -84,7 +85,7 @@ def ranked(task: EvaluateTask, fleet: Fleet) -> EvaluateSums:
     """The sums that ``task`` asks for, over all devices of the node."""
     histories, answers = fleet.histories(task.split)
     model, max_len = build_model(task.model_config).eval(), task.model_config.max_len
-    return rank_devices(model, task.model, histories, answers, task.targets, task.quartiles, max_len)
+    return rank_devices(model, task.model, histories, answers.tolist(), task.targets, task.quartiles, max_len)
 
 
 def told(task: EvaluateTask, fleet: Fleet, tells: Disclosure, memory: RecordDict) -> EvaluateSums:
@@ -94,18 +95,18 @@ def told(task: EvaluateTask, fleet: Fleet, tells: Disclosure, memory: RecordDict
         targets = allowed(task, tells, memory)
         asked = replace(task, targets=targets, quartiles=fixed_bounds(task, memory))
         return placed(grouped(ranked(asked, fleet), tells.min_group), targets, task.targets)
-    if not answers or not tells.epsilon:
+    if not len(answers) or not tells.epsilon:
         return nothing(len(task.targets))
     model, max_len = build_model(task.model_config).eval(), task.model_config.max_len
-    ranks = answer_ranks(model, task.model, histories, answers, max_len)
+    ranks = answer_ranks(model, task.model, histories, answers.tolist(), max_len)
     return noisy(nothing(len(task.targets)), ranks, tells.epsilon)
 
 
 def honest_round(task: TrainTask, fleet: Fleet, settings: NodeSettings, memory: RecordDict) -> RecordDict:
     """The reply to one training task."""
-    numbers, key = own_devices(task, fleet), settings.device_key()
-    sequences = [fleet.train(n) for n in numbers]
-    cohort = Cohort(task, numbers, sequences, (), own_times(fleet, numbers, sequences), key)
+    own, key = own_devices(task, fleet), settings.device_key()
+    numbers = own.tolist()
+    cohort = Cohort(task, numbers, fleet.train_histories(own), (), fleet.train_seconds(own), key)
     lasting = lasting_key(memory, key) if task.client_config.decoys else key
     keys = [subkey(key, "noise", task.round, number) for number in numbers]
     steady = [subkey(lasting, "decoys", number) for number in numbers]
@@ -125,20 +126,19 @@ def lasting_key(memory: RecordDict, key: Key) -> Key:
     return bytes(memory[DECOYS]["key"])  # type: ignore[arg-type]
 
 
-def own_devices(task: TrainTask, fleet: Fleet) -> list[int]:
-    """Those devices of the task that are on this node. Raises WireError without any."""
-    numbers = [int(n) for n in task.devices if int(n) in fleet.splits]
-    if not numbers:
+def own_devices(task: TrainTask, fleet: Fleet) -> Numbers:
+    """Those devices of the task that are on this node, int64. Raises WireError without any."""
+    asked: Numbers = task.devices.numpy()
+    numbers = asked[fleet.positions(asked) >= 0]
+    if not len(numbers):
         raise WireError("devices", "unknown_device", "none of the devices asked for is on this node")
     return numbers
 
 
-def own_times(fleet: Fleet, numbers: Sequence[int], sequences: Sequence[Items]) -> list[Times] | None:
+def own_times(fleet: Fleet, numbers: Numbers, sequences: Sequence[Items]) -> Sequence[Times] | None:
     """Seconds of every interaction of ``sequences``; None without time stamps, or for a history made up."""
-    if fleet.times is None:
-        return None
-    times = [fleet.train_times(n) for n in numbers]
-    return times if all(len(t) == len(s) for t, s in zip(times, sequences, strict=True)) else None
+    times = fleet.train_seconds(numbers)
+    return None if times is None or times.lengths.tolist() != list(map(len, sequences)) else times
 
 
 def check_catalogue(num_items: int, fleet: Fleet) -> None:

@@ -6,17 +6,21 @@ import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from client.disclosure import Disclosure, read_disclosure
-from common.data import Split, load, recent, split
-from common.data.types import Items, Times
+from common.data import load, recent
+from common.data.cut import held_out, only, training
+from common.data.ragged import Ragged
+from common.data.types import Items
 from common.errors import ConfigError
 from common.seeding import Key, generator
 
+Numbers = NDArray[np.int64]
 Scalar = bool | int | float | str
 KEYS = (
     *("data", "path", "part", "share", "seed", "max_devices", "max_length", "public", "repeatable"),
@@ -85,46 +89,61 @@ def _read(items: frozenset[tuple[str, type, Scalar]]) -> NodeSettings:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fleet:
-    """Leave-one-out histories of the node's devices, by their stable numbers (ascending).
+    """Leave-one-out histories of the node's devices, by their stable numbers.
 
-    times: seconds of every interaction of a device, where the log has them.
+    numbers: int64 [n], ascending. sequences: the whole history of each. times: seconds of every
+    interaction of a device, where the log has them.
     """
 
-    numbers: tuple[int, ...]
-    splits: Mapping[int, Split]
+    numbers: Numbers
+    sequences: Ragged[np.int32]
     num_items: int
-    times: Mapping[int, Times] | None = None
+    times: Ragged[np.float64] | None = None
+
+    @cached_property
+    def trained(self) -> Ragged[np.int32]:
+        """The training part of every device, in the order of ``numbers``."""
+        return training(self.sequences)
+
+    def positions(self, numbers: Numbers) -> Numbers:
+        """Places of the devices ``numbers`` [m] in the fleet, −1 for one that is not on this node."""
+        asked = np.asarray(numbers, dtype=np.int64)
+        if not len(self.numbers):
+            return np.full(asked.shape, -1, dtype=np.int64)
+        places = np.searchsorted(self.numbers, asked).clip(max=len(self.numbers) - 1)
+        return np.where(self.numbers[places] == asked, places, -1)
+
+    def train_histories(self, numbers: Numbers) -> Ragged[np.int32]:
+        """Training parts of the devices ``numbers`` [m], in that order. Raises KeyError for another's."""
+        return self.trained.take(self._own(numbers))
+
+    def train_seconds(self, numbers: Numbers) -> Ragged[np.float64] | None:
+        """Seconds of the interactions of :meth:`train_histories`; None where the log has no times."""
+        return None if self.times is None else training(self.times.take(self._own(numbers)))
 
     def train(self, number: int) -> Items:
-        return self.splits[number].train
+        """The training part of one device."""
+        return self.train_histories(np.array([number]))[0]
 
-    def train_times(self, number: int) -> Times:
-        """Seconds of the interactions that :meth:`train` returns. Only where the log has times."""
-        assert self.times is not None
-        return self.times[number][: len(self.train(number))]
-
-    def histories(self, which: str) -> tuple[list[Items], list[int]]:
+    def histories(self, which: str) -> tuple[Ragged[np.int32], Numbers]:
         """(history, answer) of every device that can be evaluated on ``valid`` or ``test``."""
-        histories, answers = [], []
-        for number in self.numbers:
-            part = self.splits[number]
-            if part.test == 0:
-                continue
-            if which == "valid":
-                histories.append(part.train)
-                answers.append(part.valid)
-            else:
-                histories.append(np.append(part.train, np.int32(part.valid)))
-                answers.append(part.test)
-        return histories, answers
+        histories, answers = held_out(self.sequences, which)
+        return histories, answers.astype(np.int64)
+
+    def _own(self, numbers: Numbers) -> Numbers:
+        places = self.positions(numbers)
+        if (places < 0).any():
+            raise KeyError(int(np.asarray(numbers)[places < 0][0]))
+        return places
 
 
-def malicious_devices(count: int, share: float, seed: int) -> frozenset[int]:
-    """Positions of the malicious among ``count`` devices: every device has the same chance."""
+def malicious_devices(count: int, share: float, seed: int) -> Numbers:
+    """Positions of the malicious among ``count`` devices, ascending: every device has the same chance."""
     chosen = generator(seed, "malicious")
-    return frozenset(torch.randperm(count, generator=chosen)[: round(share * count)].tolist())
+    drawn: Numbers = torch.randperm(count, generator=chosen)[: round(share * count)].numpy()
+    return np.sort(drawn)
 
 
 def open_fleet(node: NodeSettings) -> Fleet:
@@ -155,25 +174,25 @@ def _open(
 ) -> Fleet:
     log = recent(load(data, path), max_length)
     count = min(len(log), max_devices) if max_devices else len(log)
-    chosen = [int(log.devices[i]) for i in _positions(part, count, share, seed, public)]
-    place = {int(number): i for i, number in enumerate(log.devices)}
-    times = None if log.times is None else {n: log.times[place[n]] for n in chosen}
-    return Fleet(tuple(chosen), {n: split(log.sequences[place[n]]) for n in chosen}, log.num_items, times)
+    own = only(log, _positions(part, count, share, seed, public))
+    return Fleet(own.devices, own.sequences, own.num_items, own.times)
 
 
-def _positions(part: str, count: int, share: float, seed: int, public: int = 0) -> list[int]:
+def _positions(part: str, count: int, share: float, seed: int, public: int = 0) -> Numbers:
+    """Places in the log of the devices of ``part``, ascending."""
     if part == "all":
-        return list(range(count))
+        return np.arange(count)
     if part in ("honest", "malicious"):
         bad = malicious_devices(count, share, seed)
-        return [i for i in range(count) if (i in bad) == (part == "malicious")]
+        return bad if part == "malicious" else np.setdiff1d(np.arange(count), bad, assume_unique=True)
     if part == "public":
         honest = _positions("honest", count, share, seed)
         drawn = torch.randperm(len(honest), generator=generator(seed, "public"))[:public]
-        return [honest[i] for i in sorted(drawn.tolist())]
+        chosen: Numbers = honest[np.sort(drawn.numpy())]
+        return chosen
     index, slash, of = part.partition("/")
     if slash and index.isdecimal() and of.isdecimal() and int(index) < int(of):
-        return list(range(int(index), count, int(of)))
+        return np.arange(int(index), count, int(of))
     raise ConfigError(
         f"node config: part {part!r}; valid: all, honest, malicious, public, or I/N with I < N as in 0/4"
     )

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from attacks import ATTACKS, build_attack
 from client.disclosure import MAX_TARGETS
-from client.fleet import malicious_devices
+from client.fleet import Numbers, malicious_devices
 from client.regularisers import build_regularisers
 from common.config import RunConfig
 from common.data import Dataset, content_digest, load, recent
@@ -171,8 +173,13 @@ def attack_keys(config: RunConfig) -> NodeConfig:
 
 def malicious_numbers(config: RunConfig, dataset: Dataset) -> frozenset[int]:
     """Device numbers of the malicious devices of an emulation: the truth that the server lacks."""
+    return frozenset(dataset.devices[sides(config, dataset)[1]].tolist())
+
+
+def sides(config: RunConfig, dataset: Dataset) -> tuple[Numbers, Numbers]:
+    """Places in the log of the honest and of the malicious devices of an emulation, ascending."""
+    kept = np.arange(min(len(dataset), config.data.max_devices or len(dataset)))
     if config.attack.name == "none":
-        return frozenset()
-    count = min(len(dataset), config.data.max_devices or len(dataset))
-    places = malicious_devices(count, config.attack.share, config.seed)
-    return frozenset(int(dataset.devices[i]) for i in places)
+        return kept, kept[:0]
+    bad = malicious_devices(len(kept), config.attack.share, config.seed)
+    return np.delete(kept, bad), bad

@@ -8,7 +8,7 @@ from common.config import RunConfig
 from common.data import Dataset, recent, write_shards
 from common.data.cut import only
 from common.errors import ConfigError
-from emulation.federation import NodeConfig, attack_keys, malicious_numbers, open_book
+from emulation.federation import NodeConfig, attack_keys, open_book, sides
 
 
 def partitions(config: RunConfig, dataset: Dataset, honest: int, folder: Path) -> list[NodeConfig]:
@@ -21,17 +21,14 @@ def partitions(config: RunConfig, dataset: Dataset, honest: int, folder: Path) -
     if honest < 1:
         raise ConfigError(f"--nodes {honest}: expected at least one honest node")
     dataset = recent(dataset, config.data.max_length)
-    bad = malicious_numbers(config, dataset)
-    kept = range(min(len(dataset), config.data.max_devices or len(dataset)))
-    good_rows = [i for i in kept if int(dataset.devices[i]) not in bad]
-    bad_rows = [i for i in kept if int(dataset.devices[i]) in bad]
+    good_rows, bad_rows = sides(config, dataset)
     if honest > len(good_rows):
         raise ConfigError(f"--nodes {honest}: there are {len(good_rows)} honest devices")
     own: NodeConfig = {"repeatable": True, "seed": config.seed, **open_book(config)}
     nodes: list[NodeConfig] = [
         {"path": str(log), **own} for log in write_shards(only(dataset, good_rows), honest, folder / "honest")
     ]
-    if bad_rows:
+    if len(bad_rows):
         (log,) = write_shards(only(dataset, bad_rows), 1, folder / "malicious")
         nodes.append({"path": str(log), **own, **attack_keys(config)})
     return nodes

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from common.config import RunConfig
-from common.data import Dataset, split
+from common.data import Dataset
+from common.data.cut import training
 from common.errors import ConfigError
 from common.seeding import generator
 
@@ -38,8 +39,10 @@ def _pick(kind: str, wanted: int, dataset: Dataset, seed: int) -> tuple[int, ...
 
     The first of several is the one that is picked alone.
     """
-    train = np.concatenate([split(s).train for s in dataset.sequences])
-    counts = np.bincount(train, minlength=dataset.num_items + 1)[1:]
+    counts = np.zeros(dataset.num_items + 1, dtype=np.int64)
+    for part in training(dataset.sequences).chunks():
+        counts += np.bincount(part.flat(), minlength=len(counts))
+    counts = counts[1:]
     order = np.argsort(counts, kind="stable")
     n = len(order)
     tenth = max(1, n // 10)

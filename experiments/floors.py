@@ -6,13 +6,14 @@ A model that does not beat Markov-1 has learned nothing from the order before th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data import SHORTEST, Dataset, split
+from common.data import Dataset
+from common.data.cut import held_out, only, training
+from common.data.ragged import Ragged
 
 Scores = NDArray[np.float64]
 Scorer = Callable[[NDArray[np.int64]], Scores]
@@ -39,9 +40,7 @@ def markov(dataset: Dataset) -> Scorer:
     counts = _counts(dataset)
     base = counts / (1.0 + counts.max(initial=0.0))
     size = len(counts)
-    parts = [split(one).train.astype(np.int64) for one in dataset.sequences]
-    pairs = np.concatenate([part[:-1] * size + part[1:] for part in parts])
-    keys, repeats = np.unique(pairs, return_counts=True)
+    keys, repeats = _pairs(training(dataset.sequences), size)
     starts = np.searchsorted(keys // size, np.arange(size + 1))
 
     def score(last: NDArray[np.int64]) -> Scores:
@@ -55,8 +54,23 @@ def markov(dataset: Dataset) -> Scorer:
 
 
 def _counts(dataset: Dataset) -> Scores:
-    train = np.concatenate([split(one).train for one in dataset.sequences])
-    return np.bincount(train, minlength=dataset.num_items + 1).astype(np.float64)
+    counts = np.zeros(dataset.num_items + 1)
+    for part in training(dataset.sequences).chunks():
+        counts += np.bincount(part.flat(), minlength=len(counts))
+    return counts
+
+
+def _pairs(parts: Ragged[np.int32], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The keys i · size + j of all pairs of items in sequence, ascending, and how often each is there."""
+    keys, repeats = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    for part in parts.chunks():
+        places = part.first(part.lengths - 1).take(part.lengths > 1).places()
+        some, counts = np.unique(
+            parts.values[places].astype(np.int64) * size + parts.values[places + 1], return_counts=True
+        )
+        keys, place = np.unique(np.concatenate([keys, some]), return_inverse=True)
+        repeats = np.bincount(place, np.concatenate([repeats, counts]), len(keys)).astype(np.int64)
+    return keys, repeats
 
 
 FLOORS: dict[str, Callable[[Dataset], Scorer]] = {"popularity": popularity, "markov": markov}
@@ -74,8 +88,7 @@ def floors(
     is seen. ``filtered`` leaves seen items out of the ranking, except the answer itself where it recurs.
     ``devices`` are positions to evaluate (None: all); counts always come from every device.
     """
-    chosen = range(len(dataset)) if devices is None else devices
-    judged = replace(dataset, sequences=tuple(dataset.sequences[i] for i in chosen))
+    judged = dataset if devices is None else only(dataset, devices)
     return {name: evaluate(judged, floor(dataset), part, filtered) for name, floor in FLOORS.items()}
 
 
@@ -83,23 +96,26 @@ def evaluate(
     dataset: Dataset, scorer: Scorer, part: Literal["valid", "test"] = "test", filtered: bool = True
 ) -> dict[str, float]:
     """Rank the whole catalogue for every device with a history long enough; see :func:`floors`."""
-    holdout = 1 if part == "test" else 2
-    histories = [one[: len(one) - holdout + 1] for one in dataset.sequences if len(one) >= SHORTEST]
+    before, answers = held_out(dataset.sequences, part)
     step = max(1, CHUNK // (dataset.num_items + 1))
-    ranks = [_ranks(scorer, histories[at : at + step], filtered) for at in range(0, len(histories), step)]
+    ranks = [
+        _ranks(scorer, before[at : at + step], answers[at : at + step], filtered)
+        for at in range(0, len(before), step)
+    ]
     return summarise(np.concatenate(ranks) if ranks else np.zeros(0, dtype=np.int64))
 
 
-def _ranks(scorer: Scorer, histories: list[NDArray[np.int32]], filtered: bool) -> NDArray[np.int64]:
-    """Rank from 1 of each history's last item given the ones before; equal scores rank by item number."""
-    answers = np.array([one[-1] for one in histories])
-    scores = scorer(np.array([one[-2] for one in histories], dtype=np.int64))
+def _ranks(
+    scorer: Scorer, histories: Ragged[np.int32], answers: NDArray[np.int32], filtered: bool
+) -> NDArray[np.int64]:
+    """Rank from 1 of each answer given the history before; equal scores rank by item number."""
+    scores = scorer(histories.last(1).flat().astype(np.int64))
     rows = np.arange(len(histories))
     own = scores[rows, answers].copy()
     scores[:, 0] = -np.inf
     if filtered:
-        for row, one in enumerate(histories):
-            scores[row, one[:-1]] = -np.inf  # a recurring answer keeps its score: it is compared by `own`
+        # A recurring answer keeps its score: it is compared by `own`.
+        scores[histories.owners(), histories.flat()] = -np.inf
     tied = (scores == own[:, None]) & (np.arange(scores.shape[1]) < answers[:, None])
     ranks: NDArray[np.int64] = 1 + ((scores > own[:, None]) | tied).sum(axis=1)
     return ranks

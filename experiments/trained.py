@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from client.ranking import score
 from common.config import RunConfig
 from common.data import CATALOGUE, Dataset, load, read_catalogue
+from common.data.names import Names
+from common.data.shards import titles_of
 from common.data.types import Items
 from common.errors import CheckpointError, ConfigError, RunError
 from common.models import Layout, build_model, layout_of
@@ -56,7 +58,7 @@ class Catalogue:
     """What the items are called: ``ids[i − 1]`` is the log's own id of item i, ``titles`` may lack some."""
 
     name: str
-    ids: tuple[str, ...]
+    ids: Sequence[str]
     titles: Mapping[int, str]
     log: Dataset | None = None
 
@@ -95,8 +97,7 @@ def catalogue(run: Trained) -> Catalogue:
     file = Path(data.path).expanduser() if data.path else None
     if file is not None and file.name == CATALOGUE:
         frame = read_catalogue(file)
-        titles = {i: t for i, t in zip(frame["item"], frame["title"], strict=True) if t}
-        found = Catalogue(data.name, tuple(frame["id"]), titles)
+        found = Catalogue(data.name, Names.of(frame["id"]), titles_of(frame))
     else:
         log = load(data.name, data.path)
         found = Catalogue(log.name, log.item_ids, log.titles, log)

@@ -9,7 +9,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from common.data.types import Dataset, Items
+from common.data.names import Names
+from common.data.ragged import Ragged
+from common.data.types import Dataset
 
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
@@ -53,8 +55,8 @@ def build(
         num_items=len(items),
         sequences=sequences,
         devices=devices,
-        item_ids=tuple(items),
-        user_ids=tuple(users),
+        item_ids=Names.of(items),
+        user_ids=Names.of(users),
         titles={number: named[one] for number, one in enumerate(items, start=1) if one in named},
         times=times,
         source=source,
@@ -66,17 +68,17 @@ def _numbers(column: pl.Series, ordered: list[str]) -> pl.Series:
     return column.to_frame("id").join(key, on="id", how="left", maintain_order="left")["number"]
 
 
-Times = tuple[NDArray[np.float64], ...] | None
+Times = Ragged[np.float64] | None
 
 
-def histories(log: pl.DataFrame) -> tuple[tuple[Items, ...], Times, NDArray[np.int64]]:
+def histories(log: pl.DataFrame) -> tuple[Ragged[np.int32], Times, NDArray[np.int64]]:
     """Split numbered interactions by user: sequences, times (None without ``time``), users ascending."""
     keys = [key for key in ("user", "time") if key in log.columns]
     ordered = log.sort(keys, maintain_order=True)
-    devices, starts = np.unique(ordered["user"].to_numpy(), return_index=True)
-    items = ordered["item"].cast(pl.Int32).to_numpy()
-    sequences = tuple(part.copy() for part in np.split(items, starts[1:]))
+    devices, lengths = np.unique(ordered["user"].to_numpy(), return_counts=True)
+    items = ordered["item"].cast(pl.Int32).to_numpy(writable=True)
+    sequences: Ragged[np.int32] = Ragged.split(items, lengths)
     times: Times = None
     if "time" in log.columns:
-        times = tuple(part.copy() for part in np.split(ordered["time"].to_numpy(), starts[1:]))
+        times = Ragged(ordered["time"].to_numpy(writable=True), sequences.starts, sequences.lengths)
     return sequences, times, devices.astype(np.int64)

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from common.data.names import Names
+from common.data.ragged import Ragged, Value
 from common.data.types import Dataset, Items, Split
 
 
@@ -17,18 +20,19 @@ def recent(dataset: Dataset, length: int) -> Dataset:
     """
     if not length:
         return dataset
-    times = None if dataset.times is None else tuple(one[-length:] for one in dataset.times)
-    return replace(dataset, sequences=tuple(one[-length:] for one in dataset.sequences), times=times)
+    times = None if dataset.times is None else dataset.times.last(length)
+    return replace(dataset, sequences=dataset.sequences.last(length), times=times)
 
 
-def only(data: Dataset, rows: Sequence[int]) -> Dataset:
+def only(data: Dataset, rows: Sequence[int] | NDArray[np.int64]) -> Dataset:
     """The devices at ``rows``, with their numbers."""
+    chosen = np.asarray(rows, dtype=np.int64)
     return replace(
         data,
-        sequences=tuple(data.sequences[i] for i in rows),
-        devices=data.devices[list(rows)],
-        user_ids=tuple(data.user_ids[i] for i in rows),
-        times=None if data.times is None else tuple(data.times[i] for i in rows),
+        sequences=data.sequences.take(chosen),
+        devices=data.devices[chosen],
+        user_ids=Names.of(data.user_ids).take(chosen),
+        times=None if data.times is None else data.times.take(chosen),
     )
 
 
@@ -46,3 +50,18 @@ def split(sequence: Items) -> Split:
     if len(items) < SHORTEST:
         return Split(train=items, valid=0, test=0)
     return Split(train=items[:-2], valid=int(items[-2]), test=int(items[-1]))
+
+
+def training(histories: Ragged[Value]) -> Ragged[Value]:
+    """The training part of every history, as :func:`split` has it; items or times."""
+    return histories.first(np.where(histories.lengths < SHORTEST, histories.lengths, histories.lengths - 2))
+
+
+def held_out(histories: Ragged[Value], which: str) -> tuple[Ragged[Value], NDArray[Value]]:
+    """What comes before the item held out for ``valid`` or ``test``, and that item, [m].
+
+    Only of the m histories that are long enough to be evaluated.
+    """
+    back = 1 if which == "test" else 2
+    long = histories.take(histories.lengths >= SHORTEST)
+    return long.first(long.lengths - back), long.values[long.starts + long.lengths - back]

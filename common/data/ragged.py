@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Generic, SupportsIndex, TypeVar, overload
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 Value = TypeVar("Value", bound=np.generic)
 Index = NDArray[np.int64]
+CHUNK = 4_000_000
+"""Values of a chunk: 16 to 32 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +80,20 @@ class Ragged(Sequence[NDArray[Value]], Generic[Value]):
         return places
 
     def flat(self) -> NDArray[Value]:
-        """All values, sequence after sequence, [Σ lengths]."""
+        """All values, sequence after sequence, [Σ lengths]; a view where they lie so in ``values``."""
+        if len(self) and (self.starts[1:] == self.starts[:-1] + self.lengths[:-1]).all():
+            return self.values[self.starts[0] : self.starts[-1] + self.lengths[-1]]
         flat: NDArray[Value] = self.values[self.places()]
         return flat
+
+    def chunks(self, size: int = CHUNK) -> Iterator[Ragged[Value]]:
+        """Runs of whole sequences, of about ``size`` values each, so that a pass needs little memory."""
+        if not len(self):
+            return
+        block = np.cumsum(self.lengths) // size
+        cuts = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(self)]
+        for first, end in pairwise(cuts):
+            yield self[first:end]
 
     def owners(self) -> Index:
         """The number 0..n-1 of the sequence that each value of :meth:`flat` belongs to."""

@@ -9,6 +9,9 @@ import numpy as np
 import polars as pl
 
 from common.data.build import histories
+from common.data.cut import only
+from common.data.names import Names, Titles
+from common.data.ragged import Ragged
 from common.data.readers import parquet
 from common.data.types import Dataset
 from common.errors import ConfigError, DataError
@@ -41,25 +44,29 @@ def write_shards(dataset: Dataset, nodes: int, out: Path) -> list[Path]:
 
 
 def _catalogue(dataset: Dataset) -> pl.DataFrame:
-    numbers = range(1, dataset.num_items + 1)
+    size = dataset.num_items
     return pl.DataFrame(
         {
-            "item": pl.Series(numbers, dtype=pl.Int32),
-            "id": pl.Series(dataset.item_ids, dtype=pl.String),
-            "title": pl.Series([dataset.titles.get(i, "") for i in numbers], dtype=pl.String),
+            "item": np.arange(1, size + 1, dtype=np.int32),
+            "id": Names.of(dataset.item_ids).column,
+            "title": Titles.of(dataset.titles, size).column.fill_null(""),
         }
     )
 
 
 def _log(dataset: Dataset, rows: range) -> pl.DataFrame:
-    lengths = [len(dataset.sequences[row]) for row in rows]
+    own = only(dataset, rows)
+    histories = own.sequences
+    before = np.cumsum(histories.lengths) - histories.lengths
     columns = {
-        "user": np.repeat(dataset.devices[list(rows)], lengths),
-        "item": np.concatenate([dataset.sequences[row] for row in rows]),
-        "position": np.concatenate([np.arange(n, dtype=np.int32) for n in lengths]),
+        "user": np.repeat(own.devices, histories.lengths),
+        "item": histories.flat(),
+        "position": (np.arange(int(histories.lengths.sum())) - np.repeat(before, histories.lengths)).astype(
+            np.int32
+        ),
     }
-    if dataset.times is not None:
-        columns["timestamp"] = np.concatenate([dataset.times[row] for row in rows])
+    if own.times is not None:
+        columns["timestamp"] = own.times.flat()
     return pl.DataFrame(columns)
 
 
@@ -85,7 +92,7 @@ def read_catalogue(path: Path) -> pl.DataFrame:
     except OSError as error:
         raise DataError(path, f"cannot be read: {error.strerror or error}") from error
     catalogue = _columns(path, raw, {"item": pl.Int32, "id": pl.String, "title": pl.String})
-    if not catalogue.height or catalogue["item"].to_list() != list(range(1, catalogue.height + 1)):
+    if not catalogue.height or (catalogue["item"].to_numpy() != np.arange(1, catalogue.height + 1)).any():
         raise DataError(path, "expected the numbers from 1 on without a gap", column="item")
     return catalogue
 
@@ -115,20 +122,23 @@ def read_shard(path: Path) -> Dataset:
     times = None
     if timed:
         ordered = log.sort("user", "position")
-        cuts = np.cumsum([len(one) for one in sequences])[:-1]
-        times = tuple(part.copy() for part in np.split(ordered["timestamp"].to_numpy(), cuts))
-    titles = {i: t for i, t in zip(catalogue["item"], catalogue["title"], strict=True) if t}
+        times = Ragged.split(ordered["timestamp"].to_numpy(writable=True), sequences.lengths)
     return Dataset(
         name=path.stem,
         num_items=size,
         sequences=sequences,
         devices=devices,
-        item_ids=tuple(catalogue["id"]),
-        user_ids=tuple(map(str, devices.tolist())),
-        titles=titles,
+        item_ids=Names.of(catalogue["id"]),
+        user_ids=Names.of(pl.Series(devices).cast(pl.String)),
+        titles=titles_of(catalogue),
         times=times,
         source=path.name,
     )
+
+
+def titles_of(catalogue: pl.DataFrame) -> Titles:
+    """Item number -> title, of a table that :func:`read_catalogue` gave."""
+    return Titles(catalogue.select(pl.when(pl.col("title") != "").then("title"))["title"])
 
 
 def _columns(path: Path, raw: pl.DataFrame, wanted: Kinds) -> pl.DataFrame:

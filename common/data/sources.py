@@ -69,7 +69,7 @@ def _no_folder(name: str) -> str:
 
 
 def _counted(known: Known, data: Dataset, path: Path) -> Dataset:
-    found = (len(data), data.num_items, sum(map(len, data.sequences)))
+    found = (len(data), data.num_items, int(data.sequences.lengths.sum()))
     expected = (known.users, known.items, known.interactions)
     if found != expected:
         raise DataError(path, f"expected users, items, interactions {expected}, found {found}")

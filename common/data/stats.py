@@ -38,14 +38,19 @@ class Stats:
 
 def stats(dataset: Dataset) -> Stats:
     """Describe ``dataset``, which has at least one interaction."""
-    lengths = np.array([len(one) for one in dataset.sequences])
+    histories, lengths, size = dataset.sequences, dataset.sequences.lengths, dataset.num_items + 1
     total = int(lengths.sum())
-    distinct = sum(len(np.unique(one)) for one in dataset.sequences)
-    used = len(np.unique(np.concatenate(dataset.sequences)))
+    distinct, used = 0, np.zeros(size, dtype=bool)
+    for some in histories.chunks():
+        items = some.flat()
+        distinct += len(np.unique(some.owners() * size + items))
+        used[items] = True
     low, median, high = (float(q) for q in np.quantile(lengths, (0.25, 0.5, 0.75)))
     tied = None
     if dataset.times is not None:
-        tied = float(np.mean([len(one) > 1 and one[-1] == one[-2] for one in dataset.times]))
+        long = dataset.times.take(lengths > 1)
+        ends = long.starts + long.lengths
+        tied = float((long.values[ends - 1] == long.values[ends - 2]).sum() / len(dataset))
     return Stats(
         users=len(dataset),
         items=dataset.num_items,
@@ -55,7 +60,7 @@ def stats(dataset: Dataset) -> Stats:
         longest=int(lengths.max()),
         quartiles=(low, median, high),
         repeated=1 - distinct / total,
-        unrated=dataset.num_items - used,
+        unrated=dataset.num_items - int(used.sum()),
         short=int((lengths < SHORTEST).sum()),
         tied_ends=tied,
     )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from common.data.names import Names, Titles
+from common.data.ragged import Ragged
 
 Items = NDArray[np.int32]
 Times = NDArray[np.float64]
@@ -15,23 +19,37 @@ Times = NDArray[np.float64]
 class Dataset:
     """Interaction histories in time order.
 
-    sequences  one int32 array of catalogue numbers (1..num_items) a device
+    sequences  the catalogue numbers (1..num_items) of each device, int32
     devices    int64 [n]: the device's stable number, unique within the log, ascending
     item_ids   the log's own id of item i at index i − 1
     user_ids   the log's own id of each device
     titles     item number -> title, where the data has them
-    times      one float64 array of seconds a device, or None where the log has no time
+    times      the seconds of each interaction, float64, or None where the log has no time
+
+    Histories may be given as arrays, one a device, and ids as any sequence of text.
     """
 
     name: str
     num_items: int
-    sequences: tuple[Items, ...]
+    sequences: Ragged[np.int32]
     devices: NDArray[np.int64]
-    item_ids: tuple[str, ...]
-    user_ids: tuple[str, ...]
-    titles: dict[int, str] = field(default_factory=dict)
-    times: tuple[NDArray[np.float64], ...] | None = None
+    item_ids: Sequence[str]
+    user_ids: Sequence[str]
+    titles: Mapping[int, str] = field(default_factory=dict)
+    times: Ragged[np.float64] | None = None
     source: str = ""
+
+    def __post_init__(self) -> None:
+        times = None if self.times is None else Ragged.of(self.times, np.float64)
+        given = {
+            "sequences": Ragged.of(self.sequences, np.int32),
+            "item_ids": Names.of(self.item_ids),
+            "user_ids": Names.of(self.user_ids),
+            "titles": Titles.of(self.titles, self.num_items),
+            "times": times,
+        }
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
         return len(self.sequences)

@@ -12,10 +12,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
+import numpy as np
 import polars as pl
 
 from common.config import RunConfig
-from common.data import Dataset, cut, split
+from common.data import Dataset, cut
 from emulation.federation import malicious_numbers
 from experiments import floors as rules
 from experiments.run_files import json_lines, of_training
@@ -61,8 +62,8 @@ def trust(audit: Sequence[Mapping[str, Any]], config: RunConfig, dataset: Datase
     """Mean weight of honest and malicious devices, of honest ones by quartile of history length, relative
     to a uniform share of the round; and the share of devices whose reply was refused."""
     bad = malicious_numbers(config, dataset)
-    lengths = {int(n): len(split(s).train) for n, s in zip(dataset.devices, dataset.sequences, strict=True)}
-    bounds = quartiles(lengths.values())  # as in the metrics: a bound belongs to the shorter side
+    trained = cut.training(dataset.sequences).lengths
+    bounds = quartiles(trained)  # as in the metrics: a bound belongs to the shorter side
     groups: dict[str, list[float]] = {name: [] for name in ("honest", "malicious", "q1", "q2", "q3", "q4")}
     sizes: dict[int, int] = {}
     for line in audit:
@@ -76,7 +77,8 @@ def trust(audit: Sequence[Mapping[str, Any]], config: RunConfig, dataset: Datase
             groups["malicious"].append(relative)
         else:
             groups["honest"].append(relative)
-            quarter = bisect_left(bounds, lengths[line["device"]]) + 1
+            place = np.searchsorted(dataset.devices, line["device"])
+            quarter = bisect_left(bounds, trained[place]) + 1
             groups[f"q{quarter}"].append(relative)
     judged = [line for line in audit if line.get("reason") != "idle"]
     refused = sum(line["verdict"] == "refused" for line in judged)

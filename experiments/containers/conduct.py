@@ -22,7 +22,7 @@ from common.data.cut import only
 from common.data.shards import CATALOGUE
 from common.errors import ConfigError, RunError
 from common.settings import Scalar
-from emulation.federation import NodeConfig, attack_keys, malicious_numbers, measured
+from emulation.federation import NodeConfig, attack_keys, measured, sides
 from emulation.targets import with_targets
 from experiments.containers.places import CONTROL_HOST, CONTROL_PORT, SIDES, Places, ending
 from experiments.containers.prepare import wanted
@@ -65,15 +65,11 @@ def divide(config: RunConfig, data: Dataset, slots: Mapping[str, Sequence[int]],
     """
     data = recent(data, config.data.max_length)
     config = with_targets(config, data)
-    bad = malicious_numbers(config, data) if slots["malicious"] else frozenset()
+    bad = bool(slots["malicious"]) and len(sides(config, data)[1]) > 0
     _possible(config, slots, bad)
     if not bad:
         config = config.model_copy(update={"attack": config.attack.model_copy(update={"name": "none"})})
-    kept = range(min(len(data), config.data.max_devices or len(data)))
-    rows = {
-        "honest": [i for i in kept if int(data.devices[i]) not in bad],
-        "malicious": [i for i in kept if int(data.devices[i]) in bad],
-    }
+    rows = dict(zip(SIDES, sides(config, data), strict=True))
     devices: dict[str, dict[int, list[int]]] = {}
     nodes: dict[str, dict[int, NodeConfig]] = {}
     token = secrets.token_hex(4)
@@ -97,7 +93,7 @@ def divide(config: RunConfig, data: Dataset, slots: Mapping[str, Sequence[int]],
     return Division(config.model_copy(update=told), devices, nodes)
 
 
-def _possible(config: RunConfig, slots: Mapping[str, Sequence[int]], bad: frozenset[int]) -> None:
+def _possible(config: RunConfig, slots: Mapping[str, Sequence[int]], bad: bool) -> None:
     if not slots["honest"]:
         raise ConfigError("no honest container: start some with --scale node=N")
     if slots["malicious"] and not bad:

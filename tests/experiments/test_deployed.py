@@ -25,7 +25,7 @@ def make(folder: Path, honest: int, malicious: int, *overrides: str) -> Plan:
 def test_each_node_has_its_own_devices_and_the_last_ones_attack(tmp_path: Path) -> None:
     made = make(tmp_path, 2, 1, "attack.name=gaussian", "attack.targets=[7]", "attack.params={scale: 2.0}")
     fleets = [open_fleet(node_settings(node)) for node in made.nodes]
-    assert [fleet.numbers for fleet in fleets] == [tuple(DATA.devices[k::3].tolist()) for k in range(3)]
+    assert [fleet.numbers.tolist() for fleet in fleets] == [DATA.devices[k::3].tolist() for k in range(3)]
     assert {fleet.num_items for fleet in fleets} == {30}
     assert ["attack" in node for node in made.nodes] == [False, False, True]
     assert made.nodes[2]["attack"] == "gaussian"

@@ -32,7 +32,7 @@ LIES: dict[str, Callable[[EvaluateSums], EvaluateSums]] = {
     "more eligible than users": lambda s: replace(s, eligible=s.eligible + 1000),
     "another number of targets": lambda s: replace(s, eligible=s.eligible[:1], exposure=s.exposure[:1]),
 }
-TRAINED = torch.tensor([len(items.train) for items in open_fleet(read_settings(node())).splits.values()])
+TRAINED = torch.from_numpy(open_fleet(read_settings(node())).trained.lengths)
 LENGTHS = {"valid": TRAINED, "test": TRAINED + 1}
 SETTINGS = config("train.rounds=2", "eval.every=0")
 

@@ -82,7 +82,8 @@ def test_a_fleet_knows_the_times_of_what_it_trains_on() -> None:
     fleet = open_fleet(
         read_settings({"data": "synthetic", "path": "devices=9,items=30,length=8", "max_length": 6})
     )
-    for number in fleet.numbers:
-        times = fleet.train_times(number)
+    seconds = fleet.train_seconds(fleet.numbers)
+    assert seconds is not None
+    for number, times in zip(fleet.numbers, seconds, strict=True):
         assert len(times) == len(fleet.train(number))
         assert bool((torch.from_numpy(times).diff() > 0).all())
