@@ -52,7 +52,7 @@ class Cohort:
         return np.asarray(self.numbers, dtype=np.int64)
 
     def draws(self, purpose: str, rows: Index | None = None, where: torch.device | None = None) -> Draws:
-        """What the devices at ``rows`` (all) draw for ``purpose``: the same on every node and in any company."""
+        """What the devices at ``rows`` (all) draw for ``purpose``, on whatever node and in any company."""
         chosen = self.places if rows is None else self.places[rows]
         return Draws.of(self.key, self.task.round, purpose, torch.from_numpy(chosen).to(where))
 
