@@ -31,6 +31,7 @@ from common.errors import WireError
 from common.models import build_model
 from common.seeding import Key, subkey
 from common.tasks import Enrolment, EvaluateSums, EvaluateTask, TrainTask
+from common.updates import DeviceUpdates
 
 app = ClientApp()
 DECOYS = "decoys"
@@ -107,11 +108,23 @@ def honest_round(task: TrainTask, fleet: Fleet, settings: NodeSettings, memory: 
     own, key = own_devices(task, fleet), settings.device_key()
     numbers = own.tolist()
     cohort = Cohort(task, numbers, fleet.train_histories(own), (), fleet.train_seconds(own), key)
-    lasting = lasting_key(memory, key) if task.client_config.decoys else key
-    keys = [subkey(key, "noise", task.round, number) for number in numbers]
-    steady = [subkey(lasting, "decoys", number) for number in numbers]
-    updates = protect(cohort.train(), task.client_config, keys, steady)
+    updates = protected(cohort.train(), task, numbers, key, memory)
     return wire.encode_updates(updates, task.run, task.round, task.wire_dtype)
+
+
+def protected(
+    updates: DeviceUpdates, task: TrainTask, numbers: Sequence[int], key: Key, memory: RecordDict
+) -> DeviceUpdates:
+    """The updates as they may leave the devices; a device's own keys are made only where one is used."""
+    config = task.client_config
+    keys: list[bytes] = []
+    steady: list[bytes] = []
+    if config.decoys or config.clip * config.noise:
+        keys = [subkey(key, "noise", task.round, number) for number in numbers]
+    if config.decoys:
+        lasting = lasting_key(memory, key)
+        steady = [subkey(lasting, "decoys", number) for number in numbers]
+    return protect(updates, config, keys, steady)
 
 
 def lasting_key(memory: RecordDict, key: Key) -> Key:

@@ -184,8 +184,8 @@ def one(model_scores: list[float], seen: list[int], answer: int, targets: Sequen
     """Evaluate one device on a made-up model: hidden state 1, so that the table is the scores."""
 
     class Constant(torch.nn.Module):
-        def forward(self, items: Tensor, padding: Tensor, wanted: int) -> Tensor:
-            return torch.ones_like(items)[-wanted:]
+        def forward(self, items: Tensor, padding: Tensor, positions: Tensor) -> Tensor:
+            return torch.ones_like(items)[positions]
 
     module = Constant()
     module.register_parameter("weight", torch.nn.Parameter(torch.zeros(1)))  # a layout needs one
