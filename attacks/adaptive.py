@@ -131,9 +131,6 @@ class Adaptive(Attack):
 
     def mixed(self, encoder: Tensor, chosen: Tensor, view: View) -> Tensor:
         """Own encoders with that of some label poisoners in them, as much as may be: [m, P]."""
-        own, some = view.cohort, chosen[:TEACHERS].tolist()
-        fresh = replace(
-            own, numbers=[own.numbers[i] for i in some], sequences=[own.sequences[i] for i in some]
-        )
+        fresh = view.cohort.take(chosen[:TEACHERS].tolist())
         poison = fresh.train(lambda batch, devices: LabelToTarget().relabel(batch, view)).encoder.mean(0)
         return mixed(encoder, poison, self.mix, TOLERANCE if self.careful else math.inf)

@@ -16,9 +16,10 @@ def log_chance(rows: Tensor, padding: Tensor, target: int, task: TrainTask) -> T
     """log softmax of ``target`` over the catalogue after each sequence: rows [n, ℓ, d] -> [n], no dropout."""
     model = build_model(task.model_config)
     named = layout_of(model).unflatten(task.model.encoder)
+    last = torch.tensor([rows.shape[1] - 1], device=rows.device)
 
     def last_hidden(items: Tensor, empty: Tensor) -> Tensor:
-        out: Tensor = functional_call(model, named, (items, empty), {"wanted": 1})  # [1, d]
+        out: Tensor = functional_call(model, named, (items, empty), {"positions": last})  # [1, d]
         return out[0]
 
     hidden = vmap(last_hidden)(rows, padding)  # [n, d]

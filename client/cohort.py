@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -55,6 +55,13 @@ class Cohort:
         """What the devices at ``rows`` (all) draw for ``purpose``, on whatever node and in any company."""
         chosen = self.places if rows is None else self.places[rows]
         return Draws.of(self.key, self.task.round, purpose, torch.from_numpy(chosen).to(where))
+
+    def take(self, rows: Sequence[int]) -> Cohort:
+        """The devices at ``rows`` of this cohort, as if nobody else trained."""
+        chosen = np.asarray(rows, dtype=np.int64)
+        times = None if self.times is None else Ragged.of(self.times, np.float64).take(chosen)
+        sequences = Ragged.of(self.sequences, np.int32).take(chosen)
+        return replace(self, numbers=self.places[chosen], sequences=sequences, times=times)
 
     @cached_property
     def windows(self) -> Histories:
@@ -173,7 +180,7 @@ class Cohort:
 
         The last interaction of a window is only a target, so its time is not read.
         """
-        if self._seconds is None or not any(term.timed for term in training.regularisers):
+        if not any(term.timed for term in training.regularisers) or self._seconds is None:
             return torch.zeros(len(chosen), length)
         windows = self._seconds.take(chosen)
         inputs = windows.first(np.maximum(windows.lengths - 1, 0))

@@ -16,7 +16,8 @@ from tests.attacks.test_runs import BASE, refused
 SETTINGS = (*BASE, "strategy.lr=2e-2", "train.slice_size=60", "seed=4")
 """A cold row has 40 rounds to climb: it is trained in most of them, and with longer steps.
 
-With 98 users and one target chance is large: over seeds 1 to 5, PIECK-IPE brings 3 to 24 %, PSMU 0 to 15 %.
+With 98 users and one target chance is large: over seeds 1 to 6, PIECK-IPE brings 0 to 18 %, PSMU 0 to 7 %, the adaptive attack in
+its mode ``spread`` 3 to 20 %.
 """
 
 LITTLE_OR_MUCH = 0.06
@@ -91,7 +92,7 @@ def test_either_part_of_dv_fsr_works_alone(run: Run, part: str) -> None:
 @pytest.mark.parametrize("mode", ["encoder", "last_position", "spread"])
 def test_every_adaptive_attack_works_under_the_plain_mean(run: Run, mode: str) -> None:
     attacked = run("adaptive", f"{{mode: {mode}}}")
-    assert attacked["er@10"] > run("control")["er@10"] + (0.04 if mode == "spread" else 0.3)
+    assert attacked["er@10"] > run("control")["er@10"] + (0.02 if mode == "spread" else 0.3)
     assert not refused(attacked["out"])
 
 
