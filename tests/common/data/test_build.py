@@ -33,7 +33,7 @@ def lists(data: Dataset) -> list[list[int]]:
     ],
 )
 def test_catalogue_order(ids: list[str], expected: list[str]) -> None:
-    assert order(ids) == expected
+    assert order(ids).to_list() == expected
 
 
 def test_whole_range_of_integers_keeps_its_numbers() -> None:
