@@ -45,11 +45,15 @@ class Coder:
     def add(self, ids: pl.Series) -> None:
         """Take the next ids."""
         column = ids.alias("id").to_frame()
-        new = column.unique(maintain_order=True).join(self._known, on="id", how="anti", maintain_order="left")
-        codes = pl.int_range(len(self._known), len(self._known) + len(new), dtype=pl.Int32, eager=True)
-        self._known = pl.concat([self._known, new.with_columns(code=codes)], rechunk=True)
-        coded = column.join(self._known, on="id", how="left", maintain_order="left")
-        self._parts.append(coded["code"].to_numpy())
+        codes = column.join(self._known, on="id", how="left", maintain_order="left")["code"]
+        if codes.null_count():
+            unknown = column.filter(codes.is_null())
+            new = unknown.unique(maintain_order=True).with_row_index("code", len(self._known))
+            new = new.select("id", pl.col("code").cast(pl.Int32))
+            numbered = unknown.join(new, on="id", how="left", maintain_order="left")["code"]
+            codes = codes.scatter(codes.is_null().arg_true(), numbered)
+            self._known = pl.concat([self._known, new], rechunk=True)
+        self._parts.append(codes.to_numpy())
 
     def numbers(self, more: Iterable[str] = ()) -> tuple[Numbers, pl.Series]:
         """Number from 1 of every id that was added, in catalogue order, and the ids in that order.

@@ -115,7 +115,7 @@ def _keep(log: Dataset, place: Path, key: str) -> None:
             hashes[name] = _write(columns, work / name)
             parts.append((name, len(some), int(some.lengths.sum())))
         index = {"version": VERSION, "key": key, "parts": parts, "hashes": hashes}
-        (work / INDEX).write_text(json.dumps(index | {"timed": log.times is not None}), encoding="utf-8")
+        (work / INDEX).write_text(json.dumps(index), encoding="utf-8")
         if place.exists():  # damaged, or it would have been opened
             shutil.rmtree(place)
         work.rename(place)
@@ -144,14 +144,13 @@ def _assembled(place: Path, path: Path, index: dict[str, Any], devices: int) -> 
     items, users = (_table(place / name, index["hashes"][name]) for name in (ITEMS, DEVICES))
     users = users.head(devices or len(users))
     lengths = users["length"].to_numpy().astype(np.int64)
-    total = int(lengths.sum())
-    values = np.empty(total, dtype=np.int32)
-    seconds = np.empty(total if index["timed"] else 0, dtype=np.float64)
-    start = 0
+    total, start = int(lengths.sum()), 0
+    values, seconds = np.empty(total, dtype=np.int32), None
     for table in _parts(place, index, len(users)):
         end = min(start + len(table), total)
         values[start:end] = table["item"].to_numpy()[: end - start]
-        if index["timed"]:
+        if "time" in table.columns:
+            seconds = np.empty(total, dtype=np.float64) if seconds is None else seconds
             seconds[start:end] = table["time"].to_numpy()[: end - start]
         start = end
     if start != total:
@@ -165,7 +164,7 @@ def _assembled(place: Path, path: Path, index: dict[str, Any], devices: int) -> 
         item_ids=Names(items["id"]),
         user_ids=Names(users["id"]),
         titles=Titles(items["title"]),
-        times=Ragged(seconds, sequences.starts, lengths) if index["timed"] else None,
+        times=None if seconds is None else Ragged(seconds, sequences.starts, lengths),
         source=path.name,
     )
 

@@ -107,7 +107,8 @@ def _lengths(rng: np.random.Generator, what: LargeRecipe) -> NDArray[np.int64]:
     spare = what.interactions - SHORTEST * what.devices
     ends = np.floor(np.cumsum(weights) / weights.sum() * spare + 0.5).astype(np.int64)
     ends[-1] = spare
-    return SHORTEST + np.diff(ends, prepend=0)
+    lengths: NDArray[np.int64] = SHORTEST + np.diff(ends, prepend=0)
+    return lengths
 
 
 def _seconds(rng: np.random.Generator, sequences: Ragged[np.int32]) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from common.errors import DataError
 
-SIZE = 32 << 20
+SIZE = 16 << 20
 """Bytes of a block."""
 
 

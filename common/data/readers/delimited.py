@@ -36,26 +36,30 @@ def frames(
     """
     blocks, names, height = texts(file, pieces), header, 0
     for line, text in blocks:
-        if not text.strip():
-            continue
-        if names is None:
+        if names is None and text.strip():
             names, line, text = _header(file, line, text, separator)
-            if names is None:
-                continue
-            _check_types(file, names, typed)
-        frame = _fast(file, text, separator, names)
-        # A field in quotes may go on in the next block.
-        open_ended = frame is None and separator == "," and '"' in text
-        lines = chain(
-            _lines(text), *([chain.from_iterable(_lines(t) for _, t in blocks)] if open_ended else [])
-        )
-        for some in [frame] if frame is not None else _careful(file, lines, line, separator, names):
-            height += some.height
-            yield some
+            _check_types(file, names or (), typed)
+        if names is None or not text.strip():
+            continue
+        for table in _tables(file, line, text, blocks, separator, names):
+            height += table.height
+            yield table
     if names is None or (names is header and not height):
         raise DataError(file, "the file is empty; expected a line an interaction")
     if not height:
         raise DataError(file, "no interactions after the header", line=1)
+
+
+def _tables(
+    file: object, line: int, text: str, blocks: Iterator[tuple[int, str]], separator: str, names: Names
+) -> Iterator[pl.DataFrame]:
+    """The tables of one block; of all that follow too where a field in quotes may go on in the next."""
+    if (table := _fast(file, text, separator, names)) is not None:
+        yield table
+        return
+    whole = chain([text], (more for _, more in blocks)) if separator == "," and '"' in text else [text]
+    lines = chain.from_iterable(io.StringIO(one, newline="") for one in whole)
+    yield from _careful(file, lines, line, separator, names)
 
 
 def _header(file: object, line: int, text: str, separator: str) -> tuple[Names | None, int, str]:
@@ -113,11 +117,11 @@ def _careful(
 ) -> Iterator[pl.DataFrame]:
     """Tables of at most ROWS interactions; ``line`` numbers the first. Raises :class:`DataError`."""
     where, rows = find(file, names), _rows(file, lines, line, separator)
-    while some := list(islice(rows, ROWS)):
+    while True:
         users: list[str] = []
         items: list[str] = []
         times: list[float] = []
-        for number, fields in some:
+        for number, fields in islice(rows, ROWS):
             if len(fields) != len(names):
                 missing = f", {names[len(fields)]} is missing" if len(fields) < len(names) else ""
                 raise DataError(file, f"expected {len(names)} fields, found {len(fields)}{missing}", number)
@@ -125,6 +129,8 @@ def _careful(
             items.append(_id(file, fields, where.item, names, number))
             if where.time is not None:
                 times.append(_seconds(file, fields[where.time], number, names[where.time]))
+        if not users:
+            return
         yield _frame(users, items, times, where)
 
 
@@ -133,10 +139,6 @@ def _frame(users: list[str], items: list[str], times: list[float], where: Column
     if where.time is not None:
         columns["time"] = pl.Series(times, dtype=pl.Float64)
     return pl.DataFrame(columns)
-
-
-def _lines(text: str) -> Iterable[str]:
-    return io.StringIO(text, newline="")
 
 
 def _rows(file: object, lines: Iterable[str], line: int, separator: str) -> Iterator[tuple[int, Names]]:
