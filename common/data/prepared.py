@@ -116,7 +116,9 @@ def _keep(log: Dataset, place: Path, key: str) -> None:
             parts.append((name, len(some), int(some.lengths.sum())))
         index = {"version": VERSION, "key": key, "parts": parts, "hashes": hashes}
         (work / INDEX).write_text(json.dumps(index), encoding="utf-8")
-        if place.exists():  # damaged, or it would have been opened
+        if place.exists():  # damaged, or another process was faster
+            if _opened(place, place, key, 0) is not None:
+                return
             shutil.rmtree(place)
         work.rename(place)
     finally:

@@ -185,6 +185,26 @@ def test_a_preparation_that_fails_leaves_nothing(
     assert same(opened(log), whole)
 
 
+def test_another_process_prepares_the_log_at_the_same_time(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, inodes = prepared.build, list[int]()
+
+    def build(*args: Any, **named: Any) -> Dataset:
+        with monkeypatch.context() as patch:
+            patch.setattr(prepared, "build", original)
+            prepared._read_large(log, 0, None)
+        inodes.append(place(log).stat().st_ino)
+        return original(*args, **named)
+
+    monkeypatch.setattr(prepared, "build", build)
+    whole = opened(log)
+    assert [place(log).stat().st_ino] == inodes  # the first stays, nothing is left of the second
+    assert len(list(log.parent.iterdir())) == 2
+    assert same(opened(log), whole)
+    assert len(inodes) == 1
+
+
 def test_a_log_that_is_written_to_while_it_is_read_gets_no_cache(
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
