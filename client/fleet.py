@@ -172,9 +172,8 @@ def _number(config: Mapping[str, Scalar], key: str, largest: float = math.inf) -
 def _open(
     data: str, path: str, part: str, share: float, seed: int, max_devices: int, max_length: int, public: int
 ) -> Fleet:
-    log = recent(load(data, path), max_length)
-    count = min(len(log), max_devices) if max_devices else len(log)
-    own = only(log, _positions(part, count, share, seed, public))
+    log = recent(load(data, path, devices=max_devices), max_length)
+    own = only(log, _positions(part, len(log), share, seed, public))
     return Fleet(own.devices, own.sequences, own.num_items, own.times)
 
 

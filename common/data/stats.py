@@ -43,7 +43,9 @@ def stats(dataset: Dataset) -> Stats:
     distinct, used = 0, np.zeros(size, dtype=bool)
     for some in histories.chunks():
         items = some.flat()
-        distinct += len(np.unique(some.owners() * size + items))
+        pairs = some.owners() * size + items
+        pairs.sort()  # several times as fast as np.unique
+        distinct += int((pairs[1:] != pairs[:-1]).sum()) + bool(len(pairs))
         used[items] = True
     low, median, high = (float(q) for q in np.quantile(lengths, (0.25, 0.5, 0.75)))
     tied = None

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from common.data.build import build
+from common.data.synthetic_large import LargeRecipe, large
 from common.data.types import Dataset
 from common.errors import ConfigError
 
-DESCRIPTION = "seeded Markov chain; data.path: devices=200,items=120"
+DESCRIPTION = "seeded Markov chain; data.path: devices=200,items=120; of any size with interactions=1000000"
 
 
 class Recipe(BaseModel):
@@ -32,25 +33,29 @@ class Recipe(BaseModel):
         return self
 
 
-def recipe(text: str) -> Recipe:
-    """Read ``KEY=VALUE,…``; raises :class:`ConfigError` that lists the keys."""
+def recipe(text: str) -> Recipe | LargeRecipe:
+    """Read ``KEY=VALUE,…``, with ``interactions`` a large log; raises ConfigError that lists the keys."""
     pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    given = {key.strip(): value.strip() for key, _, value in pairs}
+    kind = LargeRecipe if "interactions" in given else Recipe
     try:
-        return Recipe.model_validate({key.strip(): value.strip() for key, _, value in pairs})
+        return kind.model_validate(given)
     except ValidationError as error:
-        keys = ", ".join(Recipe.model_fields)
+        keys = ", ".join(kind.model_fields)
         told = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"synthetic {text!r}: {told}; expected KEY=VALUE,… of {keys}") from error
 
 
-def generate(what: Recipe | None = None) -> Dataset:
+def generate(what: Recipe | LargeRecipe | None = None) -> Dataset:
     """Draw histories without repeats from a sparse Markov chain with a popular head.
 
     Every item has three usual successors (.6, .3, .1). A step follows the chain with probability ``order``
     and otherwise, or where all successors are seen, draws from a Zipf law over the unseen items. What comes
     next thus depends on the last item, and popularity alone predicts little.
     """
-    what = what or recipe("")
+    if isinstance(what, LargeRecipe):
+        return large(what)
+    what = what or Recipe()
     rng = np.random.default_rng(what.seed)
     successors = np.stack([rng.choice(what.items, 3, replace=False) for _ in range(what.items)])
     popularity = rng.permutation(1.0 / np.arange(1, what.items + 1))

@@ -120,7 +120,8 @@ def conduct(places: Places, console: Console) -> int:
 
 def _conduct(places: Places, console: Console, stop: threading.Event) -> int:
     asked = wanted(os.environ)
-    data = load(asked.config.data.name, asked.config.data.path)
+    wants = asked.config.data
+    data = load(wants.name, wants.path, devices=wants.max_devices)
     slots = settled(places, stop)
     division = divide(asked.config, data, slots, places)
     counts = [sum(map(len, division.devices[side].values())) for side in SIDES]

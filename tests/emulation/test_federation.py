@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from attacks import ATTACKS
@@ -12,6 +13,7 @@ from attacks.app import node_settings
 from client.fleet import open_fleet
 from common.config import RunConfig
 from common.data import Dataset, load, recent
+from common.data.cut import first
 from common.errors import ConfigError, UnknownName
 from common.settings import load as load_settings
 from emulation.federation import attack_keys, malicious_numbers, node_configs, prepared, trusts, with_trusted
@@ -79,6 +81,17 @@ def test_max_devices_cuts_the_log(tmp_path: Path, dataset: Dataset) -> None:
     first = {int(d) for d in dataset.devices[:12]}
     assert {a["device"] for a in lines(tmp_path, "audit")} == first
     assert malicious_numbers(settings, dataset) < first
+
+
+def test_the_others_are_no_part_of_the_run(dataset: Dataset) -> None:
+    """Nor do targets or the digest of the data depend on them: both sides open the first devices alone."""
+    settings = config(*ATTACKED, "data.max_devices=12")
+    log, resolved = prepared(settings)
+    assert np.array_equal(log.devices, dataset.devices[:12])
+    assert (log.num_items, log.item_ids) == (dataset.num_items, dataset.item_ids)
+    assert resolved.eval.targets == with_targets(settings, first(dataset, 12)).eval.targets
+    honest, bad = (open_fleet(node_settings(one)) for one in node_configs(resolved))
+    assert sorted([*honest.numbers, *bad.numbers]) == log.devices.tolist()
 
 
 def test_max_length_cuts_every_history(tmp_path: Path, dataset: Dataset) -> None:

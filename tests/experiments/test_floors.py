@@ -10,6 +10,7 @@ import pytest
 
 from common.data import Dataset, load
 from common.data.build import build
+from common.data.ragged import Ragged
 from common.errors import DataError
 from experiments import floors as module
 from experiments.floors import evaluate, floors, markov, popularity, summarise
@@ -121,3 +122,10 @@ def test_ml_100k_lands_on_the_published_floors() -> None:
     for name, (hr, ndcg) in PUBLISHED.items():
         assert told[name]["hr@10"] == pytest.approx(hr, abs=6e-4)
         assert told[name]["ndcg@10"] == pytest.approx(ndcg, abs=6e-4)
+
+
+def test_a_log_is_counted_a_few_devices_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = load("synthetic", "devices=40,items=25,interactions=700")
+    whole = {part: floors(data, part) for part in ("valid", "test")}
+    monkeypatch.setattr(Ragged.chunks, "__defaults__", (30,))
+    assert {part: floors(data, part) for part in ("valid", "test")} == whole

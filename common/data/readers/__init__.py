@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -10,28 +10,34 @@ import polars as pl
 from common.data.readers import csv, inter, lines, movielens, parquet, tsv
 from common.errors import DataError
 
-Reader = Callable[[Path], pl.DataFrame]
+Reader = Callable[[Path], Iterator[pl.DataFrame]]
 
 READERS: dict[str, Reader] = {
-    ".csv": csv.read,
-    ".tsv": tsv.read,
-    ".parquet": parquet.read,
-    ".inter": inter.read,
-    ".txt": lines.read,
-    ".data": movielens.read,
-    ".dat": movielens.read,
+    ".csv": csv.frames,
+    ".tsv": tsv.frames,
+    ".parquet": parquet.frames,
+    ".inter": inter.frames,
+    ".txt": lines.frames,
+    ".data": movielens.frames,
+    ".dat": movielens.frames,
 }
 
 
-def read(path: Path) -> pl.DataFrame:
-    """Columns ``user``, ``item`` (text) and, where the log has it, ``time`` (seconds), in file order.
+def frames(path: Path) -> Iterator[pl.DataFrame]:
+    """Tables of ``user``, ``item`` (text) and, where the log has it, ``time`` (seconds), in file order.
 
+    One after the other, a table a block of the file, so that a log of any size needs little memory.
     Raises :class:`DataError` for a file that is missing, of an unknown ending, or malformed.
     """
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise DataError(path, f"unknown ending {path.suffix!r}; expected one of {', '.join(READERS)}")
     try:
-        return reader(path)
+        yield from reader(path)
     except OSError as error:
         raise DataError(path, f"cannot be read: {error.strerror or error}") from error
+
+
+def read(path: Path) -> pl.DataFrame:
+    """All of :func:`frames` as one table."""
+    return pl.concat(frames(path))

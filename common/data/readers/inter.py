@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import polars as pl
 
-from common.data.readers import delimited
-from common.errors import DataError
-
-TYPES = ("token", "token_seq", "float", "float_seq")
+from common.data.readers import blocks, delimited
 
 
-def read(path: Path) -> pl.DataFrame:
+def frames(path: Path) -> Iterator[pl.DataFrame]:
     """Read a ``.inter`` file."""
-    return parse(path, path.read_bytes())
+    return parse(path, blocks.of(path))
 
 
-def parse(file: object, data: bytes) -> pl.DataFrame:
+def parse(file: object, pieces: Iterable[bytes]) -> Iterator[pl.DataFrame]:
     """Read the content of a ``.inter`` file; every header field must carry its type.
 
     Raises :class:`DataError`.
     """
-    first = delimited.decode(file, data).split("\n", 1)[0]
-    for name in first.split("\t") if first else ():
-        if name.rpartition(":")[2] not in TYPES or ":" not in name:
-            raise DataError(file, f"expected name:type with a type of {', '.join(TYPES)}", 1, name)
-    return delimited.read(file, data, "\t")
+    return delimited.frames(file, pieces, "\t", typed=True)

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
 
-from common.data.readers import delimited
+from common.data.readers import blocks, delimited
 
 HEADER = ("user", "item", "rating", "timestamp")
 
 
-def read(path: Path) -> pl.DataFrame:
+def frames(path: Path) -> Iterator[pl.DataFrame]:
     """Read ``u.data`` (tabs) or ``ratings.dat`` (``::``)."""
-    return parse(path, path.read_bytes())
+    return parse(path, blocks.of(path))
 
 
-def parse(file: object, data: bytes) -> pl.DataFrame:
+def parse(file: object, pieces: Iterable[bytes]) -> Iterator[pl.DataFrame]:
     """Read their content; the separator is the one that the first line has."""
-    double = b"::" in data.split(b"\n", 1)[0]
-    if double and b"\t" not in data:  # one character is what the fast reader can split at
-        return delimited.read(file, data.replace(b"::", b"\t"), "\t", HEADER)
-    return delimited.read(file, data, "::" if double else "\t", HEADER)
+    rest = iter(pieces)
+    first = next(rest, b"")
+    separator = "::" if b"::" in first.split(b"\n", 1)[0] else "\t"
+    return delimited.frames(file, chain([first], rest), separator, HEADER)
 
 
 def titles(data: bytes) -> dict[str, str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 
-from common.data.readers import delimited
+from common.data.readers import blocks, delimited
 
 
-def read(path: Path) -> pl.DataFrame:
-    """Read ``user<TAB>item[<TAB>timestamp]`` in any order of columns; see :func:`delimited.read`."""
-    return delimited.read(path, path.read_bytes(), "\t")
+def frames(path: Path) -> Iterator[pl.DataFrame]:
+    """Read ``user<TAB>item[<TAB>timestamp]`` in any order of columns; see :func:`delimited.frames`."""
+    return delimited.frames(path, blocks.of(path), "\t")

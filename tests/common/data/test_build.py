@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.data import Dataset, load
+from common.data import build as module
 from common.data.build import build, order
 
 from .conftest import WriteLog
@@ -33,7 +34,7 @@ def lists(data: Dataset) -> list[list[int]]:
     ],
 )
 def test_catalogue_order(ids: list[str], expected: list[str]) -> None:
-    assert order(ids) == expected
+    assert order(ids).to_list() == expected
 
 
 def test_whole_range_of_integers_keeps_its_numbers() -> None:
@@ -88,6 +89,35 @@ def test_against_plain_python(rows: list[tuple[int, int, int]]) -> None:
     for user, sequence in zip(data.user_ids, data.sequences, strict=True):
         mine = sorted((row for row in rows if str(row[0]) == user), key=lambda row: row[2])
         assert [data.item_ids[n - 1] for n in sequence] == [str(row[1]) for row in mine]
+
+
+@pytest.mark.parametrize("times", [True, False])
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 3)), min_size=1, max_size=60),
+    st.integers(1, 9),
+    st.integers(1, 4),
+)
+def test_many_tables_sorted_a_few_users_at_a_time(
+    times: bool, rows: list[tuple[int, int, int]], chunk: int, users: int
+) -> None:
+    """Equal to Python's own stable sort, however the log is cut and however few users are sorted together."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "CHUNK", chunk)
+        patch.setattr(module, "USERS", users)
+        table = log(*[(str(u), f"i{i}", float(t)) for u, i, t in rows]).select(
+            "user", "item", *(["time"] if times else [])
+        )
+        data = build("x", (table[at : at + chunk] for at in range(0, len(rows), chunk)))
+    assert data.user_ids == [str(u) for u in sorted({u for u, _, _ in rows})]
+    assert data.item_ids == [f"i{i}" for i in sorted({i for _, i, _ in rows})]
+    for place, user in enumerate(data.user_ids):
+        mine = [row for row in rows if str(row[0]) == user]
+        mine = sorted(mine, key=lambda row: row[2]) if times else mine
+        assert [data.item_ids[n - 1] for n in data.sequences[place]] == [f"i{i}" for _, i, _ in mine]
+        if times:
+            assert data.times is not None
+            assert data.times[place].tolist() == [float(t) for _, _, t in mine]
+    assert (data.times is not None) == times
 
 
 def test_load_takes_any_file(write_log: WriteLog) -> None:

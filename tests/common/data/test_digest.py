@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.data import CATALOGUE, Dataset, catalogue, content_digest, load, write_shards
+from common.data import CATALOGUE, Dataset, catalogue, content_digest, load, recent, write_shards
+from common.data.cut import first, only
+from common.data.ragged import Ragged
 
 LOG = "devices=12,items=30,length=8"
 
@@ -56,3 +58,23 @@ def test_a_server_that_has_the_catalogue_alone_knows_items_and_their_numbers(
     assert found[0] == found[1]
     assert found[0][0] == 30
     assert found[0][1] != found[2][1]
+
+
+def test_how_the_arrays_lie_is_not_in_the_digest(log: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut, rows = recent(log, 4), list(range(3, 9))
+    assert log.times is not None
+    copied = replace(
+        cut, sequences=tuple(one.copy() for one in cut.sequences), times=tuple(recent(log, 4).times)
+    )
+    assert content_digest(cut) == content_digest(copied) != content_digest(log)
+    assert content_digest(only(log, rows)) == content_digest(first(only(log, [*rows, 9]), len(rows)))
+    before = content_digest(log)
+    monkeypatch.setattr(Ragged.chunks, "__defaults__", (7,))
+    assert content_digest(log) == before
+
+
+def test_where_a_history_ends_is_in_the_digest(log: Dataset) -> None:
+    lengths = log.sequences.lengths.copy()
+    lengths[[0, 1]] += [1, -1]
+    moved = replace(log, sequences=Ragged.split(log.sequences.values, lengths))
+    assert content_digest(moved) != content_digest(log)

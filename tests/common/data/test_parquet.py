@@ -73,3 +73,16 @@ def test_truncated(tmp_path: Path, keep: int) -> None:
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(DataError, match=r"log\.parquet: expected a complete Parquet file"):
         readers.read(path)
+
+
+def test_rows_are_looked_at_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, user=list(range(10)), item=[f"i{n}" for n in range(10)], ts=list(range(10)))
+    whole = readers.read(path)
+    monkeypatch.setattr(readers.parquet, "ROWS", 4)
+    tables = list(readers.frames(path))
+    assert [table.height for table in tables] == [4, 4, 2]
+    assert pl.concat(tables).equals(whole)
+    path = written(tmp_path, user=[1] * 10, item=[*range(8), None, 3])
+    with pytest.raises(DataError) as caught:
+        readers.read(path)
+    assert (caught.value.line, caught.value.column) == (9, "item")

@@ -49,3 +49,21 @@ def test_a_cut_shares_the_values() -> None:
 def test_an_index_beyond_the_end_is_an_error() -> None:
     with pytest.raises(IndexError):
         ragged([[1]])[1]
+
+
+@given(PARTS, st.integers(1, 9), st.booleans())
+def test_chunks_are_runs_of_whole_sequences(parts: list[list[int]], size: int, apart: bool) -> None:
+    made = ragged(parts)
+    if apart:  # views that do not lie side by side
+        made, parts = made.last(2), [part[-2:] for part in parts]
+    chunks = list(made.chunks(size))
+    assert [one for chunk in chunks for one in lists(chunk)] == parts
+    assert [x for chunk in chunks for x in chunk.flat().tolist()] == [x for part in parts for x in part]
+    longest = max(map(len, parts), default=0)
+    assert all(len(chunk) > 0 and int(chunk.lengths.sum()) < size + longest for chunk in chunks)
+
+
+def test_what_lies_side_by_side_is_not_copied() -> None:
+    made = ragged([[1, 2], [], [3]])
+    assert np.shares_memory(made.flat(), made.values)
+    assert made[1:].flat().tolist() == [3]

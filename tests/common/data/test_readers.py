@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import polars as pl
@@ -10,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.data import readers
-from common.data.readers import delimited
+from common.data.readers import blocks, delimited
 from common.errors import DataError
 
 from .conftest import WriteLog
@@ -87,9 +88,44 @@ CLEAN = "user,item,time\n" + "".join(f"{n % 7},i{n},{n / 2}\n" for n in range(30
 
 
 def test_a_clean_file_takes_the_fast_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    slow = delimited._careful("log", CLEAN, ",", None)
+    (slow,) = delimited._careful("log", CLEAN.splitlines(keepends=True)[1:], 2, ",", ("user", "item", "time"))
     monkeypatch.setattr(delimited, "_careful", None)
-    assert delimited.read("log", CLEAN.encode(), ",").equals(slow)
+    (fast,) = delimited.frames("log", [CLEAN.encode()], ",")
+    assert fast.equals(slow)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.sampled_from(["1,a,2", '"1","b\nc",3', "2,é,4", "", "3,a", '4,"x', "5,b,now"]), max_size=9),
+    st.integers(1, 40),
+    st.sampled_from(["\n", "\r\n"]),
+)
+def test_a_file_in_blocks_is_the_file(lines: list[str], size: int, end: str) -> None:
+    """Whatever the blocks are: the same table, or the same complaint about the same line."""
+    data = end.join(["user,item,time", *lines]).encode()
+
+    def outcome(pieces: list[bytes]) -> object:
+        try:
+            return pl.concat(delimited.frames("log", pieces, ",")).rows()
+        except DataError as error:
+            return str(error), error.line, error.column
+
+    pieces = [data[at : at + size] for at in range(0, len(data), size)]
+    assert outcome(pieces) == outcome([data])
+
+
+def test_a_large_file_is_read_a_block_at_a_time(write_log: WriteLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [(str(n % 7), f"i{n}", n / 2) for n in range(300)]
+    for name, text in (("a.csv", CLEAN), ("a.txt", "".join(f"{u} x y\n" for u in range(300)))):
+        path = write_log(name, text)
+        whole = readers.read(path)
+        with monkeypatch.context() as patch:
+            patch.setattr(blocks, "SIZE", 100)
+            tables = list(readers.frames(path))
+        assert len(tables) > 10
+        assert max(table.height for table in tables) < 60
+        assert pl.concat(tables).equals(whole)
+    assert readers.read(write_log("a.csv", CLEAN)).rows() == rows
 
 
 FIELD = st.sampled_from(["", " ", "1", "x", "-3", "2.5", "nan", "1_0", "1e3", "é", '"', '"q"', "a\rb", "\0"])
@@ -105,9 +141,10 @@ FIELD = st.sampled_from(["", " ", "1", "x", "-3", "2.5", "nan", "1_0", "1e3", "�
 def test_fast_never_reads_what_careful_refuses(
     header: list[str], lines: list[list[str]], end: bool, separator: str
 ) -> None:
-    body = "\n".join(separator.join(line) for line in [header, *lines])
+    body = "\n".join(separator.join(line) for line in lines)
     body += "\n" * end
-    fast = delimited._fast("log", body, separator, None)
+    fast = delimited._fast("log", body, separator, tuple(header))
     if fast is not None:
-        assert fast.equals(delimited._careful("log", body, separator, None))
+        careful = delimited._careful("log", io.StringIO(body, newline=""), 2, separator, tuple(header))
+        assert fast.equals(pl.concat(careful))
         assert fast.schema == {"user": pl.String, "item": pl.String, "time": pl.Float64}

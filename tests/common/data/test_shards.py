@@ -6,12 +6,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
 from common.data import Dataset, load, write_shards
+from common.data.readers import parquet
 from common.errors import ConfigError, DataError
 
 
@@ -188,3 +190,29 @@ def test_catalogue_with_a_gap(whole: Dataset, tmp_path: Path) -> None:
     pl.read_parquet(beside).slice(1).write_parquet(beside)
     with pytest.raises(DataError, match=r"catalogue\.parquet, column item: expected the numbers from 1"):
         load("", str(path))
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_the_first_devices_of_a_log(
+    whole: Dataset, tmp_path: Path, shuffled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path,) = write_shards(whole, 1, tmp_path)
+    if shuffled:
+        pl.read_parquet(path).sample(fraction=1, shuffle=True, seed=1).write_parquet(path)
+    tables, original = [], parquet.table
+
+    def table(*args: Any, **named: Any) -> pl.DataFrame:
+        tables.append(original(*args, **named))
+        return tables[-1]
+
+    monkeypatch.setattr(parquet, "table", table)
+    part = load("", str(path), devices=4)
+    assert part.devices.tolist() == whole.devices[:4].tolist()
+    assert part.num_items == whole.num_items
+    assert whole.times is not None
+    assert part.times is not None
+    assert all(map(np.array_equal, part.sequences, whole.sequences[:4]))
+    assert all(map(np.array_equal, part.times, whole.times[:4]))
+    decoded = tables[-1].height
+    assert decoded == (whole if shuffled else part).sequences.lengths.sum()
+    assert len(load("", str(path), devices=400)) == len(whole)

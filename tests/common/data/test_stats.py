@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from common.data import load
+from common.data.ragged import Ragged
 from common.data.stats import stats
 
 from .conftest import WriteLog
@@ -27,3 +28,14 @@ def test_no_times_no_ties(write_log: WriteLog) -> None:
 def test_items_that_nobody_has() -> None:
     s = stats(load("synthetic", "devices=1,items=50,length=5"))
     assert s.unrated == 50 - s.interactions
+
+
+@pytest.mark.parametrize("path", ["devices=30,items=40,length=9", "devices=30,items=20,interactions=300"])
+def test_against_plain_python_a_few_devices_at_a_time(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = load("synthetic", path)
+    monkeypatch.setattr(Ragged.chunks, "__defaults__", (25,))
+    found, lists = stats(log), [one.tolist() for one in log.sequences]
+    total = sum(map(len, lists))
+    assert found.interactions == total
+    assert found.repeated == pytest.approx(1 - sum(len(set(one)) for one in lists) / total)
+    assert found.unrated == log.num_items - len({item for one in lists for item in one})
