@@ -14,6 +14,7 @@ from common.probes import Audience, last_states, made_up
 from common.seeding import generator
 from common.tasks import GlobalModel
 from common.updates import DeviceUpdates
+from server.aggregators.memory import Identity
 from server.constraints import Evidence
 from server.constraints.panel import PULLED, RoundMarks
 from server.optimizers import ParameterUpdate
@@ -23,12 +24,12 @@ from server.round.state import ServerState
 
 @dataclass(frozen=True)
 class TrustedUpdates:
-    """m devices: their updates, who they are, and what they did to each row, int8 [m, K]."""
+    """m devices: their updates, who they are, what they did to each row, int8 [m, K], and whose node is new."""
 
     updates: DeviceUpdates
-    identity: tuple[tuple[int, int], ...]
+    identity: Identity
     marks: Tensor
-    newcomers: frozenset[tuple[int, int]]
+    newcomers: Tensor | None
 
 
 def trusted_updates(admitted: Admitted, marks: Tensor, weights: Tensor | None) -> TrustedUpdates:
@@ -36,13 +37,13 @@ def trusted_updates(admitted: Admitted, marks: Tensor, weights: Tensor | None) -
 
     Whom the rule does not believe holds nothing and bears no witness. marks int8 [n, K], weights [n].
     """
-    updates, identity = admitted.updates, admitted.identity
+    updates, identity, late = admitted.updates, admitted.identity, admitted.newcomers
     assert updates is not None
     places = torch.arange(len(updates)) if weights is None else _trusted(weights)  # [m]
     if len(places) < len(updates):
         updates, marks = updates.take(places), marks[places]
-        identity = tuple(identity[k] for k in places.tolist())
-    return TrustedUpdates(updates, identity, marks, admitted.newcomers)
+        identity, late = identity.take(places), None if late is None else late[places]
+    return TrustedUpdates(updates, identity, marks, late)
 
 
 def _trusted(weights: Tensor) -> Tensor:

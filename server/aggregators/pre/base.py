@@ -21,6 +21,7 @@ from server.aggregators.base import (
     weighted_sum,
 )
 from server.aggregators.gram import gram
+from server.aggregators.memory import Identity, signed
 
 SEARCHED = 64
 """A round this many times as large as the rule asks for is as large as any."""
@@ -92,7 +93,7 @@ class Composed(Aggregator):
                 origin = origin[mixing.argmax(dim=1)]  # a bucket stands for its first member
         # more devices may leave fewer updates, so the bound at the door is not enough
         enough(self.rule, len(products), round_.byzantine, self.title())
-        round_ = replace(round_, identity=tuple(round_.identity[i] for i in origin.tolist()))
+        round_ = replace(round_, identity=Identity(signed(round_.identity)[origin.cpu()]))
         if isinstance(self.rule, GramRule) and self.rule.in_gram_space:
             found = self.rule.weigh(products, state, round_)
             weights = (found.weights @ total).float()  # [m] @ [m, n]

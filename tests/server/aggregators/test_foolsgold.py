@@ -114,8 +114,8 @@ def test_memory_is_bounded_and_forgets_the_longest_unseen() -> None:
     state: State = rule.init()
     for number, present in enumerate([[0, 1, 2], [3, 4], [0, 5, 6]], start=1):
         _, state = rule(make(len(present), number), state, met(present, number))
-    assert [device for _, device in state["identity"].tolist()] == [3, 4, 0, 5, 6]
-    assert state["seen"].tolist() == [2, 2, 3, 3, 3]
+    assert [device for _, device in state["identity"].tolist()] == [0, 3, 4, 5, 6]
+    assert state["seen"].tolist() == [3, 2, 2, 3, 3]
     assert state["history"].shape == (5, 16)
 
 
