@@ -53,7 +53,7 @@ SECTIONS = {"model_config": ModelConfig, "train_config": TrainConfig, "client_co
 
 
 def encode_train_tasks(task: TrainTask, asked: Mapping[int, Tensor]) -> dict[int, RecordDict]:
-    """Node -> the message for its devices int64 [m]: the model and all else is packed once, for all of them."""
+    """Node -> the message for its devices int64 [m]; the model and all else is packed once for all."""
     shared = encode_train_task(task)
     arrays = shared.array_records["arrays"]
     return {

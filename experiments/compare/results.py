@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 import polars as pl
+import torch
 
 from common.config import RunConfig
 from common.data import Dataset, cut, split
@@ -62,7 +63,9 @@ def trust(audit: Sequence[Mapping[str, Any]], config: RunConfig, dataset: Datase
     to a uniform share of the round; and the share of devices whose reply was refused."""
     bad = malicious_numbers(config, dataset)
     lengths = {int(n): len(split(s).train) for n, s in zip(dataset.devices, dataset.sequences, strict=True)}
-    bounds = quartiles(lengths.values())  # as in the metrics: a bound belongs to the shorter side
+    bounds = quartiles(
+        torch.tensor(list(lengths.values()))
+    )  # as in the metrics: a bound belongs to the shorter side
     groups: dict[str, list[float]] = {name: [] for name in ("honest", "malicious", "q1", "q2", "q3", "q4")}
     sizes: dict[int, int] = {}
     for line in audit:

@@ -107,9 +107,10 @@ class Room:
         """A copy of what was kept by row [M, …], with zeros for those that are new: [m, …]."""
         if self.source is None:
             return before.clone()
-        rows = before.new_zeros(len(self.source), *before.shape[1:])
-        old = self.source >= 0
-        rows[old] = before[self.source[old]]
+        if not len(before):
+            return before.new_zeros(len(self.source), *before.shape[1:])
+        rows = before[self.source.clamp(min=0)]
+        rows[self.source < 0] = 0
         return rows
 
 
@@ -150,7 +151,7 @@ def ordered(identity: Tensor) -> Tensor:
 
 
 def places(known: Tensor, identity: Tensor) -> tuple[Tensor, Tensor]:
-    """Where [n, 2] stand, or would, in ``known`` [M, 2], which is in order: int64 [n], and bool [n] if they do.
+    """Where [n, 2] stand, or would, in ``known`` [M, 2], which is in order: int64 [n]; bool [n]: do they?
 
     All are looked up at once, each step halving what is left of ``known``.
     """

@@ -128,7 +128,7 @@ class Roster:
         return until <= round_ or self.clock() >= at
 
     def _owned(self, present: set[int]) -> Tensor:
-        """Numbers int64 [m], ascending, of the devices of nodes that are here: nobody who comes may claim them.
+        """Numbers int64 [m], ascending, of the devices of nodes that are here: nobody else may claim them.
 
         Of each so many as it may stand for, or one that claims all numbers would keep out all who come later.
         """
@@ -276,7 +276,7 @@ class Roster:
         numbers, place, nodes = self.pool(round_)
         chosen = torch.randperm(len(numbers), generator=generator)[:count].sort().values
         by_node = chosen[place[chosen].argsort(stable=True)]
-        which, sizes = place[by_node].unique_consecutive(return_counts=True)
+        which, sizes = torch.unique_consecutive(place[by_node], return_counts=True)
         parts = torch.split(numbers[by_node], sizes.tolist())
         return {nodes[k]: part for k, part in zip(which.tolist(), parts, strict=True)}
 

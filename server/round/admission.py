@@ -50,23 +50,16 @@ def admit(replies: Sequence[Reply], expect: UpdateSpec, max_history: int) -> Adm
     parts = [(node, prune(part)) for node, part in parts if len(part)]
     if not parts:
         return Admitted(None, NOBODY, Audit(expect.round, entries=tuple(screening.audit)))
-    updates = concatenate([part for _, part in parts])
-    node = torch.repeat_interleave(signed([(node, 0) for node, _ in parts])[:, 0], sizes(parts))  # [n]
-    order = torch.from_numpy(np.lexsort((node.numpy().astype(np.uint64), updates.device.numpy())))  # [n]
-    if not torch.equal(
-        order, torch.arange(len(order))
-    ):  # the copy is worth avoiding: one node often is the round
-        updates, node = updates.take(order), node[order]
-    identity = Identity(torch.stack([node, updates.device], dim=1))
+    sizes = torch.tensor([len(part) for _, part in parts])
+    node = torch.repeat_interleave(signed([(node, 0) for node, _ in parts])[:, 0], sizes)  # [n]
+    device = torch.cat([part.device for _, part in parts])  # [n]
+    order = torch.from_numpy(np.lexsort((node.numpy().astype(np.uint64), device.numpy())))  # [n]
+    updates = concatenate([part for _, part in parts], order)
+    identity = Identity(torch.stack([node[order], updates.device], dim=1))
     counted = updates.history.clamp(1, max_history)
     clipped, entries = _clipped(expect.round, identity, updates.history, counted)
     audit = Audit(expect.round, identity, ~clipped, (*screening.audit, *entries))
     return Admitted(replace(updates, history=counted), identity, audit)
-
-
-def sizes(parts: Parts) -> Tensor:
-    """Devices of each part: int64 [len(parts)]."""
-    return torch.tensor([len(part) for _, part in parts])
 
 
 def with_root(admitted: Admitted, trusted: Admitted) -> Admitted:
@@ -130,7 +123,9 @@ class Screening:
                 kept.append(reply)
         if len(kept) < 2:
             return kept
-        asked, owners = torch.cat([reply.asked.unique() for reply in kept]).unique(return_counts=True)
+        asked, owners = torch.unique(
+            torch.cat([torch.unique(reply.asked) for reply in kept]), return_counts=True
+        )
         twice = asked[owners > 1]
         single = [reply for reply in kept if not bool(torch.isin(reply.asked, twice).any())]
         for _ in range(len(kept) - len(single)):

@@ -24,7 +24,7 @@ from server.round.state import ServerState
 
 @dataclass(frozen=True)
 class TrustedUpdates:
-    """m devices: their updates, who they are, what they did to each row, int8 [m, K], and whose node is new."""
+    """m devices: their updates, who they are, what they did to each row, int8 [m, K], whose node is new."""
 
     updates: DeviceUpdates
     identity: Identity
