@@ -129,7 +129,7 @@ class GramRule(Aggregator):
 
     def __call__(self, updates: DeviceUpdates, state: State, round_: Round) -> tuple[Aggregate, State]:
         enough(self, len(updates), round_.byzantine)
-        found = self.weigh(gram(updates).combined, state, round_)
+        found = self.weigh(gram(updates), state, round_)
         weights = found.weights.float()
         encoder, rows = weighted_sum(updates, weights)
         return Aggregate(encoder, rows, weights, found.figures), found.state
