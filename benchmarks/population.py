@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from flwr.app import Array, ArrayRecord, Context, Message, MessageType, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MessageType, RecordDict
 
 from common.config import RunConfig
 from common.machine import cores, peak_mib
@@ -77,7 +77,7 @@ class Seconds:
         return Seconds(self.own - other.own, self.clock - other.clock)
 
 
-def now() -> Seconds:
+def spent() -> Seconds:
     return Seconds(time.process_time(), time.perf_counter())
 
 
@@ -92,7 +92,7 @@ class Stub:
     _made: dict[str, Array] = field(default_factory=dict)
 
     def __call__(self, message: Message, context: Context) -> Message:
-        clock = now()
+        clock = spent()
         if message.metadata.message_type == MessageType.QUERY:
             content = self.enrolment(context.node_id)
         elif message.metadata.message_type == MessageType.TRAIN:
@@ -100,7 +100,7 @@ class Stub:
         else:
             content = RecordDict()
         reply = Message(content, reply_to=message)
-        self.seconds += now() - clock
+        self.seconds += spent() - clock
         return reply
 
     def enrolment(self, node: int) -> RecordDict:
@@ -111,17 +111,15 @@ class Stub:
     def updates(self, task: RecordDict) -> RecordDict:
         """As many rows of the reply made at first as devices were asked."""
         meta, arrays = task["meta"], task["arrays"]
+        assert isinstance(meta, ConfigRecord)
         assert isinstance(arrays, ArrayRecord)
         items, asked = arrays["items"], arrays["devices"]
         if not self._made:
             self._made = self.reply(items.shape[0])
         own = {name: first(array, asked.shape[0]) for name, array in self._made.items()}
-        header = {"kind": "updates", "version": meta["version"], "run": meta["run"], "round": meta["round"]}
-        record = RecordDict(
-            {"meta": task["meta"], "arrays": ArrayRecord(own | {"device": asked, "items": items})}
-        )
-        record.config_records["meta"] = type(task["meta"])({**header, "dtype": "float16"})
-        return record
+        header = {name: meta[name] for name in ("version", "run", "round")}
+        told = ConfigRecord({"kind": "updates", "dtype": "float16", **header})
+        return RecordDict({"meta": told, "arrays": ArrayRecord(own | {"device": asked, "items": items})})
 
     def reply(self, size: int) -> dict[str, Array]:
         """Devices that pull a tenth of the rows towards their own taste and push the others a little."""
@@ -155,10 +153,10 @@ class Watch:
 
     def __init__(self, stub: Stub) -> None:
         self.stub, self.seconds = stub, list[Seconds]()
-        self._last = now() - stub.seconds
+        self._last = spent() - stub.seconds
 
     def on_round(self, report: RoundReport, state: ServerState) -> None:
-        here = now() - self.stub.seconds
+        here = spent() - self.stub.seconds
         self.seconds.append(here - self._last)
         self._last = here
         assert not report.skipped, report.why
@@ -191,9 +189,9 @@ def cost(config: RunConfig, devices: int, items: int) -> Cost:
         records = RunFolder(Path(folder) / "run", config)
         strategy = RobustStrategy(config, items, [records, watch], "run", records.settled, records.audit)
         strategy.state = met_before(strategy.state, devices, items)
-        began = now() - stub.seconds
+        began = spent() - stub.seconds
         strategy.wait_for_nodes(grid, NODES)
-        enrolment, before = now() - stub.seconds - began, peak_mib()
+        enrolment, before = spent() - stub.seconds - began, peak_mib()
         records.create()
         try:
             strategy.start(grid)
@@ -204,21 +202,25 @@ def cost(config: RunConfig, devices: int, items: int) -> Cost:
     return Cost(own, clock, enrolment.own, before, peak_mib())
 
 
-def table(config: RunConfig, axis: str, rows: Sequence[tuple[int, int]]) -> list[Cost]:
+def table(config: RunConfig, axis: str, rows: Sequence[tuple[int, int]], apart: bool) -> None:
+    """``apart``: a process for each row, so that a peak is its own."""
     print(f"\n| {axis} | s a round | of the first | by the clock | enrolment, s | MiB before | peak MiB |")
     print("|---|---|---|---|---|---|---|")
-    found: list[Cost] = []
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        for devices, items in rows:
-            found.append(last := pool.apply(cost, (config, devices, items)))
-            ratio = last.round / found[0].round
-            grown = devices if axis == "devices" else items
-            print(
-                f"| {grown:,} | {last.round:.3f} | {ratio:.2f} | {last.clock:.3f} | {last.enrolment:.2f} | "
-                f"{last.before:.0f} | {last.peak:.0f} |",
-                flush=True,
-            )
-    return found
+    first = 0.0
+    for devices, items in rows:
+        if apart:
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                now = pool.apply(cost, (config, devices, items))
+        else:
+            now = cost(config, devices, items)
+        first = first or now.round
+        cells = [
+            f"{devices if axis == 'devices' else items:,}",
+            f"{now.round:.3f}",
+            f"{now.round / first:.2f}",
+        ]
+        cells += [f"{now.clock:.3f}", f"{now.enrolment:.2f}", f"{now.before:.0f}", f"{now.peak:.0f}"]
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -230,17 +232,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="small numbers, for a test of this benchmark")
     args = parser.parse_args(arguments)
     devices, items = QUICK if args.quick else (args.devices, args.items)
-    small = (
+    size = (
         f"train.devices_per_round={32 if args.quick else ASKED}",
         f"train.slice_size={64 if args.quick else SLICE}",
     )
-    config = load(overrides=[f"train.rounds={args.rounds}", *SETTINGS, *small, *args.set])
+    size += ("model.dim=8",) * args.quick
+    config = load(overrides=[f"train.rounds={args.rounds}", *SETTINGS, *size, *args.set])
     print(
         f"{platform.processor() or platform.machine()}, {cores()} cores, torch {torch.__version__} ", end=""
     )
     print(f"({torch.get_num_threads()} threads); rounds of {config.train.devices_per_round} devices")
-    table(config, "devices", [(n, items[0]) for n in devices])
-    table(config, "items", [(devices[0], n) for n in items])
+    table(config, "devices", [(n, items[0]) for n in devices], not args.quick)
+    table(config, "items", [(devices[0], n) for n in items], not args.quick)
 
 
 if __name__ == "__main__":
