@@ -5,9 +5,9 @@ thread, the rules that others have too: seconds of that thread, which other proc
 byzfl takes part where it can be imported (``pip install --no-deps byzfl``: what it asks for pulls gigabytes);
 a peer that would take more than ``--limit`` seconds, by its time at the last n, is left out.
 
-``python -m benchmarks.rules --memory`` runs every rule of the registry on a round of 512 devices (encoder
-53,000, 512 rows of 64) and prints its seconds and its peak memory beyond the input, each in a process of
-its own.
+``python -m benchmarks.rules --memory [--devices 512] [--rules NAME ...] [--encoder 53000]`` runs every rule
+of the registry on a round of so many devices (512 rows of 64 beside the encoder) and prints its seconds and
+its peak memory beyond the input, each in a process of its own.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def compare(n: int, repeats: int, slow: Slow, only: Sequence[str]) -> Iterator[t
     """Rows of the table for n devices and about 300,000 coordinates; f = ⌊n/5⌋."""
     updates, f = make(n, 50_000, 3_906), n // 5
     flat = torch.cat([updates.encoder, updates.rows.flatten(1)], dim=1)  # [n, D]
-    tau = float(middle(squared_distances(gram(updates).combined)[0]).sqrt()) / 2
+    tau = float(middle(squared_distances(gram(updates))[0]).sqrt()) / 2
     others = {"byzfl": byzfl_rules(flat, f, tau), "Flower": flower_rules(flat, f)}
     for name in only:
         runs: dict[str, Prepare] = {"ours": lambda name=name: lambda: ours(name, updates, f, tau)}
@@ -142,40 +142,47 @@ def one_thread() -> None:
     threadpool_limits(1)  # numpy's
 
 
-def footprint(name: str) -> tuple[float, float]:
-    """Seconds and peak MiB beyond the input of one round of a rule; for a fresh process."""
+def footprint(name: str, n: int, width: int) -> tuple[float, float, float]:
+    """Seconds, peak MiB beyond the input of n updates, and MiB of those; for a fresh process."""
     one_thread()
-    updates = make(512, 53_000, 512)
+    updates = make(n, width, 512)
     rule = build_aggregator(component(name))
     small = make(3, 10, 4)
     rule(small, rule.init(), served(small, 0))  # imports are not the rule's memory
-    around = served(updates, 100)
+    around = served(updates, n // 5)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     spent, _ = seconds(lambda: rule(updates, rule.init(), around)[0].encoder)
-    return spent, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    own = 4 * (updates.encoder.numel() + updates.rows.numel()) / (1 << 20)
+    return spent, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, own
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--devices", nargs="+", type=int, default=[32, 128, 512])
+    parser.add_argument("--devices", nargs="+", type=int, help="32 128 512, and 512 with --memory")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=list(OURS), default=list(OURS), metavar="ROW")
     parser.add_argument("--limit", type=float, default=90.0)
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument(
+        "--rules", nargs="+", choices=list(AGGREGATORS), default=list(AGGREGATORS), metavar="NAME"
+    )
+    parser.add_argument("--encoder", type=int, default=53_000)
     args = parser.parse_args()
     logging.getLogger("flwr").setLevel(logging.ERROR)
     console = Console(width=200)
     if args.memory:
-        console.print("| rule | seconds | MiB beyond the input |\n|---|---|---|")
+        console.print(
+            "| devices | rule | seconds | MiB beyond the input | of the input |\n|---|---|---|---|---|"
+        )
         with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-            for name in AGGREGATORS:
-                spent, extra = pool.apply(footprint, (name,))
-                console.print(f"| {name} | {spent:.2f} | {extra:.0f} |")
+            for n, name in ((n, name) for n in args.devices or [512] for name in args.rules):
+                spent, extra, own = pool.apply(footprint, (name, n, args.encoder))
+                console.print(f"| {n} | {name} | {spent:.2f} | {extra:.0f} | {extra / own:.2f} |")
         return
     console.print("| n | rule | ours, s | byzfl, s | Flower, s |\n|---|---|---|---|---|")
     one_thread()
     slow = Slow(args.limit)
-    for n in args.devices:
+    for n in args.devices or [32, 128, 512]:
         for row in compare(n, args.repeats, slow, args.only):
             console.print("| " + " | ".join(row) + " |")
 

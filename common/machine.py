@@ -21,6 +21,15 @@ def available_mib() -> float:
     return float(psutil.virtual_memory().available) / MIB
 
 
+def peak_cuda_mib() -> float:
+    """The most memory of one card that this process ever had at once, MiB; 0 where it used none."""
+    import torch  # who asks only for cores need not wait for it
+
+    if not torch.cuda.is_available() or not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return 0.0
+    return max(torch.cuda.max_memory_allocated(card) for card in range(torch.cuda.device_count())) / MIB
+
+
 def peak_mib() -> float:
     """The most memory that this process ever had at once, MiB."""
     if sys.platform == "win32":

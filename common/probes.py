@@ -13,6 +13,9 @@ from common.config import ModelConfig
 from common.models import build_model, layout_of
 from common.tasks import GlobalModel
 
+RACES = 1 << 24
+"""Numbers of a draw that are held at a time, and twice so many with a taste: 64 MiB each."""
+
 
 @dataclass(frozen=True)
 class Audience:
@@ -40,13 +43,20 @@ def made_up(
     lengths = lengths.clamp(max=len(popularity))
     size = int(lengths.max())
     rate = (popularity + popularity.mean() / 4).clamp(min=1e-9).float()  # [N]
+    centred = love = None
     if table is not None and taste > 0:
         centred = F.normalize(table[1:] - table[1:].mean(0), dim=1)  # [N, d]
         love = torch.multinomial(rate, len(lengths), replacement=True, generator=gen)  # [P]
-        rate = (centred[love] @ centred.T).mul_(taste).exp_().mul_(rate)  # [P, N]
-    # −log u is exponential: the smallest −log u/rate wins. In float32, several times as fast as exponential_.
-    race = torch.rand(len(lengths), len(popularity), generator=gen).log_().div_(rate)
-    first = race.topk(size).indices + 1  # [P, size], the earliest on the left
+    firsts = []
+    for some in torch.split(torch.arange(len(lengths)), max(1, RACES // len(popularity))):
+        pace = rate  # [N]
+        if centred is not None and love is not None:
+            pace = (centred[love[some]] @ centred.T).mul_(taste).exp_().mul_(rate)  # [p, N]
+        # −log u is exponential: the smallest −log u/rate wins. In float32, several times as fast as
+        # exponential_.
+        race = torch.rand(len(some), len(popularity), generator=gen).log_().div_(pace)
+        firsts.append(race.topk(size).indices + 1)  # [p, size], the earliest on the left
+    first = torch.cat(firsts)  # [P, size]
     beyond = torch.arange(size) >= lengths[:, None]  # [P, size]
     key = torch.rand(first.shape, generator=gen).masked_fill(beyond, -1.0)  # the rest in no order
     order = key.argsort(1)

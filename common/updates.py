@@ -51,8 +51,8 @@ class DeviceUpdates:
         )
 
 
-def concatenate(parts: Sequence[DeviceUpdates]) -> DeviceUpdates:
-    """All devices of several replies of one round, in the order given.
+def concatenate(parts: Sequence[DeviceUpdates], order: Tensor | None = None) -> DeviceUpdates:
+    """All n devices of several replies of one round, in the order given, or in that of ``order`` int64 [n].
 
     Parts with their own items (``negatives: device``) are spread over the sorted union of the items:
     a row that a device does not hold is zero and not touched. Raises ValueError without parts.
@@ -60,22 +60,36 @@ def concatenate(parts: Sequence[DeviceUpdates]) -> DeviceUpdates:
     if not parts:
         raise ValueError("nothing to concatenate")
     first = parts[0]
-    if len(parts) == 1:
-        return first
+    if order is None or torch.equal(order, torch.arange(len(order))):
+        place = torch.arange(sum(map(len, parts)))
+        if len(parts) == 1:
+            return first
+    else:
+        place = torch.empty_like(order)
+        place[order] = torch.arange(len(order))
+    at = torch.split(place, [len(part) for part in parts])  # where each part's devices go
     one_slice = all(p.touched is None and torch.equal(p.items, first.items) for p in parts)
     items = first.items if one_slice else torch.unique(torch.cat([p.items for p in parts]))
     if one_slice:
-        rows, touched = torch.cat([p.rows for p in parts]), None
+        rows, touched = _joined([p.rows for p in parts], at), None
     else:
-        rows, touched = _spread(parts, items)
+        rows, touched = _spread(parts, items, at)
     return DeviceUpdates(
-        encoder=torch.cat([p.encoder for p in parts]),
+        encoder=_joined([p.encoder for p in parts], at),
         rows=rows,
         items=items,
-        history=torch.cat([p.history for p in parts]),
-        device=torch.cat([p.device for p in parts]),
+        history=_joined([p.history for p in parts], at),
+        device=_joined([p.device for p in parts], at),
         touched=touched,
     )
+
+
+def _joined(parts: Sequence[Tensor], at: Sequence[Tensor]) -> Tensor:
+    """One tensor [n, …] with the rows of each part where ``at`` says: every value is copied once."""
+    whole = parts[0].new_empty(sum(map(len, parts)), *parts[0].shape[1:])
+    for part, place in zip(parts, at, strict=True):
+        whole[place] = part
+    return whole
 
 
 def onto(updates: DeviceUpdates, items: Tensor) -> DeviceUpdates:
@@ -85,22 +99,19 @@ def onto(updates: DeviceUpdates, items: Tensor) -> DeviceUpdates:
     kept = torch.isin(updates.items, items)  # [K of the updates]
     touched = None if updates.touched is None else updates.touched[:, kept]
     part = replace(updates, rows=updates.rows[:, kept], items=updates.items[kept], touched=touched)
-    rows, held = _spread([part], items)
+    rows, held = _spread([part], items, [torch.arange(len(part))])
     return replace(part, rows=rows, items=items, touched=held)
 
 
-def _spread(parts: Sequence[DeviceUpdates], items: Tensor) -> tuple[Tensor, Tensor]:
+def _spread(parts: Sequence[DeviceUpdates], items: Tensor, at: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Rows [n, K, d] and touched [n, K] of all parts over ``items`` [K], which holds every part's."""
     n, dim = sum(map(len, parts)), parts[0].rows.shape[2]
     rows = parts[0].rows.new_zeros(n, len(items), dim)
     touched = torch.zeros(n, len(items), dtype=torch.bool)
-    start = 0
-    for part in parts:
-        place = torch.searchsorted(items, part.items)  # [K of the part]
-        stop = start + len(part)
-        rows[start:stop, place] = part.rows
-        touched[start:stop, place] = True if part.touched is None else part.touched
-        start = stop
+    for part, place in zip(parts, at, strict=True):
+        column = torch.searchsorted(items, part.items)  # [K of the part]
+        rows[place[:, None], column] = part.rows
+        touched[place[:, None], column] = torch.ones(()).bool() if part.touched is None else part.touched
     return rows, touched
 
 

@@ -15,7 +15,7 @@ from common.config import RunConfig
 from common.data import catalogue
 from common.errors import ConfigError
 from common.logs import event, json_logs, plain_logs
-from common.machine import peak_mib
+from common.machine import peak_cuda_mib, peak_mib
 from common.settings import from_flat
 from server.records.checkpoint import FILE, restored
 from server.records.metrics_http import metrics
@@ -111,6 +111,7 @@ def facts(config: RunConfig, folder: RunFolder) -> dict[str, Any]:
         "bytes_up": int(totals["bytes_up"]),
         "bytes_down": int(totals["bytes_down"]),
         "peak_rss_mb": round(peak_mib(), 1),
+        **({"peak_cuda_mb": round(card, 1)} if (card := peak_cuda_mib()) else {}),
     }
 
 

@@ -15,7 +15,7 @@ from flwr.serverapp.strategy import Result, Strategy
 from common.config import RunConfig
 from common.errors import ConfigError, RunError
 from common.logs import event
-from common.wire import encode_train_task
+from common.wire import encode_train_tasks
 from common.wire.replies import Replies, sort_replies
 from server.evaluation.collection import Split, collect, evaluate_messages
 from server.nodes.roster import ENROL_S, Roster
@@ -27,6 +27,7 @@ from server.round.admission import Admitted, admit, with_root
 from server.round.drawing import Drawing, draw_round
 from server.round.pipeline import Pipeline
 from server.round.state import ServerState
+from server.round.verdicts import AuditLines
 from transport.exchange import exchange
 
 log = getLogger("flwr").log
@@ -38,8 +39,9 @@ class RobustStrategy(Strategy):
     """Runs ``config`` over a grid; ``state`` continues an earlier run.
 
     The pieces are pure and live elsewhere (admission, pipeline); this class moves messages.
-    ``settled`` is told the state once a round and its evaluation are over: the moment to save it. ``audit``
-    is told what became of each reply to an evaluation, also where none could be used.
+    ``settled`` is called once a round and its evaluation are over, the moment to save, with the round and a
+    function that makes the whole state: of all devices, so only where it is saved. ``audit`` is told what
+    became of each reply to an evaluation, also where none could be used.
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class RobustStrategy(Strategy):
         num_items: int,
         listeners: Sequence[Listener] = (),
         run: str = "run",
-        settled: Callable[[ServerState], None] | None = None,
+        settled: Callable[[int, Callable[[], ServerState]], None] | None = None,
         audit: Callable[[Sequence[dict[str, Any]]], None] | None = None,
     ) -> None:
         self.config, self.num_items, self.run, self.settled = config, num_items, run, settled
@@ -79,8 +81,8 @@ class RobustStrategy(Strategy):
         self._drawing = drawing
         group = str(server_round)  # for the nodes' logs
         return [
-            Message(encode_train_task(task), node, MessageType.TRAIN, group_id=group)
-            for node, task in drawing.tasks().items()
+            Message(content, node, MessageType.TRAIN, group_id=group)
+            for node, content in encode_train_tasks(drawing.task, drawing.asked | drawing.roots).items()
         ]
 
     def aggregate_train(
@@ -111,8 +113,7 @@ class RobustStrategy(Strategy):
             log(WARNING, "round %d is skipped: %s", server_round, why, extra=told)
             self.state = self.pipeline.skip(self.state, server_round)
         figures["seconds_admission"] = seconds
-        news = [entry.to_json() for entry in self.roster.news()]
-        lines = [*news, *admitted.lines(weights)]
+        lines = AuditLines(admitted.audit, weights, self.roster.news())
         self._report = RoundReport(server_round, figures, lines, why)
         return (None if why else to_record(self.state.model)), MetricRecord(dict(figures))
 
@@ -203,10 +204,13 @@ class RobustStrategy(Strategy):
             if evaluate_fn and (central := evaluate_fn(round_, to_record(self.state.model))) is not None:
                 result.evaluate_metrics_serverapp[round_] = central
             if self.settled is not None:
-                self.settled(replace(self.state, roster=self.roster.tensors()))
+                self.settled(round_, self._whole)
         self.evaluate(grid, "test")
         result.arrays = to_record(self.state.model)
         return result
+
+    def _whole(self) -> ServerState:
+        return replace(self.state, roster=self.roster.tensors())
 
     def round(self, grid: Grid, round_: int, timeout: float | None = None) -> MetricRecord:
         """One training round, from drawing to audit."""

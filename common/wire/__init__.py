@@ -10,7 +10,7 @@ from common.wire.evaluate import (
     encode_evaluate_task,
 )
 from common.wire.reasons import Reason
-from common.wire.train import decode_train_task, encode_train_task
+from common.wire.train import decode_train_task, encode_train_task, encode_train_tasks
 from common.wire.updates import decode_updates, encode_updates
 
 __all__ = [
@@ -26,5 +26,6 @@ __all__ = [
     "encode_evaluate_sums",
     "encode_evaluate_task",
     "encode_train_task",
+    "encode_train_tasks",
     "encode_updates",
 ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Literal, cast
 
-from flwr.app import Array, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from torch import Tensor
 
 from common.config import ClientConfig, ModelConfig, TrainConfig
@@ -49,6 +50,21 @@ def read_vector(message: Received, name: str, dtype: str, limit: int = 2**31 - 1
 LEAST_LOG_Q = -60.0
 """Less likely than 1e-26 is no item of any catalogue; it stands in a loss, which it must not overflow."""
 SECTIONS = {"model_config": ModelConfig, "train_config": TrainConfig, "client_config": ClientConfig}
+
+
+def encode_train_tasks(task: TrainTask, asked: Mapping[int, Tensor]) -> dict[int, RecordDict]:
+    """Node -> the message for its devices int64 [m]; the model and all else is packed once for all."""
+    shared = encode_train_task(task)
+    arrays = shared.array_records["arrays"]
+    return {
+        node: RecordDict(
+            {
+                "meta": ConfigRecord(dict(shared.config_records["meta"])),
+                "arrays": ArrayRecord({**arrays, "devices": pack(devices, "int64")}),
+            }
+        )
+        for node, devices in asked.items()
+    }
 
 
 def encode_train_task(task: TrainTask) -> RecordDict:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+import torch
 
 from common.config import RunConfig
 from common.data import Dataset, cut
@@ -63,7 +64,7 @@ def trust(audit: Sequence[Mapping[str, Any]], config: RunConfig, dataset: Datase
     to a uniform share of the round; and the share of devices whose reply was refused."""
     bad = malicious_numbers(config, dataset)
     trained = cut.training(dataset.sequences).lengths
-    bounds = quartiles(trained)  # as in the metrics: a bound belongs to the shorter side
+    bounds = quartiles(torch.from_numpy(trained))  # as in the metrics: a bound belongs to the shorter side
     groups: dict[str, list[float]] = {name: [] for name in ("honest", "malicious", "q1", "q2", "q3", "q4")}
     sizes: dict[int, int] = {}
     for line in audit:

@@ -21,7 +21,7 @@ def matrix(make: Make) -> None:
     mixer, updates = make(), make_updates(N)
     if isinstance(mixer, Heat):  # it corrects an aggregate, by no matrix
         return
-    products = gram(updates).combined
+    products = gram(updates)
     before = products.clone()
     found = mixer.matrix(products, served(updates, F))
     require(found.shape == (mixer.left(N, F), N), f"M has shape {tuple(found.shape)}")

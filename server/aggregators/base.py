@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -25,6 +25,7 @@ class Round:
 
     byzantine  how many devices of this round are assumed malicious (an upper bound)
     identity   (node, device) of each update: authenticated node, the node's device number
+               (server/aggregators/memory.py has them as tensors)
     generator  the only source of randomness a rule may use
     number     the round's, from 1
     model      the global model that the devices were sent
@@ -36,7 +37,7 @@ class Round:
     """
 
     byzantine: int
-    identity: tuple[tuple[int, int], ...]
+    identity: Sequence[tuple[int, int]]
     generator: torch.Generator
     number: int = 1
     model: GlobalModel | None = None
@@ -128,7 +129,7 @@ class GramRule(Aggregator):
 
     def __call__(self, updates: DeviceUpdates, state: State, round_: Round) -> tuple[Aggregate, State]:
         enough(self, len(updates), round_.byzantine)
-        found = self.weigh(gram(updates).combined, state, round_)
+        found = self.weigh(gram(updates), state, round_)
         weights = found.weights.float()
         encoder, rows = weighted_sum(updates, weights)
         return Aggregate(encoder, rows, weights, found.figures), found.state

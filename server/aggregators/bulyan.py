@@ -38,7 +38,7 @@ class Bulyan(CoordinateRule):
     def __call__(self, updates: DeviceUpdates, state: State, round_: Round) -> tuple[Aggregate, State]:
         enough(self, n := len(updates), f := round_.byzantine)
         settle = partial(self.settle, byzantine=f)
-        chosen = picked(squared_distances(gram(updates).combined), n - 2 * f, f)[:, None]  # [n, 1]
+        chosen = picked(squared_distances(gram(updates)), n - 2 * f, f)[:, None]  # [n, 1]
         encoder = settled(updates.encoder.unsqueeze(-1), settle, chosen.expand_as(updates.encoder))
         voters = chosen.expand(updates.rows.shape[:2])  # [n, K]
         if self.electorate == "touched" and updates.touched is not None:

@@ -43,7 +43,7 @@ class CentredClipping(Aggregator):
     def __call__(self, updates: DeviceUpdates, state: State, round_: Round) -> tuple[Aggregate, State]:
         enough(self, n := len(updates), round_.byzantine)
         old = recalled(state, updates)
-        products = extended(gram(updates).combined, *old, updates)  # [n + 1, n + 1]
+        products = extended(gram(updates), *old, updates)  # [n + 1, n + 1]
         weights, radius = self.centre(products)
         encoder, rows = weighted_sum(updates, weights[:n].float())
         stay = float(weights[n])
@@ -71,8 +71,10 @@ def extended(products: Tensor, encoder: Tensor, rows: Tensor, updates: DeviceUpd
     moved = bool(encoder.any()) or bool(rows.any())
     across = products_with(updates, encoder, rows) if moved else products.new_zeros(len(updates))  # [n]
     own = encoder.double().square().sum() + rows.double().square().sum()
-    right = torch.cat([across, own[None]])[:, None]  # [n + 1, 1]
-    return torch.cat([torch.cat([products, across[None]]), right], dim=1)
+    n = len(products)
+    whole = products.new_empty(n + 1, n + 1)
+    whole[:n, :n], whole[:n, n], whole[n, :n], whole[n, n] = products, across, across, own
+    return whole
 
 
 def recalled(state: State, updates: DeviceUpdates) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from common.checks import count, positive
 from common.updates import DeviceUpdates
 from server.aggregators.base import Aggregate, Aggregator, Round, State, enough, weighted_sum
-from server.aggregators.gram import cosines, inner_products
+from server.aggregators.gram import cosines, inner_products, row_blocks
 from server.aggregators.memory import recalled, remembered, signed
 from server.aggregators.sketch import hashing, sketch
 
@@ -63,12 +63,12 @@ class FoolsGold(Aggregator):
 
 def credit(alike: Tensor, confidence: float) -> Tensor:
     """α [n] in [0, 1], at least one of them above 0, from the cosines of histories [n, n]."""
-    n = len(alike)
-    alike = alike.clamp_min(0) * (1 - torch.eye(n, dtype=alike.dtype))
+    alike = alike.clamp_min(0).fill_diagonal_(0)
     closest = alike.max(dim=1).values  # v  [n]
-    pardon = closest[:, None] / closest[None, :].clamp_min(1e-300)  # v_i / v_j
-    alike = alike * pardon.clamp(max=1)
-    own = 1 - alike.max(dim=1).values
+    own = torch.empty_like(closest)
+    for rows in row_blocks(len(alike)):
+        pardon = closest[rows, None] / closest.clamp_min(1e-300)  # v_i / v_j  [b, n]
+        own[rows] = 1 - (alike[rows] * pardon.clamp_(max=1)).max(dim=1).values
     own = torch.where(own > ALIKE, own, 0.0)
     if own.max() == 0:
         return torch.ones_like(own)

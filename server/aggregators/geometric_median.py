@@ -10,7 +10,7 @@ from torch import Tensor
 
 from common.checks import count, positive
 from server.aggregators.base import GramRule, Round, State, Weighed
-from server.aggregators.gram import middle, squared_distances, squared_distances_to
+from server.aggregators.gram import distance_blocks, middle, squared_distances_to
 
 CANCELLATION = 1e-7
 """‖u_i − v‖ below this share of the typical ‖u‖ is rounding: √ε of float64, with a margin."""
@@ -48,7 +48,10 @@ class GeometricMedian(GramRule):
         n = len(products)
         sizes = products.new_ones(n) if sizes is None else sizes
         weights = sizes / sizes.sum()
-        near = squared_distances(products).sort(dim=1).values[:, n // 2]  # column 0 is i itself
+        blocks = distance_blocks(products)
+        near = torch.cat(
+            [block.kthvalue(n // 2 + 1, dim=1).values for block in blocks]
+        )  # the first is i itself
         scale = float(middle(near).sqrt())
         rounding = CANCELLATION * float(middle(products.diagonal().clamp_min(0)).sqrt())
         floor = max(self.smoothing * scale, rounding, 1e-150)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,35 +11,28 @@ from common.updates import DeviceUpdates
 from server.aggregators.products import fast_products, large
 
 CHUNK = 8192
-"""Features converted to float64 at a time: n · CHUNK · 8 bytes beside the input."""
+"""Features converted to float64 at a time, fewer where so many of n devices are more than ``BLOCK``."""
+
+BLOCK = 1 << 23
+"""Numbers that are worked on at a time beside the updates and the n x n matrix itself: 64 MiB."""
 
 NOISE = 64 * torch.finfo(torch.float64).eps
 """Share of ‖a‖² + ‖b‖² below which ‖a − b‖² is rounding (also of the float32 input), hence 0."""
 
 
-@dataclass(frozen=True)
-class Gram:
-    """Inner products ⟨u_i, u_j⟩, float64 [n, n] and symmetric; encoder and row blocks apart."""
+def gram(updates: DeviceUpdates, chunk: int = CHUNK) -> Tensor:
+    """G = U Uᵀ: inner products ⟨u_i, u_j⟩ of whole updates, float64 [n, n] and symmetric.
 
-    encoder: Tensor
-    rows: Tensor
-
-    @property
-    def combined(self) -> Tensor:
-        """Inner products of whole updates: the blocks are orthogonal, so they add up."""
-        return self.encoder + self.rows
-
-
-def gram(updates: DeviceUpdates, chunk: int = CHUNK) -> Gram:
-    """G = U Uᵀ of both blocks. O(n²·(P + K·d)) time; memory n² and one chunk beyond the input.
-
-    Large rounds go through float32 blocks, which keep distances to about 1e-6 (``products``).
+    O(n²·(P + K·d)) time; beyond the input two such matrices and a block at most. Large rounds go through
+    float32 blocks, which keep distances to about 1e-6 (``products``).
     """
-    blocks = []
-    for values in (updates.encoder, updates.rows):
+    total: Tensor | None = None
+    for values in (updates.encoder, updates.rows):  # the blocks are orthogonal, so their products add up
         fast = fast_products(values) if large(values) else None
-        blocks.append(inner_products(values, chunk) if fast is None else fast)
-    return Gram(*blocks)
+        found = inner_products(values, chunk) if fast is None else fast
+        total = found if total is None else total.add_(found)
+    assert total is not None
+    return total
 
 
 def inner_products(values: Tensor, chunk: int = CHUNK) -> Tensor:
@@ -54,21 +46,34 @@ def inner_products(values: Tensor, chunk: int = CHUNK) -> Tensor:
     for part in _slabs(values, chunk):
         wide = part.double()  # [n, c]
         total.addmm_(wide, wide.T)  # [n, c] @ [c, n]
-    return (total + total.T) / 2  # a GEMM need not round both triangles alike
+    for rows in row_blocks(n):  # a GEMM need not round both triangles alike
+        across = total[rows, rows.start :]  # from the diagonal on  [b, n - start]
+        both = (across + total[rows.start :, rows].T) / 2
+        total[rows, rows.start :], total[rows.start :, rows] = both, both.T
+    return total
+
+
+def row_blocks(n: int) -> Iterator[slice]:
+    """The n rows of an [n, n] matrix in blocks of ``BLOCK`` numbers."""
+    step = max(1, BLOCK // max(1, n))
+    return (slice(low, min(n, low + step)) for low in range(0, n, step))
 
 
 def products_with(updates: DeviceUpdates, encoder: Tensor, rows: Tensor, chunk: int = CHUNK) -> Tensor:
     """⟨u_i, v⟩ with one more vector v = (encoder [P], rows [K, d]), accumulated in float64 -> [n]."""
     total = torch.zeros(len(updates), dtype=torch.float64, device=encoder.device)
     for values, vector in ((updates.encoder, encoder), (updates.rows, rows)):
-        for part, one in zip(_slabs(values, chunk), _slabs(vector[None], chunk), strict=True):
-            total += part.double() @ one.double()[0]  # [n, c] @ [c]
+        low = 0
+        for part in _slabs(values, chunk):
+            total += part.double() @ vector.flatten()[low : low + part.shape[1]].double()  # [n, c] @ [c]
+            low += part.shape[1]
     return total
 
 
 def _slabs(values: Tensor, chunk: int) -> Iterator[Tensor]:
     """Pieces [n, ≤ chunk] that cover the features (at least one index of dimension 1 each)."""
     width = max(1, values[0, 0].numel()) if values.numel() else 1
+    chunk = min(chunk, BLOCK // max(1, len(values)))
     for part in torch.split(values, max(1, chunk // width), dim=1):
         yield part.reshape(values.shape[0], -1)
 
@@ -89,10 +94,18 @@ def whole_norms(updates: DeviceUpdates, chunk: int = CHUNK) -> Tensor:
 
 def squared_distances(products: Tensor) -> Tensor:
     """‖u_i − u_j‖² from G [n, n] -> [n, n]: ≥ 0, zero on the diagonal and for equal updates."""
+    return torch.cat([products[:0], *distance_blocks(products)])
+
+
+def distance_blocks(products: Tensor) -> Iterator[Tensor]:
+    """The rows of :func:`squared_distances` by blocks [b, n], for who needs no more than one at a time."""
     square = products.diagonal()
-    size = square[:, None] + square[None, :]  # ‖u_i‖² + ‖u_j‖²
-    distance = size - 2 * products
-    return torch.where(distance > NOISE * size, distance, 0.0).fill_diagonal_(0)
+    for rows in row_blocks(len(products)):
+        size = square[rows, None] + square[None, :]  # ‖u_i‖² + ‖u_j‖²
+        distance = size - 2 * products[rows]
+        block = torch.where(distance > NOISE * size, distance, 0.0)
+        block.diagonal(rows.start).fill_(0)
+        yield block
 
 
 def squared_distances_to(products: Tensor, weights: Tensor) -> Tensor:
@@ -104,13 +117,13 @@ def squared_distances_to(products: Tensor, weights: Tensor) -> Tensor:
 def cosines(products: Tensor) -> Tensor:
     """cos(u_i, u_j) from G [n, n] -> [n, n]; 0 beside an update of zero."""
     size = norms(products).clamp_min(1e-150)
-    return products / size[:, None] / size[None, :]
+    return (products / size[:, None]).div_(size)
 
 
 def centred(products: Tensor, weights: Tensor) -> Tensor:
     """⟨u_i − μ, u_j − μ⟩ with μ = Σ w_k u_k, from G [n, n] and w [n] of sum 1 -> [n, n]."""
     towards = products @ weights  # ⟨u_i, μ⟩  [n]
-    return products - towards[:, None] - towards[None, :] + weights @ towards
+    return (products - towards[:, None]).sub_(towards).add_(weights @ towards)
 
 
 def middle(values: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from common.checks import count, one_of
 from server.aggregators.base import GramRule, Round, State, Weighed
-from server.aggregators.gram import squared_distances
+from server.aggregators.gram import distance_blocks
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Krum(GramRule):
         f = round_.byzantine if self.byzantine is None else self.byzantine
         n = len(products)
         keep = self.select or n - f
-        score = scores(squared_distances(products), self._nearest(n, f))
+        score = torch.cat([scores(block, self._nearest(n, f)) for block in distance_blocks(products)])
         chosen = score.argsort(stable=True)[:keep]
         weights = torch.zeros_like(score).index_fill_(0, chosen, 1 / keep)
         return Weighed(weights, state, {"krum.score": float(score[chosen].mean())})
@@ -53,5 +53,5 @@ class Krum(GramRule):
 
 
 def scores(distances: Tensor, nearest: int) -> Tensor:
-    """s_i: sum of the ``nearest`` smallest off-diagonal entries of each row of D [n, n] -> [n]."""
+    """s_i: sum of the ``nearest`` smallest off-diagonal entries of each of some rows of D, [b, n] -> [b]."""
     return distances.sort(dim=1).values[:, 1 : 1 + nearest].sum(dim=1)  # column 0 is i's own zero

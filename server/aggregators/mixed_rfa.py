@@ -40,7 +40,7 @@ class MixedRfa(Aggregator):
         enough(self, n := len(updates), round_.byzantine)
         size = updates.history.clamp_min(1).double() if self.weighting == "history" else None
         median = GeometricMedian(smoothing=self.smoothing, max_iterations=self.max_iterations)
-        centre, steps = median.centre(gram(updates).combined, size)
+        centre, steps = median.centre(gram(updates), size)
         weights = (self.mix / n + (1 - self.mix) * centre).float()
         encoder, rows = weighted_sum(updates, weights)
         return Aggregate(encoder, rows, weights, {"mixed_rfa.iterations": float(steps)}), state

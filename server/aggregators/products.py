@@ -22,6 +22,9 @@ SMALL = 1 << 20
 BLOCK = 8192
 """Features multiplied at a time in float32; blocks are added up in float64."""
 
+ROOM = 1 << 23
+"""Numbers that are worked on at a time beside the updates and the n x n matrix itself."""
+
 SAMPLED, RUN = 2048, 16
 """Features of the sample that the centre is chosen on, and how many of them lie side by side."""
 
@@ -49,8 +52,13 @@ class Products:
     of_centre: Tensor
 
     def uncentred(self) -> Tensor:
-        """⟨v_i + m, v_j + m⟩, symmetric to the last bit. An error of ⟨v_i, m⟩ leaves all distances alone."""
-        return self.products + (self.with_centre[:, None] + self.with_centre[None, :]) + self.of_centre
+        """⟨v_i + m, v_j + m⟩ in place of the products, symmetric to the last bit.
+
+        An error of ⟨v_i, m⟩ leaves all distances alone.
+        """
+        for rows in _rows(len(self.products)):
+            self.products[rows] += self.with_centre[rows, None] + self.with_centre[None, :]
+        return self.products.add_(self.of_centre)
 
 
 def large(values: Tensor) -> bool:
@@ -64,18 +72,26 @@ def fast_products(values: Tensor) -> Tensor | None:
     flat = values.reshape(len(values), -1)  # [n, D], a view
     centre = common_part(flat)
     found = _in_float32(flat, centre)
-    n = len(flat)
-    products, with_centre, of_centre = found[:n, :n], found[:n, n], found[n, n]
-    square = products.diagonal().clone()
+    products, square = found.products, found.products.diagonal().clone()
     faint = (square < FAINT).nonzero().flatten()
     nothing = 0.0 if centre is None else centre
-    if not found.isfinite().all() or any(bool((flat[i] != nothing).any()) for i in faint):
+    finite = all(bool(products[rows].isfinite().all()) for rows in _rows(len(flat)))
+    finite = finite and bool(found.with_centre.isfinite().all() & found.of_centre.isfinite())
+    if not finite or any(bool((flat[i] != nothing).any()) for i in faint):
         return None  # what overflows float32 (beyond 1e19), or vanishes in it
-    size = square[:, None] + square[None, :]
-    close = (size - 2 * products < CLOSE * size).fill_diagonal_(False)
-    for group in groups(close):
+    close = torch.zeros(len(flat), len(flat), dtype=torch.bool)
+    for rows in _rows(len(flat)):
+        size = square[rows, None] + square[None, :]
+        close[rows] = size - 2 * products[rows] < CLOSE * size
+    for group in groups(close.fill_diagonal_(False)):
         products[group[:, None], group] = _in_float64(flat, centre, group)
-    return Products(products, with_centre, of_centre).uncentred()
+    return found.uncentred()
+
+
+def _rows(n: int) -> Iterator[slice]:
+    """The n rows of an [n, n] matrix in blocks of ``ROOM`` numbers."""
+    step = max(1, ROOM // n)
+    return (slice(low, low + step) for low in range(0, n, step))
 
 
 def common_part(flat: Tensor) -> Tensor | None:
@@ -83,10 +99,10 @@ def common_part(flat: Tensor) -> Tensor | None:
     n, width = flat.shape
     runs = SAMPLED // RUN
     sample = flat[:, : width // runs * runs].view(n, runs, -1)[:, :, :RUN].reshape(n, -1).double()
-    products = sample @ sample.T
-    square = products.diagonal()
-    away = (square[:, None] + square[None, :] - 2 * products).clamp_min(0).sort(dim=1).values
-    near = away[:, n // 2]  # to the middle one of the others
+    square, near = sample.square().sum(dim=1), sample.new_empty(n)
+    for rows in _rows(n):
+        away = (square[rows, None] + square[None, :] - 2 * (sample[rows] @ sample.T)).clamp_min(0)  # [b, n]
+        near[rows] = away.kthvalue(n // 2 + 1, dim=1).values  # to the middle one of the others
     central = near.argsort(stable=True)[:CENTRAL]
     shared = sample[central].mean(dim=0).square().sum()
     return flat[central].mean(dim=0) if bool(shared > near.median()) else None
@@ -104,25 +120,29 @@ def groups(close: Tensor) -> Iterator[Tensor]:
         yield part.nonzero().flatten()
 
 
-def _in_float32(flat: Tensor, centre: Tensor | None) -> Tensor:
-    """Products of the v_i − m and of m -> float64 [n + 1, n + 1]; without a centre the last ones are 0."""
+def _in_float32(flat: Tensor, centre: Tensor | None) -> Products:
+    """Products of the v_i − m and of m; without a centre the last ones are 0."""
     n, width = flat.shape
-    total = np.zeros((n + 1, n + 1))
-    room = torch.empty((n + 1, 0 if centre is None else BLOCK))
-    for low in range(0, width, BLOCK):
-        part = flat[:, low : low + BLOCK]
+    total, with_centre, of_centre = np.zeros((n, n)), np.zeros(n), np.zeros(())
+    step = max(1, min(BLOCK, ROOM // n))
+    room = torch.empty((n + 1, 0 if centre is None else step))
+    for low in range(0, width, step):
+        part = flat[:, low : low + step]
         if centre is None:
             block = part.numpy()
             with np.errstate(over="ignore", invalid="ignore"):
-                total[:n, :n] += block @ block.T  # numpy sees A·Aᵀ and computes half of it
+                total += block @ block.T  # numpy sees A·Aᵀ and computes half of it
         else:
             held = room[:, : part.shape[1]]
-            held[n] = centre[low : low + BLOCK]
+            held[n] = centre[low : low + step]
             torch.sub(part, held[n], out=held[:n])
             block = held.numpy()
             with np.errstate(over="ignore", invalid="ignore"):
-                total += block @ block.T
-    return torch.from_numpy(total)
+                found = block @ block.T
+                total += found[:n, :n]
+                with_centre += found[:n, n]
+                of_centre += found[n, n]
+    return Products(torch.from_numpy(total), torch.from_numpy(with_centre), torch.from_numpy(of_centre))
 
 
 def _in_float64(flat: Tensor, centre: Tensor | None, group: Tensor) -> Tensor:
@@ -132,13 +152,14 @@ def _in_float64(flat: Tensor, centre: Tensor | None, group: Tensor) -> Tensor:
     """
     s = len(group)
     total = torch.zeros((s + 1, s + 1), dtype=torch.float64)
-    for low in range(0, flat.shape[1], BLOCK):
-        wide = torch.empty((s + 1, min(BLOCK, flat.shape[1] - low)), dtype=torch.float64)
-        wide[:s] = flat[group, low : low + BLOCK]
-        wide[s] = flat[group[0], low : low + BLOCK]
+    step = max(1, min(BLOCK, ROOM // s))
+    for low in range(0, flat.shape[1], step):
+        wide = torch.empty((s + 1, min(step, flat.shape[1] - low)), dtype=torch.float64)
+        wide[:s] = flat[group, low : low + step]
+        wide[s] = flat[group[0], low : low + step]
         wide[:s] -= wide[s].clone()
         if centre is not None:
-            wide[s] -= centre[low : low + BLOCK]
+            wide[s] -= centre[low : low + step]
         total.addmm_(wide, wide.T)
     total = (total + total.T) / 2
-    return Products(total[:s, :s], total[:s, s], total[s, s]).uncentred()
+    return Products(total[:s, :s], total[:s, s].clone(), total[s, s].clone()).uncentred()

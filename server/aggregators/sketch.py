@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from common.updates import DeviceUpdates
+from server.aggregators.gram import BLOCK as SPACE
 from server.aggregators.gram import CHUNK
 
 BLOCK = 128
@@ -115,7 +116,8 @@ def _encoder_names(encoders: Tensor) -> Tensor:
 
 def _add(total: Tensor, names_of: Tensor, block: Tensor, hashes: Tensor) -> None:
     """Add the sketches of block [n, p], its columns named by ``names_of`` [p], to total [n, width]."""
-    for names, values in zip(torch.split(names_of, CHUNK), torch.split(block, CHUNK, dim=1), strict=True):
+    chunk = max(1, min(CHUNK, SPACE // max(1, len(block))))
+    for names, values in zip(torch.split(names_of, chunk), torch.split(block, chunk, dim=1), strict=True):
         bucket = _polynomial(names, hashes[0]) % total.shape[1]  # [c]
         sign = _polynomial(names, hashes[1]) % 2  # [c]
         total.index_add_(1, bucket, values.double() * (1 - 2 * sign))  # [n, c] into [n, width]

@@ -20,6 +20,9 @@ TINY = 1e-6
 TIE = 1e-4
 """A row goes this much further than to a tie with the first item left out."""
 
+SCORES = 1 << 24
+"""Scores that are held at a time: 64 MiB."""
+
 MADE_UP, WITNESSED = "made_up", "shown"
 """What the state calls the mean excess of past rounds over the limits, by audience."""
 
@@ -100,26 +103,42 @@ class ExposureCap:
         if not len(users.states):
             return delta, excess
         index = delta.items.long()
-        above = self.above(model.table.index_add(0, index, delta.rows), users)  # [P, N]
-        exposure = (above > 0).float().sum(0).double() / len(above)  # x [N]
+        lists, above = self.lists(model.table.index_add(0, index, delta.rows), users)  # [P, top] each
+        got = above > 0  # the others are no further than the first one left out  [P, top]
+        exposure = lists[got].bincount(minlength=len(place)).double() / len(lists)  # x [N]
         limit = (slack * others(exposure, place)).clamp(min=floor)  # [N]
         excess = self.memory * excess + (1 - self.memory) * (exposure - limit)  # [N]
         excess = excess.clamp(min=-floor)  # who stays away saves up no more than that
         over = ((exposure > limit) & (excess > 0))[index - 1]  # [K]
         some = index[over] - 1  # [m]
         rows = delta.rows.clone()
-        rows[over] -= lowered(above[:, some], limit[some], users.states)
+        slot = torch.full_like(place, -1, dtype=torch.int64).index_copy(0, some, torch.arange(len(some)))
+        user, column = ((slot[lists] >= 0) & got).nonzero(as_tuple=True)
+        beyond = above.new_zeros(len(lists), len(some))  # [P, m]
+        beyond[user, slot[lists[user, column]]] = above[user, column]
+        rows[over] -= lowered(beyond, limit[some], users.states)
         return replace(delta, rows=rows), excess
 
-    def above(self, table: Tensor, users: Audience) -> Tensor:
-        """Score of each item less that of the first one left out of the list: [N + 1, d] -> [P, N]."""
-        scores = users.states @ table.T  # [P, N + 1]
-        scores[:, 0] = -torch.inf
-        scores.scatter_(1, users.histories, -torch.inf)
-        least = scores.topk(min(self.top + 1, scores.shape[1]), dim=1).values[:, -1:]  # [P, 1]
-        if not torch.isfinite(least).all():  # a list with room for all shows nothing
+    def lists(self, table: Tensor, users: Audience) -> tuple[Tensor, Tensor]:
+        """Each user's list, items 0..N-1, and how far their scores are above the first one left out.
+
+        table [N + 1, d] -> int64 and float [P, top]. Users are ranked in blocks: of their P·N scores only the
+        lists are kept.
+        """
+        items, scores = [], []
+        size = max(1, SCORES // len(table))
+        for states, histories in zip(
+            torch.split(users.states, size), torch.split(users.histories, size), strict=True
+        ):
+            block = states @ table.T  # [p, N + 1]
+            block[:, 0] = -torch.inf
+            block.scatter_(1, histories, -torch.inf)
+            first = block.topk(min(self.top + 1, block.shape[1]), dim=1)
+            least = first.values[:, -1:]  # [p, 1]; a list with room for all shows nothing
             least = torch.where(torch.isfinite(least), least, torch.inf)
-        return scores[:, 1:] - least
+            items.append(first.indices[:, :-1] - 1)
+            scores.append(first.values[:, :-1] - least)
+        return torch.cat(items).clamp(min=0), torch.cat(scores)
 
 
 def others(values: Tensor, place: Tensor) -> Tensor:
@@ -140,7 +159,7 @@ def others(values: Tensor, place: Tensor) -> Tensor:
 def lowered(above: Tensor, limit: Tensor, states: Tensor) -> Tensor:
     """How far rows must come down for no more than ``limit`` [m] of the users to get them: [m, d].
 
-    above [P, m]: what the item has beyond the first one left out, positive for who gets it; states [P, d].
+    above [P, m]: what the item has beyond the first one left out, 0 for who does not get it; states [P, d].
     """
     gets = above > 0  # [P, m]
     away = F.normalize(gets.to(states.dtype).T @ states, dim=1)  # [m, d]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from server.aggregators.base import State
-from server.aggregators.memory import recalled, remembered, signed
+from server.aggregators.memory import entered, places, signed
 
 MEMORY = 1 << 24
 """Bytes that the marks may take, one a device and item: devices seen longest ago are forgotten."""
@@ -30,14 +30,14 @@ PRIOR = 5.0
 class RoundMarks:
     """What one round showed: marks int8 [n, K] of the devices ``identity`` [n] on ``items`` [K].
 
-    ``newcomers``: those of ``identity`` whose node came late and has not been here for long.
+    ``newcomers`` bool [n]: whose node came late and has not been here for long; None: nobody's.
     """
 
     round: int
     identity: Sequence[tuple[int, int]]
     items: Tensor
     marks: Tensor
-    newcomers: frozenset[tuple[int, int]] = frozenset()
+    newcomers: Tensor | None = None
 
 
 def no_holders(num_items: int) -> State:
@@ -51,20 +51,29 @@ def with_round(panel: State, marks: RoundMarks) -> State:
 
     history int8 [M, N]: the strongest mark of each device on each item so far; pulled, trained float64 [N]:
     how many devices ever did so. Who is forgotten stays in the counts, and counts anew when it comes back.
+    A round touches n·K marks, and copies what is kept: ``MEMORY`` bytes at most, whatever the population.
     """
-    first = [k for k, who in enumerate(marks.identity) if who not in marks.newcomers]
-    identity = signed([marks.identity[k] for k in first])  # [n, 2]
+    identity, row_marks = signed(marks.identity), marks.marks  # [n, 2], [n, K]
+    if marks.newcomers is not None:
+        identity, row_marks = identity[~marks.newcomers], row_marks[~marks.newcomers]
     kept = {name: panel[name] for name in ("identity", "history", "seen") if name in panel}
     num_items = len(panel["pulled"])
-    known = recalled(kept, identity, num_items).to(torch.int8)  # [n, N]
     index = marks.items.long() - 1
-    before = known[:, index]  # [n, K]
-    now = torch.maximum(before, marks.marks[first])  # [n, K]
-    known[:, index] = now
+    before = torch.zeros_like(row_marks)  # [n, K]
+    history = kept.get("history", torch.zeros(0, num_items, dtype=torch.int8))
+    if kept:
+        at, met = places(kept["identity"], identity)
+        before[met] = history[at[met][:, None], index]
+    now = torch.maximum(before, row_marks)  # [n, K]
+    room = entered(kept, identity, marks.round, max(1, MEMORY // num_items))
+    known = room.rows(history)
+    known[room.at[room.has][:, None], index] = now[room.has]
     pulled = ((now == PULLED) & (before < PULLED)).sum(0).double()  # [K]
     trained = ((now > 0) & (before == 0)).sum(0).double()  # [K]
     return {
-        **remembered(kept, identity, known, marks.round, max(1, MEMORY // num_items)),
+        "identity": room.identity,
+        "history": known,
+        "seen": room.seen,
         "pulled": panel["pulled"].index_add(0, index, pulled),
         "trained": panel["trained"].index_add(0, index, trained),
     }

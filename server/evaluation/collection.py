@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from logging import WARNING, getLogger
 from typing import Any, Literal
 
-from flwr.app import Message, MessageType
+from flwr.app import Message, MessageType, RecordDict
 
 from common.config import RunConfig
 from common.errors import WireError
@@ -41,9 +41,9 @@ def evaluate_messages(
         targets=config.eval.targets,
         quartiles=_bounds(roster, split),
     )
-    group = str(state.round)  # for the node's log
+    group, content = str(state.round), encode_evaluate_task(task)  # the group is for the node's log
     return [
-        Message(encode_evaluate_task(task), node, MessageType.EVALUATE, group_id=group)
+        Message(RecordDict(dict(content)), node, MessageType.EVALUATE, group_id=group)  # packed once for all
         for node in roster.nodes
     ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -47,9 +47,16 @@ class Member:
     joined: int
 
 
+Pool = tuple[Tensor, Tensor, list[int]]
+"""Numbers of devices int64 [n], the place of the node of each int64 [n], and the node ids."""
+
+
 @dataclass
 class Roster:
     """Enrolled nodes and their devices.
+
+    What follows from all devices (their order, counts) is made when the nodes change and kept: a round costs
+    what is asked in it. Hence ``nodes`` is to be changed by the methods alone.
 
     quota: devices one node may stand for, 0: see :func:`allowance`. growth: rounds over which a node that
     comes late gains its full share. nodes: those that take part now; members: all that ever enrolled.
@@ -70,14 +77,20 @@ class Roster:
     clock: Callable[[], float] = time.monotonic
     _news: list[AuditEntry] = field(default_factory=list)
     _cut: dict[int, int] = field(default_factory=dict)
+    _allowance: int | None = None
+    _order: tuple[Tensor, Tensor, Tensor, list[int]] | None = None
+    _pool: tuple[int, bool, Pool] | None = None
+
+    def _changed(self) -> None:
+        """Other nodes than before: what was made of them is void."""
+        self._allowance = self._order = self._pool = None
 
     def refresh(self, grid: Grid, round_: int, wait_s: float = ENROL_S) -> None:
         """Ask nodes that are new, or rested enough, for their devices; forget those that left."""
-        present = set(grid.get_node_ids())
-        for gone in {*self.nodes, *self.roots} - present:
-            self.nodes.pop(gone, None)
-            self.roots.pop(gone, None)
-        fresh = [n for n in sorted(present - {*self.nodes, *self.roots}) if self._rested(n, round_)]
+        present, known = set(grid.get_node_ids()), self.nodes.keys() | self.roots.keys()
+        for gone in known - present:
+            self._drop(gone)
+        fresh = [n for n in sorted(present - known) if self._rested(n, round_)]
         if not fresh:
             return
         requests = [Message(RecordDict(), dst_node_id=n, message_type=MessageType.QUERY) for n in fresh]
@@ -89,6 +102,15 @@ class Roster:
                 self.rest(node, round_)
         self._forget(present)
         self._tell_cuts(round_)
+
+    def _admit(self, node: int, enrolment: Enrolment) -> None:
+        self.nodes[node] = enrolment
+        self._changed()
+
+    def _drop(self, node: int) -> None:
+        if self.nodes.pop(node, None) is not None:
+            self._changed()
+        self.roots.pop(node, None)
 
     def _forget(self, present: set[int]) -> None:
         """Of nodes that are gone the latest ``MEMORY`` devices are remembered: identities may be free."""
@@ -106,13 +128,14 @@ class Roster:
         return until <= round_ or self.clock() >= at
 
     def _owned(self, present: set[int]) -> Tensor:
-        """Numbers int64 [m] of the devices of nodes that are here: nobody who comes now may claim them.
+        """Numbers int64 [m], ascending, of the devices of nodes that are here: nobody else may claim them.
 
         Of each so many as it may stand for, or one that claims all numbers would keep out all who come later.
         """
         held = [m.enrolment.devices for node, m in self.members.items() if node in present]
         most = self.quota or allowance([len(devices) for devices in held])
-        return torch.cat([devices[:most] for devices in held]) if held else torch.zeros(0, dtype=torch.int64)
+        none = torch.zeros(0, dtype=torch.int64)
+        return torch.cat([devices[:most] for devices in held] or [none]).sort().values
 
     def _enrol(self, reply: Message, round_: int, owned: Tensor) -> None:
         node = reply.metadata.src_node_id
@@ -130,19 +153,20 @@ class Roster:
             return
         known = self.members.get(node)
         if known is None:
-            taken = torch.isin(claim.devices, owned)
+            taken = within(claim.devices, owned)
             if bool(taken.any()):
                 first = int(claim.devices[taken][0])
                 text = f"claims {int(taken.sum())} devices of other nodes, such as {first}"
                 self._refuse(round_, node, Reason.DUPLICATE, text)
-            self.nodes[node] = _only(claim, ~taken)
-            self.members[node] = Member(self.nodes[node], round_)
+                claim = _only(claim, ~taken)
+            self._admit(node, claim)
+            self.members[node] = Member(claim, round_)
             return
-        strange = ~torch.isin(claim.devices, known.enrolment.devices)
+        strange = ~within(claim.devices, known.enrolment.devices)
         if bool(strange.any()):
             text = f"claims {int(strange.sum())} devices that it did not come with"
             self._refuse(round_, node, Reason.UNKNOWN_DEVICE, text)
-        self.nodes[node] = _only(known.enrolment, torch.isin(known.enrolment.devices, claim.devices))
+        self._admit(node, _only(known.enrolment, within(known.enrolment.devices, claim.devices)))
 
     def _refuse(self, round_: int, node: int, reason: Reason, detail: str) -> None:
         _LOG.warning("node %d %s", node, detail)
@@ -166,12 +190,17 @@ class Roster:
 
     def allowance(self) -> int:
         """Devices that one node may stand for."""
-        return self.quota or allowance([len(e.devices) for e in self.nodes.values()])
+        if self._allowance is None:
+            self._allowance = self.quota or allowance([len(e.devices) for e in self.nodes.values()])
+        return self._allowance
 
-    def newcomers(self, identity: Iterable[tuple[int, int]], round_: int) -> frozenset[tuple[int, int]]:
-        """Those (node, device) whose node came late and has not gained its full share yet."""
-        late = {node for node, gained in self.gained(round_).items() if gained < 1}
-        return frozenset(who for who in identity if who[0] in late)
+    def newcomers(self, identity: Sequence[tuple[int, int]], round_: int) -> Tensor:
+        """Whose node came late and has not gained its full share yet: bool [n] of (node, device) pairs."""
+        pairs = signed(identity)  # [n, 2]
+        if self._pool is not None and self._holds(round_) and self._pool[1]:
+            return torch.zeros(len(pairs), dtype=torch.bool)  # nobody grows any more
+        late = [(node, 0) for node, gained in self.gained(round_).items() if gained < 1]
+        return torch.isin(pairs[:, 0], signed(late)[:, 0])
 
     def gained(self, round_: int) -> dict[int, float]:
         """The part of its share that each node has: (rounds here)/growth, 1 for those who were here first.
@@ -187,8 +216,7 @@ class Roster:
 
     def rest(self, node: int, round_: int) -> None:
         """Leave a silent node out: the longer the more often it was silent, and an hour at most."""
-        self.nodes.pop(node, None)
-        self.roots.pop(node, None)
+        self._drop(node)
         self.misses[node] = self.misses.get(node, 0.0) + 1
         pause = RETRY_ROUNDS * 2 ** min(30, math.ceil(self.misses[node]) - 1)
         self.resting[node] = (round_ + pause, self.clock() + REST_S)
@@ -199,41 +227,64 @@ class Roster:
             if node in self.misses:
                 self.misses[node] = max(0.0, self.misses[node] - 1 / FORGIVEN)
 
-    def pool(self, round_: int) -> tuple[Tensor, Tensor, list[int]]:
+    def pool(self, round_: int) -> Pool:
         """Devices that may be drawn: numbers [n] ascending, place of the node of each [n], and the node ids.
 
         At equal numbers the lower node id comes first. Of a node with too many those with the lowest numbers.
         """
-        most, nodes, gained = self.allowance(), sorted(self.nodes), self.gained(round_)
-        held = []
-        for node in nodes:
-            devices = self.nodes[node].devices[:most]
-            held.append(devices[: math.ceil(gained[node] * len(devices))])
-        if not held:
-            return torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), []
-        numbers = torch.cat(held)
-        place = torch.repeat_interleave(torch.arange(len(nodes)), torch.tensor([len(h) for h in held]))
-        order = numbers.argsort(stable=True)
-        return numbers[order], place[order], nodes
+        if self._pool is None or not self._holds(round_):
+            self._pool = (round_, *self._grown(round_))
+        return self._pool[2]
+
+    def _holds(self, round_: int) -> bool:
+        """Whether the pool that was made is that of ``round_``: once nobody grows it stays the same."""
+        assert self._pool is not None
+        at, final, _ = self._pool
+        return round_ == at or (final and round_ > at)
+
+    def _grown(self, round_: int) -> tuple[bool, Pool]:
+        """Whether all have their full share, and the pool."""
+        numbers, place, rank, nodes = self._ordered()
+        gained = self.gained(round_)
+        if all(part == 1 for part in gained.values()):
+            return True, (numbers, place, nodes)
+        most = self.allowance()
+        room = [math.ceil(gained[n] * min(most, len(self.nodes[n].devices))) for n in nodes]
+        kept = rank < torch.tensor(room)[place]  # [n]
+        return False, (numbers[kept], place[kept], nodes)
+
+    def _ordered(self) -> tuple[Tensor, Tensor, Tensor, list[int]]:
+        """Numbers [n] ascending, place of the node of each, which of its node's it is, and the node ids."""
+        if self._order is None:
+            most, nodes = self.allowance(), sorted(self.nodes)
+            held = [self.nodes[node].devices[:most] for node in nodes]
+            sizes = torch.tensor([len(h) for h in held], dtype=torch.int64)
+            numbers = torch.cat([torch.zeros(0, dtype=torch.int64), *held])
+            place = torch.repeat_interleave(torch.arange(len(nodes)), sizes)
+            rank = torch.arange(len(numbers)) - (sizes.cumsum(0) - sizes)[place]
+            order = numbers.argsort(stable=True)
+            self._order = (numbers[order], place[order], rank[order], nodes)
+        return self._order
 
     @property
     def count(self) -> int:
         """Devices of all nodes that take part, each cut to what it may stand for."""
-        most = self.allowance()
-        return sum(min(len(e.devices), most) for e in self.nodes.values())
+        return len(self._ordered()[0])
 
     def sample(self, count: int, generator: torch.Generator, round_: int) -> dict[int, Tensor]:
         """``count`` devices, each with the same chance: node -> device numbers int64 [m], ascending."""
         numbers, place, nodes = self.pool(round_)
         chosen = torch.randperm(len(numbers), generator=generator)[:count].sort().values
-        of_node = place[chosen]
-        return {nodes[k]: numbers[chosen[of_node == k]] for k in sorted(set(of_node.tolist()))}
+        by_node = chosen[place[chosen].argsort(stable=True)]
+        which, sizes = torch.unique_consecutive(place[by_node], return_counts=True)
+        parts = torch.split(numbers[by_node], sizes.tolist())
+        return {nodes[k]: part for k, part in zip(which.tolist(), parts, strict=True)}
 
     def quartiles(self) -> tuple[int, int, int]:
         """Bounds of the quartiles of history length, over all devices that there were when first asked."""
         if self.bounds is None and self.nodes:
             most = self.allowance()
-            self.bounds = quartiles(h for e in self.nodes.values() for h in e.history[:most].tolist())
+            self.bounds = quartiles(torch.cat([e.history[:most] for e in self.nodes.values()]))
         return self.bounds or (0, 0, 0)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -258,10 +309,21 @@ class Roster:
         counts = saved["count"].tolist()
         devices = torch.split(saved["device"], counts)
         histories = torch.split(saved["history"].int(), counts)
-        for k, node in enumerate(saved["node"].tolist()):
-            held = Enrolment(devices[k], histories[k])
-            self.members[node % (1 << 64)] = Member(held, int(saved["joined"][k]))
+        whole = zip(saved["node"].tolist(), saved["joined"].tolist(), devices, histories, strict=True)
+        for node, joined, numbers, history in whole:
+            self.members[node % (1 << 64)] = Member(Enrolment(numbers, history), joined)
+
+
+def within(values: Tensor, ordered: Tensor) -> Tensor:
+    """Which of ``values`` [m] are among ``ordered`` [n], which ascend: bool [m]. O(m·log n)."""
+    if not len(ordered):
+        return torch.zeros_like(values, dtype=torch.bool)
+    place = torch.searchsorted(ordered, values).clamp_(max=len(ordered) - 1)
+    return ordered[place] == values
 
 
 def _only(enrolment: Enrolment, kept: Tensor) -> Enrolment:
+    """The devices ``kept`` bool [m]; all of them are the enrolment itself."""
+    if bool(kept.all()):
+        return enrolment
     return Enrolment(enrolment.devices[kept], enrolment.history[kept])

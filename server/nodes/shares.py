@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 SHARE, SLACK = 0.1, 1.5
 """What one node may hold: a tenth of all devices, or half more than the median node where nodes are few."""
@@ -28,10 +29,9 @@ def allowance(counts: Sequence[int]) -> int:
     return max(1, math.floor(tenth + 1e-2), math.floor(median))
 
 
-def quartiles(lengths: Iterable[int]) -> tuple[int, int, int]:
-    """The lower medians at 25, 50 and 75 %; zeros without devices."""
-    ordered: Sequence[int] = sorted(lengths)
-    if not ordered:
+def quartiles(lengths: Tensor) -> tuple[int, int, int]:
+    """The lower medians of [n] at 25, 50 and 75 %; zeros without devices."""
+    if not len(lengths):
         return (0, 0, 0)
-    first, second, third = (ordered[(len(ordered) - 1) * k // 4] for k in (1, 2, 3))
+    first, second, third = (int(lengths.kthvalue((len(lengths) - 1) * k // 4 + 1).values) for k in (1, 2, 3))
     return first, second, third

@@ -8,6 +8,7 @@ from common.config import RunConfig
 from common.wire import Reason
 from server.records.report import Evaluation, RoundReport
 from server.round.state import ServerState
+from server.round.verdicts import verdicts
 
 BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 """Seconds of a round."""
@@ -84,12 +85,11 @@ class RunMetrics:
             self._nodes.labels(name).set(figures.get(f"nodes_{name}", 0.0))
         for name in ("asked", "admitted"):
             self._devices.labels(name).set(figures.get(name, 0.0))
-        for line in report.audit:
-            whole = line["device"] is None
+        for (whole, verdict, reason), number in verdicts(report.audit).items():
             if not whole:
-                self._updates.labels(line["verdict"]).inc()
-            if line["verdict"] == "refused":
-                self._refused.labels("reply" if whole else "update", line["reason"]).inc()
+                self._updates.labels(verdict).inc(number)
+            if verdict == "refused":
+                self._refused.labels("reply" if whole else "update", reason).inc(number)
 
     def on_evaluation(self, evaluation: Evaluation) -> None:
         for name, value in {**evaluation.groups["all"], **evaluation.exposure}.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from server.records.events import Events
 from server.records.holding import hold
 from server.records.report import Evaluation, RoundReport
 from server.round.state import ServerState
+from server.round.verdicts import AuditLines
 
 LINES = ("metrics.jsonl", "audit.jsonl")
 TOTALS = ("bytes_up", "bytes_down", "seconds", "admitted")
@@ -119,11 +120,11 @@ class RunFolder:
         self._append("metrics.jsonl", [line])
         self._scalars("round", report.figures, report.round)
 
-    def settled(self, state: ServerState) -> None:
+    def settled(self, round_: int, state: Callable[[], ServerState]) -> None:
         """Save every ``checkpoint_every`` rounds and after the last: when the round's lines are all there."""
         every = self.config.checkpoint_every
-        if (every and state.round % every == 0) or state.round == self.config.train.rounds:
-            self.checkpoint(state)
+        if (every and round_ % every == 0) or round_ == self.config.train.rounds:
+            self.checkpoint(state())
 
     def audit(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """What became of replies: of devices in a round, or of nodes in an evaluation."""
@@ -199,8 +200,9 @@ class RunFolder:
     def _append(self, name: str, lines: Any) -> None:
         if not lines:
             return
+        text = lines.text() if isinstance(lines, AuditLines) else "".join(json.dumps(x) + "\n" for x in lines)
         with writing(self._files[name]), self._files[name].open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(line) + "\n" for line in lines)
+            file.write(text)
 
     def _scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
         if self._events is not None:

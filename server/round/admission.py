@@ -5,10 +5,10 @@ Pure, and total: whatever a node sends costs that node (or that device) this rou
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,11 +17,10 @@ from common.updates import DeviceUpdates, concatenate, onto
 from common.wire import Reason, UpdateSpec, decode_updates
 from common.wire.reasons import show
 from common.wire.replies import Reply
-from server.round.verdicts import Admitted, AuditEntry
+from server.aggregators.memory import Identity, signed
+from server.round.verdicts import Admitted, Audit, AuditEntry
 
 __all__ = ["Admitted", "AuditEntry", "Reply", "admit", "faults", "thin", "with_root"]
-
-Identity = tuple[tuple[int, int], ...]
 
 Parts = list[tuple[int, DeviceUpdates]]
 """(node, the updates of one of its replies)."""
@@ -31,6 +30,8 @@ Faults = dict[int, tuple[Reason, str]]
 
 MIN_COVERAGE = 0.5
 """Share of the median number of non-zero rows that an update must reach."""
+
+NOBODY = Identity(torch.zeros(0, 2, dtype=torch.int64))
 
 LARGEST = torch.finfo(torch.float32).max
 
@@ -48,41 +49,46 @@ def admit(replies: Sequence[Reply], expect: UpdateSpec, max_history: int) -> Adm
         parts = screening.drop(parts, thin([part for _, part in parts]))
     parts = [(node, prune(part)) for node, part in parts if len(part)]
     if not parts:
-        return Admitted(None, (), _in_order(screening.audit))
-    updates = concatenate([part for _, part in parts])
-    numbers = [(int(device), node) for node, part in parts for device in part.device]
-    order = sorted(range(len(numbers)), key=numbers.__getitem__)
-    if order != list(range(len(order))):  # the copy is worth avoiding: one node often is the round
-        updates = updates.take(torch.tensor(order))
-    identity = tuple((node, device) for device, node in sorted(numbers))
+        return Admitted(None, NOBODY, Audit(expect.round, entries=tuple(screening.audit)))
+    sizes = torch.tensor([len(part) for _, part in parts])
+    node = torch.repeat_interleave(signed([(node, 0) for node, _ in parts])[:, 0], sizes)  # [n]
+    device = torch.cat([part.device for _, part in parts])  # [n]
+    order = torch.from_numpy(np.lexsort((node.numpy().astype(np.uint64), device.numpy())))  # [n]
+    updates = concatenate([part for _, part in parts], order)
+    identity = Identity(torch.stack([node[order], updates.device], dim=1))
     counted = updates.history.clamp(1, max_history)
-    accepted = _accepted(expect.round, identity, updates.history, counted)
-    return Admitted(replace(updates, history=counted), identity, _in_order([*screening.audit, *accepted]))
+    clipped, entries = _clipped(expect.round, identity, updates.history, counted)
+    audit = Audit(expect.round, identity, ~clipped, (*screening.audit, *entries))
+    return Admitted(replace(updates, history=counted), identity, audit)
 
 
 def with_root(admitted: Admitted, trusted: Admitted) -> Admitted:
     """``admitted`` with the updates of trusted nodes as its root; what of them was refused is audited too."""
-    refused = [entry for entry in trusted.audit if entry.verdict == "refused"]
-    audit = _in_order([*admitted.audit, *refused])
+    refused = [entry for entry in trusted.audit.entries if entry.verdict == "refused"]
+    audit = replace(admitted.audit, entries=(*admitted.audit.entries, *refused))
     if admitted.updates is None or trusted.updates is None:
         return replace(admitted, audit=audit)
     return replace(admitted, audit=audit, root=onto(trusted.updates, admitted.updates.items))
 
 
-def _accepted(round_: int, identity: Identity, claimed: Tensor, counted: Tensor) -> list[AuditEntry]:
-    entries = []
-    for (node, device), before, after in zip(identity, claimed.tolist(), counted.tolist(), strict=True):
-        entry = AuditEntry(round_, node, device, "admitted")
-        if before != after:
-            detail = f"claims {before} interactions, counted as {after}"
-            entry = replace(entry, verdict="clipped", reason=Reason.HISTORY.value, detail=detail)
-        entries.append(entry)
-    return entries
-
-
-def _in_order(audit: Sequence[AuditEntry]) -> list[AuditEntry]:
-    """By node, the reply as a whole before its devices: independent of the order of arrival."""
-    return sorted(audit, key=lambda e: (e.node, -1 if e.device is None else e.device, e.reason, e.detail))
+def _clipped(
+    round_: int, identity: Identity, claimed: Tensor, counted: Tensor
+) -> tuple[Tensor, list[AuditEntry]]:
+    """Whose history claim was cut, bool [n], and an entry for each of them."""
+    clipped = claimed != counted
+    which = identity.take(clipped)
+    columns = zip(which, claimed[clipped].tolist(), counted[clipped].tolist(), strict=True)
+    return clipped, [
+        AuditEntry(
+            round_,
+            node,
+            device,
+            "clipped",
+            Reason.HISTORY.value,
+            f"claims {before} interactions, counted as {after}",
+        )
+        for (node, device), before, after in columns
+    ]
 
 
 class Screening:
@@ -115,8 +121,13 @@ class Screening:
                 self.refuse(node, None, Reason.DUPLICATE, "the same reply again")
             else:
                 kept.append(reply)
-        owners = Counter(device for reply in kept for device in set(reply.asked.tolist()))
-        single = [r for r in kept if all(owners[device] == 1 for device in r.asked.tolist())]
+        if len(kept) < 2:
+            return kept
+        asked, owners = torch.unique(
+            torch.cat([torch.unique(reply.asked) for reply in kept]), return_counts=True
+        )
+        twice = asked[owners > 1]
+        single = [reply for reply in kept if not bool(torch.isin(reply.asked, twice).any())]
         for _ in range(len(kept) - len(single)):
             self.refuse(node, None, Reason.DUPLICATE, "different replies for the same devices")
         return single
@@ -142,8 +153,11 @@ class Screening:
         for (node, part), bad in zip(parts, found, strict=True):
             for i, (reason, detail) in bad.items():
                 self.refuse(node, int(part.device[i]), reason, detail)
-            keep = [i for i in range(len(part)) if i not in bad]
-            left.append((node, part.take(torch.tensor(keep, dtype=torch.int64)) if bad else part))
+            if bad:
+                keep = torch.ones(len(part), dtype=torch.bool)
+                keep[list(bad)] = False
+                part = part.take(keep.nonzero().squeeze(1))
+            left.append((node, part))
         return left
 
     def refuse(
@@ -209,11 +223,11 @@ def thin(parts: Sequence[DeviceUpdates]) -> list[Faults]:
     found: list[Faults] = []
     for count, resting in zip(counts, idle, strict=True):
         faults_: Faults = {}
-        for i, c in enumerate(count.tolist()):
+        for i in (resting | (count < least)).nonzero().squeeze(1).tolist():
             if resting[i]:
                 faults_[i] = (Reason.IDLE, "nothing to predict in this slice")
-            elif c < least:
-                text = f"non-zero rows of at least {least:g} expected, found {c}"
+            else:
+                text = f"non-zero rows of at least {least:g} expected, found {int(count[i])}"
                 faults_[i] = (Reason.COVERAGE, text)
         found.append(faults_)
     return found

@@ -17,6 +17,9 @@ from server.round.state import ServerState
 
 FLOOR = 5.0
 POWER = 0.5
+STEPS, PRECISION = 60, 1e-13
+"""Of Newton's method for the inclusion probabilities: some six steps, each a pass over the catalogue."""
+
 EXTRA_ROWS = 16
 """Rows that a device may name beyond its window and its negatives."""
 
@@ -112,16 +115,14 @@ def inclusion(weights: Tensor, size: int) -> Tensor:
     """
     if size >= len(weights):
         return torch.ones_like(weights)
-    low, high = 0.0, 1.0
-    while float((1 - torch.exp(-weights * high)).sum()) < size:
-        high *= 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        if float((1 - torch.exp(-weights * middle)).sum()) < size:
-            low = middle
-        else:
-            high = middle
-    return 1 - torch.exp(-weights * high)
+    tau = size / weights.sum()
+    for _ in range(STEPS):  # the sum is concave in τ, so Newton's method comes from below and never turns
+        out = torch.exp(-weights * tau)  # 1 − q [N]
+        missing = size - len(weights) + out.sum()
+        if float(missing) <= PRECISION * size:
+            break
+        tau = tau + missing / (weights @ out)
+    return 1 - out
 
 
 def draw_slice(

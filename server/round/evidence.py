@@ -14,6 +14,7 @@ from common.probes import Audience, last_states, made_up
 from common.seeding import generator
 from common.tasks import GlobalModel
 from common.updates import DeviceUpdates
+from server.aggregators.memory import Identity
 from server.constraints import Evidence
 from server.constraints.panel import PULLED, RoundMarks
 from server.optimizers import ParameterUpdate
@@ -23,12 +24,14 @@ from server.round.state import ServerState
 
 @dataclass(frozen=True)
 class TrustedUpdates:
-    """m devices: their updates, who they are, and what they did to each row, int8 [m, K]."""
+    """m devices of a round: ``places`` int64 [m] among its updates, which are not copied; who they are, what
+    they did to each row, int8 [m, K], and whose node is new."""
 
     updates: DeviceUpdates
-    identity: tuple[tuple[int, int], ...]
+    places: Tensor
+    identity: Identity
     marks: Tensor
-    newcomers: frozenset[tuple[int, int]]
+    newcomers: Tensor | None
 
 
 def trusted_updates(admitted: Admitted, marks: Tensor, weights: Tensor | None) -> TrustedUpdates:
@@ -36,13 +39,12 @@ def trusted_updates(admitted: Admitted, marks: Tensor, weights: Tensor | None) -
 
     Whom the rule does not believe holds nothing and bears no witness. marks int8 [n, K], weights [n].
     """
-    updates, identity = admitted.updates, admitted.identity
+    updates, identity, late = admitted.updates, admitted.identity, admitted.newcomers
     assert updates is not None
     places = torch.arange(len(updates)) if weights is None else _trusted(weights)  # [m]
     if len(places) < len(updates):
-        updates, marks = updates.take(places), marks[places]
-        identity = tuple(identity[k] for k in places.tolist())
-    return TrustedUpdates(updates, identity, marks, admitted.newcomers)
+        identity, marks, late = identity.take(places), marks[places], None if late is None else late[places]
+    return TrustedUpdates(updates, places, identity, marks, late)
 
 
 def _trusted(weights: Tensor) -> Tensor:
@@ -63,13 +65,14 @@ def gather(
     def users(delta: ParameterUpdate, count: int, taste: float) -> Audience:
         """As long as those that replied, under the model after the change."""
         draw = generator(state.secret, "probes", round_)
-        history = trusted.updates.history
+        history = trusted.updates.history[trusted.places]
         lengths = history[torch.randint(len(history), (count,), generator=draw)].long()
         items = made_up(popularity, lengths.clamp(1, config.model.max_len), draw, state.model.table, taste)
         return Audience(items, last_states(config.model, moved(delta), items))
 
     def draw_witnesses(most: int) -> Audience:
-        return witnesses(trusted.updates, trusted.marks, most, generator(state.secret, "witness", round_))
+        draw = generator(state.secret, "witness", round_)
+        return witnesses(trusted.updates, trusted.marks, most, draw, trusted.places)
 
     round_marks = RoundMarks(
         round_, trusted.identity, trusted.updates.items, trusted.marks, trusted.newcomers
@@ -77,19 +80,22 @@ def gather(
     return Evidence(popularity, users, round_marks, draw_witnesses)
 
 
-def witnesses(updates: DeviceUpdates, marks: Tensor, most: int, gen: torch.Generator) -> Audience:
+def witnesses(
+    updates: DeviceUpdates, marks: Tensor, most: int, gen: torch.Generator, places: Tensor | None = None
+) -> Audience:
     """The states before up to ``most`` pulled items of each device, drawn at random, as unit vectors.
 
     A device that holds item i sends g_ui = Σ_t (1 − p_i) h_t/L over the places where i comes next, less what
     it has as a negative: but for its length the state h_t of a real user. Each device has as many votes, so
     malicious ones no more than their share. The history of a witness is the item it was pulled for.
-    marks int8 [n, K] (server/round/popularity.py).
+    marks int8 [n, K] (server/round/popularity.py) of the devices at ``places`` int64 [n], or of all.
     """
     most = min(most, marks.shape[1])
     key = torch.rand(marks.shape, generator=gen) * (marks == PULLED)  # [n, K]
     drawn = key.topk(most, dim=1)
     some = drawn.values > 0  # [n, most]
     device = torch.arange(len(marks))[:, None].expand(-1, most)[some]  # [P]
+    device = device if places is None else places[device]
     slot = drawn.indices[some]  # [P]
     states = F.normalize(updates.rows[device, slot], dim=1)  # [P, d]
     return Audience(updates.items[slot].long()[:, None], states)

@@ -18,6 +18,9 @@ from server.constraints.panel import PULLED, PUSHED, TRAINED
 PRIOR = 20.0
 """Appearances with no pull that every item starts with: a flat start that fades."""
 
+HELD = 1 << 23
+"""Numbers of strong rows that are held at a time."""
+
 STRONG = 0.5
 """A row update counts as a pull from this share of the cohort's interaction size c on."""
 
@@ -33,7 +36,12 @@ def marks(updates: DeviceUpdates) -> Tensor:
     weak = (~strong).to(updates.rows.dtype)[:, None] @ updates.rows  # [n, 1, K] @ [n, K, d] -> [n, 1, d]
     away = F.normalize(weak[:, 0], dim=1).sum(0)  # [d]
     row_marks = torch.full_like(norms, TRAINED, dtype=torch.int8)  # [n, K]
-    row_marks[strong] = torch.where(updates.rows[strong] @ away > 0, PUSHED, PULLED).to(torch.int8)
+    some = max(1, HELD // max(1, updates.rows[:1].numel()))
+    blocks = (torch.split(whole, some) for whole in (updates.rows, strong, row_marks))
+    for rows, moved, found in zip(
+        *blocks, strict=True
+    ):  # the strong rows are copied: of a few devices at a time
+        found[moved] = torch.where(rows[moved] @ away > 0, PUSHED, PULLED).to(torch.int8)
     return row_marks if updates.touched is None else row_marks * updates.touched
 
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, Literal, overload
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from common.printable import printable
 from common.updates import DeviceUpdates
+from server.aggregators.memory import Identity
 
 Verdict = Literal["admitted", "refused", "clipped"]
+Line = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -31,11 +39,132 @@ class AuditEntry:
     evaluation: str = ""
     seconds_held: float | None = None
 
-    def to_json(self) -> dict[str, int | float | str | None]:
+    def to_json(self) -> dict[str, Any]:
         """A line of ``audit.jsonl``; without an evaluation or a time where there is none."""
         told = asdict(self) | {"detail": printable(self.detail)}  # it may repeat what a node wrote
         left_out = {"evaluation": "", "seconds_held": None}
         return {name: value for name, value in told.items() if value != left_out.get(name, ...)}
+
+    @property
+    def order(self) -> tuple[int, int, str, str]:
+        """By node, the reply as a whole before its devices: independent of the order of arrival."""
+        return self.node, -1 if self.device is None else self.device, self.reason, self.detail
+
+
+@dataclass(frozen=True, eq=False)
+class Audit(Sequence[AuditEntry]):
+    """What became of the devices and replies of a round, in the order of :attr:`AuditEntry.order`.
+
+    ``identity`` are the admitted devices, ``plain`` bool [n] those that were taken as they are: they have no
+    object, and an entry of theirs is made when it is asked for. ``entries`` are all others.
+    """
+
+    round: int
+    identity: Identity = field(default_factory=lambda: Identity(torch.zeros(0, 2, dtype=torch.int64)))
+    plain: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
+    entries: tuple[AuditEntry, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "entries", tuple(sorted(self.entries, key=lambda e: e.order)))
+
+    @cached_property
+    def taken(self) -> Identity:
+        """The plain devices, m of them."""
+        return self.identity.take(self.plain)
+
+    @cached_property
+    def order(self) -> list[int]:
+        """What stands at each place: k < m the k-th plain device, or entry k - m."""
+        pairs = self.taken.pairs.numpy()
+        devices = [-1 if e.device is None else e.device for e in self.entries]
+        device = np.concatenate([pairs[:, 1], np.array(devices, dtype=np.int64)])
+        nodes = np.array([e.node for e in self.entries], dtype=np.uint64)
+        node = np.concatenate([pairs[:, 0].astype(np.uint64), nodes])  # numbers without a sign again
+        found: list[int] = np.lexsort((device, node)).tolist()  # stable: entries stay in their own order
+        return found
+
+    def __len__(self) -> int:
+        return len(self.taken) + len(self.entries)
+
+    @overload
+    def __getitem__(self, index: int) -> AuditEntry: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[AuditEntry]: ...
+    def __getitem__(self, index: int | slice) -> AuditEntry | list[AuditEntry]:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        place, plain = self.order[index], len(self.taken)
+        if place >= plain:
+            return self.entries[place - plain]
+        return AuditEntry(self.round, *self.taken[place], "admitted")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, eq=False)
+class AuditLines(Sequence[Line]):
+    """The lines of a round for ``audit.jsonl``: ``news`` first, then the audit with the devices' weights.
+
+    weights: of each admitted device, float [n], or None where the rule has none. As a Sequence it holds
+    dictionaries; :meth:`text` writes the same without making one for each device.
+    """
+
+    audit: Audit
+    weights: Tensor | None = None
+    news: Sequence[AuditEntry] = ()
+
+    def __len__(self) -> int:
+        return len(self.news) + len(self.audit)
+
+    @overload
+    def __getitem__(self, index: int) -> Line: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Line]: ...
+    def __getitem__(self, index: int | slice) -> Line | list[Line]:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        before = index - len(self.news)
+        return self.news[index].to_json() if before < 0 else self._line(self.audit[before])
+
+    def text(self) -> str:
+        """All lines as JSON, each with its line end."""
+        head = f'{{"round": {self.audit.round}, "node": '
+        tail = '"verdict": "admitted", "reason": "", "detail": ""'
+        weights = [""] * len(self.audit.taken)
+        if self.weights is not None and weights:
+            numbers = json.dumps(self.weights[self.audit.plain].tolist())[1:-1]
+            weights = [f', "weight": {number}' for number in numbers.split(", ")]
+        plain = zip(self.audit.taken, weights, strict=True)
+        lines = [f'{head}{node}, "device": {device}, {tail}{weight}}}\n' for (node, device), weight in plain]
+        lines += [json.dumps(self._line(entry)) + "\n" for entry in self.audit.entries]
+        news = [json.dumps(entry.to_json()) + "\n" for entry in self.news]
+        return "".join([*news, *(lines[k] for k in self.audit.order)])
+
+    @cached_property
+    def _weight(self) -> dict[tuple[int, int], float]:
+        if self.weights is None:
+            return {}
+        return dict(zip(self.audit.identity, self.weights.tolist(), strict=True))
+
+    def _line(self, entry: AuditEntry) -> dict[str, Any]:
+        line = entry.to_json()
+        if entry.verdict != "refused" and entry.device is not None and self.weights is not None:
+            line["weight"] = self._weight[entry.node, entry.device]
+        return line
+
+
+def verdicts(lines: Sequence[Line]) -> Counter[tuple[bool, str, str]]:
+    """How often each (of a whole reply?, verdict, reason) stands in the lines of a round."""
+    if not isinstance(lines, AuditLines):
+        return Counter((line["device"] is None, line["verdict"], line["reason"]) for line in lines)
+    entries = (*lines.news, *lines.audit.entries)
+    found = Counter((e.device is None, str(e.verdict), e.reason) for e in entries)
+    found[False, "admitted", ""] += len(lines.audit.taken)
+    return found
 
 
 @dataclass(frozen=True)
@@ -43,22 +172,11 @@ class Admitted:
     """Devices in the order (device number, node), whatever the order of arrival; None when there is none.
 
     root: what trusted nodes sent, on the items of ``updates``; they are not among those.
-    newcomers: those of ``identity`` whose node came late and has not been here for long.
+    newcomers: bool [n], those whose node came late and has not been here for long; None: nobody's.
     """
 
     updates: DeviceUpdates | None
-    identity: tuple[tuple[int, int], ...]
-    audit: list[AuditEntry]
+    identity: Identity
+    audit: Audit
     root: DeviceUpdates | None = None
-    newcomers: frozenset[tuple[int, int]] = frozenset()
-
-    def lines(self, weights: Tensor | None) -> list[dict[str, Any]]:
-        """The audit as JSON, with each admitted device's weight beside it; weights [n]."""
-        weight = {} if weights is None else dict(zip(self.identity, weights.tolist(), strict=True))
-        lines = []
-        for entry in self.audit:
-            line: dict[str, Any] = dict(entry.to_json())
-            if entry.device is not None and (entry.node, entry.device) in weight:
-                line["weight"] = weight[entry.node, entry.device]
-            lines.append(line)
-        return lines
+    newcomers: Tensor | None = None

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+import torch
 
-from common.machine import MIB, available_mib, cores, peak_mib
+from common.machine import MIB, available_mib, cores, peak_cuda_mib, peak_mib
 
 
 def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,3 +39,15 @@ def test_macos_counts_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert peak_mib() == 5
     monkeypatch.setattr(sys, "platform", "linux")
     assert peak_mib() == 5 * 1024
+
+
+def test_the_peak_of_a_card_is_that_of_the_fullest_and_none_where_none_was_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda card: (3 + card) * MIB)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    assert peak_cuda_mib() == 0
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    assert peak_cuda_mib() == 4

@@ -99,3 +99,18 @@ def test_a_state_is_the_one_that_a_device_recommends_from(name: str) -> None:
     torch.testing.assert_close(both @ model.table.T, scores)
     other = GlobalModel(model.encoder + 0.1, model.table)
     assert not torch.allclose(last_states(config, other, long), both)
+
+
+@pytest.mark.parametrize("taste", [0.0, 4.0])
+def test_many_items_are_drawn_for_a_few_users_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, taste: float
+) -> None:
+    popularity, lengths = torch.arange(50, dtype=torch.float64), torch.arange(1, 18)
+    table = torch.randn(51, 4, generator=gen(3))
+    whole = made_up(popularity, lengths, gen(), table, taste)
+    monkeypatch.setattr("common.probes.RACES", 200)  # four users
+    few = made_up(popularity, lengths, gen(), table, taste)
+    assert few.shape == whole.shape
+    assert torch.equal((few > 0).sum(1), lengths)
+    assert all(len(set(row[row > 0].tolist())) == int(n) for row, n in zip(few, lengths, strict=True))
+    assert float((few == whole).double().mean()) > 0.9  # one draw after the other, from one generator

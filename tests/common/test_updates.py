@@ -112,3 +112,17 @@ def test_every_device_keeps_exactly_its_own_rows(groups: list[tuple[list[int], i
     assert torch.equal(joined.items, torch.unique(joined.items))
     assert joined.touched is not None
     assert not bool(joined.rows[~joined.touched].any())
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_an_order_is_that_of_the_whole(masked: bool) -> None:
+    parts = [part([1, 4], [7, 2], masked), part([4, 9] if masked else [1, 4], [5], masked, seed=1)]
+    order = torch.tensor([1, 2, 0])
+    found, expected = concatenate(parts, order), concatenate(parts).take(order)
+    for name in ("encoder", "rows", "items", "history", "device"):
+        assert torch.equal(getattr(found, name), getattr(expected, name))
+    assert (found.touched is None) == (expected.touched is None) == (not masked)
+    if found.touched is not None and expected.touched is not None:
+        assert torch.equal(found.touched, expected.touched)
+    assert concatenate(parts[:1], torch.tensor([0, 1])) is parts[0]
+    assert concatenate(parts[:1], torch.tensor([1, 0])).device.tolist() == [2, 7]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -39,9 +39,9 @@ def die(context: Context, moment: str) -> NoReturn:
 def _between(grid: Grid, context: Context) -> None:
     real = RunFolder.settled
 
-    def settled(self: RunFolder, state: ServerState) -> None:
-        real(self, state)
-        if state.round == 4:
+    def settled(self: RunFolder, round_: int, state: Callable[[], ServerState]) -> None:
+        real(self, round_, state)
+        if round_ == 4:
             die(context, "between")
 
     RunFolder.settled = settled  # type: ignore[method-assign]

@@ -33,15 +33,16 @@ from tests.server.test_pipeline import SLICE, admitted, pipeline
     ],
 )
 def test_whom_the_rule_does_not_believe_has_no_voice(weights: list[float] | None, heard: list[int]) -> None:
-    found = replace(admitted(pipeline()), newcomers=frozenset({(1, 5)}))
+    found = replace(admitted(pipeline()), newcomers=torch.arange(6) == 5)
     assert found.updates is not None
     marks = torch.arange(6, dtype=torch.int8)[:, None].expand(6, len(SLICE))
     said = trusted_updates(found, marks, None if weights is None else torch.tensor(weights))
-    assert said.updates.device.tolist() == heard
+    assert said.updates.device[said.places].tolist() == heard
     assert said.identity == tuple((1, k) for k in heard)
     assert said.marks[:, 0].tolist() == heard
-    assert torch.equal(said.updates.rows, found.updates.rows[heard])
-    assert said.newcomers == {(1, 5)}
+    assert torch.equal(said.updates.rows[said.places], found.updates.rows[heard])
+    assert said.newcomers is not None
+    assert said.newcomers.tolist() == [k == 5 for k in heard]
 
 
 def test_what_is_gathered_comes_from_the_voices_alone() -> None:
@@ -52,7 +53,7 @@ def test_what_is_gathered_comes_from_the_voices_alone() -> None:
     found = gather(rules.config, begun, partial(rules.moved, begun.model), popularity, said, 2)
     assert found.round_marks.identity == ((1, 1), (1, 2), (1, 4), (1, 5))
     shown = found.witnesses(len(SLICE)).states
-    own = torch.nn.functional.normalize(said.updates.rows, dim=2).flatten(0, 1)
+    own = torch.nn.functional.normalize(said.updates.rows[said.places], dim=2).flatten(0, 1)
     assert len(shown) == len(own)
     assert all(bool((state == own).all(dim=1).any()) for state in shown)
 

@@ -13,8 +13,9 @@ from common.settings import component
 from common.updates import DeviceUpdates
 from server.aggregators import AGGREGATORS, Aggregate, Round, State, build_aggregator
 from server.aggregators.mean import Mean
-from server.round.admission import Admitted
+from server.aggregators.memory import Identity
 from server.round.pipeline import Pipeline
+from server.round.verdicts import Admitted, Audit
 from tests.server.federation import ITEMS, config
 
 SLICE = torch.tensor([2, 5, 9, 30], dtype=torch.int32)
@@ -29,7 +30,8 @@ def admitted(pipeline: Pipeline, n: int = 6) -> Admitted:
         history=torch.full((n,), 5, dtype=torch.int32),
         device=torch.arange(n),
     )
-    return Admitted(updates, tuple((1, d) for d in range(n)), [])
+    identity = Identity(torch.stack([torch.ones(n, dtype=torch.int64), torch.arange(n)], dim=1))
+    return Admitted(updates, identity, Audit(1, identity, torch.ones(n, dtype=torch.bool)))
 
 
 def pipeline(*overrides: str) -> Pipeline:
@@ -67,7 +69,7 @@ def test_a_rule_may_ask_what_the_step_would_make_of_one_update(optimizer: str) -
 
 def test_newcomers_are_kept_out_of_the_count_of_holders() -> None:
     rules = pipeline("strategy.constraints=[exposure_cap]")
-    late = replace(admitted(rules), newcomers=frozenset({(1, 2), (1, 4)}))
+    late = replace(admitted(rules), newcomers=torch.tensor([k in (2, 4) for k in range(6)]))
     step = rules.step(rules.init(), late, 1)
     assert step.state.constraints["0/identity"].tolist() == [[1, 0], [1, 1], [1, 3], [1, 5]]
 

@@ -144,3 +144,11 @@ def test_a_run_recovers_the_planted_popularity(tmp_path: Path) -> None:
     true = np.bincount(train, minlength=31)[1:]
     assert np.corrcoef(found, true)[0, 1] > 0.6
     assert found.max() <= 40
+
+
+def test_marks_of_a_large_round_are_made_of_a_few_devices_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = updates(torch.randn(9, 20, 3, generator=torch.Generator().manual_seed(2)), list(range(1, 21)))
+    whole = marks(sent)
+    assert set(whole.unique().tolist()) == {TRAINED, PUSHED, PULLED}
+    monkeypatch.setattr("server.round.popularity.HELD", 2 * 60)
+    assert torch.equal(marks(sent), whole)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +19,7 @@ from common.seeding import generator
 from common.tasks import Enrolment
 from common.wire import encode_enrolment
 from emulation.local_grid import LocalGrid
-from server.nodes.roster import FORGIVEN, REST_S, RETRY_ROUNDS, Member, Roster
+from server.nodes.roster import FORGIVEN, REST_S, RETRY_ROUNDS, Member, Roster, within
 from server.nodes.shares import allowance, quartiles
 from transport.messages import failure
 
@@ -145,10 +148,10 @@ def test_rest_takes_a_node_out_for_some_rounds() -> None:
 
 def test_quartiles_split_the_devices_in_four() -> None:
     lengths = [5, 1, 2, 8, 7, 3, 6, 4]
-    bounds = quartiles(lengths)
+    bounds = quartiles(torch.tensor(lengths))
     assert bounds == (2, 4, 6)
-    assert quartiles([]) == (0, 0, 0)
-    assert quartiles([9]) == (9, 9, 9)
+    assert quartiles(torch.tensor([])) == (0, 0, 0)
+    assert quartiles(torch.tensor([9])) == (9, 9, 9)
     assert enrolled({1: [1, 2, 3, 4], 2: [5, 6, 7, 8]}).quartiles() == (2, 4, 6)
 
 
@@ -210,13 +213,13 @@ def test_a_new_identity_gains_its_share_round_by_round(monkeypatch: pytest.Monke
     net, roster = grid(fleets), Roster(quota=100, growth=20)
     monkeypatch.setattr(net, "get_node_ids", lambda: [1, 2])
     roster.refresh(net, 0)
-    assert roster.newcomers([(1, 0), (2, 100)], 1) == frozenset()
+    assert not roster.newcomers([(1, 0), (2, 100)], 1).any()
     monkeypatch.setattr(net, "get_node_ids", lambda: [1, 3])
     roster.refresh(net, 7)
     held = {round_: len(roster.pool(round_)[0]) - 10 for round_ in (7, 8, 17, 27, 500)}
     assert held == {7: 0, 8: 2, 17: 20, 27: 40, 500: 40}
-    assert roster.newcomers([(1, 0), (3, 100)], 26) == {(3, 100)}
-    assert roster.newcomers([(1, 0), (3, 100)], 27) == frozenset()
+    assert roster.newcomers([(1, 0), (3, 100)], 26).tolist() == [False, True]
+    assert not roster.newcomers([(1, 0), (3, 100)], 27).any()
     assert len(Roster(100, 0, roster.nodes, members=roster.members).pool(7)[0]) == 50  # growth 0: at once
 
 
@@ -224,7 +227,7 @@ def test_after_an_outage_that_makes_all_identities_new_nobody_waits() -> None:
     roster = Roster(growth=20)
     roster.refresh(grid({1: [1], 2: [2]}), 30)
     assert devices(roster, 30) == [(1, 1), (2, 2)]
-    assert roster.newcomers([(1, 1), (2, 2)], 31) == frozenset()
+    assert not roster.newcomers([(1, 1), (2, 2)], 31).any()
 
 
 def test_the_own_error_code_of_a_node_gains_it_nothing() -> None:
@@ -330,6 +333,68 @@ def test_what_the_roster_knows_survives_a_restart_of_the_server() -> None:
     again.restore(roster.tensors())
     again.refresh(grid({1: [1, 2, 3], 2: [5]}), 9)
     assert devices(again, 9) == [(1, 1), (2, 1), (5, 2)]
+
+
+# What follows from all devices is made when the nodes change.
+
+
+def test_the_pool_is_kept_until_the_nodes_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleets = {1: list(range(10)), 2: list(range(10, 20)), 3: list(range(20, 60))}
+    net, roster = grid(fleets), Roster(quota=100, growth=4)
+    monkeypatch.setattr(net, "get_node_ids", lambda: [1, 2])
+    roster.refresh(net, 0)
+    first = roster.pool(1)
+    assert roster.pool(2) is roster.pool(9) is first
+    roster.sample(5, generator(1), 9)
+    roster.refresh(net, 10)
+    assert roster.pool(10) is first
+    assert not roster.newcomers([(1, 3), (2, 11)], 10).any()
+    monkeypatch.setattr(net, "get_node_ids", lambda: [1, 2, 3])  # one that comes late grows for four rounds
+    roster.refresh(net, 10)
+    assert [len(roster.pool(round_)[0]) for round_ in range(10, 16)] == [20, 30, 40, 50, 60, 60]
+    assert roster.pool(15) is roster.pool(14)
+    assert roster.newcomers([(1, 3), (3, 30)], 12).tolist() == [False, True]
+    roster.rest(2, 16)
+    assert len(roster.pool(16)[0]) == roster.count == 50
+    monkeypatch.setattr(net, "get_node_ids", lambda: [1, 3])
+    before = roster.pool(16)
+    roster.refresh(net, 17)
+    assert roster.pool(17) is before
+    monkeypatch.setattr(net, "get_node_ids", lambda: [3])
+    roster.refresh(net, 18)
+    assert devices(roster, 18) == [(d, 3) for d in range(20, 60)]
+    assert roster.count == 40
+
+
+@given(st.lists(st.integers(0, 40)), st.lists(st.integers(0, 40)))
+def test_within_is_isin(values: list[int], known: list[int]) -> None:
+    one, other = torch.tensor(values, dtype=torch.int64), torch.tensor(sorted(known), dtype=torch.int64)
+    assert torch.equal(within(one, other), torch.isin(one, other))
+
+
+def test_a_million_devices_enrol_in_one_message_without_a_call_each() -> None:
+    many = 1_000_000
+    claim = Enrolment(torch.arange(many), (torch.arange(many) % 90).int())
+    net, roster, count = (
+        LocalGrid(lambda m, c: Message(encode_enrolment(claim), reply_to=m), [{}]),
+        Roster(),
+        0,
+    )
+
+    def seen(frame: FrameType, event: str, argument: Any) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(seen)
+    try:
+        roster.refresh(net, 0)
+        roster.sample(256, generator(1), 1)
+        bounds = roster.quartiles()
+    finally:
+        sys.setprofile(None)
+    assert roster.count == many
+    assert bounds == (22, 44, 67)
+    assert count < 20_000
 
 
 # Silence is paid by the silent.

@@ -21,6 +21,7 @@ from server.aggregators.base import (
     weighted_sum,
 )
 from server.aggregators.gram import gram
+from server.aggregators.memory import Identity, signed
 
 SEARCHED = 64
 """A round this many times as large as the rule asks for is as large as any."""
@@ -81,23 +82,26 @@ class Composed(Aggregator):
 
     def __call__(self, updates: DeviceUpdates, state: State, round_: Round) -> tuple[Aggregate, State]:
         enough(self, n := len(updates), round_.byzantine, self.title())
-        products = gram(updates).combined
-        total = torch.eye(n, dtype=products.dtype, device=products.device)  # [n, n]
+        products = gram(updates)
+        total: Tensor | None = None
         origin = torch.arange(n, device=products.device)  # the device that a mixed update stands for
         for mixer in self.mixers:
             mixing = mixer.matrix(products, round_)  # [m, n]
-            products = mixing @ products @ mixing.T  # [m, m]
-            total = mixing @ total  # [m, n]
+            products = mixing @ products  # [m, n]; two steps, so that the one before is freed between them
+            products = products @ mixing.T  # [m, m]
+            total = mixing if total is None else mixing @ total  # [m, n]
             if len(mixing) < len(origin):
                 origin = origin[mixing.argmax(dim=1)]  # a bucket stands for its first member
+        assert total is not None
         # more devices may leave fewer updates, so the bound at the door is not enough
         enough(self.rule, len(products), round_.byzantine, self.title())
-        round_ = replace(round_, identity=tuple(round_.identity[i] for i in origin.tolist()))
+        round_ = replace(round_, identity=Identity(signed(round_.identity)[origin.cpu()]))
         if isinstance(self.rule, GramRule) and self.rule.in_gram_space:
             found = self.rule.weigh(products, state, round_)
             weights = (found.weights @ total).float()  # [m] @ [m, n]
             encoder, rows = weighted_sum(updates, weights)
             return Aggregate(encoder, rows, weights, found.figures), found.state
+        del products, mixing
         result, after = self.rule(mixed(updates, total, origin), state, round_)
         if result.weights is None:
             return result, after

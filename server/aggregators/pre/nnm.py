@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from server.aggregators.base import Round
-from server.aggregators.gram import squared_distances
+from server.aggregators.gram import distance_blocks
 from server.aggregators.pre.base import Mixer
 
 
@@ -28,6 +28,10 @@ class Nnm(Mixer):
     def matrix(self, products: Tensor, round_: Round) -> Tensor:
         n = len(products)
         keep = n - round_.byzantine
-        distances = squared_distances(products).fill_diagonal_(-1)  # i itself first, even among equals
-        near = distances.sort(dim=1, stable=True).indices[:, :keep]  # [n, n − f]
-        return torch.zeros_like(products).scatter_(1, near, 1 / keep)
+        mixing, low = torch.zeros_like(products), 0
+        for block in distance_blocks(products):
+            block.diagonal(low).fill_(-1)  # i itself first, even among equals
+            near = block.sort(dim=1, stable=True).indices[:, :keep]  # [b, n − f]
+            mixing[low : low + len(block)].scatter_(1, near, 1 / keep)
+            low += len(block)
+        return mixing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -135,3 +135,15 @@ def test_the_bytes_are_little_endian_and_a_decoded_tensor_is_writable() -> None:
 def test_views_and_other_memory_orders_are_packed_by_value() -> None:
     square = torch.arange(6.0).reshape(2, 3)
     same(square.T.contiguous(), unpack(pack(square.T, "float32"), "x", "float32", (3, 2)))
+
+
+def test_the_tasks_of_a_round_are_those_of_each_node_and_share_what_is_large() -> None:
+    task = samples.train_task()
+    asked = {1: torch.tensor([4, 9]), 2**64 - 1: torch.tensor([], dtype=torch.int64)}
+    found = wire.encode_train_tasks(task, asked)
+    assert found.keys() == asked.keys()
+    for node, devices in asked.items():
+        assert found[node] == wire.encode_train_task(replace(task, devices=devices))
+        same(wire.decode_train_task(over_the_wire(found[node])), replace(task, devices=devices))
+    one, other = (record.array_records["arrays"] for record in found.values())
+    assert one["table"].data is other["table"].data

@@ -26,7 +26,7 @@ def test_bulyan_scores_anew_after_each_pick() -> None:
     differs = 0
     for seed in range(20):
         u = flat(make(11, seed)).numpy()
-        ours = picked(squared_distances(gram(make(11, seed)).combined), 7, 2).nonzero()[:, 0].tolist()
+        ours = picked(squared_distances(gram(make(11, seed))), 7, 2).nonzero()[:, 0].tolist()
         assert ours == sorted(oracles_values.picked(u, 2))
         distances = np.sort(((u[:, None] - u[None]) ** 2).sum(-1), axis=1)[:, 1:8]
         differs += ours != sorted(np.argsort(distances.sum(1))[:7].tolist())

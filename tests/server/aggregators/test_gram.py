@@ -31,13 +31,13 @@ def test_blocks_and_their_sum_whatever_the_chunk(n: int, chunk: int, seed: int) 
     updates = make(n, seed)
     g = gram(updates, chunk)
     encoder, rows = updates.encoder.double(), updates.rows.double().flatten(1)
-    torch.testing.assert_close(g.encoder, encoder @ encoder.T)
-    torch.testing.assert_close(g.rows, rows @ rows.T)
-    torch.testing.assert_close(g.combined, flat(updates) @ flat(updates).T)
+    torch.testing.assert_close(inner_products(updates.encoder, chunk), encoder @ encoder.T)
+    torch.testing.assert_close(inner_products(updates.rows, chunk), rows @ rows.T)
+    torch.testing.assert_close(g, flat(updates) @ flat(updates).T)
     torch.testing.assert_close(whole_norms(updates, chunk), flat(updates).norm(dim=1))
-    torch.testing.assert_close(norms(g.combined), flat(updates).norm(dim=1))
-    assert g.combined.dtype == torch.float64
-    assert torch.equal(g.combined, g.combined.T)
+    torch.testing.assert_close(norms(g), flat(updates).norm(dim=1))
+    assert g.dtype == torch.float64
+    assert torch.equal(g, g.T)
 
 
 def test_the_conversion_to_float64_stays_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +58,7 @@ def test_the_conversion_to_float64_stays_a_chunk(monkeypatch: pytest.MonkeyPatch
 @settings(max_examples=30, deadline=None)
 def test_distances_in_gram_space(n: int, seed: int) -> None:
     updates = make(n, seed)
-    u, g = flat(updates), gram(updates).combined
+    u, g = flat(updates), gram(updates)
     torch.testing.assert_close(squared_distances(g), torch.cdist(u, u).square(), rtol=1e-9, atol=1e-9)
     w = torch.randn(n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     expected = (u - w @ u).square().sum(dim=1)
@@ -69,7 +69,7 @@ def test_distances_in_gram_space(n: int, seed: int) -> None:
 @settings(max_examples=30, deadline=None)
 def test_centre_cosines_and_one_more_vector(n: int, chunk: int, seed: int) -> None:
     updates, other = make(n, seed), make(1, seed + 1)
-    u, g = flat(updates), gram(updates).combined
+    u, g = flat(updates), gram(updates)
     shares = torch.rand(n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     shares /= shares.sum()
     apart = u - shares @ u
@@ -81,7 +81,7 @@ def test_centre_cosines_and_one_more_vector(n: int, chunk: int, seed: int) -> No
 
 def test_the_cosine_beside_nothing_is_zero() -> None:
     values = torch.cat([torch.zeros(1, 22), torch.ones(1, 22)])
-    assert cosines(gram(from_flat(values, make(2))).combined).tolist() == [[0.0, 0.0], [0.0, 1.0]]
+    assert cosines(gram(from_flat(values, make(2)))).tolist() == [[0.0, 0.0], [0.0, 1.0]]
 
 
 def test_float32_distances_turn_negative_on_a_large_offset_and_ours_do_not() -> None:
@@ -91,7 +91,7 @@ def test_float32_distances_turn_negative_on_a_large_offset_and_ours_do_not() -> 
     naive = square[:, None] + square[None, :] - 2 * x @ x.T
     assert naive.min() < 0, "the fault must show, or this test shows nothing"
     exact = (flat(updates)[:, None] - flat(updates)[None, :]).square().sum(dim=-1)
-    ours = squared_distances(gram(updates).combined)
+    ours = squared_distances(gram(updates))
     assert ours.min() >= 0
     torch.testing.assert_close(ours, exact, rtol=1e-2, atol=0)
 
@@ -108,7 +108,7 @@ def test_krum_never_selects_the_outliers_that_hide_behind_an_offset(offset: floa
 
 def test_equal_updates_are_at_distance_zero_exactly() -> None:
     updates = make(5, offset=7.0, width=5000).take(torch.tensor([0, 1, 0, 1, 0]))
-    distances = squared_distances(gram(updates, chunk=97).combined)
+    distances = squared_distances(gram(updates, chunk=97))
     same = torch.tensor([[i % 2 == j % 2 for j in range(5)] for i in range(5)])
     assert distances[same].abs().max() == 0
     assert distances[~same].min() > 0
@@ -123,13 +123,13 @@ def test_a_difference_within_rounding_is_zero(rounding: int) -> None:
 
 def test_large_values_do_not_overflow() -> None:
     updates = make(4, scale=1e30)
-    assert squared_distances(gram(updates).combined).isfinite().all()
+    assert squared_distances(gram(updates)).isfinite().all()
 
 
 def test_no_features_and_no_rows() -> None:
     assert inner_products(torch.zeros(3, 0)).tolist() == [[0.0] * 3] * 3
     empty = replace(make(2), rows=torch.zeros(2, 0, 3))
-    torch.testing.assert_close(gram(empty).combined, gram(empty).encoder)
+    torch.testing.assert_close(gram(empty), inner_products(empty.encoder))
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=12))

@@ -19,7 +19,7 @@ from tests.server.aggregators.helpers import a_round, flat, flat_of, from_flat, 
 def matrix(name: str, n: int, f: int = 0, **params: object) -> torch.Tensor:
     composed = with_pre(build_aggregator(component("mean")), [component(name, **params)])
     assert isinstance(composed, Composed)
-    return composed.mixers[0].matrix(gram(make(n)).combined, a_round(n, f))
+    return composed.mixers[0].matrix(gram(make(n)), a_round(n, f))
 
 
 def run(pre: list[str], rule: str, n: int, f: int = 2) -> Aggregate:
@@ -40,7 +40,7 @@ def test_nnm_keeps_an_update_among_its_equals() -> None:
     updates = make(5).take(torch.zeros(5, dtype=torch.int64))
     composed = with_pre(build_aggregator(component("mean")), [component("nnm")])
     assert isinstance(composed, Composed)
-    mixing = composed.mixers[0].matrix(gram(updates).combined, a_round(5, 2))
+    mixing = composed.mixers[0].matrix(gram(updates), a_round(5, 2))
     assert (mixing.diagonal() > 0).all()
 
 
@@ -81,7 +81,7 @@ def test_mixing_in_gram_space_is_mixing_the_updates(pre: list[str], rule: str) -
     built = with_pre(build_aggregator(component(rule)), [component(name) for name in pre])
     assert isinstance(built, Composed)
     ours, _ = built(updates, built.init(), served(updates, f))
-    products, values, setting = gram(updates).combined, flat(updates), served(updates, f)
+    products, values, setting = gram(updates), flat(updates), served(updates, f)
     for mixer in built.mixers:
         mixing = mixer.matrix(products, setting)
         products, values = mixing @ products @ mixing.T, mixing @ values

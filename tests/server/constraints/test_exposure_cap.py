@@ -13,7 +13,7 @@ from common.probes import Audience
 from common.settings import component
 from common.tasks import GlobalModel
 from server.constraints import Evidence, build_constraints
-from server.constraints.exposure import others
+from server.constraints.exposure import ExposureCap, others
 from server.constraints.panel import PULLED, TRAINED, RoundMarks
 from server.optimizers import ParameterUpdate, State
 from tests.server.constraints.helpers import D, N, apply, evidence, model, step, users
@@ -251,3 +251,16 @@ def test_one_round_over_the_limit_is_forgiven_if_the_rounds_before_were_below(re
 def test_invalid_parameters_are_refused(params: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="exposure_cap"):
         apply("exposure_cap", step(), **params)
+
+
+def test_users_ranked_in_blocks_get_the_same_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    cap, who = ExposureCap(top=TOP), population()
+    table = model().table
+    items, above = cap.lists(table, who)
+    assert items.shape == above.shape == (P, TOP)
+    counts = items[above > 0].bincount(minlength=N).numpy() / P
+    assert np.allclose(counts, exposures(table, who))
+    monkeypatch.setattr("server.constraints.exposure.SCORES", 5 * len(table))
+    again, beyond = cap.lists(table, who)
+    assert torch.equal(again, items)
+    torch.testing.assert_close(beyond, above)

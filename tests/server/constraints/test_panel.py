@@ -71,13 +71,13 @@ def test_a_number_that_a_node_enrols_later_is_no_holder() -> None:
     later = seen(2, [0, 7], [1, 2], [[PULLED, TRAINED], [PULLED, PULLED]])
     counted = after(first, later)
     assert holder_shares(counted)[0] == 2 / (3 + PRIOR), "the test would pass without a newcomer"
-    left_out = after(first, replace(later, newcomers=frozenset({(1, 7)})))
+    left_out = after(first, replace(later, newcomers=torch.tensor([False, True])))
     assert torch.equal(holder_shares(left_out), holder_shares(after(first)))
-    assert left_out["identity"].tolist() == [[1, 1], [1, 0]]
+    assert left_out["identity"].tolist() == [[1, 0], [1, 1]]
 
 
 def test_a_round_of_newcomers_only_counts_nothing() -> None:
-    round_ = replace(seen(2, [7], [1], [[PULLED]]), newcomers=frozenset({(1, 7)}))
+    round_ = replace(seen(2, [7], [1], [[PULLED]]), newcomers=torch.tensor([True]))
     assert holder_shares(after(round_)).tolist() == [0.0] * N
     before = seen(1, [0], [1], [[PULLED]])
     assert torch.equal(holder_shares(after(before, round_)), holder_shares(after(before)))
