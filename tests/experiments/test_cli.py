@@ -133,11 +133,11 @@ def test_resume_needs_a_folder_with_a_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "told"),
     [
-        ("strategy.aggregator=krumm", "unknown aggregator 'krumm'; valid: "),
+        ("strategy.aggregator=krumm", "unknown aggregator 'krumm': did you mean 'krum'? valid: krum, "),
         ("attack.name=krumm", "unknown attack 'krumm'; valid: "),
         ("model.name=bert", "unknown model 'bert'; valid: gru4rec, sasrec"),
-        ("data={name: ml-2m}", "unknown data set 'ml-2m'; valid: "),
-        ("strategy.optimizer=sgdd", "unknown optimizer 'sgdd'; valid: "),
+        ("data={name: ml-2m}", "unknown data set 'ml-2m': did you mean 'ml-1m'? valid: "),
+        ("strategy.optimizer=sgdd", "unknown optimizer 'sgdd': did you mean 'sgd'? valid: "),
         ("train.rouds=3", "unknown setting train.rouds; valid: train.rounds, "),
         ("train.rounds=-3", "train.rounds: Input should be greater than or equal to 1 (given: -3)"),
         ("train.negatives=some", "train.negatives: Input should be 'full', 'slice' or 'device'"),
@@ -172,7 +172,7 @@ def test_list_shows_every_name(what: str) -> None:
 
 def test_list_of_something_else_is_refused() -> None:
     told = refused("list", "optimisers")
-    assert told == f"unknown list 'optimisers'; valid: {KINDS}; nearest: optimizers"
+    assert told == f"unknown list 'optimisers': did you mean 'optimizers'? valid: {KINDS}"
 
 
 def test_main_ends_with_status_2_and_one_line() -> None:
