@@ -10,6 +10,9 @@ TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)",$$/\1/p' pyproject.toml)
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 STAMP := $(VENV)/.installed-$(EXTRAS)
 
+# Byte code is kept: else every worker compiles all tests anew, which takes it six seconds
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: install run test test-fast test-deployment grpc-demo check audit benchmark lock wheels clean
 
 install: $(STAMP)
@@ -33,7 +36,7 @@ test-fast: install check
 		--cov --cov-report=term:skip-covered --cov-fail-under=90
 
 test-deployment: install  ## real SuperLink and nodes on 127.0.0.1, and containers where there is Docker
-	@$(BIN)/python -m pytest -m deployment -rs
+	@$(BIN)/python -m pytest -m deployment -n 2 --dist loadfile --no-loadscope-reorder -rs
 
 check: install  ## style, types, import rules, unsafe calls
 	@$(BIN)/ruff check .

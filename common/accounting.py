@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.special import log_ndtr, ndtr, ndtri  # scipy.stats takes a third of a second to import
 
 DELTA = 1e-5
 """The chance δ that reported ε are for."""
@@ -17,8 +17,8 @@ def delta(epsilon: float, mu: float) -> float:
     Balle & Wang 2018 (arXiv 1805.06530), Dong, Roth & Su 2019 (arXiv 1905.02383). The second term is taken
     in logarithms: e^ε overflows where noise is small.
     """
-    first = norm.cdf(mu / 2 - epsilon / mu)
-    return float(first - math.exp(min(epsilon + norm.logcdf(-mu / 2 - epsilon / mu), 0.0)))
+    first = ndtr(mu / 2 - epsilon / mu)
+    return float(first - math.exp(min(epsilon + log_ndtr(-mu / 2 - epsilon / mu), 0.0)))
 
 
 def gaussian_mu(noise: float, rounds: int) -> float:
@@ -35,5 +35,5 @@ def local_epsilon(noise: float, rounds: int, at: float = DELTA) -> float:
     mu = gaussian_mu(noise, rounds) if rounds else 0.0
     if mu == 0 or delta(0.0, mu) <= at:
         return 0.0
-    most = mu * mu / 2 + mu * float(norm.isf(at / 2))  # the first term alone is at/2 there
+    most = mu * mu / 2 + mu * -float(ndtri(at / 2))  # the first term alone is at/2 there
     return float(brentq(lambda epsilon: delta(epsilon, mu) - at, 0.0, most, rtol=1e-13))

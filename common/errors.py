@@ -11,7 +11,7 @@ FedSieveError
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -39,19 +39,25 @@ class UnknownName(ConfigError):
     """A name that no registry knows.
 
     >>> str(UnknownName("aggregator", "krumm", ["krum", "mean"]))
-    "unknown aggregator 'krumm'; valid: krum, mean; nearest: krum"
+    "unknown aggregator 'krumm': did you mean 'krum'? valid: krum, mean"
     """
 
     def __init__(self, kind: str, name: str, valid: Iterable[str]) -> None:
         self.kind, self.name, self.valid = kind, name, sorted(valid)
-        told = f"unknown {kind} {name!r}; valid: {', '.join(self.valid)}"
-        super().__init__(told + nearest(name, self.valid))
+        super().__init__(f"unknown {kind} {name!r}{choices(name, self.valid)}")
 
 
-def nearest(given: str, valid: Iterable[str]) -> str:
-    """``; nearest: krum`` for the end of an error; empty where no valid word is near."""
-    found = get_close_matches(given, list(valid), 1)
-    return f"; nearest: {found[0]}" if found else ""
+def choices(given: str, valid: Sequence[str], most: int = 12) -> str:
+    """The end of an error: the nearest valid word, if one is near, and all; of many those ``most`` nearest.
+
+    >>> choices("meen", ["krum", "mean"])
+    ": did you mean 'mean'? valid: krum, mean"
+    """
+    near = get_close_matches(given, valid, 1)
+    listed = valid if len(valid) <= most else get_close_matches(given, valid, most, cutoff=0.0)
+    rest = f" and {len(valid) - most} more" if len(valid) > most else ""
+    question = f": did you mean {near[0]!r}?" if near else ";"
+    return f"{question} valid: {', '.join(listed) or 'none'}{rest}"
 
 
 class DataError(FedSieveError):

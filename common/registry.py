@@ -5,7 +5,6 @@ A name is ``krum`` (in a registry, or an entry point of an installed package) or
 
 from __future__ import annotations
 
-import functools
 import importlib
 import inspect
 import json
@@ -18,11 +17,9 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from common.errors import ConfigError, UnknownName, nearest
+from common.errors import ConfigError, UnknownName, choices
 
 T = TypeVar("T")
-GIVEN = "_given_parameters"
-"""Where an instance keeps what it was built with, unless its class is a dataclass."""
 Base = type | tuple[type, ...] | tuple[str, ...]
 
 
@@ -51,7 +48,7 @@ class Registry(Mapping[str, type[T]], Generic[T]):
     def __init__(self, kind: str, group: str, own: Mapping[str, type[T]], base: Base) -> None:
         self.kind, self.group = kind, f"fedsieve.{group}"
         self._base: tuple[Any, ...] = base if isinstance(base, tuple) else (base,)
-        self._known = {name: remembering(one) for name, one in own.items()}
+        self._known = dict(own)
         self._offered: dict[str, str] = {}  # entry points that were found: to look for one takes long
         _ALL[group] = self
 
@@ -71,7 +68,7 @@ class Registry(Mapping[str, type[T]], Generic[T]):
         if self._known.get(name, factory) is not factory:
             raise ConfigError(f"{self.kind} {name!r} is there already")
         self._check(name, factory)
-        self._known[name] = remembering(factory)
+        self._known[name] = factory
 
     def find(self, name: str) -> type[T]:
         """The class that ``name`` means. Raises UnknownName, ConfigError where a module does not import."""
@@ -82,9 +79,9 @@ class Registry(Mapping[str, type[T]], Generic[T]):
             if name not in installed:
                 raise UnknownName(self.kind, name, [*self._known, *installed])
             self._offered[name] = installed[name]
-        found = self.imported(self._offered.get(name, name))
+        found: type[T] = self.imported(self._offered.get(name, name))
         self._check(name, found)
-        return remembering(found)
+        return found
 
     def build(self, name: str, params: Mapping[str, object]) -> T:
         """``find(name)(**params)``. Raises ConfigError with the valid parameters for one it does not take."""
@@ -94,8 +91,8 @@ class Registry(Mapping[str, type[T]], Generic[T]):
         any_ = any(p.kind is p.VAR_KEYWORD for p in taken.values())
         for given in () if any_ else params:
             if given not in valid:
-                told = f"{self.kind} {name!r} has no parameter {given!r}; valid: {', '.join(valid) or 'none'}"
-                raise ConfigError(told + nearest(given, valid))
+                told = f"{self.kind} {name!r} has no parameter {given!r}"
+                raise ConfigError(told + choices(given, valid))
         try:
             return cls(**params)
         except (TypeError, ValueError) as error:
@@ -163,26 +160,23 @@ def name_of(kind: type) -> str:
 def parameters(instance: object) -> dict[str, Any]:
     """What an instance was built with, less the defaults, as JSON holds it.
 
-    These are the fields of a dataclass; of another class what ``__init__`` was given, where it is kept (see
-    :func:`remembering`), else attributes of the same names. Raises ConfigError for what cannot be read back.
+    These are the fields of a dataclass; what is none (a model cannot be one) keeps them as ``self.config``.
+    Raises ConfigError for what cannot be read back.
     """
     kind = type(instance)
-    kept = getattr(instance, GIVEN, None)
     given: dict[str, Any] = {}
     if is_dataclass(instance):
         for f in fields(instance):
             default = f.default if f.default_factory is MISSING else f.default_factory()
             if f.init and (default is MISSING or getattr(instance, f.name) != default):
                 given[f.name] = getattr(instance, f.name)
-    elif kept is not None and kept[0] is kind:
-        given = dict(kept[1])
-    else:
-        for name, parameter in inspect.signature(kind).parameters.items():
-            if not hasattr(instance, name):
-                told = f"its parameter {name!r} cannot be read back; keep it as self.{name}"
-                raise ConfigError(f"{kind.__name__}: {told}, or register the class first")
-            if (value := getattr(instance, name)) != parameter.default:
-                given[name] = value
+    elif taken := inspect.signature(kind).parameters:
+        if not isinstance(config := getattr(instance, "config", None), Mapping):
+            raise ConfigError(
+                f"{kind.__name__}: expected a dataclass, or its parameters as self.config, to take it as an "
+                "instance; or give its name and parameters"
+            )
+        given = {name: value for name, value in config.items() if value != taken[name].default}
     for name, value in given.items():
         try:
             given[name] = json.loads(json.dumps(value, allow_nan=False))
@@ -192,26 +186,6 @@ def parameters(instance: object) -> dict[str, Any]:
                 "expected numbers, text, lists or mappings"
             ) from None
     return given
-
-
-def remembering(kind: type[T]) -> type[T]:
-    """``kind``, whose instances from now on keep what ``__init__`` was given; a dataclass has it anyway."""
-    written = vars(kind).get("__init__")
-    if is_dataclass(kind) or written is None or hasattr(written, GIVEN):
-        return kind
-    signature = inspect.signature(written)
-    defaults = {name: parameter.default for name, parameter in signature.parameters.items()}
-
-    @functools.wraps(written)
-    def init(self: Any, *args: Any, **kwargs: Any) -> None:
-        if type(self) is kind:
-            bound = list(signature.bind(self, *args, **kwargs).arguments.items())[1:]
-            object.__setattr__(self, GIVEN, (kind, {k: v for k, v in bound if v != defaults[k]}))
-        written(self, *args, **kwargs)
-
-    setattr(init, GIVEN, True)
-    kind.__init__ = init  # type: ignore[method-assign]
-    return kind
 
 
 def outside(names: Collection[str]) -> list[str]:

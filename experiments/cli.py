@@ -46,7 +46,7 @@ def run(
     from common.extras import install
     from common.settings import load
     from experiments import shipped
-    from experiments.engines import emulate
+    from experiments.engines import emulate, reported
     from experiments.mlflow_log import MlflowLog
     from experiments.progress import Bar
     from experiments.run_files import summary_table
@@ -69,9 +69,9 @@ def run(
         log = [stack.enter_context(MlflowLog(settings, folder.name))] if mlflow else []
         bar = stack.enter_context(Bar(settings.strategy.aggregator.name, settings.train.rounds, console))
         if engine == "ray":
-            from experiments.engines import simulate
+            from emulation.simulation import simulate
 
-            summary = simulate(settings, folder, resume, [bar, *log], nodes)
+            summary = reported(simulate)(settings, folder, resume, [bar, *log], nodes)
         else:
             summary = emulate(settings, folder, resume, [bar, *log])
     console.print(summary_table(summary))

@@ -2,50 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 from common.config import RunConfig
 from common.extras import lacks
-from emulation.federation import NodeConfig, federate
-from server.records.report import Listener
+from emulation.federation import federate
+
+P = ParamSpec("P")
 
 
-def emulate(
-    config: RunConfig,
-    out: Path,
-    resume: bool = False,
-    listeners: Sequence[Listener] = (),
-    nodes: Sequence[NodeConfig] | None = None,
-) -> dict[str, Any]:
-    """:func:`emulation.federation.federate`, and ``report.html`` beside its files."""
-    summary = federate(config, out, resume, listeners, nodes)
-    _report(out)
-    return summary
+def reported(
+    engine: Callable[Concatenate[RunConfig, Path, P], dict[str, Any]],
+) -> Callable[Concatenate[RunConfig, Path, P], dict[str, Any]]:
+    """``engine``, which writes ``report.html`` beside its files where the extra ``report`` is installed."""
+
+    def run(config: RunConfig, out: Path, /, *args: P.args, **kwargs: P.kwargs) -> dict[str, Any]:
+        summary = engine(config, out, *args, **kwargs)
+        try:
+            from experiments.run_report import write_report
+        except ImportError as error:  # a run without a report is whole
+            if not lacks("report", error):
+                raise
+        else:
+            write_report(out)
+        return summary
+
+    return run
 
 
-def simulate(
-    config: RunConfig,
-    out: Path,
-    resume: bool = False,
-    listeners: Sequence[Listener] = (),
-    honest: int = 0,
-) -> dict[str, Any]:
-    """:func:`emulation.simulation.simulate`, and ``report.html`` beside its files."""
-    from emulation.simulation import simulate as on_ray
-
-    summary = on_ray(config, out, resume, listeners, honest)
-    _report(out)
-    return summary
-
-
-def _report(out: Path) -> None:
-    """Write ``report.html`` where the extra ``report`` is installed: a run without it is whole."""
-    try:
-        from experiments.run_report import write_report
-    except ImportError as error:
-        if not lacks("report", error):
-            raise
-    else:
-        write_report(out)
+emulate = reported(federate)

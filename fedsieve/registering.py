@@ -5,28 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar, overload
 
-from torch import nn
-
-from attacks import Attack
-from client.regularisers import Regulariser
 from common.errors import ConfigError, UnknownName
-from common.registry import registries
-from server.aggregators import Aggregator
-from server.aggregators.pre import Mixer
-from server.constraints import Constraint
-from server.optimizers import Optimizer
+from experiments.registries import REGISTRIES, group_of
 
 T = TypeVar("T")
-BASES: dict[str, type] = {
-    "aggregators": Aggregator,
-    "attacks": Attack,
-    "constraints": Constraint,
-    "models": nn.Module,
-    "optimizers": Optimizer,
-    "pre_aggregators": Mixer,
-    "regularisers": Regulariser,
-}
-"""What tells the kind of a class."""
 
 
 @overload
@@ -46,7 +28,7 @@ def register(what: str | type[T], name: str) -> Callable[[type[T]], type[T]] | t
     what
         The class, derived from what its kind is derived from (:class:`fedsieve.aggregators.Aggregator`, …);
         or the kind, ``aggregators``, ``attacks``, ``constraints``, ``models``, ``optimizers``,
-        ``pre_aggregators`` or ``regularisers``, and what comes back is a decorator.
+        ``pre`` or ``regularisers``, and what comes back is a decorator.
     name
         Letters, digits and ``_``; not one that is there already.
 
@@ -63,20 +45,17 @@ def register(what: str | type[T], name: str) -> Callable[[type[T]], type[T]] | t
         The class is of no kind, or the name is taken.
     """
     if isinstance(what, str):
-        kinds = registries()
-        if what not in kinds:
-            raise UnknownName("kind", what, kinds)
+        if what not in REGISTRIES:
+            raise UnknownName("kind", what, REGISTRIES)
+        registry = REGISTRIES[what]
 
         def registered(cls: type[T]) -> type[T]:
-            kinds[what].register(name, cls)
+            registry.register(name, cls)
             return cls
 
         return registered
-    for kind, base in BASES.items():
-        if base in what.__mro__:
-            registries()[kind].register(name, what)
-            return what
+    if group := group_of(what):
+        return register(group, name)(what)
     raise ConfigError(
-        f"{what.__qualname__} derives from no base class of a component; say which kind it is, as in "
-        f"register('constraints', {name!r})"
+        f"{what.__qualname__}: no component; say which kind it is, as in register('models', {name!r})"
     )

@@ -17,7 +17,7 @@ class GRU4Rec(nn.Module):
 
     def __init__(self, dim: int = 64, max_len: int = 50) -> None:
         super().__init__()
-        del max_len  # a recurrent model has no positions
+        self.config = {"dim": dim, "max_len": max_len}  # a recurrent model has no positions
         self.input = nn.Linear(dim, 3 * dim)
         self.state = nn.Linear(dim, 3 * dim, bias=False)
         self.norm = nn.LayerNorm(dim)

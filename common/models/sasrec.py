@@ -60,6 +60,7 @@ class SASRec(nn.Module):
         super().__init__()
         if dim % heads:
             raise ValueError(f"model.dim ({dim}) must be a multiple of model.heads ({heads})")
+        self.config = {"dim": dim, "max_len": max_len, "blocks": blocks, "heads": heads}
         self.position = nn.Parameter(torch.zeros(max_len, dim))
         self.blocks = nn.ModuleList(Block(dim, heads) for _ in range(blocks))
         self.norm = nn.LayerNorm(dim)

@@ -8,16 +8,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from attacks import ATTACKS
-from client.regularisers import REGULARISERS
 from common.config import RunConfig
-from common.models import MODELS
-from common.registry import Registry, source_of
+from common.registry import source_of
 from common.settings import to_tree
-from server.aggregators import AGGREGATORS
-from server.aggregators.pre import KNOWN
-from server.constraints import CONSTRAINTS
-from server.optimizers import OPTIMIZERS
+from experiments.registries import REGISTRIES
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("attacks", "client", "common", "emulation", "server", "transport")
@@ -37,20 +31,22 @@ def code_version() -> str:
 
 def brought_along(config: RunConfig) -> dict[str, str]:
     """Components of this run that are no part of this project, each with a hash of its package's source."""
-    s, terms = config.strategy, config.client.regularisers
-    named: list[tuple[Registry[Any], str]] = [
-        (AGGREGATORS, s.aggregator.name),
-        (OPTIMIZERS, s.optimizer.name),
-        (MODELS, config.model.name),
-    ]
-    named += [(KNOWN, part.name) for part in s.pre] + [(CONSTRAINTS, part.name) for part in s.constraints]
-    named += [(REGULARISERS, term.name) for term in terms]
-    named += [(ATTACKS, config.attack.name)] if config.attack.name != "none" else []
+    s, attack = config.strategy, config.attack.name
+    names = {
+        "aggregators": [s.aggregator.name],
+        "pre": [part.name for part in s.pre],
+        "attacks": [attack] if attack != "none" else [],
+        "models": [config.model.name],
+        "regularisers": [term.name for term in config.client.regularisers],
+        "optimizers": [s.optimizer.name],
+        "constraints": [part.name for part in s.constraints],
+    }
     found: dict[str, str] = {}
-    for registry, name in named:
-        kind: type = registry.find(name)
-        if kind.__module__.partition(".")[0] not in PACKAGES:
-            found[f"{registry.kind} {name}"] = hashlib.sha256(source_of(kind)).hexdigest()
+    for group, registry in REGISTRIES.items():
+        for name in names[group]:
+            kind: type = registry.find(name)
+            if kind.__module__.partition(".")[0] not in PACKAGES:
+                found[f"{registry.kind} {name}"] = hashlib.sha256(source_of(kind)).hexdigest()
     return found
 
 

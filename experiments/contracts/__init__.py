@@ -13,20 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from common.errors import ConfigError, UnknownName, nearest
+from common.errors import ConfigError, UnknownName
 from common.registry import Registry, as_component
+from experiments.registries import REGISTRIES, group_of
 
 Check = Callable[[Callable[[], Any]], None]
-KINDS: Mapping[str, tuple[str, str, str]] = {
-    "aggregator": ("server.aggregators", "AGGREGATORS", "aggregators"),
-    "pre-aggregator": ("server.aggregators.pre", "KNOWN", "pre"),
-    "attack": ("attacks", "ATTACKS", "attacks"),
-    "model": ("common.models", "MODELS", "models"),
-    "regulariser": ("client.regularisers", "REGULARISERS", "regularisers"),
-    "optimizer": ("server.optimizers", "OPTIMIZERS", "optimizers"),
-    "constraint": ("server.constraints", "CONSTRAINTS", "constraints"),
-}
-"""Kind -> where its registry is, and its module here. Those with a base class come first: they fit once."""
+KINDS: Mapping[str, str] = {registry.kind: group for group, registry in REGISTRIES.items()}
+"""Kind -> group, which is the name of the kind's module here too."""
 
 
 @dataclass(frozen=True)
@@ -41,35 +34,30 @@ def registry_of(kind: str) -> Registry[Any]:
     """The registry of a kind. Raises UnknownName."""
     if kind not in KINDS:
         raise UnknownName("kind", kind, KINDS)
-    module, name, _ = KINDS[kind]
-    found: Registry[Any] = getattr(importlib.import_module(module), name)
-    return found
+    return REGISTRIES[KINDS[kind]]
 
 
 def checks_of(kind: str) -> Sequence[Check]:
     """The checks of a kind, in the order in which they are told."""
-    found: Sequence[Check] = importlib.import_module(f"experiments.contracts.{KINDS[kind][2]}").CHECKS
+    found: Sequence[Check] = importlib.import_module(f"experiments.contracts.{KINDS[kind]}").CHECKS
     return found
 
 
 def kind_of(name: str) -> str:
     """The kind of the component ``name``. Raises ConfigError where it is none, or of several kinds."""
-    registries = {kind: registry_of(kind) for kind in KINDS}
-    known = [kind for kind, registry in registries.items() if name in registry]
+    registries = list(REGISTRIES.values())
+    known = [registry.kind for registry in registries if name in registry]
     if len(known) > 1:
         raise ConfigError(f"{name!r} is of several kinds; say --kind, one of: {', '.join(known)}")
     if known:
         return known[0]
     if ":" not in name:
-        offered = [kind for kind, registry in registries.items() if name in registry.installed()]
+        offered = [registry.kind for registry in registries if name in registry.installed()]
         if offered:
             return offered[0]
-        names = sorted({one for registry in registries.values() for one in registry})
-        raise ConfigError(f"unknown component {name!r}; see `fedsieve list`{nearest(name, names)}")
-    cls = registry_of("aggregator").imported(name)
-    for kind, registry in registries.items():
-        if registry.fits(cls):
-            return kind
+        raise UnknownName("component", name, {one for registry in registries for one in registry})
+    if group := group_of(registries[0].imported(name)):
+        return REGISTRIES[group].kind
     raise ConfigError(
         f"{name!r} derives from no base of a component; valid: {', '.join(KINDS)} (see docs/extending.md)"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import torch
@@ -48,11 +49,15 @@ def view(task: TrainTask, targets: tuple[int, ...] = (INSIDE,), seed: int = 0) -
 
 @dataclass(frozen=True)
 class Played:
-    """One round of an attack: the honest updates, the poisoned ones, and the batches trained on."""
+    """One round of an attack: the poisoned updates, and what the node saw."""
 
-    honest: DeviceUpdates
     sent: DeviceUpdates
     seen: View
+
+    @cached_property
+    def honest(self) -> DeviceUpdates:
+        """What the same devices send without the attack; trained where a check asks for it."""
+        return cohort(self.seen.task, self.seen.targets).train()
 
 
 def play(
@@ -69,7 +74,7 @@ def play(
         attack.poison(cohort(before, targets).train(), replace(seen, task=before))
     relabel: Callable[[Batch, Any], Batch] = lambda batch, devices: attack.relabel(batch, seen)  # noqa: E731
     sent = attack.poison(seen.cohort.train(relabel), seen)
-    return Played(cohort(task, targets).train(), sent, seen)
+    return Played(sent, seen)
 
 
 def poisoned_histories(attack: Attack, seen: View) -> View:

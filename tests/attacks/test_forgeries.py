@@ -18,7 +18,7 @@ from common.errors import WireError
 from common.tasks import TrainTask
 from common.updates import DeviceUpdates
 from common.wire import UpdateSpec
-from experiments.engines import emulate
+from emulation.federation import federate
 from server.round.admission import Admitted, Reply, admit
 from tests.attacks.samples import LENGTHS, cohort, view
 from tests.client import samples
@@ -159,7 +159,7 @@ def absent(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def federation(out: Path, name: str) -> None:
-    emulate(config(f"attack.name={name}", "attack.share=0.3", "train.rounds=3", "eval.every=0"), out)
+    federate(config(f"attack.name={name}", "attack.share=0.3", "train.rounds=3", "eval.every=0"), out)
 
 
 @pytest.mark.parametrize("name", sorted(set(REASONS) - {"replay", "wrong_keys"}))

@@ -12,7 +12,7 @@ from flwr.app import RecordDict
 
 from attacks import build_attack
 from common.errors import ConfigError
-from experiments.engines import emulate
+from emulation.federation import federate
 from tests.attacks.samples import view
 from tests.client import samples
 from tests.server.federation import config, lines, same_model
@@ -37,7 +37,7 @@ def test_a_wait_for_ever_is_refused(seconds: float) -> None:
 
 def test_a_run_with_slow_replies_goes_on_without_them_and_without_waiting(tmp_path: Path) -> None:
     started = time.monotonic()
-    emulate(config(*SLOW, "attack.params={seconds: 1e6}"), tmp_path)
+    federate(config(*SLOW, "attack.params={seconds: 1e6}"), tmp_path)
     assert time.monotonic() - started < DEADLINE_S
     audit = [line for line in lines(tmp_path, "audit") if line["node"] == 2]
     late = [line for line in audit if line["verdict"] == "refused"]
@@ -47,6 +47,6 @@ def test_a_run_with_slow_replies_goes_on_without_them_and_without_waiting(tmp_pa
 
 
 def test_a_reply_within_the_deadline_is_an_honest_one(tmp_path: Path) -> None:
-    emulate(config(*SLOW, f"attack.params={{seconds: {DEADLINE_S - 1}}}"), tmp_path / "slow")
-    emulate(config(*SLOW, "attack.name=control", "attack.params={}"), tmp_path / "clean")
+    federate(config(*SLOW, f"attack.params={{seconds: {DEADLINE_S - 1}}}"), tmp_path / "slow")
+    federate(config(*SLOW, "attack.name=control", "attack.params={}"), tmp_path / "clean")
     assert same_model(tmp_path / "slow", tmp_path / "clean")

@@ -56,6 +56,15 @@ def test_a_wire_error_says_which_field_and_why() -> None:
 def test_an_unknown_name_sorts_what_is_valid() -> None:
     assert str(UnknownName("attack", "x", iter(["b", "a"]))) == "unknown attack 'x'; valid: a, b"
     assert UnknownName("attack", "x", ()).valid == []
+    assert str(UnknownName("attack", "x", ())) == "unknown attack 'x'; valid: none"
+
+
+def test_of_many_names_the_nearest_are_listed() -> None:
+    names = [f"rule_{number}" for number in range(30)] + ["krum", "bulyan"]
+    told = str(UnknownName("rule", "krun", names))
+    assert told.startswith("unknown rule 'krun': did you mean 'krum'? valid: krum, ")
+    assert told.endswith(" and 20 more")
+    assert len(told) < 200
 
 
 @pytest.mark.parametrize(

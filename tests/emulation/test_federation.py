@@ -16,7 +16,15 @@ from common.data import Dataset, load, recent
 from common.data.cut import first
 from common.errors import ConfigError, UnknownName
 from common.settings import load as load_settings
-from emulation.federation import attack_keys, malicious_numbers, node_configs, prepared, trusts, with_trusted
+from emulation.federation import (
+    attack_keys,
+    federate,
+    malicious_numbers,
+    node_configs,
+    prepared,
+    trusts,
+    with_trusted,
+)
 from emulation.targets import with_targets
 from experiments.engines import emulate
 from tests.server.federation import DEVICES, LOG, config, lines, same_model
@@ -49,10 +57,10 @@ def config_of(out: Path) -> RunConfig:
 
 
 def test_targets_are_resolved_in_the_config_that_is_kept(tmp_path: Path) -> None:
-    summary = emulate(config(*ATTACKED), tmp_path)
+    summary = federate(config(*ATTACKED), tmp_path)
     kept = config_of(tmp_path)
     assert list(kept.attack.targets) == list(kept.eval.targets) == summary["targets"]
-    emulate(kept, tmp_path / "again")
+    federate(kept, tmp_path / "again")
     assert same_model(tmp_path, tmp_path / "again")
 
 
@@ -77,7 +85,7 @@ def test_without_malicious_devices_there_is_one_node(dataset: Dataset, overrides
 
 def test_max_devices_cuts_the_log(tmp_path: Path, dataset: Dataset) -> None:
     settings = config(*ATTACKED, "data.max_devices=12", "train.devices_per_round=100")
-    emulate(settings, tmp_path)
+    federate(settings, tmp_path)
     first = {int(d) for d in dataset.devices[:12]}
     assert {a["device"] for a in lines(tmp_path, "audit")} == first
     assert malicious_numbers(settings, dataset) < first
@@ -99,13 +107,13 @@ def test_max_length_cuts_every_history(tmp_path: Path, dataset: Dataset) -> None
     resolved = with_targets(settings, recent(dataset, 5))  # what is cold is told by the cut log
     fleets = [open_fleet(node_settings(node)) for node in node_configs(resolved)]
     assert max(len(fleet.train(n)) for fleet in fleets for n in fleet.numbers) == 3
-    assert emulate(settings, tmp_path)["targets"] == list(resolved.eval.targets)
+    assert federate(settings, tmp_path)["targets"] == list(resolved.eval.targets)
     assert resolved.eval.targets != with_targets(settings, dataset).eval.targets
 
 
 def test_an_attack_rests_between_its_turns(tmp_path: Path) -> None:
     nan = ("attack.name=nan", "attack.share=0.4", "eval.every=0", "eval.targets=[]", "train.rounds=7")
-    emulate(config(*nan, "attack.start_round=2", "attack.period=3", "attack.active=2"), tmp_path)
+    federate(config(*nan, "attack.start_round=2", "attack.period=3", "attack.active=2"), tmp_path)
     refused = {a["round"] for a in lines(tmp_path, "audit") if a["reason"] == "not_finite"}
     assert refused == {2, 3, 5, 6}
 
@@ -120,7 +128,7 @@ def test_an_attack_rests_between_its_turns(tmp_path: Path) -> None:
 )
 def test_targets_outside_the_catalogue_are_refused(tmp_path: Path, setting: str, text: str) -> None:
     with pytest.raises(ConfigError, match=text):
-        emulate(config(setting), tmp_path / "run")
+        federate(config(setting), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -136,7 +144,7 @@ def test_targets_outside_the_catalogue_are_refused(tmp_path: Path, setting: str,
 )
 def test_a_wrong_attack_is_told_before_the_run(tmp_path: Path, setting: str, error: str) -> None:
     with pytest.raises(ConfigError) as found:
-        emulate(config(setting), tmp_path / "run")
+        federate(config(setting), tmp_path / "run")
     assert error in str(found.value)
     assert isinstance(found.value, UnknownName) == ("unknown" in error)
     assert not (tmp_path / "run").exists()
@@ -169,7 +177,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", sorted(ATTACKS))
 def test_every_attack_runs_in_the_node(tmp_path: Path, name: str) -> None:
     settings: RunConfig = config(f"attack.name={name}", "attack.share=0.4", "train.rounds=2", "eval.every=0")
-    emulate(settings, tmp_path)
+    federate(settings, tmp_path)
     reasons = {a["reason"] for a in lines(tmp_path, "audit") if a["node"] == 2 and a["verdict"] == "refused"}
     assert reasons - {"idle"} == ({REFUSED[name]} if name in REFUSED else set())
 
@@ -186,11 +194,11 @@ def test_a_rule_with_a_root_gets_a_trusted_node_of_the_emulation(tmp_path: Path)
     assert with_trusted(node_configs(found), found) == (nodes, found)
     with pytest.raises(ConfigError, match="an emulation has its own trusted node"):
         with_trusted(node_configs(chosen), config(*settings, "strategy.trusted_nodes=[9]"))
-    summary = emulate(config(*settings), tmp_path / "run")
+    summary = federate(config(*settings), tmp_path / "run")
     assert summary["evaluated_devices"] == DEVICES - round(0.2 * DEVICES)
     kept = config_of(tmp_path / "run")
     assert kept.strategy.trusted_nodes == (3,)
-    emulate(kept, tmp_path / "again")
+    federate(kept, tmp_path / "again")
     assert same_model(tmp_path / "run", tmp_path / "again")
 
 

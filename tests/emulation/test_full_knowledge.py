@@ -22,6 +22,7 @@ from common.tasks import TrainTask
 from common.updates import DeviceUpdates
 from common.wire import UpdateSpec
 from emulation.embedded import Embedded
+from emulation.federation import federate
 from emulation.local_grid import LocalGrid
 from experiments.compare.results import row
 from experiments.deployed import plan
@@ -127,7 +128,7 @@ def test_a_deployment_refuses_it(tmp_path: Path) -> None:
 
 def test_an_attack_without_use_for_it_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"attack\.knowledge: 'sign_flip' .* alie, fang_krum, .*, spattack"):
-        emulate(config("attack.name=sign_flip", "attack.knowledge=full"), tmp_path / "run")
+        federate(config("attack.name=sign_flip", "attack.knowledge=full"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -141,21 +142,25 @@ def test_a_run_with_full_knowledge_says_so(tmp_path: Path, name: str, negatives:
         *(f"attack={{name: {name}, share: 0.4, knowledge: full, params: {params}}}", "train.rounds=2"),
         *("eval.every=0", f"train.negatives={negatives}"),
     )
-    summary = emulate(settings, tmp_path)
+    summary = federate(settings, tmp_path)
     assert summary["knowledge"] == "full"
     told = "attackers see all honest updates"
     assert told in summary["protocol"]
-    assert told in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert told in str(summary_table(summary).caption)
     assert told in row(tmp_path, settings, load("synthetic", FEDERATION))["protocol"]
     assert {line["reason"] for line in lines(tmp_path, "audit") if line["verdict"] == "refused"} <= {"idle"}
 
 
+def test_its_page_says_so(tmp_path: Path) -> None:
+    emulate(config("attack={name: alie, share: 0.4, knowledge: full}", "train.rounds=1"), tmp_path)
+    assert "attackers see all honest updates" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_a_run_without_it_does_not(tmp_path: Path) -> None:
-    summary = emulate(config("attack={name: ipm, share: 0.4}", "train.rounds=1", "eval.every=0"), tmp_path)
+    summary = federate(config("attack={name: ipm, share: 0.4}", "train.rounds=1", "eval.every=0"), tmp_path)
     assert summary["knowledge"] == "own"
     assert "attackers" not in summary["protocol"]
 
 
 def test_a_clean_run_beside_it_is_not_refused(tmp_path: Path) -> None:
-    emulate(config("attack.name=control", "attack.knowledge=full", "train.rounds=1"), tmp_path)
+    federate(config("attack.name=control", "attack.knowledge=full", "train.rounds=1"), tmp_path)

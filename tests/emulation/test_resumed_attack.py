@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from flwr.app import ArrayRecord, RecordDict
 
+from emulation.federation import federate
 from emulation.local_grid import LocalGrid
-from experiments.engines import emulate
 from tests.server.federation import Watch, config
 from tests.server.interruption import equal_runs, in_round
 
@@ -27,10 +27,10 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(tmp_path: Path, name:
         f"attack={{name: {name}, share: 0.4, params: {REMEMBERING[name]}}}",
         *("train.rounds=6", "train.slice_size=30", "eval.every=0", "eval.targets=[]"),
     )
-    emulate(settings, tmp_path / "whole")
+    federate(settings, tmp_path / "whole")
     with pytest.raises(InterruptedError):
-        emulate(settings, tmp_path / "cut", listeners=[Watch(in_round(5))])
-    emulate(settings, tmp_path / "cut", resume=True)
+        federate(settings, tmp_path / "cut", listeners=[Watch(in_round(5))])
+    federate(settings, tmp_path / "cut", resume=True)
     equal_runs(tmp_path / "whole", tmp_path / "cut")
 
 
@@ -39,11 +39,11 @@ def test_forgetting_would_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         *("attack.name=pieck_ipe", "attack.share=0.4", "train.rounds=6", "eval.every=0", "eval.targets=[]"),
         "train.slice_size=30",
     )
-    emulate(settings, tmp_path / "whole")
+    federate(settings, tmp_path / "whole")
     with pytest.raises(InterruptedError):
-        emulate(settings, tmp_path / "cut", listeners=[Watch(in_round(5))])
+        federate(settings, tmp_path / "cut", listeners=[Watch(in_round(5))])
     monkeypatch.setattr(LocalGrid, "remember", lambda self, memory: None)
-    emulate(settings, tmp_path / "cut", resume=True)
+    federate(settings, tmp_path / "cut", resume=True)
     with pytest.raises(AssertionError):
         equal_runs(tmp_path / "whole", tmp_path / "cut")
 

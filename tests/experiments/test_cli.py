@@ -18,9 +18,9 @@ from common.data import load as load_log
 from common.data import write_shards
 from common.errors import FedSieveError
 from common.settings import load
+from emulation.federation import federate
 from experiments import cli
 from experiments.catalogue import entries as listed
-from experiments.engines import emulate
 from tests.server.federation import BASE, LOG, Watch, config, same_model
 
 KINDS = "aggregators, attacks, constraints, datasets, models, optimizers, pre, regularisers"
@@ -78,14 +78,14 @@ def test_without_out_a_fresh_folder_is_made(tmp_path: Path, monkeypatch: pytest.
 
 def stopped(out: Path) -> None:
     with pytest.raises(InterruptedError):
-        emulate(config(), out, listeners=[Watch(lambda found: found.round == 3)])
+        federate(config(), out, listeners=[Watch(lambda found: found.round == 3)])
 
 
 def test_resume_takes_the_settings_of_the_folder(tmp_path: Path) -> None:
     stopped(tmp_path / "run")
     result = invoke("run", "--resume", "--out", tmp_path / "run")
     assert result.exit_code == 0, result.output
-    emulate(config(), tmp_path / "whole")
+    federate(config(), tmp_path / "whole")
     assert same_model(tmp_path / "run", tmp_path / "whole")
 
 
@@ -102,7 +102,7 @@ def test_resume_knows_the_log_by_its_content(tmp_path: Path) -> None:
     write_shards(load_log("synthetic", LOG), 1, tmp_path / "old")
     log = tmp_path / "old" / "node-000.parquet"
     with pytest.raises(InterruptedError):
-        emulate(
+        federate(
             config("data.name=''", f"data.path={log}"),
             tmp_path / "run",
             listeners=[Watch(lambda found: found.round == 3)],
@@ -133,11 +133,11 @@ def test_resume_needs_a_folder_with_a_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "told"),
     [
-        ("strategy.aggregator=krumm", "unknown aggregator 'krumm'; valid: "),
+        ("strategy.aggregator=krumm", "unknown aggregator 'krumm': did you mean 'krum'? valid: krum, "),
         ("attack.name=krumm", "unknown attack 'krumm'; valid: "),
         ("model.name=bert", "unknown model 'bert'; valid: gru4rec, sasrec"),
-        ("data={name: ml-2m}", "unknown data set 'ml-2m'; valid: "),
-        ("strategy.optimizer=sgdd", "unknown optimizer 'sgdd'; valid: "),
+        ("data={name: ml-2m}", "unknown data set 'ml-2m': did you mean 'ml-1m'? valid: "),
+        ("strategy.optimizer=sgdd", "unknown optimizer 'sgdd': did you mean 'sgd'? valid: "),
         ("train.rouds=3", "unknown setting train.rouds; valid: train.rounds, "),
         ("train.rounds=-3", "train.rounds: Input should be greater than or equal to 1 (given: -3)"),
         ("train.negatives=some", "train.negatives: Input should be 'full', 'slice' or 'device'"),
@@ -172,7 +172,7 @@ def test_list_shows_every_name(what: str) -> None:
 
 def test_list_of_something_else_is_refused() -> None:
     told = refused("list", "optimisers")
-    assert told == f"unknown list 'optimisers'; valid: {KINDS}; nearest: optimizers"
+    assert told == f"unknown list 'optimisers': did you mean 'optimizers'? valid: {KINDS}"
 
 
 def test_main_ends_with_status_2_and_one_line() -> None:

@@ -6,6 +6,10 @@ import pytest
 
 from experiments.contracts import KINDS, Check, builder, checks_of, registry_of, written_down
 
+pytestmark = (
+    pytest.mark.no_cover
+)  # hundreds of rounds; test_outside_components.py has every kind under the tracer
+
 PROMISES = [
     pytest.param(kind, name, check, id=f"{kind}-{name}-{check.__name__}")
     for kind in KINDS

@@ -13,9 +13,8 @@ from client.ranking import score
 from common.data import load, split
 from common.models import build_model
 from common.tasks import CUTS, GlobalModel
-from emulation.federation import malicious_numbers
+from emulation.federation import federate, malicious_numbers
 from emulation.targets import with_targets
-from experiments.engines import emulate
 from tests.server.federation import LOG, config, model
 
 
@@ -25,7 +24,7 @@ def test_exposure_is_that_of_honest_users_without_the_target(tmp_path: Path, tar
         *("attack.name=label_to_target", "attack.share=0.25", f"attack.targets={targets}"),
         *("attack.target_count=3", "eval.targets=[]", "eval.every=0", "strategy.lr=0.05"),
     )
-    summary = emulate(settings, tmp_path)
+    summary = federate(settings, tmp_path)
     dataset = load("synthetic", LOG)
     bad = malicious_numbers(with_targets(settings, dataset), dataset)
     saved = model(tmp_path)

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from common.errors import RunError
-from experiments.engines import emulate
+from emulation.federation import federate
 from experiments.progress import Bar, run_all
 from experiments.run_files import summary_table
 from server.records.report import Evaluation, RoundReport
@@ -177,12 +177,12 @@ def test_an_interrupted_run_goes_on_where_that_is_asked_for(tmp_path: Path) -> N
     settings = config("train.rounds=4", "eval.every=0", "checkpoint_every=2")
 
     with pytest.raises(InterruptedError):
-        emulate(settings, tmp_path / "one", listeners=[Watch(in_round(3))])
+        federate(settings, tmp_path / "one", listeners=[Watch(in_round(3))])
     console = Console(file=io.StringIO())
     with pytest.raises(RunError, match="already holds a run"):
         run_all({"one": settings}, tmp_path, console)
     begun = (tmp_path / "one" / "config.yaml").stat().st_mtime_ns  # written anew by who starts over
     found = run_all({"one": settings}, tmp_path, console, resume=True)
     assert (tmp_path / "one" / "config.yaml").stat().st_mtime_ns == begun
-    whole = emulate(settings, tmp_path / "whole")
+    whole = federate(settings, tmp_path / "whole")
     assert found["one"]["test"] == whole["test"]

@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 from common.data import load
-from experiments.engines import emulate
+from emulation.federation import federate
 from tests.server.federation import LOG, config
 
 
@@ -23,7 +23,7 @@ def log(folder: Path) -> Path:
 
 def finished(folder: Path, *overrides: str) -> Path:
     """The folder of a run on :func:`log`."""
-    emulate(
+    federate(
         config(
             "data.name=log",
             f"data.path={log(folder)}",

@@ -15,6 +15,7 @@ import fedsieve
 from fedsieve.aggregators import GramRule, Mean
 from fedsieve.attacks import Attack
 from fedsieve.constraints import RowNormCap
+from server.aggregators.pre.clip import Clip
 
 @dataclass(frozen=True)
 class Half(Mean):
@@ -31,6 +32,9 @@ class Quiet(Attack):
 class Cap(RowNormCap):
     """A constraint by another name."""
 
+class Shorter(Clip):
+    """A pre-aggregator by another name."""
+
 class Nothing:
     """No component."""
 '''
@@ -41,6 +45,8 @@ from tests.fedsieve.samples import small
 assert fedsieve.register(rules.Half, "half") is rules.Half
 assert fedsieve.register("constraints", "cap")(rules.Cap) is rules.Cap
 fedsieve.register(rules.Quiet, "quiet")
+assert fedsieve.register(rules.Shorter, "shorter") is rules.Shorter
+assert fedsieve.register("pre", "shorter")(rules.Shorter) is rules.Shorter
 named = small(aggregator="half", constraints=["cap"], attack="quiet")
 objects = small(aggregator=rules.Half(), constraints=[rules.Cap()], attack=rules.Quiet())
 assert named.metrics == objects.metrics

@@ -228,7 +228,8 @@ def test_from_an_empty_folder(tmp_path: Path) -> None:
     assert told.returncode == 0, told.stderr
     assert told.stdout.startswith("{'hr@5': 0.")
     assert told.stdout.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []  # the result's folder went with the process
+    left = [path.name for path in tmp_path.iterdir() if not path.name.startswith("torchinductor_")]
+    assert left == []  # the result's folder went with the process; torch keeps a cache of its own there
 
 
 def test_a_config_keeps_its_secret(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from common.errors import CheckpointError, RunError
 from common.settings import load
+from emulation.federation import federate
 from server.records.checkpoint import FILE
 from tests.server.federation import BASE, Watch, config, lines, run, same_model
 from tests.server.interruption import (
@@ -127,7 +128,7 @@ def test_a_folder_with_a_run_is_not_overwritten(whole: Path) -> None:
 
 
 def test_kill_9_and_resume(tmp_path: Path) -> None:
-    rounds = 80
+    rounds = 50
     settings = [f"train.rounds={rounds}", "checkpoint_every=3", "eval.every=3"]
     sets = [part for item in [*BASE, *settings] for part in ("--set", item)]
     out = tmp_path / "killed"
@@ -149,7 +150,5 @@ def test_kill_9_and_resume(tmp_path: Path) -> None:
     assert (out / "state" / FILE).exists()
     resume = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=120)
     assert resume.returncode == 0, resume.stderr
-    from experiments.engines import emulate
-
-    emulate(config(*settings), tmp_path / "whole")
+    federate(config(*settings), tmp_path / "whole")
     equal_runs(tmp_path / "whole", out)

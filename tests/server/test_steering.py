@@ -75,6 +75,7 @@ class Liar(LocalGrid):
         return failure(message, "gone", ErrorCode.MESSAGE_UNAVAILABLE)
 
 
+@pytest.mark.no_cover  # hundreds of rounds, each of them covered elsewhere
 @pytest.mark.parametrize("renewed", [False, True], ids=["one identity", "a new identity every round"])
 @pytest.mark.parametrize("knows", [False, True], ids=["the seed", "the key itself"])
 def test_choosing_numbers_brings_no_more_draws(

@@ -11,8 +11,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from common.errors import RunError
+from emulation.federation import federate
 from experiments import cli
-from experiments.engines import emulate
 from experiments.report.writing import Written, write_grid_report
 from tests.experiments.report.samples import CHROMIUM, PROTOCOL, Shape, row, rows, write
 from tests.server.federation import config
@@ -173,7 +173,7 @@ def test_a_grid_in_which_all_failed_still_has_its_page(tmp_path: Path) -> None:
 
 def test_a_real_run_is_a_cell(tmp_path: Path) -> None:
     """The curves come from the files that a run writes."""
-    summary = emulate(config("strategy.aggregator=sieve"), tmp_path / "cells" / ("a" * 12))
+    summary = federate(config("strategy.aggregator=sieve"), tmp_path / "cells" / ("a" * 12))
     one = row("synthetic", "sasrec", "sieve", "none", 0.0, 0, cell="a" * 12)
     one["test.ndcg@10"] = summary["test"]["ndcg@10"]
     found = write_grid_report(write(tmp_path, [one], curves=False), images=False)
