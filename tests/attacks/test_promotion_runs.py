@@ -18,8 +18,8 @@ pytestmark = pytest.mark.no_cover  # training under the tracer takes half as lon
 SETTINGS = (*BASE, "strategy.lr=2e-2", "train.slice_size=60", "seed=4")
 """A cold row has 40 rounds to climb: it is trained in most of them, and with longer steps.
 
-With 98 users and one target chance is large: over seeds 1 to 6, PIECK-IPE brings 0 to 18 %, PSMU 0 to 7 %, the adaptive attack in
-its mode ``spread`` 3 to 20 %.
+With 98 users and one target chance is large: over seeds 1 to 6, PIECK-IPE brings 0 to 18 %, PSMU 0 to 7 %,
+the adaptive attack in its mode ``spread`` 3 to 20 %.
 """
 
 LITTLE_OR_MUCH = 0.06
