@@ -55,15 +55,15 @@ def test_under_label_to_target_the_sieve_learns_as_well_as_the_mean_without_it()
     assert kept >= 0.95 * clean
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_sign_flip_ruins_the_mean_and_not_the_sieve(seed: int) -> None:
-    clean, _ = outcome("mean", "control", seed)
-    ruined, _ = outcome("mean", "sign_flip", seed)
-    kept, _ = outcome("sieve", "sign_flip", seed)
+def test_sign_flip_ruins_the_mean_and_not_the_sieve() -> None:
+    """Another seed and other sizes: test_golden.py."""
+    clean, _ = outcome("mean", "control", 0)
+    ruined, _ = outcome("mean", "sign_flip", 0)
+    kept, _ = outcome("sieve", "sign_flip", 0)
     assert ruined < 0.7 * clean
     assert kept >= 0.9 * clean  # the flipped updates still slow the others down
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_without_an_attack_the_sieve_learns_as_well_as_the_mean(seed: int) -> None:
-    assert outcome("sieve", "control", seed)[0] >= 0.95 * outcome("mean", "control", seed)[0]
+def test_without_an_attack_the_sieve_learns_as_well_as_the_mean() -> None:
+    """Over three more seeds: test_golden.py."""
+    assert outcome("sieve", "control", 0)[0] >= 0.95 * outcome("mean", "control", 0)[0]
