@@ -106,9 +106,11 @@ def told(task: EvaluateTask, fleet: Fleet, tells: Disclosure, memory: RecordDict
 def honest_round(task: TrainTask, fleet: Fleet, settings: NodeSettings, memory: RecordDict) -> RecordDict:
     """The reply to one training task."""
     own, key = own_devices(task, fleet), settings.device_key()
-    numbers = own.tolist()
-    cohort = Cohort(task, numbers, fleet.train_histories(own), (), fleet.train_seconds(own), key)
-    updates = protected(cohort.train(), task, numbers, key, memory)
+    everyone = Cohort(task, own, fleet.train_histories(own), (), fleet.train_seconds(own), key)
+    # Under noise nobody can tell a device that had nothing to predict: it must not say so itself.
+    busy = np.arange(len(own)) if task.client_config.noise else everyone.busy()
+    updates = protected(everyone.take(busy).train(), task, own[busy].tolist(), key, memory)
+    updates = replace(updates, idle=torch.from_numpy(np.delete(own, busy)))
     return wire.encode_updates(updates, task.run, task.round, task.wire_dtype)
 
 

@@ -56,12 +56,26 @@ class Cohort:
         chosen = self.places if rows is None else self.places[rows]
         return Draws.of(self.key, self.task.round, purpose, torch.from_numpy(chosen).to(where))
 
-    def take(self, rows: Sequence[int]) -> Cohort:
+    def take(self, rows: Sequence[int] | Index) -> Cohort:
         """The devices at ``rows`` of this cohort, as if nobody else trained."""
         chosen = np.asarray(rows, dtype=np.int64)
         times = None if self.times is None else Ragged.of(self.times, np.float64).take(chosen)
         sequences = Ragged.of(self.sequences, np.int32).take(chosen)
         return replace(self, numbers=self.places[chosen], sequences=sequences, times=times)
+
+    def busy(self) -> Index:
+        """Places int64 [m] of the devices with a next item in the slice; of all where others learn too.
+
+        The others' updates would be zeros. Terms of the loss may move a device that predicts nothing, and
+        with ``negatives: device`` its own rows are its slice.
+        """
+        if self.task.train_config.negatives == "device" or self.task.client_config.regularisers:
+            return np.arange(len(self.places))
+        inside = np.zeros(self.task.model.table.shape[0], dtype=bool)  # [N + 1]
+        inside[self.task.items.cpu().numpy()] = True
+        targets = self.windows.last(np.maximum(self.windows.lengths - 1, 0))
+        hits = np.bincount(targets.owners(), inside[targets.flat()], minlength=len(self.places))  # [n]
+        return np.flatnonzero(hits)
 
     @cached_property
     def windows(self) -> Histories:

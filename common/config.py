@@ -135,7 +135,13 @@ class TrainConfig(Section):
     rounds: Annotated[int, Field(ge=1, le=MAX_ROUNDS)] = 600
     devices_per_round: Annotated[int, Field(ge=1, le=MAX_DEVICES)] = 256
     negatives: Literal["full", "slice", "device"] = "slice"
-    slice_size: Annotated[int, Field(ge=1, le=MAX_SLICE)] = 512
+    slice_size: Annotated[int, Field(ge=1, le=MAX_SLICE)] | Literal["auto"] = Field(
+        512,
+        description="items that a round trains, or auto: as many as keep `busy_share` of the devices busy",
+    )
+    busy_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.6, description="with `slice_size: auto`: devices of a round that find a next item in the slice"
+    )
     slice_power: Annotated[float, Field(ge=0, le=2)] = Field(
         0.5, description="items enter a slice by (popularity + 5)^power; 0 is uniform"
     )

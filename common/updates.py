@@ -21,6 +21,7 @@ class DeviceUpdates:
     touched  bool    [n, K]     rows a device trained; None when every device trained all K
     history  int32   [n]        interactions trained on: a claim, never trusted unbounded
     device   int64   [n]        the node's own stable number for the device
+    idle     int64   [j]        devices with nothing to predict, which send no more than this
     """
 
     encoder: Tensor
@@ -29,6 +30,7 @@ class DeviceUpdates:
     history: Tensor
     device: Tensor
     touched: Tensor | None = None
+    idle: Tensor | None = None
 
     def __len__(self) -> int:
         return self.encoder.shape[0]

@@ -16,6 +16,7 @@ from common.config import RunConfig
 from common.errors import ConfigError, RunError
 from common.logs import event
 from common.wire import encode_train_tasks
+from common.wire.reasons import Reason
 from common.wire.replies import Replies, sort_replies
 from server.evaluation.collection import Split, collect, evaluate_messages
 from server.nodes.roster import ENROL_S, Roster
@@ -63,6 +64,7 @@ class RobustStrategy(Strategy):
         self.listeners = listeners
         self._drawing: Drawing | None = None
         self._split: Split = "valid"
+        self._warned_of_idle = False
 
     def summary(self) -> None:
         """Log the recipe."""
@@ -113,9 +115,32 @@ class RobustStrategy(Strategy):
             log(WARNING, "round %d is skipped: %s", server_round, why, extra=told)
             self.state = self.pipeline.skip(self.state, server_round)
         figures["seconds_admission"] = seconds
+        figures["idle"] = float(admitted.audit.count(Reason.IDLE))
+        self._warn_of_idle(int(figures["idle"]), asked, server_round)
         lines = AuditLines(admitted.audit, weights, self.roster.news())
         self._report = RoundReport(server_round, figures, lines, why)
         return (None if why else to_record(self.state.model)), MetricRecord(dict(figures))
+
+    def _warn_of_idle(self, idle: int, asked: int, round_: int) -> None:
+        """Say once that most devices have nothing to do: such a run takes all its time and learns little."""
+        if self._warned_of_idle or idle <= asked / 2:
+            return
+        self._warned_of_idle = True
+        assert self._drawing is not None
+        size = len(self._drawing.task.items)
+        text = "round %d: %d of %d devices have no next item among the %d of %d items of the slice; %s"
+        remedy = "a larger train.slice_size, or auto, keeps more of them busy"
+        log(
+            WARNING,
+            text,
+            round_,
+            idle,
+            asked,
+            size,
+            self.num_items,
+            remedy,
+            extra=event("idle", round_=round_),
+        )
 
     def _admit(self, drawing: Drawing, replies: Sequence[Message]) -> Admitted:
         answers, silent = sort_replies(replies, drawing.asked | drawing.roots)

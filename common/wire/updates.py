@@ -27,6 +27,7 @@ def encode_updates(
         "device": pack(updates.device, "int64"),
         "history": pack(updates.history, "int32"),
         "items": pack(updates.items, "int32"),
+        "idle": pack(updates.device[:0] if updates.idle is None else updates.idle, "int64"),
         "touched": None if updates.touched is None else pack(updates.touched, "uint8"),
         "encoder": encoder,
         "encoder_scale": encoder_scale,
@@ -50,13 +51,15 @@ def decode_updates(record: RecordDict, expect: UpdateSpec) -> DeviceUpdates:
     own_rows = expect.negatives == "device"
     scales = ("encoder_scale", "rows_scale") if dtype == "float16" else ()
     message.only(
-        "device", "history", "items", "encoder", "rows", *scales, *(("touched",) if own_rows else ())
+        "device", "idle", "history", "items", "encoder", "rows", *scales, *(("touched",) if own_rows else ())
     )
     device = message.array("device", "int64", (range(len(expect.devices) + 1),))  # [n]
-    unique("device", device)
-    unknown = device[~torch.isin(device, expect.devices)]
-    if len(unknown):
-        fail("device", Reason.UNKNOWN_DEVICE, f"{int(unknown[0])} was not asked")
+    idle = message.array("idle", "int64", (range(len(expect.devices) + 1),))  # [j]
+    unique("device", torch.cat([device, idle]))
+    for name, numbers in (("device", device), ("idle", idle)):
+        unknown = numbers[~torch.isin(numbers, expect.devices)]
+        if len(unknown):
+            fail(name, Reason.UNKNOWN_DEVICE, f"{int(unknown[0])} was not asked")
     items = _items(message, expect)
     n, k = len(device), len(items)
     shapes = {"encoder": (n, expect.num_parameters), "rows": (n, k, expect.dim)}
@@ -78,6 +81,7 @@ def decode_updates(record: RecordDict, expect: UpdateSpec) -> DeviceUpdates:
         history=message.array("history", "int32", (n,)),
         device=device,
         touched=None if touched is None else touched.bool(),
+        idle=idle,
     )
 
 

@@ -31,6 +31,7 @@ Faults = dict[int, tuple[Reason, str]]
 MIN_COVERAGE = 0.5
 """Share of the median number of non-zero rows that an update must reach."""
 
+NOTHING = "nothing to predict in this slice"
 NOBODY = Identity(torch.zeros(0, 2, dtype=torch.int64))
 
 LARGEST = torch.finfo(torch.float32).max
@@ -143,7 +144,10 @@ class Screening:
         except Exception as error:  # the last line of defence: no reply may end the round
             self.refuse(reply.node, None, Reason.FAILED, f"decoding raised {type(error).__name__}")
             return None
-        if absent := asked - len(updates):
+        idle = [] if updates.idle is None else updates.idle.tolist()
+        for device in idle:
+            self.refuse(reply.node, device, Reason.IDLE, NOTHING)
+        if absent := asked - len(updates) - len(idle):
             self.refuse(reply.node, None, Reason.MISSING, f"{absent} of {asked} devices sent nothing")
         return updates
 
@@ -225,7 +229,7 @@ def thin(parts: Sequence[DeviceUpdates]) -> list[Faults]:
         faults_: Faults = {}
         for i in (resting | (count < least)).nonzero().squeeze(1).tolist():
             if resting[i]:
-                faults_[i] = (Reason.IDLE, "nothing to predict in this slice")
+                faults_[i] = (Reason.IDLE, NOTHING)
             else:
                 text = f"non-zero rows of at least {least:g} expected, found {int(count[i])}"
                 faults_[i] = (Reason.COVERAGE, text)

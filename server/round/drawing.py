@@ -31,6 +31,9 @@ class Devices(Protocol):
     def count(self) -> int:
         """How many there are."""
 
+    def interactions(self) -> Tensor:
+        """Enrolled history lengths of all of them, int32 [count]; claims."""
+
     def sample(self, count: int, generator: torch.Generator, round_: int) -> dict[int, Tensor]:
         """``count`` of them, each with the same chance: node -> device numbers int64 [m], ascending."""
 
@@ -82,7 +85,7 @@ def draw_round(
     train = config.train
     num_items = model.table.shape[0] - 1
     popularity = estimate(state.pulls, state.trained, devices.count)
-    size = num_items if train.negatives == "full" else train.slice_size
+    size = num_items if train.negatives == "full" else slice_size(config, popularity, devices)
     items, log_q = draw_slice(popularity, size, generator(state.secret, "slice", round_), train.slice_power)
     wanted = round(train.devices_per_round * config.strategy.oversample)
     asked = devices.sample(wanted, generator(state.secret, "devices", round_), round_)
@@ -100,6 +103,33 @@ def draw_round(
         wire_dtype=config.wire.dtype,
     )
     return Drawing(task, asked)
+
+
+def slice_size(config: RunConfig, popularity: Tensor, devices: Devices) -> int:
+    """Items of a round's slice: ``train.slice_size``, or with ``auto`` the least that keeps enough busy.
+
+    A device with m next items in its window finds one in the slice with chance 1 − (1 − q̄)^m, where
+    q̄ = Σ_i p_i q_i is the chance that one next item is in it, p_i ∝ popularity_i + 1. The least K is taken
+    whose mean over the devices with m ≥ 1 reaches ``train.busy_share``. popularity [N], of items 1..N.
+    """
+    train, size = config.train, len(popularity)
+    if train.slice_size != "auto":
+        return train.slice_size
+    next_items = (devices.interactions().long() - 1).clamp(0, config.model.max_len)  # [n]
+    count = torch.bincount(next_items, minlength=2).double()[1:]  # devices with m = 1, 2, … next items
+    weights = draw_weights(popularity, train.slice_power)  # [N]
+    likely = popularity.double().clamp(min=0.0) + 1
+    likely, lengths = likely / likely.sum(), torch.arange(1, len(count) + 1)  # p [N], m [L]
+
+    def busy(of: int) -> float:
+        chance = (likely * inclusion(weights, of)).sum()  # q̄
+        return float((count * (1 - (1 - chance) ** lengths)).sum() / count.sum().clamp(min=1))
+
+    low, high = 0, size
+    while high - low > max(1, high // 64):  # within 2 %: the rest is not known better
+        middle = (low + high) // 2
+        low, high = (low, middle) if busy(middle) >= train.busy_share else (middle, high)
+    return high
 
 
 def draw_weights(popularity: Tensor, power: float = POWER) -> Tensor:
