@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -109,9 +110,12 @@ class Room:
             return before.clone()
         if not len(before):
             return before.new_zeros(len(self.source), *before.shape[1:])
-        rows = before.index_select(0, self.source.clamp(min=0))  # half the time of before[…]
-        rows[self.source < 0] = 0
-        return rows
+        source = self.source.clamp(min=0)
+        if before.device.type == "cpu":  # numpy takes a fifth of torch's time, that of a plain copy
+            rows = torch.from_numpy(np.take(before.numpy(), source.numpy(), axis=0))
+        else:
+            rows = before[source]
+        return rows.index_fill_(0, (self.source < 0).nonzero().flatten(), 0)
 
 
 def entered(state: State, identity: Tensor, number: int, capacity: int) -> Room:
