@@ -19,6 +19,7 @@ from common.wire import Reason, decode_enrolment
 from common.wire.reasons import show
 from server.aggregators.memory import signed
 from server.nodes.shares import allowance, quartiles
+from server.round.drawing import draw_places
 from server.round.verdicts import AuditEntry
 from transport.exchange import exchange
 
@@ -283,7 +284,7 @@ class Roster:
     def sample(self, count: int, generator: torch.Generator, round_: int) -> dict[int, Tensor]:
         """``count`` devices, each with the same chance: node -> device numbers int64 [m], ascending."""
         numbers, place, nodes = self.pool(round_)
-        chosen = torch.randperm(len(numbers), generator=generator)[:count].sort().values
+        chosen = draw_places(count, len(numbers), generator)
         by_node = chosen[place[chosen].argsort(stable=True)]
         which, sizes = torch.unique_consecutive(place[by_node], return_counts=True)
         parts = torch.split(numbers[by_node], sizes.tolist())

@@ -132,6 +132,25 @@ def slice_size(config: RunConfig, popularity: Tensor, devices: Devices) -> int:
     return high
 
 
+def draw_places(count: int, total: int, generator: torch.Generator) -> Tensor:
+    """``count`` of the numbers 0..total - 1, or all of fewer, each set as likely: int64, ascending.
+
+    The first ``count`` different ones of a sequence of uniform draws: O(count·log count), whatever the total.
+    """
+    if 2 * count >= total:
+        return torch.randperm(total, generator=generator)[:count].sort().values
+    drawn = torch.zeros(0, dtype=torch.int64)
+    while True:
+        more = torch.randint(1 << 62, (count,), generator=generator) % total  # a bias of total/2^62 at most
+        drawn = torch.cat([drawn, more])
+        values, index = drawn.sort(stable=True)  # of equal ones the first drawn comes first
+        other = torch.ones_like(values, dtype=torch.bool)
+        other[1:] = values[1:] != values[:-1]
+        first = index[other]  # where each number is drawn first
+        if len(first) >= count:
+            return drawn[first.sort().values[:count]].sort().values
+
+
 def draw_weights(popularity: Tensor, power: float = POWER) -> Tensor:
     """w_i = (popularity_i + 5)^power, popularity clamped at 0: bounded, so no claim keeps an item out."""
     return (popularity.double().clamp(min=0.0) + FLOOR) ** power

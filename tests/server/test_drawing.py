@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
+from math import comb
 
+import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
+from common.seeding import generator
 from common.tasks import Enrolment
 from common.wire import encode_train_task
 from server.nodes.roster import Member, Roster
-from server.round.drawing import Drawing, draw_round
+from server.round.drawing import Drawing, draw_places, draw_round
 from server.round.pipeline import Pipeline
+from tests.server.aggregators.allocations import Allocations
 from tests.server.federation import ITEMS, config
 
 
@@ -92,3 +99,29 @@ def test_a_reply_may_hold_what_the_devices_asked_of_its_node_need() -> None:
     found = drawing.limits(ITEMS)
     assert full < found[1] < full * 3 + (1 << 20)
     assert 1000 * full < found[2] < 3000 * full + (1 << 20)
+
+
+@given(st.integers(0, 40), st.integers(0, 60), st.integers(0, 99))
+def test_places_are_different_ascending_and_as_many_as_there_are(count: int, total: int, seed: int) -> None:
+    found = draw_places(count, total, generator(seed))
+    assert found.dtype == torch.int64
+    assert len(found) == min(count, total)
+    assert found.tolist() == sorted(set(found.tolist()) & set(range(total)))
+    assert torch.equal(found, draw_places(count, total, generator(seed)))
+
+
+@pytest.mark.parametrize(("count", "total"), [(2, 5), (3, 7), (3, 5)])  # by rejection, and by a permutation
+def test_every_set_is_as_likely(count: int, total: int) -> None:
+    gen, turns = generator(0, "sets"), 4000
+    found = Counter(tuple(draw_places(count, total, gen).tolist()) for _ in range(turns))
+    sets = comb(total, count)
+    assert len(found) == sets
+    chi = sum((n - turns / sets) ** 2 / (turns / sets) for n in found.values())
+    assert chi < sets - 1 + 5 * (2 * (sets - 1)) ** 0.5  # five deviations of χ² with sets - 1 degrees
+
+
+def test_a_draw_of_many_costs_no_more_than_one_of_few() -> None:
+    with Allocations() as counted:
+        found = draw_places(256, 10**15, generator(4))
+    assert len(found.unique()) == 256
+    assert counted.peak < 100_000
