@@ -9,7 +9,7 @@ from flwr.app import RecordDict
 from torch import Tensor
 
 from common.updates import DeviceUpdates, UpdateSpec
-from common.wire.arrays import ascending, check, decode_scaled, encode_scaled, pack, unique, within
+from common.wire.arrays import CPU, ascending, check, decode_scaled, encode_scaled, pack, unique, within
 from common.wire.message import Received, seal
 from common.wire.reasons import Reason, fail, show
 
@@ -36,13 +36,13 @@ def encode_updates(
     return seal("updates", {"run": run, "round": round_, "dtype": dtype}, arrays)
 
 
-def decode_updates(record: RecordDict, expect: UpdateSpec) -> DeviceUpdates:
-    """Updates of a subset of the devices asked for, none twice; possibly none at all.
+def decode_updates(record: RecordDict, expect: UpdateSpec, device: torch.device = CPU) -> DeviceUpdates:
+    """Updates of a subset of the devices asked for, none twice; possibly none at all; all on ``device``.
 
     Checks structure only: values that are not finite and history claims out of range are one device's
     fault and left to admission. Raises WireError.
     """
-    message = Received(record, "updates", ("run", "round", "dtype"), expect.limit)
+    message = Received(record, "updates", ("run", "round", "dtype"), expect.limit, device)
     message.of(expect.run, expect.round)
     dtype = message.text("dtype")
     if dtype not in ("float16", "float32"):
@@ -52,18 +52,20 @@ def decode_updates(record: RecordDict, expect: UpdateSpec) -> DeviceUpdates:
     message.only(
         "device", "history", "items", "encoder", "rows", *scales, *(("touched",) if own_rows else ())
     )
-    device = message.array("device", "int64", (range(len(expect.devices) + 1),))  # [n]
-    unique("device", device)
-    unknown = device[~torch.isin(device, expect.devices)]
+    numbers = message.array("device", "int64", (range(len(expect.devices) + 1),), CPU)  # [n]
+    unique("device", numbers)
+    unknown = numbers[~torch.isin(numbers, expect.devices)]
     if len(unknown):
         fail("device", Reason.UNKNOWN_DEVICE, f"{int(unknown[0])} was not asked")
     items = _items(message, expect)
-    n, k = len(device), len(items)
+    n, k = len(numbers), len(items)
     shapes = {"encoder": (n, expect.num_parameters), "rows": (n, k, expect.dim)}
     for name, shape in shapes.items():  # before the first large allocation
         check(message.raw(name), name, dtype, shape)
     blocks = {
-        name: decode_scaled(message.raw(name), message.raw(f"{name}_scale") if scales else None, name, shape)
+        name: decode_scaled(
+            message.raw(name), message.raw(f"{name}_scale") if scales else None, name, shape, device
+        )
         for name, shape in shapes.items()
     }
     touched = message.array("touched", "uint8", (n, k)) if own_rows else None
@@ -76,7 +78,7 @@ def decode_updates(record: RecordDict, expect: UpdateSpec) -> DeviceUpdates:
         rows=blocks["rows"],
         items=items,
         history=message.array("history", "int32", (n,)),
-        device=device,
+        device=numbers.to(device),
         touched=None if touched is None else touched.bool(),
     )
 
@@ -88,8 +90,9 @@ def _items(message: Received, expect: UpdateSpec) -> Tensor:
         ascending("items", items)
         return items
     items = message.array("items", "int32", (len(expect.items),))
+    expected = expect.items.to(items)
+    if torch.equal(items, expected):
+        return items
     within("items", items, 1, expect.num_items)
     ascending("items", items)
-    if not torch.equal(items, expect.items.to(torch.int32)):
-        fail("items", Reason.UNEXPECTED, "not the slice of this round")
-    return items
+    fail("items", Reason.UNEXPECTED, "not the slice of this round")
