@@ -35,20 +35,21 @@ def made_up(
     exp(β cos(e_i − ē, e_a − ē)): people keep to what goes together; without it all look like the average.
 
     popularity: float64 [N], in any unit; table [N + 1, d]. Returns item numbers int64 [P, longest],
-    right-aligned after zeros.
+    right-aligned after zeros. Numbers are drawn on the CPU, whatever device the tensors are on.
     """
+    where = popularity.device
     lengths = lengths.clamp(max=len(popularity))
     size = int(lengths.max())
     rate = (popularity + popularity.mean() / 4).clamp(min=1e-9).float()  # [N]
     if table is not None and taste > 0:
         centred = F.normalize(table[1:] - table[1:].mean(0), dim=1)  # [N, d]
-        love = torch.multinomial(rate, len(lengths), replacement=True, generator=gen)  # [P]
+        love = torch.multinomial(rate.cpu(), len(lengths), replacement=True, generator=gen).to(where)  # [P]
         rate = (centred[love] @ centred.T).mul_(taste).exp_().mul_(rate)  # [P, N]
     # −log u is exponential: the smallest −log u/rate wins. In float32, several times as fast as exponential_.
-    race = torch.rand(len(lengths), len(popularity), generator=gen).log_().div_(rate)
+    race = torch.rand(len(lengths), len(popularity), generator=gen).to(where).log_().div_(rate)
     first = race.topk(size).indices + 1  # [P, size], the earliest on the left
-    beyond = torch.arange(size) >= lengths[:, None]  # [P, size]
-    key = torch.rand(first.shape, generator=gen).masked_fill(beyond, -1.0)  # the rest in no order
+    beyond = torch.arange(size, device=where) >= lengths[:, None]  # [P, size]
+    key = torch.rand(first.shape, generator=gen).to(where).masked_fill(beyond, -1.0)  # the rest in no order
     order = key.argsort(1)
     return first.masked_fill(beyond, 0).gather(1, order)
 

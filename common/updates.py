@@ -40,7 +40,8 @@ class DeviceUpdates:
         return norms
 
     def take(self, index: Tensor) -> DeviceUpdates:
-        """The devices at ``index`` (int64 [m]), in that order."""
+        """The devices at ``index`` (int64 [m], on any device), in that order."""
+        index = index.to(self.encoder.device)
         return replace(
             self,
             encoder=self.encoder[index],
@@ -93,7 +94,7 @@ def _spread(parts: Sequence[DeviceUpdates], items: Tensor) -> tuple[Tensor, Tens
     """Rows [n, K, d] and touched [n, K] of all parts over ``items`` [K], which holds every part's."""
     n, dim = sum(map(len, parts)), parts[0].rows.shape[2]
     rows = parts[0].rows.new_zeros(n, len(items), dim)
-    touched = torch.zeros(n, len(items), dtype=torch.bool)
+    touched = rows.new_zeros(n, len(items), dtype=torch.bool)
     start = 0
     for part in parts:
         place = torch.searchsorted(items, part.items)  # [K of the part]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from flwr.app import Array, ArrayRecord
 from torch import Tensor
 
+from common.device import CPU
 from common.wire.reasons import Reason, fail, show
 
 STYPE = "raw"
@@ -37,9 +38,6 @@ _TORCH = {
 }
 
 
-CPU = torch.device("cpu")
-
-
 class HeldArray(Array):
     """An Array that holds a tensor, on whatever device, in place of bytes; they are made when they are read.
 
@@ -48,24 +46,35 @@ class HeldArray(Array):
     so copies share it; an array whose fields are changed becomes a plain one.
     """
 
+    storage: ClassVar[str] = STYPE
+
     def __init__(self, tensor: Tensor, dtype: str) -> None:
-        """Takes ``tensor``, which nobody else may write to, of the type that ``dtype`` names."""
-        held = {"dtype": dtype, "shape": tuple(tensor.shape), "stype": STYPE, "tensor": tensor}
+        """Takes ``tensor``, which nobody may write to any more, of the type that ``dtype`` names."""
+        held = {"dtype": dtype, "shape": tuple(tensor.shape), "stype": self.storage, "tensor": tensor}
         self.__dict__.update(held)
 
     @property
+    def held(self) -> Tensor:
+        """The tensor itself: not to be written to."""
+        tensor: Tensor = self.__dict__["tensor"]
+        return tensor
+
+    @property
     def data(self) -> bytes:  # type: ignore[override]
-        """Little-endian values, row by row."""
-        if "_bytes" not in self.__dict__:
-            values: np.ndarray = self.__dict__["tensor"].cpu().numpy()
-            self.__dict__["_bytes"] = values.astype(_NUMPY[self.dtype], copy=False).tobytes()
-        made: bytes = self.__dict__["_bytes"]
+        """The bytes, made when they are first asked for."""
+        if "made" not in self.__dict__:
+            self.__dict__["made"] = self.written(self.held.cpu().numpy())
+        made: bytes = self.__dict__["made"]
         return made
+
+    def written(self, values: np.ndarray) -> bytes:
+        """Little-endian values, row by row."""
+        return values.astype(_NUMPY[self.dtype], copy=False).tobytes()
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in ("dtype", "shape", "stype", "data"):
             data = self.data
-            for own in ("tensor", "_bytes"):
+            for own in ("tensor", "made"):
                 del self.__dict__[own]
             self.__class__ = Array  # type: ignore[assignment]
             self.__dict__["data"] = data
@@ -80,7 +89,7 @@ class HeldArray(Array):
     __hash__ = None  # type: ignore[assignment]
 
     def __copy__(self) -> HeldArray:
-        return HeldArray(self.__dict__["tensor"], self.dtype)
+        return type(self)(self.held, self.dtype)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> HeldArray:
         return self.__copy__()
@@ -117,15 +126,14 @@ def unpack(array: Array, field: str, dtype: str, shape: Shape, device: torch.dev
     Raises WireError. The allocation is as large as the bytes that already arrived, never larger.
     """
     values = _read(array, field, dtype, shape, device)
-    return values.clone() if isinstance(array, HeldArray) and values is array.__dict__["tensor"] else values
+    return values.clone() if isinstance(array, HeldArray) and values is array.held else values
 
 
 def _read(array: Array, field: str, dtype: str, shape: Shape, device: torch.device) -> Tensor:
     """As :func:`unpack`, but of an array that holds its tensor on ``device`` it is that tensor itself."""
     declared = check(array, field, dtype, shape)
     if isinstance(array, HeldArray):
-        held: Tensor = array.__dict__["tensor"]
-        return held.to(device)
+        return array.held.to(device)
     result = torch.empty(declared, dtype=_TORCH[dtype])
     result.numpy()[...] = np.frombuffer(array.data, dtype=_NUMPY[dtype]).reshape(declared)
     return result.to(device)

@@ -10,9 +10,10 @@ from flwr.app import RecordDict
 from torch import Tensor
 
 from common.config import ModelConfig
+from common.device import CPU
 from common.response import EPSILONS
 from common.tasks import CUTS, EXPOSURES, GROUPS, METRICS, EvaluateSums, EvaluateTask
-from common.wire.arrays import CPU, finite, pack, unique, within
+from common.wire.arrays import finite, pack, unique, within
 from common.wire.message import Received, seal
 from common.wire.reasons import Reason, fail
 from common.wire.train import MAX_TASK_BYTES, choice, pack_model, read_model, read_vector

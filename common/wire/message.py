@@ -10,7 +10,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
-from common.wire.arrays import CPU, Shape, as_record, num_bytes, unpack
+from common.device import CPU
+from common.wire.arrays import Shape, as_record, num_bytes, unpack
 from common.wire.reasons import Reason, fail, show
 
 VERSION = 1

@@ -10,8 +10,9 @@ from flwr.app import Array, RecordDict
 from torch import Tensor
 
 from common.config import ClientConfig, ModelConfig, TrainConfig
+from common.device import CPU
 from common.tasks import GlobalModel, TrainTask
-from common.wire.arrays import CPU, ascending, finite, pack, unique, within
+from common.wire.arrays import ascending, finite, pack, unique, within
 from common.wire.message import Received, seal
 from common.wire.reasons import Reason, fail, show
 

@@ -8,8 +8,9 @@ import torch
 from flwr.app import RecordDict
 from torch import Tensor
 
+from common.device import CPU
 from common.updates import DeviceUpdates, UpdateSpec
-from common.wire.arrays import CPU, ascending, check, decode_scaled, encode_scaled, pack, unique, within
+from common.wire.arrays import ascending, check, decode_scaled, encode_scaled, pack, unique, within
 from common.wire.message import Received, seal
 from common.wire.reasons import Reason, fail, show
 
@@ -90,9 +91,8 @@ def _items(message: Received, expect: UpdateSpec) -> Tensor:
         ascending("items", items)
         return items
     items = message.array("items", "int32", (len(expect.items),))
-    expected = expect.items.to(items)
-    if torch.equal(items, expected):
-        return items
-    within("items", items, 1, expect.num_items)
-    ascending("items", items)
-    fail("items", Reason.UNEXPECTED, "not the slice of this round")
+    if not torch.equal(items, expect.items.to(items)):
+        within("items", items, 1, expect.num_items)
+        ascending("items", items)
+        fail("items", Reason.UNEXPECTED, "not the slice of this round")
+    return items

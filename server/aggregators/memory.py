@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from common.device import CPU
 from server.aggregators.base import State
 
 
@@ -21,14 +22,19 @@ def signed(identity: Sequence[tuple[int, int]]) -> Tensor:
     return torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2)
 
 
-def recalled(state: State, identity: Tensor, width: int) -> Tensor:
-    """The histories of these identities [n, width], of the kind that is kept; 0 for those not met before."""
+def recalled(state: State, identity: Tensor, width: int, device: torch.device = CPU) -> Tensor:
+    """The histories of these identities [n, width], of the kind that is kept; 0 for those not met before.
+
+    identity int64 [n, 2] lies on the CPU, histories on ``device``.
+    """
     if not state:
-        return torch.zeros(len(identity), width)
-    found = torch.zeros(len(identity), width, dtype=state["history"].dtype)
+        return torch.zeros(len(identity), width, device=device)
+    history = state["history"].to(device)
+    found = torch.zeros(len(identity), width, dtype=history.dtype, device=device)
     rank = {pair: i for i, pair in enumerate(map(tuple, state["identity"].tolist()))}
     at = torch.tensor([rank.get(pair, -1) for pair in map(tuple, identity.tolist())], dtype=torch.int64)
-    found[at >= 0] = state["history"][at[at >= 0]]
+    known = (at >= 0).nonzero().flatten()
+    found[known.to(device)] = history[at[known].to(device)]
     return found
 
 
@@ -36,6 +42,7 @@ def remembered(state: State, identity: Tensor, history: Tensor, number: int, cap
     """The state with this round's histories last, and no more than ``capacity`` of them, longest seen first.
 
     identity int64 [m, 2], history [m, width] in any dtype, seen int64 [m] (the round it was last met in).
+    Histories may be on a GPU, who they are of is kept on the CPU.
     """
     new = {"identity": identity, "history": history, "seen": torch.full((len(identity),), number)}
     new = {name: value[-capacity:].clone() for name, value in new.items()}
@@ -48,4 +55,5 @@ def remembered(state: State, identity: Tensor, history: Tensor, number: int, cap
     room = capacity - len(new["identity"])
     kept = others.nonzero().flatten()
     kept = kept[max(0, len(kept) - room) :]
-    return {name: torch.cat([state[name][kept], value]) for name, value in new.items()}
+    old = {name: state[name].to(value.device) for name, value in new.items()}
+    return {name: torch.cat([old[name][kept.to(value.device)], value]) for name, value in new.items()}

@@ -62,7 +62,7 @@ class ExposureCap:
         count(1, top=self.top, probes=self.probes)
 
     def init(self, start: GlobalModel) -> State:
-        panel = no_holders(len(start.table) - 1)
+        panel = no_holders(len(start.table) - 1, start.table.device)
         return {**panel, **{name: torch.zeros_like(panel["pulled"]) for name in (MADE_UP, WITNESSED)}}
 
     def __call__(

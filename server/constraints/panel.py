@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from common.device import CPU
 from server.aggregators.base import State
 from server.aggregators.memory import recalled, remembered, signed
 
@@ -40,9 +41,9 @@ class RoundMarks:
     newcomers: frozenset[tuple[int, int]] = frozenset()
 
 
-def no_holders(num_items: int) -> State:
+def no_holders(num_items: int, device: torch.device = CPU) -> State:
     """The panel before the first round."""
-    none = torch.zeros(num_items, dtype=torch.float64)
+    none = torch.zeros(num_items, dtype=torch.float64, device=device)
     return {"pulled": none, "trained": none.clone()}
 
 
@@ -56,7 +57,7 @@ def with_round(panel: State, marks: RoundMarks) -> State:
     identity = signed([marks.identity[k] for k in first])  # [n, 2]
     kept = {name: panel[name] for name in ("identity", "history", "seen") if name in panel}
     num_items = len(panel["pulled"])
-    known = recalled(kept, identity, num_items).to(torch.int8)  # [n, N]
+    known = recalled(kept, identity, num_items, marks.marks.device).to(torch.int8)  # [n, N]
     index = marks.items.long() - 1
     before = known[:, index]  # [n, K]
     now = torch.maximum(before, marks.marks[first])  # [n, K]

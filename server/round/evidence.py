@@ -38,7 +38,8 @@ def trusted_updates(admitted: Admitted, marks: Tensor, weights: Tensor | None) -
     """
     updates, identity = admitted.updates, admitted.identity
     assert updates is not None
-    places = torch.arange(len(updates)) if weights is None else _trusted(weights)  # [m]
+    where = updates.encoder.device
+    places = torch.arange(len(updates), device=where) if weights is None else _trusted(weights)  # [m]
     if len(places) < len(updates):
         updates, marks = updates.take(places), marks[places]
         identity = tuple(identity[k] for k in places.tolist())
@@ -64,7 +65,8 @@ def gather(
         """As long as those that replied, under the model after the change."""
         draw = generator(state.secret, "probes", round_)
         history = trusted.updates.history
-        lengths = history[torch.randint(len(history), (count,), generator=draw)].long()
+        drawn = torch.randint(len(history), (count,), generator=draw).to(history.device)
+        lengths = history[drawn].long()
         items = made_up(popularity, lengths.clamp(1, config.model.max_len), draw, state.model.table, taste)
         return Audience(items, last_states(config.model, moved(delta), items))
 
@@ -86,10 +88,10 @@ def witnesses(updates: DeviceUpdates, marks: Tensor, most: int, gen: torch.Gener
     marks int8 [n, K] (server/round/popularity.py).
     """
     most = min(most, marks.shape[1])
-    key = torch.rand(marks.shape, generator=gen) * (marks == PULLED)  # [n, K]
+    key = torch.rand(marks.shape, generator=gen).to(marks.device) * (marks == PULLED)  # [n, K]
     drawn = key.topk(most, dim=1)
     some = drawn.values > 0  # [n, most]
-    device = torch.arange(len(marks))[:, None].expand(-1, most)[some]  # [P]
+    device = torch.arange(len(marks), device=marks.device)[:, None].expand(-1, most)[some]  # [P]
     slot = drawn.indices[some]  # [P]
     states = F.normalize(updates.rows[device, slot], dim=1)  # [P, d]
     return Audience(updates.items[slot].long()[:, None], states)
