@@ -63,12 +63,14 @@ class FedRecAttack(Attack):
             items = torch.from_numpy(sequence.astype("int64"))
             drawn.append(items[torch.rand(len(items), generator=view.generator) < self.xi])
         found = [items for items in drawn if len(items)]
-        return torch.nn.utils.rnn.pad_sequence(found, batch_first=True) if found else torch.empty(0, 0)
+        if not found:
+            return torch.empty(0, 0)
+        return torch.nn.utils.rnn.pad_sequence(found, batch_first=True).to(view.task.model.table.device)
 
     def gradient(self, users: Tensor, liked: Tensor, view: View) -> Tensor:
         """∇L of every row: [N + 1, d]."""
         table = view.task.model.table
-        without = torch.zeros(len(table), dtype=torch.bool)
+        without = torch.zeros(len(table), dtype=torch.bool, device=table.device)
         without[[0, *view.targets]] = True
         last = best_items(users, table, without, self.top)[:, -1]  # [m]; i*
         found = torch.zeros_like(table)
@@ -105,8 +107,9 @@ class FedRecAttack(Attack):
         """The targets' places and, with probability ∝ size, others with something left."""
         weight = size.clone()
         weight[slots] = 0
+        weight = weight.cpu()  # where the generator is
         others = min(self.rows - len(slots), int((weight > 0).sum()))
         place = torch.tensor(slots)
         if others <= 0:
-            return place
-        return torch.cat([place, torch.multinomial(weight, others, generator=generator)])
+            return place.to(size.device)
+        return torch.cat([place, torch.multinomial(weight, others, generator=generator)]).to(size.device)

@@ -1,8 +1,8 @@
 """A device that is not there: tensors with the values of the CPU that behave as those of a GPU do.
 
-They say that they are on ``meta``, which autograd and vmap know without a driver. An operation that mixes them
-with CPU tensors of one dimension or more is refused, as CUDA refuses it; so is a draw without a generator of
-the CPU, and numpy. What goes to the host is counted by the place in this project that asked for it.
+They say that they are on ``meta``, which autograd and vmap know without a driver. An operation that mixes
+them with CPU tensors of one dimension or more is refused, as CUDA refuses it; so is a draw on the device, and
+numpy. What goes to the host is counted by the place in this project that asked for it.
 """
 
 from __future__ import annotations
@@ -81,6 +81,8 @@ class _Literals(TorchFunctionMode):
             return args[0].to("cpu").tolist()
         if func in (Tensor.numpy, Tensor.__array__) and isinstance(args[0], FakeTensor):
             raise TypeError("can't convert a tensor on the device to numpy; copy it to the CPU first")
+        if func in (Tensor.__getitem__, Tensor.__setitem__):
+            args = (args[0], _listed(args[1]), *args[2:])
         made = func in (torch.tensor, torch.as_tensor, Tensor.new_tensor)
         where = kwargs.get("device")
         if func is Tensor.new_tensor and where is None and isinstance(args[0], FakeTensor):
@@ -120,6 +122,13 @@ def dispatched(mode: FakeDevice | None, func: Any, args: Any, kwargs: dict[str, 
     return return_and_correct_aliasing(func, args, kwargs, wrapped)
 
 
+def _listed(index: Any) -> Any:
+    """An index in which lists are CPU tensors; torch would make them on ``meta``, without values."""
+    if isinstance(index, tuple):
+        return tuple(map(_listed, index))
+    return torch.tensor(index, dtype=None if index else torch.int64) if isinstance(index, list) else index
+
+
 def _real(one: Any) -> Any:
     return one.held if isinstance(one, FakeTensor) else one
 
@@ -142,7 +151,9 @@ def _check(func: Any, args: Any, kwargs: dict[str, Any]) -> None:
     fake = [isinstance(one, FakeTensor) for one in tensors]
     strange = [one for one in tensors if not isinstance(one, FakeTensor) and one.dim() > 0]
     if any(fake) and strange:
-        raise MixedDevices(f"{func}: tensors on the device and on the CPU {[tuple(s.shape) for s in strange]}")
+        raise MixedDevices(
+            f"{func}: tensors on the device and on the CPU {[tuple(s.shape) for s in strange]}"
+        )
 
 
 def _place() -> str:

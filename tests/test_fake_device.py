@@ -1,4 +1,4 @@
-"""Every part of a round on a device that is not there: the values of the CPU, nothing mixed, nothing copied."""
+"""The parts of a round on a device that is not there: the values of the CPU, nothing mixed, none copied."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from flwr.app import RecordDict
 from torch import Tensor
 
-from attacks import ATTACKS
-from client.batch import Batch, Rows, make_batch
+from attacks import ATTACKS, View
+from client.batch import Batch, Rows
 from client.cohort import Cohort, Relabel
 from client.privacy import protect
 from common.config import ClientConfig
@@ -29,8 +30,6 @@ from server.aggregators.pre import KNOWN, Composed, Heat, Heated, Mixer
 from server.constraints import CONSTRAINTS
 from server.optimizers import OPTIMIZERS
 from tests.fake_device import DEVICE, FakeDevice, FakeTensor, MixedDevices, fake_device, on_device, on_host
-from attacks import View
-from flwr.app import RecordDict
 
 INSIDE = 11
 
@@ -143,18 +142,16 @@ def test_constraints(name: str) -> None:
     def run(here: bool) -> Any:
         place = on_device if here else (lambda value: value)
         part = CONSTRAINTS[name]()
-        state = part.init(place(steps.model()))
+        state, host = part.init(place(steps.model())), steps.evidence()
+        told = replace(
+            host,
+            popularity=place(host.popularity),
+            users=lambda *given: place(host.users(*given)),
+            round_marks=place(host.round_marks),
+            witnesses=lambda most: place(host.witnesses(most)),
+        )
         for seed in range(1, 4):
             delta = place(steps.louder(steps.step(seed, 5.0), [0], 100.0))
-            told = steps.evidence()
-            users, witnesses = told.users, told.witnesses
-            told = replace(
-                told,
-                popularity=place(told.popularity),
-                users=lambda *given: place(users(*given)),
-                round_marks=place(told.round_marks),
-                witnesses=lambda most: place(witnesses(most)),
-            )
             delta, state, figures = part(place(steps.model()), delta, state, told)
         return delta, dict(state), figures
 
@@ -191,9 +188,10 @@ class Elsewhere(Cohort):
 
 def view_of(task: TrainTask, here: bool) -> View:
     kind = Elsewhere if here else Cohort
-    own = kind(on_device(task) if here else task, range(len(LENGTHS)), samples.histories(LENGTHS), (INSIDE,), key=5)
-    seen = View(own.task, (INSIDE,), own, generator(0, "attack"), RecordDict(), task_seed(task))
-    return seen
+    own = kind(
+        on_device(task) if here else task, range(len(LENGTHS)), samples.histories(LENGTHS), (INSIDE,), key=5
+    )
+    return View(own.task, (INSIDE,), own, generator(0, "attack"), RecordDict(), task_seed(task))
 
 
 def attacked(name: str, negatives: str, here: bool) -> DeviceUpdates:
@@ -222,7 +220,9 @@ def test_attacks(name: str, negatives: str) -> None:
 @pytest.mark.parametrize("negatives", ["slice", "device"])
 @pytest.mark.parametrize("how", ["sign", "top_k"])
 def test_what_a_device_does_to_its_update(negatives: str, how: str) -> None:
-    updates = Cohort(samples.task(negatives=negatives, device_negatives=6), range(9), samples.histories(), key=5).train()
+    updates = Cohort(
+        samples.task(negatives=negatives, device_negatives=6), range(9), samples.histories(), key=5
+    ).train()
     config = ClientConfig(clip=1.0, noise=0.5, decoys=2, quantise=how, top_k=3)
     keys = [subkey(1, "noise", number) for number in range(9)]
     expected = protect(updates, config, keys, keys)

@@ -27,8 +27,8 @@ class NumpyArray(HeldArray):
 
 
 def to_record(model: GlobalModel) -> ArrayRecord:
-    """Two arrays: ``encoder`` float32 [P] and ``table`` float32 [N + 1, d]. No model is ever written to."""
-    arrays = {"encoder": model.encoder, "table": model.table}
+    """Two arrays: ``encoder`` float32 [P] and ``table`` float32 [N + 1, d]; copies."""
+    arrays = {"encoder": model.encoder.clone(), "table": model.table.clone()}
     return as_record({name: NumpyArray(t, str(t.dtype).removeprefix("torch.")) for name, t in arrays.items()})
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from common.config import RunConfig
+from common.device import CPU
 from common.seeding import subkey
 from common.tasks import GlobalModel
 
@@ -62,6 +63,9 @@ class ServerState:
     def to(self, device: torch.device) -> ServerState:
         """The state with model, counts and what rules keep on ``device``; the roster stays on the CPU."""
 
+        if self.model.table.device == device:
+            return self
+
         def moved(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
             return {name: tensor.to(device) for name, tensor in named.items()}
 
@@ -95,6 +99,6 @@ class ServerState:
         )
 
 
-def no_counts(num_items: int, device: torch.device) -> Tensor:
+def no_counts(num_items: int, device: torch.device = CPU) -> Tensor:
     """Zeros float64 [N]."""
     return torch.zeros(num_items, dtype=torch.float64, device=device)
