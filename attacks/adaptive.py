@@ -102,7 +102,7 @@ class Adaptive(Attack):
         """Places int64 [m] of the devices that push in this round; who is idle has nothing to hide behind."""
         mine = updates.rows.flatten(1).any(dim=1)
         if self.mode == "spread":
-            mine = mine & ((updates.device + view.task.round) % self.turns == 0)
+            mine = mine & ((updates.device.to(mine.device) + view.task.round) % self.turns == 0)
         return mine.nonzero().flatten()
 
     def pushed(

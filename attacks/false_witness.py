@@ -42,7 +42,7 @@ class FalseWitness(Attack):
         if not bool(working.any()):
             return updates
         chosen = self.chosen(updates, view)  # [v]
-        mine = chosen[updates.device % len(chosen)]  # [n]
+        mine = chosen[updates.device.to(chosen.device) % len(chosen)]  # [n]
         towards = F.normalize(view.task.model.table[updates.items[mine].long()], dim=1)  # [n, d]
         norms = updates.row_norms  # [n, K]
         size = interaction_size(updates)[working].quantile(0.5)

@@ -47,7 +47,7 @@ class DeviceUpdates:
             encoder=self.encoder[index],
             rows=self.rows[index],
             history=self.history[index],
-            device=self.device[index],
+            device=self.device[index.to(self.device.device)],
             touched=None if self.touched is None else self.touched[index],
         )
 

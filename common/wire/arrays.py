@@ -218,8 +218,9 @@ def within(field: str, values: Tensor, low: int, high: int | None = None) -> Non
     """Every value lies in low..high (no upper bound when None). Raises WireError."""
     if values.numel() == 0:
         return
-    smallest, largest = torch.stack(values.aminmax()).tolist()
-    if smallest < low or (high is not None and largest > high):
+    outside = values < low if high is None else (values < low) | (values > high)
+    if bool(outside.any()):
+        smallest, largest = (int(end) for end in values.aminmax())
         limit = f"{low}..{high}" if high is not None else f"at least {low}"
         fail(field, Reason.RANGE, f"expected {limit}, found {smallest}..{largest}")
 
