@@ -11,6 +11,7 @@ from torch import Tensor
 from attacks.base import Attack, View
 from attacks.pushing import TINY, interaction_size
 from attacks.users import best_items, fit_users
+from common.device import add_rows
 from common.updates import DeviceUpdates
 
 
@@ -80,7 +81,7 @@ class FedRecAttack(Attack):
             slope = lead.clamp(max=0).exp() * free  # g′(x) is 1 above zero and eˣ below
             pull = slope[:, None] * users  # [m, d]
             found[target] -= pull.sum(0)
-            found.index_add_(0, last, pull)
+            add_rows(found, last, pull)
         return found
 
     def share_out(

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from common.device import add_rows
+
 
 def fit_users(
     table: Tensor, liked: Tensor, steps: int, rate: float, generator: torch.Generator, spread: float = 0.01
@@ -23,7 +25,8 @@ def fit_users(
         other = torch.randint(1, len(table), (len(items),), generator=generator).to(table.device)  # [M]
         apart = items - table[other]  # [M, d]
         doubt = torch.sigmoid(-(apart * users[owner]).sum(1))  # [M]; −log σ has the slope −σ(−x)
-        users.grad = torch.zeros_like(users).index_add_(0, owner, -doubt[:, None] * apart)
+        users.grad = torch.zeros_like(users)
+        add_rows(users.grad, owner, -doubt[:, None] * apart)
         optimizer.step()
     return users
 

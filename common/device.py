@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import torch
+from torch import Tensor
 
 from common.errors import ConfigError
 
@@ -36,3 +37,14 @@ def resolve(name: str, setting: str = "device") -> torch.device:
 def title(device: torch.device) -> str:
     """The device and, of a GPU, what card it is."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def add_rows(total: Tensor, index: Tensor, values: Tensor) -> None:
+    """total[index_i] += values_i, in place, for index int64 [m] with repetitions, values [m, …].
+
+    The same bits each time: on a GPU ``index_add_`` adds in any order, and ``index_put_`` sorts first.
+    """
+    if total.device == CPU:
+        total.index_add_(0, index, values)
+    else:
+        total.index_put_((index,), values, accumulate=True)

@@ -172,9 +172,14 @@ def fake_device() -> Iterator[FakeDevice]:
         yield mode
 
 
+def moved(value: Any, device: torch.device) -> Any:
+    """A copy of a tensor, or of a dataclass or mapping of them, on ``device``."""
+    return _mapped(value, lambda one: one.to(device))
+
+
 def on_device(value: Any) -> Any:
-    """A copy of a tensor, or of a dataclass or mapping of them, on the device."""
-    return _mapped(value, lambda one: one.to(DEVICE))
+    """:func:`moved` to the device that is not there."""
+    return moved(value, DEVICE)
 
 
 def on_host(value: Any) -> Any:

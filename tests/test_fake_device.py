@@ -25,11 +25,20 @@ from experiments.contracts import constraints as steps
 from experiments.contracts import optimizers as server_steps
 from experiments.contracts import samples
 from experiments.contracts.attacks import LENGTHS, poisoned_histories, task_seed
-from server.aggregators import AGGREGATORS, Aggregate, Aggregator, Round
+from server.aggregators import AGGREGATORS, Aggregate, Aggregator
 from server.aggregators.pre import KNOWN, Composed, Heat, Heated, Mixer
 from server.constraints import CONSTRAINTS
 from server.optimizers import OPTIMIZERS
-from tests.fake_device import DEVICE, FakeDevice, FakeTensor, MixedDevices, fake_device, on_device, on_host
+from tests.fake_device import (
+    DEVICE,
+    FakeDevice,
+    FakeTensor,
+    MixedDevices,
+    fake_device,
+    moved,
+    on_device,
+    on_host,
+)
 
 INSIDE = 11
 
@@ -76,16 +85,19 @@ def test_the_device_refuses_what_a_gpu_refuses() -> None:
         assert sum(device.copies.values()) == 1
 
 
-def served_on(round_: Round) -> Round:
-    return replace(round_, model=on_device(round_.model), root=on_device(round_.root))
+def two_rounds(
+    rule: Aggregator, all_: Sequence[DeviceUpdates], device: torch.device | None
+) -> tuple[Aggregate, Any]:
+    """The rule's result of the second round, and its state, on ``device``."""
 
+    def place(value: Any) -> Any:
+        return value if device is None else moved(value, device)
 
-def two_rounds(rule: Aggregator, all_: Sequence[DeviceUpdates], here: bool) -> tuple[Aggregate, Any]:
-    state = on_device(rule.init()) if here else rule.init()
+    state = place(rule.init())
     for number, updates in enumerate(all_):
         round_ = replace(rounds.served(updates, rounds.F, seed=number), number=number + 1)
-        given = (on_device(updates), state, served_on(round_)) if here else (updates, state, round_)
-        result, state = rule(*given)
+        round_ = replace(round_, model=place(round_.model), root=place(round_.root))
+        result, state = rule(place(updates), state, round_)
     return result, state
 
 
@@ -96,9 +108,9 @@ def test_rules(name: str, kind: str) -> None:
     width = {"width": 100_000} if kind == "large" else {}
     all_ = [make(rounds.N, seed, **width) for seed in (1, 2)]
     with torch.no_grad():
-        expected, kept = two_rounds(AGGREGATORS[name](), all_, here=False)
+        expected, kept = two_rounds(AGGREGATORS[name](), all_, None)
         with fake_device() as device:
-            found, state = two_rounds(AGGREGATORS[name](), all_, here=True)
+            found, state = two_rounds(AGGREGATORS[name](), all_, DEVICE)
             resident(found.encoder, found.rows, found.weights)
     alike(expected, found)
     alike(dict(kept), dict(state))
@@ -112,8 +124,8 @@ def test_mixers(name: str) -> None:
     rule = Heated(part, inner) if isinstance(part, Heat) else Composed((part,), inner)
     all_ = [rounds.classic(24, seed) for seed in (1, 2)]
     with torch.no_grad(), fake_device() as device:
-        found, _ = two_rounds(rule, all_, here=True)
-    alike(two_rounds(rule, all_, here=False)[0], found)
+        found, _ = two_rounds(rule, all_, DEVICE)
+    alike(two_rounds(rule, all_, None)[0], found)
     nothing_copied(device, "server/aggregators/pre/base.py:__call__")
 
 
