@@ -40,7 +40,7 @@ class ARa(Attack):
 
     def synthetic(self, target: Tensor, count: int, generator: torch.Generator) -> Tensor:
         """Users [count, S, d] that stand for the benign ones; target [d] is the target's row."""
-        return self.spread * torch.randn(count, self.users, len(target), generator=generator)
+        return self.spread * torch.randn(count, self.users, len(target), generator=generator).to(target)
 
     def poison(self, updates: DeviceUpdates, view: View) -> DeviceUpdates:
         slots = view.slots()

@@ -102,7 +102,7 @@ class Adaptive(Attack):
         """Places int64 [m] of the devices that push in this round; who is idle has nothing to hide behind."""
         mine = updates.rows.flatten(1).any(dim=1)
         if self.mode == "spread":
-            mine = mine & ((updates.device + view.task.round) % self.turns == 0)
+            mine = mine & ((updates.device.to(mine.device) + view.task.round) % self.turns == 0)
         return mine.nonzero().flatten()
 
     def pushed(
@@ -114,16 +114,18 @@ class Adaptive(Attack):
         # What the targets leave of the block; never nothing, as zero rows would be refused.
         beside = 2 if self.mode == "public" else 1
         room = max(bounds.rows**2 - beside * len(slots) * bounds.size**2, (0.1 * bounds.rows) ** 2)
-        free = torch.ones(base.shape[:2], dtype=torch.bool) if some.touched is None else some.touched.clone()
+        free = (
+            base.new_ones(base.shape[:2], dtype=torch.bool) if some.touched is None else some.touched.clone()
+        )
         free[:, slots] = False
-        own = [generator(view.seed, "adaptive", view.task.round, int(n)) for n in some.device]
+        own = [generator(view.seed, "adaptive", view.task.round, n) for n in some.device.tolist()]
         add_decoys(base, free, users, self.decoys, room, bounds.size, own)
         base *= (room**0.5 / base.flatten(1).norm(dim=1).clamp(min=TINY)).clamp(max=1)[:, None, None]
         if self.mode == "public":
             base[:, slots] = bounds.size * mean
-            signs = drawn_signs(view.seed, view.task.round, base.shape[1:])
+            signs = drawn_signs(view.seed, view.task.round, base.shape[1:]).to(base)
             return cancelled(base, slots, signs)
-        noise = torch.stack([torch.randn(len(mean), generator=one) for one in own])  # [m, d]
+        noise = torch.stack([torch.randn(len(mean), generator=one) for one in own]).to(mean)  # [m, d]
         aside = F.normalize(noise - (noise @ mean)[:, None] * mean, dim=1)
         forward = best_forward(base, mean, aside, len(slots), bounds)
         base[:, slots] = bounds.size * (forward * mean + (1 - forward**2) ** 0.5 * aside)[:, None, :]

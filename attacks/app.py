@@ -72,8 +72,9 @@ def evaluate(message: Message, context: Context) -> Message:
     attacker = read_attacker(context.node_config)
     if attacker is None:
         return honest_evaluation(message, _as_honest(context))
-    task = wire.decode_evaluate_task(message.content)
-    fleet = fleet_for(task, node_settings(context.node_config))
+    settings = node_settings(context.node_config)
+    task = wire.decode_evaluate_task(message.content, device=settings.device)
+    fleet = fleet_for(task, settings)
     with torch.no_grad():
         sums = attacker.rule.evaluation(nothing(len(task.targets)), lambda: ranked(task, fleet))
     return Message(wire.encode_evaluate_sums(sums, task.run, task.round), reply_to=message)
@@ -93,8 +94,8 @@ def attacked(
     attacker = read_attacker(context.node_config)
     if attacker is None:
         return honest_training(message, _as_honest(context))
-    task = wire.decode_train_task(message.content)
     settings = node_settings(context.node_config)
+    task = wire.decode_train_task(message.content, device=settings.device)
     fleet = fleet_for(task, settings)
     if not attacker.attacks_in(task.round):
         return Message(honest_round(task, fleet, settings, context.state), reply_to=message)

@@ -31,4 +31,5 @@ class Bandwagon(Shilling):
     def fillers(self, shape: torch.Size, view: View) -> Tensor:
         known = torch.rand(tuple(shape), generator=view.generator) < self.mixed  # [n, ℓ]
         famous = draw(popular(view, self.top), shape, view)
+        known = known.to(famous.device)
         return torch.where(known, famous, draw(innocent(view), shape, view))

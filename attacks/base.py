@@ -39,8 +39,8 @@ class View:
 
     def slots(self) -> list[int]:
         """Places in the slice of those targets that this round trains."""
-        rows = self.cohort.rows.items
-        return [int(i) for t in self.targets for i in (rows == t).nonzero()]
+        place = {item: slot for slot, item in enumerate(self.cohort.rows.items.tolist())}
+        return [place[target] for target in self.targets if target in place]
 
 
 @dataclass(frozen=True)

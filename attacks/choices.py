@@ -17,12 +17,12 @@ def choices(batch: Batch, view: View) -> Tensor:
     """
     rows = view.cohort.rows
     if rows.candidates is None:
-        return torch.ones(len(batch), len(rows.items), dtype=torch.bool)
+        return torch.ones(len(batch), len(rows.items), dtype=torch.bool, device=rows.items.device)
     held: dict[tuple[int, ...], Tensor] = {}
     for items, own in zip(view.cohort.windows, rows.candidates, strict=True):
         window = tuple(items.tolist())
         held[window] = held[window] & own if window in held else own
-    nothing = torch.zeros(len(rows.items), dtype=torch.bool)
+    nothing = torch.zeros_like(rows.items, dtype=torch.bool)
     found = []
     for inputs, targets in zip(batch.inputs.tolist(), batch.targets.tolist(), strict=True):
         window = (*(item for item in inputs if item), *targets[-1:])

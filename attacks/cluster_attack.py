@@ -57,7 +57,7 @@ class ClusterAttack(Attack):
         self._adapt(view.memory, float(gap.square().sum()) / count)
         own = busy[:, None] if updates.touched is None else updates.touched
         norms = updates.row_norms[own.expand(updates.rows.shape[:2])]
-        drawn = torch.rand(*updates.rows.shape[:2], 1, generator=view.generator)  # [n, K, 1]
+        drawn = torch.rand(*updates.rows.shape[:2], 1, generator=view.generator).to(norms)  # [n, K, 1]
         size = norms.mean() + self.spread * drawn * norms.std(correction=0)
         rows = size * unit(gap[updates.items.long() - 1])  # [n, K, d]
         return replace(updates, encoder=updates.encoder.clone(), rows=own_rows(updates, rows))

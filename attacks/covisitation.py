@@ -38,8 +38,8 @@ class Covisitation(Shilling):
             return batch
         n, length = batch.inputs.shape
         walk = self.fillers(torch.Size((n, length + 1)), view)  # [n, ℓ + 1]
-        back = torch.arange(length, -1, -1)  # [ℓ + 1], 0 at the end
-        turns = torch.tensor(targets)[back // 2 % len(targets)]  # [ℓ + 1]
+        back = torch.arange(length, -1, -1, device=walk.device)  # [ℓ + 1], 0 at the end
+        turns = torch.tensor(targets, device=walk.device)[back // 2 % len(targets)]  # [ℓ + 1]
         walk = torch.where(back % 2 == 0, turns, walk)
         return replace(
             batch,

@@ -83,12 +83,13 @@ class DvFsr(Attack):
     def contrast(self, target: int, view: View) -> Tensor:
         """∇_{e_t} of the second term for each device: [n, d]."""
         table = view.task.model.table
-        others = torch.cat([torch.arange(1, target), torch.arange(target + 1, len(table))])
-        drawn = torch.randint(len(others), (self.negatives,), generator=view.generator)
+        every = torch.arange(1, len(table), device=table.device)
+        others = every[every != target]
+        drawn = torch.randint(len(others), (self.negatives,), generator=view.generator).to(table.device)
         own = torch.stack([table[torch.from_numpy(w.astype("int64"))].mean(0) for w in view.cohort.windows])
         leaf = table[target].expand(len(own), -1).clone().requires_grad_()  # [n, d]
         near = F.cosine_similarity(leaf, own, dim=1)  # [n]
         far = F.normalize(leaf, dim=1) @ F.normalize(table[others[drawn]], dim=1).T  # [n, negatives]
         scores = torch.cat([near[:, None], far], dim=1)  # [n, 1 + negatives]
-        loss = F.cross_entropy(scores, torch.zeros(len(own), dtype=torch.int64), reduction="sum")
+        loss = F.cross_entropy(scores, drawn.new_zeros(len(own)), reduction="sum")
         return torch.autograd.grad(loss, leaf)[0]

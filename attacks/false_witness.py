@@ -42,7 +42,7 @@ class FalseWitness(Attack):
         if not bool(working.any()):
             return updates
         chosen = self.chosen(updates, view)  # [v]
-        mine = chosen[updates.device % len(chosen)]  # [n]
+        mine = chosen[updates.device.to(chosen.device) % len(chosen)]  # [n]
         towards = F.normalize(view.task.model.table[updates.items[mine].long()], dim=1)  # [n, d]
         norms = updates.row_norms  # [n, K]
         size = interaction_size(updates)[working].quantile(0.5)
@@ -54,5 +54,5 @@ class FalseWitness(Attack):
         """Places in the slice of the items that own users hold most, int64 [v]."""
         size = len(view.task.model.table)
         held = np.bincount(np.concatenate(list(view.cohort.sequences)), minlength=size)  # [N + 1]
-        mine = torch.from_numpy(held)[updates.items.long()]  # [K]
+        mine = torch.from_numpy(held).to(updates.items.device)[updates.items.long()]  # [K]
         return mine.topk(min(self.victims, len(mine))).indices

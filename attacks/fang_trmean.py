@@ -39,7 +39,7 @@ class FangTrmean(Attack):
         if not len(own):
             return updates
         mean, std = moments(own)
-        drawn = torch.rand(len(updates), len(mean), generator=view.generator)  # [n, D]
+        drawn = torch.rand(len(updates), len(mean), generator=view.generator).to(mean)  # [n, D]
         if view.honest is not None:
             return send(updates, beyond(own, mean, drawn))
         times = self.low + (self.high - self.low) * drawn

@@ -11,6 +11,7 @@ from torch import Tensor
 from attacks.base import Attack, View
 from attacks.pushing import TINY, interaction_size
 from attacks.users import best_items, fit_users
+from common.device import add_rows
 from common.updates import DeviceUpdates
 
 
@@ -63,12 +64,14 @@ class FedRecAttack(Attack):
             items = torch.from_numpy(sequence.astype("int64"))
             drawn.append(items[torch.rand(len(items), generator=view.generator) < self.xi])
         found = [items for items in drawn if len(items)]
-        return torch.nn.utils.rnn.pad_sequence(found, batch_first=True) if found else torch.empty(0, 0)
+        if not found:
+            return torch.empty(0, 0)
+        return torch.nn.utils.rnn.pad_sequence(found, batch_first=True).to(view.task.model.table.device)
 
     def gradient(self, users: Tensor, liked: Tensor, view: View) -> Tensor:
         """∇L of every row: [N + 1, d]."""
         table = view.task.model.table
-        without = torch.zeros(len(table), dtype=torch.bool)
+        without = torch.zeros(len(table), dtype=torch.bool, device=table.device)
         without[[0, *view.targets]] = True
         last = best_items(users, table, without, self.top)[:, -1]  # [m]; i*
         found = torch.zeros_like(table)
@@ -78,7 +81,7 @@ class FedRecAttack(Attack):
             slope = lead.clamp(max=0).exp() * free  # g′(x) is 1 above zero and eˣ below
             pull = slope[:, None] * users  # [m, d]
             found[target] -= pull.sum(0)
-            found.index_add_(0, last, pull)
+            add_rows(found, last, pull)
         return found
 
     def share_out(
@@ -105,8 +108,9 @@ class FedRecAttack(Attack):
         """The targets' places and, with probability ∝ size, others with something left."""
         weight = size.clone()
         weight[slots] = 0
+        weight = weight.cpu()  # where the generator is
         others = min(self.rows - len(slots), int((weight > 0).sum()))
         place = torch.tensor(slots)
         if others <= 0:
-            return place
-        return torch.cat([place, torch.multinomial(weight, others, generator=generator)])
+            return place.to(size.device)
+        return torch.cat([place, torch.multinomial(weight, others, generator=generator)]).to(size.device)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from flwr.app import Array, ConfigRecord, RecordDict
 
-from common.wire.arrays import STYPE
+from common.wire.arrays import STYPE, as_record
 
 Arrays = dict[str, Array]
 Meta = dict[str, Any]
@@ -20,7 +20,7 @@ def opened(reply: RecordDict) -> tuple[Arrays, Meta]:
 
 def sealed(arrays: Arrays, meta: Meta) -> RecordDict:
     """A message in the usual envelope."""
-    return RecordDict({"meta": ConfigRecord(meta), "arrays": ArrayRecord(arrays)})
+    return RecordDict({"meta": ConfigRecord(meta), "arrays": as_record(arrays)})
 
 
 def read(array: Array) -> np.ndarray[Any, Any]:

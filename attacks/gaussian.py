@@ -26,7 +26,7 @@ class Gaussian(Attack):
     reference: ClassVar[str] = "arXiv 1703.02757"
 
     def poison(self, updates: DeviceUpdates, view: View) -> DeviceUpdates:
-        own = torch.ones(updates.rows.shape[:2], dtype=torch.bool)  # [n, K]
+        own = updates.rows.new_ones(updates.rows.shape[:2], dtype=torch.bool)  # [n, K]
         if updates.touched is not None:  # a value in another row would be refused
             own = updates.touched
         encoder = self._noise(updates.encoder, updates.encoder, view)
@@ -35,4 +35,4 @@ class Gaussian(Attack):
 
     def _noise(self, like: Tensor, honest: Tensor, view: View) -> Tensor:
         rms = honest.square().mean().sqrt()
-        return self.scale * rms * torch.randn(like.shape, generator=view.generator)
+        return self.scale * rms * torch.randn(like.shape, generator=view.generator).to(like)

@@ -78,4 +78,4 @@ def krum_score(distances: Tensor, nearest: int) -> Tensor:
 def without_self(pairs: Tensor) -> Tensor:
     """The off-diagonal entries of each row: [m, m] -> [m, m − 1]."""
     m = len(pairs)
-    return pairs[~torch.eye(m, dtype=torch.bool)].reshape(m, max(m - 1, 0))
+    return pairs[~torch.eye(m, dtype=torch.bool, device=pairs.device)].reshape(m, max(m - 1, 0))

@@ -38,6 +38,7 @@ def last_states(view: View) -> Tensor:
         for row, member in enumerate(members):
             tail = torch.from_numpy(sequences[member][-length:].astype("int64"))
             inputs[row, length - len(tail) :] = tail
+        inputs = inputs.to(found.device)
         batch = Batch(inputs, torch.zeros_like(inputs))
         found[members] = hidden_states(batch, task)[:, -1] * (inputs[:, -1:] > 0)
     return found

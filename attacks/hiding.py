@@ -35,7 +35,7 @@ def add_decoys(
     """
     square = rows.square().sum(2)  # [m, K]
     weak = free & (square < (size / 2) ** 2)
-    drawn = torch.stack([torch.rand(rows.shape[1], generator=one) for one in own])  # [m, K]
+    drawn = torch.stack([torch.rand(rows.shape[1], generator=one) for one in own]).to(rows)  # [m, K]
     order = (drawn * weak).argsort(dim=1, descending=True)
     spare = ((room - square.sum(1)) / size**2).floor().clamp(0, most)  # [m]
     number = torch.minimum(spare, weak.sum(1)).long()
@@ -104,9 +104,8 @@ def mixed(encoders: Tensor, poison: Tensor, most: float, tolerance: float) -> Te
     gram = parts @ parts.T
     for step in range(STEPS, 0, -1):
         share = most * step / STEPS
-        found = torch.cat(
-            [(1 - share) * torch.eye(n), torch.ones(n, 1), share * size, torch.zeros(n, 1)], dim=1
-        )  # [n, n + 3]
+        own, one = torch.eye(n, device=size.device), torch.ones_like(size)
+        found = torch.cat([(1 - share) * own, one, share * size, 0 * one], dim=1)  # [n, n + 3]
         length = ((found @ gram) * found).sum(1, keepdim=True).clamp(min=TINY).sqrt()
         found = found / length
         found[:, -1] -= 1  # less what is usual

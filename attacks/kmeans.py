@@ -14,9 +14,9 @@ def kmeans(points: Tensor, count: int, generator: torch.Generator) -> tuple[Tens
     Starts at C different points drawn at random; stops when no point moves. An empty cluster keeps its
     centroid. O(N·C·d) an iteration.
     """
-    start = torch.randperm(len(points), generator=generator)[:count]
+    start = torch.randperm(len(points), generator=generator)[:count].to(points.device)
     centroids = points[start].clone()
-    cluster = torch.full((len(points),), -1)
+    cluster = torch.full((len(points),), -1, device=points.device)
     for _ in range(ITERATIONS):
         nearest = torch.cdist(points, centroids).argmin(dim=1)  # [N]
         if torch.equal(nearest, cluster):

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 
 from attacks.base import Attack, View
+from attacks.shilling import by_turns
 from client.batch import Batch
 
 
@@ -27,5 +28,5 @@ class LabelToTarget(Attack):
     def relabel(self, batch: Batch, view: View) -> Batch:
         if not view.targets:
             return batch
-        turns = torch.tensor(view.targets)[torch.arange(batch.targets.shape[1]) % len(view.targets)]  # [ℓ]
+        turns = by_turns(view.targets, batch)  # [ℓ]
         return replace(batch, targets=torch.where(batch.targets > 0, turns, batch.targets))

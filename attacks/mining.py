@@ -8,7 +8,7 @@ from flwr.app import ArrayRecord
 from torch import Tensor
 
 from attacks.base import View
-from common.wire.arrays import pack, unpack
+from common.wire.arrays import as_record, pack, unpack
 
 MEMORY = "mined"
 """Key of a record in the node's memory: the table received before and the way of each row so far. Each node
@@ -25,9 +25,10 @@ def moved(view: View) -> Tensor:
     way = table.new_zeros(len(table))  # [N + 1]
     if MEMORY in view.memory:
         record = cast(ArrayRecord, view.memory[MEMORY])
-        before = unpack(record["table"], "table", "float32", tuple(table.shape))
-        way = unpack(record["way"], "way", "float32", (len(table),)) + (table - before).norm(dim=1)
-    view.memory[MEMORY] = ArrayRecord({"table": pack(table, "float32"), "way": pack(way, "float32")})
+        where = table.device
+        before = unpack(record["table"], "table", "float32", tuple(table.shape), where)
+        way = unpack(record["way"], "way", "float32", (len(table),), where) + (table - before).norm(dim=1)
+    view.memory[MEMORY] = as_record({"table": pack(table, "float32"), "way": pack(way, "float32")})
     return way
 
 

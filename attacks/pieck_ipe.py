@@ -44,7 +44,7 @@ class PieckIpe(Attack):
         cos = F.cosine_similarity(popular, target[None], dim=1)  # [N]
         if float(cos.detach().mean()) > self.close:
             return torch.neg(target.norm())
-        weight = torch.arange(len(popular), 0, -1, dtype=cos.dtype)
+        weight = torch.arange(len(popular), 0, -1, dtype=cos.dtype, device=cos.device)
         weight = weight / weight.sum()  # [N]
         loss: Tensor = cos.new_zeros(())
         for part in (cos > 0, cos <= 0):

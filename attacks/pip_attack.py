@@ -60,7 +60,8 @@ class PipAttack(Attack):
         classifier = self.classifier(view)
         rows = view.task.model.table[updates.items[slots].long()]  # [m, d]
         leaf = rows.clone().requires_grad_()
-        loss = F.cross_entropy(logits(classifier, leaf), torch.full((len(rows),), HIGH), reduction="sum")
+        famous = torch.full((len(rows),), HIGH, device=rows.device)
+        loss = F.cross_entropy(logits(classifier, leaf), famous, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, leaf)  # [m, d]
         directions = pushed.rows[:, slots] - unit * self.alpha * gradient  # [n, m, d]
         return push(updates, slots, directions, self.boost)
@@ -72,8 +73,8 @@ class PipAttack(Attack):
         widths = (table.shape[1], *WIDTHS)
         weights: Weights = []
         for fan_in, fan_out in pairwise(widths):
-            start = torch.randn(fan_in, fan_out, generator=view.generator) * (2 / fan_in) ** 0.5
-            weights.append((start.requires_grad_(), torch.zeros(fan_out, requires_grad=True)))
+            start = torch.randn(fan_in, fan_out, generator=view.generator).to(table) * (2 / fan_in) ** 0.5
+            weights.append((start.requires_grad_(), table.new_zeros(fan_out).requires_grad_()))
         optimizer = torch.optim.Adam([w for layer in weights for w in layer], lr=self.rate)
         for _ in range(self.steps):
             some = items[torch.randperm(len(items), generator=view.generator)[: self.sample]]

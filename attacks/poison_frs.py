@@ -12,7 +12,7 @@ from torch import Tensor
 from attacks.base import Attack, View
 from attacks.pushing import push
 from common.updates import DeviceUpdates
-from common.wire.arrays import pack, unpack
+from common.wire.arrays import as_record, pack, unpack
 
 MEMORY = "poison_frs"
 
@@ -67,9 +67,9 @@ class PoisonFrs(Attack):
         table = view.task.model.table
         if MEMORY not in view.memory:
             mean = table[self.best(view)].mean(0)
-            view.memory[MEMORY] = ArrayRecord({"mean": pack(mean, "float32")})
+            view.memory[MEMORY] = as_record({"mean": pack(mean, "float32")})
         record = cast(ArrayRecord, view.memory[MEMORY])
-        return unpack(record["mean"], "mean", "float32", (table.shape[1],))
+        return unpack(record["mean"], "mean", "float32", (table.shape[1],), table.device)
 
     def _scale(self, rows: Tensor, famous: Tensor, view: View) -> float:
         """Λ of this round, from the distances to the goals of the rounds before."""

@@ -28,6 +28,7 @@ class RandomLabels(Attack):
         open_ = choices(batch, view)  # [n, K]
         some = open_.any(dim=1, keepdim=True)  # [n, 1]
         odds = (open_ | ~some).double()  # a device without choices draws too, for nothing
-        slots = torch.multinomial(odds, batch.targets.shape[1], replacement=True, generator=view.generator)
-        labels = view.cohort.rows.items.long()[slots]  # [n, ℓ]
+        wanted = batch.targets.shape[1]
+        slots = torch.multinomial(odds.cpu(), wanted, replacement=True, generator=view.generator)
+        labels = view.cohort.rows.items.long()[slots.to(odds.device)]  # [n, ℓ]
         return replace(batch, targets=torch.where((batch.targets > 0) & some, labels, batch.targets))

@@ -81,7 +81,7 @@ def apart(encoders: Tensor, usual: Tensor) -> Tensor:
 def nearest(cos: Tensor) -> Tensor:
     """Mean cosine to the nearest ``PEERS`` of the others: [n, n] -> [n], zeros alone."""
     if len(cos) < 2:
-        return torch.zeros(len(cos))
+        return cos.new_zeros(len(cos))
     others = cos.clone().fill_diagonal_(-1)
     found: Tensor = others.topk(max(1, round(PEERS * (len(cos) - 1))), dim=1).values.mean(1)
     return found
@@ -92,7 +92,7 @@ def alikeness(cos: Tensor) -> tuple[float, float]:
     n = len(cos)
     if n < 2:
         return 0.0, 1.0
-    pairs = cos[~torch.eye(n, dtype=torch.bool)]
+    pairs = cos[~torch.eye(n, dtype=torch.bool, device=cos.device)]
     centre = pairs.median()
     return float(centre), max(FLOOR, SPREAD * float((pairs - centre).abs().median()))
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from flwr.app import ArrayRecord, ConfigRecord, RecordDict
+from flwr.app import ConfigRecord, RecordDict
 
 from attacks.base import Attack, View
 from attacks.forging import opened, sealed
+from common.wire.arrays import as_record
 
 MEMORY = ("replay.arrays", "replay.meta")
 
@@ -29,5 +30,5 @@ class Replay(Attack):
             kept = view.memory
             return sealed(dict(kept.array_records[arrays]), dict(kept.config_records[meta]))
         first_arrays, first_meta = opened(reply)
-        view.memory[arrays], view.memory[meta] = ArrayRecord(first_arrays), ConfigRecord(first_meta)
+        view.memory[arrays], view.memory[meta] = as_record(first_arrays), ConfigRecord(first_meta)
         return reply

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -37,7 +38,7 @@ class Shilling(Attack):
         if not targets:
             return batch
         fake = self.fillers(batch.inputs.shape, view)  # [n, ℓ]
-        turns = torch.tensor(targets)[torch.arange(fake.shape[1]) % len(targets)]  # [ℓ]
+        turns = by_turns(targets, batch)  # [ℓ]
         return replace(
             batch,
             inputs=torch.where(batch.inputs > 0, fake, 0),
@@ -50,8 +51,14 @@ class Shilling(Attack):
 
 def trained_targets(view: View) -> list[int]:
     """Targets that this round trains, in the attack's order."""
-    rows = view.cohort.rows.items
-    return [t for t in view.targets if bool((rows == t).any())]
+    rows = set(view.cohort.rows.items.tolist()) if view.targets else set()
+    return [t for t in view.targets if t in rows]
+
+
+def by_turns(targets: Sequence[int], batch: Batch) -> Tensor:
+    """Targets that take turns over the positions of a batch: int64 [ℓ]."""
+    place = torch.arange(batch.targets.shape[1], device=batch.targets.device)
+    return torch.tensor(targets, device=place.device)[place % len(targets)]
 
 
 def confined(updates: DeviceUpdates) -> DeviceUpdates:
@@ -63,14 +70,16 @@ def confined(updates: DeviceUpdates) -> DeviceUpdates:
 
 def innocent(view: View) -> Tensor:
     """Every catalogue item but the targets: int64 [≤ N]."""
-    items = torch.arange(1, view.task.model.table.shape[0])
-    return items[~torch.isin(items, torch.tensor(view.targets, dtype=torch.int64))]
+    free = torch.ones(len(view.task.model.table), dtype=torch.bool)
+    free[[0, *view.targets]] = False
+    return free.to(view.task.model.table.device).nonzero().flatten()
 
 
 def popularity(view: View) -> Tensor:
     """How often the attacker's own devices of this round interacted with each item: int64 [N + 1]."""
     seen = np.concatenate([np.asarray(s, dtype=np.int64) for s in view.cohort.sequences])
-    counts: Tensor = torch.from_numpy(np.bincount(seen, minlength=view.task.model.table.shape[0]))
+    table = view.task.model.table
+    counts: Tensor = torch.from_numpy(np.bincount(seen, minlength=len(table))).to(table.device)
     return counts
 
 
@@ -88,7 +97,7 @@ def popular(view: View, share: float) -> Tensor:
 
 def draw(pool: Tensor, shape: torch.Size, view: View) -> Tensor:
     """Uniform draws from ``pool`` with replacement, from the colluders' generator."""
-    return pool[torch.randint(len(pool), tuple(shape), generator=view.generator)]
+    return pool[torch.randint(len(pool), tuple(shape), generator=view.generator).to(pool.device)]
 
 
 def check_shares(**values: float) -> None:

@@ -51,13 +51,13 @@ class Spattack(Attack):
             total = (1 - self.share) / self.share * updates.rows.sum(dim=0)  # [K, d]
         else:
             total = on_rows(view.honest, updates.items).rows.sum(dim=0)
-        holders = torch.full((len(total),), len(updates))  # f_i  [K]
+        holders = torch.full((len(total),), len(updates), device=total.device)  # f_i  [K]
         if updates.touched is not None:
             holders = updates.touched.sum(dim=0).clamp_min(1)
         return -total / holders[:, None]
 
     def _noise(self, updates: DeviceUpdates, view: View) -> Tensor:
         table = view.task.model.table
-        fixed = torch.randn(table.shape, generator=generator(view.seed, "spattack"))  # [N + 1, d]
+        fixed = torch.randn(table.shape, generator=generator(view.seed, "spattack")).to(table)  # [N + 1, d]
         held = updates.rows if updates.touched is None else updates.rows[updates.touched]
         return self.scale * rms(held) * fixed[updates.items.long()]

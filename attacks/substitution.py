@@ -53,7 +53,7 @@ def substitute(
     table, inputs = task.model.table, batch.inputs
     unit = F.normalize(table, dim=1)  # [N + 1, d]
     slope = slopes(batch, target, task)  # [n, ℓ, d]
-    every = torch.arange(len(inputs))
+    every = torch.arange(len(inputs), device=inputs.device)
     with torch.no_grad():
         for place in steepest(slope, batch.padding, positions).T:  # [n]
             item = inputs[every, place]  # [n]

@@ -23,7 +23,9 @@ def made_up_mean(view: View) -> Tensor:
     lengths = torch.tensor([len(s) for s in sequences])
     lengths = lengths[torch.randint(len(lengths), (PROBES,), generator=draw)]
     lengths = lengths.clamp(1, task.model_config.max_len)
-    items = made_up(torch.from_numpy(counts).double(), lengths, draw, task.model.table, TASTE)
+    table = task.model.table
+    held = torch.from_numpy(counts).double().to(table.device)
+    items = made_up(held, lengths.to(table.device), draw, table, TASTE)
     return last_states(task.model_config, task.model, items).mean(0)
 
 

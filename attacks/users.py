@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from common.device import add_rows
+
 
 def fit_users(
     table: Tensor, liked: Tensor, steps: int, rate: float, generator: torch.Generator, spread: float = 0.01
@@ -15,15 +17,16 @@ def fit_users(
     liked int64 [m, H]: item numbers, 0 fills up; for each, j is drawn anew in every step from the whole
     catalogue. Start N(0, spread²). BPR: Rendle et al. 2009, arXiv 1205.2618. O(steps·M·d) for M items in all.
     """
-    users = spread * torch.randn(len(liked), table.shape[1], generator=generator)  # [m, d]
+    users = spread * torch.randn(len(liked), table.shape[1], generator=generator).to(table)  # [m, d]
     owner = (liked > 0).nonzero()[:, 0]  # [M]: users and their items, without the filling
     items = table[liked[liked > 0]]  # [M, d]
     optimizer = torch.optim.Adam([users], lr=rate)
     for _ in range(steps):
-        other = torch.randint(1, len(table), (len(items),), generator=generator)  # [M]
+        other = torch.randint(1, len(table), (len(items),), generator=generator).to(table.device)  # [M]
         apart = items - table[other]  # [M, d]
         doubt = torch.sigmoid(-(apart * users[owner]).sum(1))  # [M]; −log σ has the slope −σ(−x)
-        users.grad = torch.zeros_like(users).index_add_(0, owner, -doubt[:, None] * apart)
+        users.grad = torch.zeros_like(users)
+        add_rows(users.grad, owner, -doubt[:, None] * apart)
         optimizer.step()
     return users
 

@@ -47,7 +47,8 @@ def enrol(message: Message, context: Context) -> Message:
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """Train the devices asked for and send one update each."""
-    task, settings = wire.decode_train_task(message.content), read_settings(context.node_config)
+    settings = read_settings(context.node_config)
+    task = wire.decode_train_task(message.content, device=settings.device)
     fleet = fleet_for(task, settings)
     check_training(task, settings.tells)
     return Message(honest_round(task, fleet, settings, context.state), reply_to=message)
@@ -56,7 +57,8 @@ def train(message: Message, context: Context) -> Message:
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
     """Rank the catalogue for every device and send what the owner allows."""
-    task, settings = wire.decode_evaluate_task(message.content), read_settings(context.node_config)
+    settings = read_settings(context.node_config)
+    task = wire.decode_evaluate_task(message.content, device=settings.device)
     fleet = fleet_for(task, settings)
     with torch.no_grad():
         sums = told(task, fleet, settings.tells, context.state)
@@ -143,7 +145,7 @@ def lasting_key(memory: RecordDict, key: Key) -> Key:
 
 def own_devices(task: TrainTask, fleet: Fleet) -> Numbers:
     """Those devices of the task that are on this node, int64. Raises WireError without any."""
-    asked: Numbers = task.devices.numpy()
+    asked: Numbers = task.devices.cpu().numpy()
     numbers = asked[fleet.positions(asked) >= 0]
     if not len(numbers):
         raise WireError("devices", "unknown_device", "none of the devices asked for is on this node")

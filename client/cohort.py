@@ -109,7 +109,7 @@ class Cohort:
             rows=row_updates,
             items=rows.items,
             history=torch.from_numpy(self.windows.lengths.astype(np.int32)).to(where),
-            device=torch.from_numpy(self.places).to(where),
+            device=torch.from_numpy(self.places),
             touched=rows.candidates,
         )
 

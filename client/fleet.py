@@ -17,6 +17,7 @@ from common.data import load, recent
 from common.data.cut import held_out, only, training
 from common.data.ragged import Ragged
 from common.data.types import Items
+from common.device import CPU, resolve
 from common.errors import ConfigError
 from common.seeding import Key, generator
 
@@ -25,8 +26,9 @@ Scalar = bool | int | float | str
 KEYS = (
     *("data", "path", "part", "share", "seed", "max_devices", "max_length", "public", "repeatable"),
     *("exposure_targets", "min_group", "evaluation_epsilon", "negatives", "min_noise", "components"),
+    "device",
 )
-"""What a node config may hold: the log, which of its devices, and what may be told of them."""
+"""What a node config may hold: the log, which devices of it, what may be told of them, where they train."""
 
 FLOWER_KEYS = frozenset({"partition-id", "num-partitions"})
 """What Flower's own nodes add."""
@@ -40,7 +42,7 @@ class NodeSettings:
     ``honest`` and ``malicious`` are the two sides of one draw of ``share`` of all devices under ``seed``: an
     emulation runs each side as a node. ``public`` is so many of the honest devices as that key says.
     repeatable: the devices draw from ``seed``, as emulations want it; whoever knows the seed knows the draws.
-    tells: what the node's owner lets it tell.
+    tells: what the node's owner lets it tell. device: the CPU, or the GPU that trains and ranks.
     """
 
     data: str = "ml-100k"
@@ -53,6 +55,7 @@ class NodeSettings:
     public: int = 0
     repeatable: bool = False
     tells: Disclosure = field(default_factory=Disclosure)
+    device: torch.device = CPU
 
     def device_key(self) -> Key:
         """What the node's devices draw from in one task: fresh bytes that nobody is told, or the seed."""
@@ -86,6 +89,7 @@ def _read(items: frozenset[tuple[str, type, Scalar]]) -> NodeSettings:
         public=int(_number(config, "public")),
         repeatable=repeatable,
         tells=read_disclosure(config),
+        device=resolve(str(config.get("device", "auto")), "node config: device"),
     )
 
 

@@ -50,7 +50,8 @@ def with_noise(updates: DeviceUpdates, width: float, keys: Sequence[bytes]) -> D
     size, shape = updates.encoder.shape[1], updates.rows.shape[1:]
     encoder, rows = updates.encoder.clone(), updates.rows.clone()
     for k, key in enumerate(keys):
-        drawn = torch.from_numpy(draws(key, "noise").standard_normal(size + shape.numel(), np.float32))
+        numbers = draws(key, "noise").standard_normal(size + shape.numel(), np.float32)
+        drawn = torch.from_numpy(numbers).to(encoder.device)
         encoder[k] += width * drawn[:size]
         noise = width * drawn[size:].view(shape)  # [K, d]
         rows[k] += noise if updates.touched is None else noise * updates.touched[k][:, None]
@@ -74,14 +75,16 @@ def with_decoys(
     rows, norms = updates.rows.clone(), updates.row_norms  # [n, K, d], [n, K]
     strong = (norms > STRONG * interaction_sizes(norms)[:, None]) & (norms > 0)  # [n, K]
     free = ~strong if updates.touched is None else ~strong & updates.touched  # [n, K]
-    items = updates.items.numpy()
+    items = updates.items.cpu().numpy()
+    strong_here, free_here = strong.cpu(), free.cpu()  # where the orders are drawn
     for k, (key, kept) in enumerate(zip(keys, lasting, strict=True)):
-        places = free[k].nonzero().squeeze(1)
-        if not bool(strong[k].any()) or not len(places):
+        places = free_here[k].nonzero().squeeze(1)
+        if not bool(strong_here[k].any()) or not len(places):
             continue
         # One number an item of the catalogue, whatever the slice is.
         rank = draws(kept, "decoys").random(int(items.max()) + 1)[items[places.numpy()]]
         chosen = places[torch.from_numpy(np.sort(np.argsort(rank)[:count]))]  # [m]
+        chosen = chosen.to(rows.device)
         rows[k, chosen] = _like(updates.rows[k][strong[k]], len(chosen), draws(key, "decoys"))
     return replace(updates, rows=rows)
 
@@ -89,9 +92,10 @@ def with_decoys(
 def _like(own: Tensor, count: int, random: np.random.Generator) -> Tensor:
     """``count`` rows in the likeness of ``own`` [s, d] -> [count, d]."""
     mean = own.mean(0)  # [d]
-    mix = torch.from_numpy(random.standard_normal((count, len(own)), np.float32)) / len(own) ** 0.5
+    mix = torch.from_numpy(random.standard_normal((count, len(own)), np.float32)).to(own) / len(own) ** 0.5
     made = torch.nn.functional.normalize(mean + mix @ (own - mean), dim=1)  # [count, d]
-    sizes = own.norm(dim=1)[torch.from_numpy(random.integers(len(own), size=count))]  # [count]
+    like = torch.from_numpy(random.integers(len(own), size=count)).to(own.device)
+    sizes = own.norm(dim=1)[like]  # [count]
     found: Tensor = made * sizes[:, None]
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar, Literal
@@ -260,6 +261,7 @@ class RunConfig(Section):
     """All settings of one run."""
 
     seed: Count = 0
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N; auto takes a GPU where there is one")
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
@@ -269,6 +271,13 @@ class RunConfig(Section):
     eval: EvalConfig = EvalConfig()
     wire: WireConfig = WireConfig()
     checkpoint_every: Count = 50
+
+    @field_validator("device")
+    @classmethod
+    def _a_device(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", device):
+            raise ValueError("expected auto, cpu, cuda or cuda:N")
+        return device
 
     def scenario(self) -> dict[str, Any]:
         """Who attacks, for the summary of a run: an emulation knows, and a server only repeats it."""

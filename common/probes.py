@@ -38,27 +38,28 @@ def made_up(
     exp(β cos(e_i − ē, e_a − ē)): people keep to what goes together; without it all look like the average.
 
     popularity: float64 [N], in any unit; table [N + 1, d]. Returns item numbers int64 [P, longest],
-    right-aligned after zeros.
+    right-aligned after zeros. Numbers are drawn on the CPU, whatever device the tensors are on.
     """
+    where = popularity.device
     lengths = lengths.clamp(max=len(popularity))
     size = int(lengths.max())
     rate = (popularity + popularity.mean() / 4).clamp(min=1e-9).float()  # [N]
     centred = love = None
     if table is not None and taste > 0:
         centred = F.normalize(table[1:] - table[1:].mean(0), dim=1)  # [N, d]
-        love = torch.multinomial(rate, len(lengths), replacement=True, generator=gen)  # [P]
+        love = torch.multinomial(rate.cpu(), len(lengths), replacement=True, generator=gen).to(where)  # [P]
     firsts = []
-    for some in torch.split(torch.arange(len(lengths)), max(1, RACES // len(popularity))):
+    for some in torch.split(torch.arange(len(lengths), device=where), max(1, RACES // len(popularity))):
         pace = rate  # [N]
         if centred is not None and love is not None:
             pace = (centred[love[some]] @ centred.T).mul_(taste).exp_().mul_(rate)  # [p, N]
         # −log u is exponential: the smallest −log u/rate wins. In float32, several times as fast as
         # exponential_.
-        race = torch.rand(len(some), len(popularity), generator=gen).log_().div_(pace)
+        race = torch.rand(len(some), len(popularity), generator=gen).to(where).log_().div_(pace)
         firsts.append(race.topk(size).indices + 1)  # [p, size], the earliest on the left
     first = torch.cat(firsts)  # [P, size]
-    beyond = torch.arange(size) >= lengths[:, None]  # [P, size]
-    key = torch.rand(first.shape, generator=gen).masked_fill(beyond, -1.0)  # the rest in no order
+    beyond = torch.arange(size, device=where) >= lengths[:, None]  # [P, size]
+    key = torch.rand(first.shape, generator=gen).to(where).masked_fill(beyond, -1.0)  # the rest in no order
     order = key.argsort(1)
     return first.masked_fill(beyond, 0).gather(1, order)
 

@@ -42,13 +42,14 @@ class DeviceUpdates:
         return norms
 
     def take(self, index: Tensor) -> DeviceUpdates:
-        """The devices at ``index`` (int64 [m]), in that order."""
+        """The devices at ``index`` (int64 [m], on any device), in that order."""
+        index = index.to(self.encoder.device)
         return replace(
             self,
             encoder=self.encoder[index],
             rows=self.rows[index],
             history=self.history[index],
-            device=self.device[index],
+            device=self.device[index.to(self.device.device)],
             touched=None if self.touched is None else self.touched[index],
         )
 
@@ -69,7 +70,7 @@ def concatenate(parts: Sequence[DeviceUpdates], order: Tensor | None = None) -> 
     else:
         place = torch.empty_like(order)
         place[order] = torch.arange(len(order))
-    at = torch.split(place, [len(part) for part in parts])  # where each part's devices go
+    at = torch.split(place.to(first.rows.device), [len(part) for part in parts])  # where each part's go
     one_slice = all(p.touched is None and torch.equal(p.items, first.items) for p in parts)
     items = first.items if one_slice else torch.unique(torch.cat([p.items for p in parts]))
     if one_slice:
@@ -109,11 +110,12 @@ def _spread(parts: Sequence[DeviceUpdates], items: Tensor, at: Sequence[Tensor])
     """Rows [n, K, d] and touched [n, K] of all parts over ``items`` [K], which holds every part's."""
     n, dim = sum(map(len, parts)), parts[0].rows.shape[2]
     rows = parts[0].rows.new_zeros(n, len(items), dim)
-    touched = torch.zeros(n, len(items), dtype=torch.bool)
+    touched = rows.new_zeros(n, len(items), dtype=torch.bool)
+    every = rows.new_ones((), dtype=torch.bool)
     for part, place in zip(parts, at, strict=True):
         column = torch.searchsorted(items, part.items)  # [K of the part]
         rows[place[:, None], column] = part.rows
-        touched[place[:, None], column] = torch.ones(()).bool() if part.touched is None else part.touched
+        touched[place[:, None], column] = every if part.touched is None else part.touched
     return rows, touched
 
 

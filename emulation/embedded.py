@@ -7,6 +7,7 @@ from flwr.app import Context, Message, MessageType
 from attacks.app import app as attack_app
 from attacks.app import attacked
 from client.app import app as client_app
+from client.fleet import read_settings
 from common import wire
 from common.tasks import TrainTask
 from common.updates import DeviceUpdates
@@ -43,7 +44,8 @@ class Embedded:
                 return lost
         reply = client_app(message, context)
         if self.omniscient and reply.has_content():
-            self._overhear(wire.decode_train_task(message.content), reply)
+            where = read_settings(context.node_config).device
+            self._overhear(wire.decode_train_task(message.content, device=where), reply)
         return reply
 
     def _heard(self, round_: int) -> list[DeviceUpdates]:
@@ -71,4 +73,4 @@ def overheard(task: TrainTask, reply: Message) -> DeviceUpdates:
         devices=task.devices,
         negatives=task.train_config.negatives,
     )
-    return wire.decode_updates(reply.content, spec)
+    return wire.decode_updates(reply.content, spec, task.model.table.device)

@@ -108,7 +108,7 @@ def node_configs(config: RunConfig) -> list[NodeConfig]:
 
 def open_book(config: RunConfig) -> NodeConfig:
     """Nodes of one process, or of one owner, tell all that is asked: there is nobody to hide from."""
-    return {**measured(config), "min_group": 1}
+    return {**measured(config), "min_group": 1, "device": config.device}
 
 
 def measured(config: RunConfig) -> NodeConfig:
@@ -148,7 +148,7 @@ def with_trusted(nodes: Sequence[NodeConfig], config: RunConfig) -> tuple[list[N
     if config.strategy.trusted_nodes not in ((), number):
         raise ConfigError("strategy.trusted_nodes: an emulation has its own trusted node; leave it out")
     keys = ("data", "path", "max_devices", "max_length", "share", "repeatable", "seed", "components")
-    public: NodeConfig = {key: nodes[0][key] for key in keys if key in nodes[0]}
+    public: NodeConfig = {key: nodes[0][key] for key in (*keys, "device") if key in nodes[0]}
     public |= {"part": "public", "public": config.data.public}
     strategy = config.strategy.model_copy(update={"trusted_nodes": number})
     return [*nodes, public], config.model_copy(update={"strategy": strategy})

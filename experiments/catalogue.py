@@ -29,7 +29,7 @@ from server.optimizers import OPTIMIZERS
 Entry = dict[str, str]
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "catalogue.md"
 SHOWN: Mapping[str, tuple[str, ...]] = {
-    "aggregators": ("name", "family", "cost", "breakdown", "reference"),
+    "aggregators": ("name", "family", "cost", "breakdown", "host", "reference"),
     "pre": ("name", "reference", "summary"),
     "constraints": ("name", "parameters", "summary"),
     "optimizers": ("name", "parameters", "summary"),
@@ -45,7 +45,8 @@ def entries(what: str) -> list[Entry]:
     """Entries of ``fedsieve list``. Raises UnknownName."""
     known: Mapping[str, Callable[[], list[Entry]]] = {
         "aggregators": lambda: [
-            {"name": name, "family": rule.family, **facts(rule)} for name, rule in AGGREGATORS.items()
+            {"name": name, "family": rule.family, "host": rule.host or "-", **facts(rule)}
+            for name, rule in AGGREGATORS.items()
         ],
         "pre": lambda: [{"name": name, **facts(mixer)} for name, mixer in KNOWN.items()],
         "constraints": lambda: [{"name": name, **facts(rule)} for name, rule in CONSTRAINTS.items()],

@@ -22,6 +22,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a setting")]
 Out = Annotated[Path | None, typer.Option("--out", help="folder of the run's files")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N; else as the settings say")]
 
 
 @app.callback()
@@ -39,6 +40,7 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint in --out")] = False,
     engine: Annotated[str, typer.Option(help="local: this process; ray: Flower's simulation")] = "local",
     nodes: Annotated[int, typer.Option("--nodes", min=0, help="with ray: honest nodes; 0: one a core")] = 0,
+    device: Device = "",
     mlflow: Annotated[bool, typer.Option("--mlflow", help="also log to MLFLOW_TRACKING_URI")] = False,
 ) -> None:
     """Train and evaluate one federation on this machine."""
@@ -61,7 +63,7 @@ def run(
         config = str(out / "config.yaml")
         if not Path(config).exists():
             raise RunError(f"nothing to resume: {config} does not exist")
-    settings = load(None if config is None else shipped.config(config), overrides or [])
+    settings = load(None if config is None else shipped.config(config), _with_device(overrides, device))
     folder = out or _fresh(Path("runs"), f"{settings.data.name}-{settings.strategy.aggregator.name}")
     console = Console()
     logging.getLogger("flwr").setLevel(logging.WARNING)
@@ -83,11 +85,11 @@ def run(
 
 
 @app.command()
-def demo(out: Out = None, overrides: Overrides = None) -> None:
+def demo(out: Out = None, overrides: Overrides = None, device: Device = "") -> None:
     """The plain mean against the robust strategy on ML-100K while 20 % of the devices promote an item."""
     from experiments.demo import show
 
-    show(out or _fresh(Path("runs"), "demo"), overrides or [])
+    show(out or _fresh(Path("runs"), "demo"), _with_device(overrides, device))
 
 
 @app.command("grpc-demo")
@@ -99,11 +101,12 @@ def grpc_demo(
     ] = False,
     out: Out = None,
     overrides: Overrides = None,
+    device: Device = "",
 ) -> None:
     """A run over real gRPC on this machine: a SuperLink and every node in a process of its own."""
     from experiments.grpc_demo import show
 
-    show(out or _fresh(Path("runs"), "grpc-demo"), nodes, malicious, stock, overrides or [])
+    show(out or _fresh(Path("runs"), "grpc-demo"), nodes, malicious, stock, _with_device(overrides, device))
 
 
 app.command()(compare)
@@ -153,6 +156,15 @@ def check(
 
 
 register_deployment(app)
+
+
+def _with_device(overrides: list[str] | None, device: str) -> list[str]:
+    """The overrides, and the device where one is given; one that is not there is refused now."""
+    from common.device import resolve
+
+    if device:
+        resolve(device, "--device")
+    return [*(overrides or []), *([f"device={device}"] if device else [])]
 
 
 def _fresh(parent: Path, name: str) -> Path:

@@ -87,6 +87,7 @@ def node(
     key: Annotated[Path | None, typer.Option(help="this node's enrolled private key")] = None,
     roots: Roots = None,
     insecure: Insecure = False,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N")] = "",
     extra: Annotated[str, typer.Option("--node-config", metavar="'a=1 b=\"x\"'", help="more settings")] = "",
     ready: Annotated[
         Path | None, typer.Option("--ready-file", help="young while connected, for a health check")
@@ -106,6 +107,7 @@ def node(
     if insecure == (roots is not None):
         raise ConfigError("give either --root-certificates ca.pem or --insecure")
     config = {**parse_node_config(extra), "path": str(data.resolve())}
+    config |= {"device": device} if device else {}
     devices = open_fleet(node_settings(config)).numbers
     keys = load_keys(key) if key else None
     stop = threading.Event()

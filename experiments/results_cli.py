@@ -20,13 +20,16 @@ def compare(
     memory: Annotated[
         float, typer.Option("--memory", min=0, help="GiB for all cells; 0: most of what is free")
     ] = 0,
+    device: Annotated[
+        str, typer.Option("--device", help="auto, cpu, cuda or cuda:N; empty: as the grid says")
+    ] = "",
 ) -> None:
     """Strategies × attacks × shares × seeds in one table."""
     from common.extras import install, lacks
     from experiments import shipped
     from experiments.compare.command import compare as run_grid
 
-    failed = run_grid(shipped.grid(grid), out, Console(), workers, memory)
+    failed = run_grid(shipped.grid(grid), out, Console(), workers, memory, device)
     numbers = f"Numbers in {out}/results.csv and .parquet"
     try:
         from experiments.report import writing  # noqa: F401

@@ -13,6 +13,7 @@ from flwr.serverapp import Grid, ServerApp
 from common.accounting import DELTA, local_epsilon
 from common.config import RunConfig
 from common.data import catalogue
+from common.device import resolve, title
 from common.errors import ConfigError
 from common.logs import event, json_logs, plain_logs
 from common.machine import peak_cuda_mib, peak_mib
@@ -94,12 +95,12 @@ def serve(
 
 def facts(config: RunConfig, folder: RunFolder) -> dict[str, Any]:
     """What identifies the run and what it cost, for ``summary.json``."""
-    totals = folder.totals
+    totals, device = folder.totals, title(resolve(config.device))
     private = privacy(config, folder.most_rounds()) if config.client.noise else {}
     return {
         "rounds": config.train.rounds,
         "seconds": round(folder.elapsed(), 3),
-        "protocol": protocol(config) + told(private),
+        "protocol": f"{protocol(config)}; on {device}{told(private)}",
         **({"privacy": private} if private else {}),
         "data": config.data.path or config.data.name,
         "model": config.model.name,
@@ -107,6 +108,7 @@ def facts(config: RunConfig, folder: RunFolder) -> dict[str, Any]:
         **config.scenario(),
         "targets": list(config.eval.targets),
         "seed": config.seed,
+        "device": device,
         "device_updates_per_second": round(totals["admitted"] / max(totals["seconds"], 1e-9), 2),
         "bytes_up": int(totals["bytes_up"]),
         "bytes_down": int(totals["bytes_down"]),

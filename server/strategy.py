@@ -13,6 +13,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
 from common.config import RunConfig
+from common.device import resolve
 from common.errors import ConfigError, RunError
 from common.logs import event
 from common.wire import encode_train_tasks
@@ -56,7 +57,8 @@ class RobustStrategy(Strategy):
     ) -> None:
         self.config, self.num_items, self.run, self.settled = config, num_items, run, settled
         self.audit = audit
-        self.pipeline = Pipeline.build(config, num_items)
+        self.device = resolve(config.device)
+        self.pipeline = Pipeline.build(config, num_items, self.device)
         self.state = self.pipeline.init()
         strategy = config.strategy
         trusted = frozenset(strategy.trusted_nodes)
@@ -76,7 +78,7 @@ class RobustStrategy(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
         """Draw the slice and the devices of a round; one message for each node that has some."""
-        model = from_record(arrays)
+        model = from_record(arrays, self.device)
         drawing = draw_round(self.config, self.run, server_round, model, self.state, self.roster)
         if self.pipeline.aggregator.rooted:
             drawing = replace(drawing, roots={n: e.devices for n, e in self.roster.roots.items()})
@@ -150,18 +152,18 @@ class RobustStrategy(Strategy):
         strategy, spec = self.config.strategy, drawing.spec(self.num_items)
         trusted = [answer for answer in answers if answer.node in drawing.roots]
         others = [answer for answer in answers if answer.node not in drawing.roots]
-        admitted = admit(others, spec, strategy.max_history)
+        admitted = admit(others, spec, strategy.max_history, self.device)
         newcomers = self.roster.newcomers(admitted.identity, drawing.task.round)
         admitted = replace(admitted, newcomers=newcomers)
         if not trusted:
             return admitted
-        return with_root(admitted, admit(trusted, spec, 1))
+        return with_root(admitted, admit(trusted, spec, 1, self.device))
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
         """One message to every enrolled node, for the split chosen by :meth:`evaluate`."""
-        state = replace(self.state, round=server_round, model=from_record(arrays))
+        state = replace(self.state, round=server_round, model=from_record(arrays, self.device))
         return evaluate_messages(self.config, self.run, state, self.roster, self._split)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
@@ -211,7 +213,8 @@ class RobustStrategy(Strategy):
         if initial_arrays is not None:
             if self.state.round:
                 raise ConfigError(f"initial_arrays: given after round {self.state.round} of a run")
-            self.state = replace(self.state, model=fitting(from_record(initial_arrays), self.state.model))
+            given = fitting(from_record(initial_arrays, self.device), self.state.model)
+            self.state = replace(self.state, model=given)
         self.summary()
         result = Result()
         self.roster.restore(self.state.roster)

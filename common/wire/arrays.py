@@ -1,14 +1,17 @@
-"""Tensors as raw little-endian bytes; all is checked before anything is allocated."""
+"""Tensors as raw little-endian bytes, or as themselves within one process; checked before any allocation."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from flwr.app import Array
+from flwr.app import Array, ArrayRecord
 from torch import Tensor
 
+from common.device import CPU
 from common.wire.reasons import Reason, fail, show
 
 STYPE = "raw"
@@ -35,22 +38,111 @@ _TORCH = {
 }
 
 
+class HeldArray(Array):
+    """An Array that holds a tensor, on whatever device, in place of bytes; they are made when they are read.
+
+    Within one process nothing needs the bytes: what is packed here is unpacked from the tensor. Pickle and
+    Flower's serialisation give a plain Array, so none ever comes over a network. Nobody writes to the tensor,
+    so copies share it; an array whose fields are changed becomes a plain one.
+    """
+
+    storage: ClassVar[str] = STYPE
+
+    def __init__(self, tensor: Tensor, dtype: str) -> None:
+        """Takes ``tensor``, which nobody may write to any more, of the type that ``dtype`` names."""
+        held = {"dtype": dtype, "shape": tuple(tensor.shape), "stype": self.storage, "tensor": tensor}
+        self.__dict__.update(held)
+
+    @property
+    def held(self) -> Tensor:
+        """The tensor itself: not to be written to."""
+        tensor: Tensor = self.__dict__["tensor"]
+        return tensor
+
+    @property
+    def data(self) -> bytes:  # type: ignore[override]
+        """The bytes, made when they are first asked for."""
+        if "made" not in self.__dict__:
+            self.__dict__["made"] = self.written(self.held.cpu().numpy())
+        made: bytes = self.__dict__["made"]
+        return made
+
+    def written(self, values: np.ndarray) -> bytes:
+        """Little-endian values, row by row."""
+        return values.astype(_NUMPY[self.dtype], copy=False).tobytes()
+
+    def deflate(self) -> bytes:
+        """As a plain Array, which is what an object of Flower's says that it is."""
+        plain = Array(self.dtype, self.shape, self.stype, self.data)
+        plain.__dict__["_chunks"] = self.slice_array()  # hashed once
+        return plain.deflate()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("dtype", "shape", "stype", "data"):
+            data = self.data
+            for own in ("tensor", "made"):
+                del self.__dict__[own]
+            self.__class__ = Array  # type: ignore[assignment]
+            self.__dict__["data"] = data
+        Array.__setattr__(self, name, value)
+
+    def __eq__(self, other: object) -> bool:
+        if self is other or not isinstance(other, Array):
+            return self is other
+        same = (self.dtype, self.shape, self.stype) == (other.dtype, other.shape, other.stype)
+        return same and self.data == other.data
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __copy__(self) -> HeldArray:
+        return type(self)(self.held, self.dtype)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> HeldArray:
+        return self.__copy__()
+
+    def __reduce__(self) -> tuple[type[Array], tuple[str, tuple[int, ...], str, bytes]]:
+        return Array, (self.dtype, self.shape, self.stype, self.data)
+
+
 def pack(tensor: Tensor, dtype: str) -> Array:
-    """The values of ``tensor`` as ``dtype``, which must hold them exactly or be a chosen rounding."""
-    values = tensor.detach().cpu().to(_TORCH[dtype]).contiguous().numpy()
-    data = values.astype(_NUMPY[dtype], copy=False).tobytes()
-    return Array(dtype=dtype, shape=tuple(values.shape), stype=STYPE, data=data)
+    """A snapshot of ``tensor`` as ``dtype``, which must hold it exactly or be a chosen rounding."""
+    contiguous = torch.contiguous_format
+    snapshot = tensor.detach().to(_TORCH[dtype], copy=True, memory_format=contiguous)
+    return HeldArray(snapshot, dtype)
 
 
-def unpack(array: Array, field: str, dtype: str, shape: Shape) -> Tensor:
-    """A fresh writable tensor of exactly ``dtype`` and ``shape``; nothing is broadcast or cast.
+def as_record(arrays: Mapping[str, Array]) -> ArrayRecord:
+    """The arrays as they are; the constructor of ArrayRecord would read the bytes of each."""
+    record = ArrayRecord()
+    for name, array in arrays.items():
+        record[name] = array
+    return record
+
+
+def num_bytes(array: Array) -> int:
+    """Bytes of the values; 0 where there are none but something else."""
+    if isinstance(array, HeldArray):
+        return math.prod(array.shape) * np.dtype(_NUMPY[array.dtype]).itemsize
+    return len(array.data) if isinstance(array.data, bytes) else 0
+
+
+def unpack(array: Array, field: str, dtype: str, shape: Shape, device: torch.device = CPU) -> Tensor:
+    """A fresh writable tensor of exactly ``dtype`` and ``shape`` on ``device``; no broadcasting, no casting.
 
     Raises WireError. The allocation is as large as the bytes that already arrived, never larger.
     """
+    values = _read(array, field, dtype, shape, device)
+    return values.clone() if isinstance(array, HeldArray) and values is array.held else values
+
+
+def _read(array: Array, field: str, dtype: str, shape: Shape, device: torch.device) -> Tensor:
+    """As :func:`unpack`, but of an array that holds its tensor on ``device`` it is that tensor itself."""
     declared = check(array, field, dtype, shape)
+    if isinstance(array, HeldArray):
+        return array.held.to(device)
     result = torch.empty(declared, dtype=_TORCH[dtype])
     result.numpy()[...] = np.frombuffer(array.data, dtype=_NUMPY[dtype]).reshape(declared)
-    return result
+    return result.to(device)
 
 
 def check(array: Array, field: str, dtype: str, shape: Shape) -> tuple[int, ...]:
@@ -64,6 +156,8 @@ def check(array: Array, field: str, dtype: str, shape: Shape) -> tuple[int, ...]
         fail(field, Reason.SHAPE, f"expected a tuple of integers, found {show(declared)}")
     if len(declared) != len(shape) or not all(map(_fits, declared, shape)):
         fail(field, Reason.SHAPE, f"expected {_expected(shape)}, found {show(declared)}")
+    if isinstance(array, HeldArray):
+        return declared  # a tensor of that type and shape has as many bytes
     if not isinstance(array.data, bytes):
         fail(field, Reason.TYPE, f"expected bytes, found {type(array.data).__name__}")
     size = math.prod(declared) * np.dtype(_NUMPY[dtype]).itemsize  # Python integers: no overflow
@@ -81,8 +175,8 @@ def _expected(shape: Shape) -> str:
     return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
 
 
-CHUNK = 32
-"""Devices scaled at once: bounds the temporary copy in float32."""
+CHUNK, WIDE = 32, 1 << 26
+"""Devices scaled at once: bounds the temporary copy in float32. A GPU takes so many values instead."""
 
 
 def encode_scaled(values: Tensor, dtype: str) -> tuple[Array, Array | None]:
@@ -95,27 +189,28 @@ def encode_scaled(values: Tensor, dtype: str) -> tuple[Array, Array | None]:
         return pack(values, "float32"), None
     n = values.shape[0]
     flat = values.detach().reshape(n, values[0].numel() if n else 0)  # [n, m]
-    half = torch.empty(flat.shape, dtype=torch.float16)
-    scale = torch.zeros(n)
-    for start in range(0, n, CHUNK):
-        part = flat[start : start + CHUNK].float()  # [c, m]
-        finite = torch.where(part.isfinite(), part, 0)
-        largest = finite.abs().amax(dim=1) if part.shape[1] else torch.zeros(len(part))  # [c]
-        scale[start : start + CHUNK] = largest
-        half[start : start + CHUNK] = part / torch.where(largest > 0, largest, 1)[:, None]
-    return pack(half.reshape(values.shape), "float16"), pack(scale, "float32")
+    half = torch.empty(flat.shape, dtype=torch.float16, device=flat.device)
+    scale = torch.zeros(n, device=flat.device)
+    step = CHUNK if flat.device == CPU else max(CHUNK, WIDE // max(1, flat.shape[1]))
+    for start in range(0, n if flat.shape[1] else 0, step):
+        part = flat[start : start + step].float()  # [c, m]
+        largest = torch.where(part.isfinite(), part, 0).abs().amax(dim=1)  # [c]
+        scale[start : start + step] = largest
+        half[start : start + step] = part / torch.where(largest > 0, largest, 1)[:, None]
+    return HeldArray(half.reshape(values.shape), "float16"), HeldArray(scale, "float32")
 
 
-def decode_scaled(values: Array, scale: Array | None, field: str, shape: Shape) -> Tensor:
+def decode_scaled(
+    values: Array, scale: Array | None, field: str, shape: Shape, device: torch.device = CPU
+) -> Tensor:
     """float32 values of ``shape`` [n, …]; with a scale the values must be float16. Raises WireError."""
     if scale is None:
-        return unpack(values, field, "float32", shape)
-    factor = unpack(scale, f"{field}_scale", "float32", shape[:1])  # [n]
-    if not bool(factor.isfinite().all()):
-        fail(f"{field}_scale", Reason.NOT_FINITE, "a scale is NaN or infinite")
-    if bool((factor < 0).any()):
+        return unpack(values, field, "float32", shape, device)
+    factor = _read(scale, f"{field}_scale", "float32", shape[:1], device)  # [n]
+    if not bool(((factor >= 0) & (factor < torch.inf)).all()):  # NaN is neither
+        finite(f"{field}_scale", factor, "a scale is NaN or infinite")
         fail(f"{field}_scale", Reason.RANGE, "a scale is negative")
-    half = unpack(values, field, "float16", shape)
+    half = _read(values, field, "float16", shape, device)
     return half.float().mul_(factor.view(-1, *[1] * (half.dim() - 1)))
 
 
@@ -123,8 +218,9 @@ def within(field: str, values: Tensor, low: int, high: int | None = None) -> Non
     """Every value lies in low..high (no upper bound when None). Raises WireError."""
     if values.numel() == 0:
         return
-    smallest, largest = int(values.min()), int(values.max())
-    if smallest < low or (high is not None and largest > high):
+    outside = values < low if high is None else (values < low) | (values > high)
+    if bool(outside.any()):
+        smallest, largest = (int(end) for end in values.aminmax())
         limit = f"{low}..{high}" if high is not None else f"at least {low}"
         fail(field, Reason.RANGE, f"expected {limit}, found {smallest}..{largest}")
 
@@ -138,12 +234,14 @@ def ascending(field: str, values: Tensor) -> None:
 
 
 def unique(field: str, values: Tensor) -> None:
+    """No value twice. Raises WireError."""
     ordered = values.sort().values
     repeated = ordered[1:][ordered[1:] == ordered[:-1]]
     if len(repeated):
         fail(field, Reason.DUPLICATE, f"{int(repeated[0])} appears more than once")
 
 
-def finite(field: str, values: Tensor) -> None:
+def finite(field: str, values: Tensor, detail: str = "NaN or infinite values") -> None:
+    """No NaN and no infinity. Raises WireError."""
     if not bool(torch.isfinite(values).all()):
-        fail(field, Reason.NOT_FINITE, "NaN or infinite values")
+        fail(field, Reason.NOT_FINITE, detail)

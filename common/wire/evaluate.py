@@ -10,6 +10,7 @@ from flwr.app import RecordDict
 from torch import Tensor
 
 from common.config import ModelConfig
+from common.device import CPU
 from common.response import EPSILONS
 from common.tasks import CUTS, EXPOSURES, GROUPS, METRICS, EvaluateSums, EvaluateTask
 from common.wire.arrays import finite, pack, unique, within
@@ -95,13 +96,18 @@ def encode_evaluate_task(task: EvaluateTask) -> RecordDict:
     return seal("evaluate", meta, arrays)
 
 
-def decode_evaluate_task(record: RecordDict, max_bytes: int = MAX_TASK_BYTES) -> EvaluateTask:
-    """The task, with targets in the catalogue and quartile bounds that do not fall. Raises WireError."""
-    message = Received(record, "evaluate", ("run", "round", "split", "model_config"), max_bytes)
+def decode_evaluate_task(
+    record: RecordDict, max_bytes: int = MAX_TASK_BYTES, device: torch.device = CPU
+) -> EvaluateTask:
+    """The task, with targets in the catalogue and quartile bounds that do not fall; its model on ``device``.
+
+    Raises WireError.
+    """
+    message = Received(record, "evaluate", ("run", "round", "split", "model_config"), max_bytes, device)
     message.only("encoder", "table", "targets", "quartiles")
     model_config = message.section("model_config", ModelConfig)
     model = read_model(message, model_config.dim)
-    targets = read_vector(message, "targets", "int64", limit=len(model.table) - 1)
+    targets = read_vector(message, "targets", "int64", len(model.table) - 1, CPU)
     within("targets", targets, 1, len(model.table) - 1)
     unique("targets", targets)
     return EvaluateTask(
@@ -110,7 +116,7 @@ def decode_evaluate_task(record: RecordDict, max_bytes: int = MAX_TASK_BYTES) ->
         model=model,
         model_config=model_config,
         split=cast(Literal["valid", "test"], choice(message, "split", ("valid", "test"))),
-        targets=tuple(int(t) for t in targets),
+        targets=tuple(targets.tolist()),
         quartiles=_bounds(message),
     )
 
@@ -184,9 +190,9 @@ def decode_evaluate_sums(record: RecordDict, expect: SumsSpec) -> EvaluateSums:
 
 
 def _bounds(message: Received) -> tuple[int, int, int]:
-    quartiles = message.array("quartiles", "int64", (3,))
+    quartiles = message.array("quartiles", "int64", (3,), CPU)
     within("quartiles", quartiles, 0)
-    first, second, third = (int(q) for q in quartiles)
+    first, second, third = quartiles.tolist()
     if not first <= second <= third:
         fail("quartiles", Reason.ORDER, "expected bounds that do not fall")
     return first, second, third

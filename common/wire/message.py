@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
+import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
-from common.wire.arrays import Shape, unpack
+from common.device import CPU
+from common.wire.arrays import Shape, as_record, num_bytes, unpack
 from common.wire.reasons import Reason, fail, show
 
 VERSION = 1
@@ -22,17 +24,25 @@ def seal(kind: str, meta: Mapping[str, int | str], arrays: Mapping[str, Array | 
     """A message of this kind; arrays that are None are left out."""
     present = {name: array for name, array in arrays.items() if array is not None}
     header: dict[str, int | str] = {"kind": kind, "version": VERSION, **meta}
-    return RecordDict({"meta": ConfigRecord(dict(header)), "arrays": ArrayRecord(present)})
+    return RecordDict({"meta": ConfigRecord(dict(header)), "arrays": as_record(present)})
 
 
 class Received:
     """A message whose envelope is right; its parts are checked as they are read.
 
-    Raises WireError where the records, the keys of ``meta``, the kind or the version differ, or where
-    the arrays hold more than ``max_bytes`` bytes.
+    device: where its arrays go. Raises WireError where the records, the keys of ``meta``, the kind or the
+    version differ, or where the arrays hold more than ``max_bytes`` bytes.
     """
 
-    def __init__(self, record: RecordDict, kind: str, meta: Iterable[str], max_bytes: int) -> None:
+    def __init__(
+        self,
+        record: RecordDict,
+        kind: str,
+        meta: Iterable[str],
+        max_bytes: int,
+        device: torch.device = CPU,
+    ) -> None:
+        self.device = device
         if not isinstance(record, RecordDict):
             fail("message", Reason.TYPE, f"expected a RecordDict, found {type(record).__name__}")
         _exact("message", record, ("meta", "arrays"))
@@ -47,7 +57,7 @@ class Received:
             fail("meta.kind", Reason.UNEXPECTED, f"expected {kind!r}, found {show(config['kind'])}")
         if self.integer("version", 0) != VERSION:
             fail("meta.version", Reason.VERSION, f"expected {VERSION}, found {show(config['version'])}")
-        size = sum(len(a.data) for a in arrays.values() if isinstance(a.data, bytes))
+        size = sum(map(num_bytes, arrays.values()))
         if size > max_bytes:
             fail("arrays", Reason.OVERSIZE, f"{size} bytes where at most {max_bytes} are allowed")
 
@@ -94,8 +104,9 @@ class Received:
     def raw(self, name: str) -> Array:
         return self._arrays[name]
 
-    def array(self, name: str, dtype: str, shape: Shape) -> Tensor:
-        return unpack(self._arrays[name], name, dtype, shape)
+    def array(self, name: str, dtype: str, shape: Shape, device: torch.device | None = None) -> Tensor:
+        """The array as a tensor on ``device``: where the message's reader has its tensors, by default."""
+        return unpack(self._arrays[name], name, dtype, shape, device or self.device)
 
 
 def _exact(field: str, found: Mapping[str, object], expected: Iterable[str]) -> None:

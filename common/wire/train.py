@@ -6,12 +6,14 @@ import re
 from collections.abc import Mapping
 from typing import Literal, cast
 
-from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+import torch
+from flwr.app import Array, ConfigRecord, RecordDict
 from torch import Tensor
 
 from common.config import ClientConfig, ModelConfig, TrainConfig
+from common.device import CPU
 from common.tasks import GlobalModel, TrainTask
-from common.wire.arrays import ascending, finite, pack, unique, within
+from common.wire.arrays import as_record, ascending, finite, pack, unique, within
 from common.wire.message import Received, seal
 from common.wire.reasons import Reason, fail, show
 
@@ -42,9 +44,11 @@ def choice(message: Received, name: str, valid: tuple[str, ...]) -> str:
     return value
 
 
-def read_vector(message: Received, name: str, dtype: str, limit: int = 2**31 - 1) -> Tensor:
+def read_vector(
+    message: Received, name: str, dtype: str, limit: int = 2**31 - 1, device: torch.device | None = None
+) -> Tensor:
     """A vector of any length up to ``limit``."""
-    return message.array(name, dtype, (range(limit + 1),))
+    return message.array(name, dtype, (range(limit + 1),), device)
 
 
 LEAST_LOG_Q = -60.0
@@ -60,7 +64,7 @@ def encode_train_tasks(task: TrainTask, asked: Mapping[int, Tensor]) -> dict[int
         node: RecordDict(
             {
                 "meta": ConfigRecord(dict(shared.config_records["meta"])),
-                "arrays": ArrayRecord({**arrays, "devices": pack(devices, "int64")}),
+                "arrays": as_record({**arrays, "devices": pack(devices, "int64")}),
             }
         )
         for node, devices in asked.items()
@@ -85,10 +89,15 @@ def encode_train_task(task: TrainTask) -> RecordDict:
     return seal("train", meta, arrays)
 
 
-def decode_train_task(record: RecordDict, max_bytes: int = MAX_TASK_BYTES) -> TrainTask:
-    """The task, its items in the catalogue, -60 ≤ log_q ≤ 0, devices ≥ 0, none twice. Raises WireError."""
+def decode_train_task(
+    record: RecordDict, max_bytes: int = MAX_TASK_BYTES, device: torch.device = CPU
+) -> TrainTask:
+    """The task, its items in the catalogue, -60 ≤ log_q ≤ 0, devices ≥ 0, none twice. Raises WireError.
+
+    Model, items and log_q on ``device``; the devices' numbers, which name histories, always on the CPU.
+    """
     names = ("run", "round", "nonce", "wire_dtype", *SECTIONS)
-    message = Received(record, "train", names, max_bytes)
+    message = Received(record, "train", names, max_bytes, device)
     message.only("encoder", "table", "items", "log_q", "devices")
     model_config = message.section("model_config", ModelConfig)
     model = read_model(message, model_config.dim)
@@ -104,7 +113,7 @@ def decode_train_task(record: RecordDict, max_bytes: int = MAX_TASK_BYTES) -> Tr
     nonce = message.text("nonce")
     if not re.fullmatch(r"[0-9a-f]{1,64}", nonce):
         fail("meta.nonce", Reason.RANGE, f"expected 1 to 64 hexadecimal digits, found {show(nonce)}")
-    devices = read_vector(message, "devices", "int64")
+    devices = read_vector(message, "devices", "int64", device=CPU)
     within("devices", devices, 0)
     unique("devices", devices)
     return TrainTask(

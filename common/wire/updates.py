@@ -8,6 +8,7 @@ import torch
 from flwr.app import RecordDict
 from torch import Tensor
 
+from common.device import CPU
 from common.updates import DeviceUpdates, UpdateSpec
 from common.wire.arrays import ascending, check, decode_scaled, encode_scaled, pack, unique, within
 from common.wire.message import Received, seal
@@ -37,13 +38,13 @@ def encode_updates(
     return seal("updates", {"run": run, "round": round_, "dtype": dtype}, arrays)
 
 
-def decode_updates(record: RecordDict, expect: UpdateSpec) -> DeviceUpdates:
-    """Updates of a subset of the devices asked for, none twice; possibly none at all.
+def decode_updates(record: RecordDict, expect: UpdateSpec, device: torch.device = CPU) -> DeviceUpdates:
+    """Updates of a subset of the devices asked for, none twice; possibly none at all; all on ``device``.
 
     Checks structure only: values that are not finite and history claims out of range are one device's
     fault and left to admission. Raises WireError.
     """
-    message = Received(record, "updates", ("run", "round", "dtype"), expect.limit)
+    message = Received(record, "updates", ("run", "round", "dtype"), expect.limit, device)
     message.of(expect.run, expect.round)
     dtype = message.text("dtype")
     if dtype not in ("float16", "float32"):
@@ -53,20 +54,22 @@ def decode_updates(record: RecordDict, expect: UpdateSpec) -> DeviceUpdates:
     message.only(
         "device", "idle", "history", "items", "encoder", "rows", *scales, *(("touched",) if own_rows else ())
     )
-    device = message.array("device", "int64", (range(len(expect.devices) + 1),))  # [n]
-    idle = message.array("idle", "int64", (range(len(expect.devices) + 1),))  # [j]
-    unique("device", torch.cat([device, idle]))
-    for name, numbers in (("device", device), ("idle", idle)):
-        unknown = numbers[~torch.isin(numbers, expect.devices)]
+    numbers = message.array("device", "int64", (range(len(expect.devices) + 1),), CPU)  # [n]
+    idle = message.array("idle", "int64", (range(len(expect.devices) + 1),), CPU)  # [j]
+    unique("device", torch.cat([numbers, idle]))
+    for name, claimed in (("device", numbers), ("idle", idle)):
+        unknown = claimed[~torch.isin(claimed, expect.devices)]
         if len(unknown):
             fail(name, Reason.UNKNOWN_DEVICE, f"{int(unknown[0])} was not asked")
     items = _items(message, expect)
-    n, k = len(device), len(items)
+    n, k = len(numbers), len(items)
     shapes = {"encoder": (n, expect.num_parameters), "rows": (n, k, expect.dim)}
     for name, shape in shapes.items():  # before the first large allocation
         check(message.raw(name), name, dtype, shape)
     blocks = {
-        name: decode_scaled(message.raw(name), message.raw(f"{name}_scale") if scales else None, name, shape)
+        name: decode_scaled(
+            message.raw(name), message.raw(f"{name}_scale") if scales else None, name, shape, device
+        )
         for name, shape in shapes.items()
     }
     touched = message.array("touched", "uint8", (n, k)) if own_rows else None
@@ -79,7 +82,7 @@ def decode_updates(record: RecordDict, expect: UpdateSpec) -> DeviceUpdates:
         rows=blocks["rows"],
         items=items,
         history=message.array("history", "int32", (n,)),
-        device=device,
+        device=numbers.to(device),
         touched=None if touched is None else touched.bool(),
         idle=idle,
     )
@@ -92,8 +95,8 @@ def _items(message: Received, expect: UpdateSpec) -> Tensor:
         ascending("items", items)
         return items
     items = message.array("items", "int32", (len(expect.items),))
-    within("items", items, 1, expect.num_items)
-    ascending("items", items)
-    if not torch.equal(items, expect.items.to(torch.int32)):
+    if not torch.equal(items, expect.items.to(items)):
+        within("items", items, 1, expect.num_items)
+        ascending("items", items)
         fail("items", Reason.UNEXPECTED, "not the slice of this round")
     return items

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from common.config import DataConfig, RunConfig
 from common.data import Dataset, content_digest
+from common.device import resolve
 from common.errors import ConfigError, RunError
 from common.machine import available_mib, cores
 from emulation.federation import open_log
@@ -79,16 +80,26 @@ def plan(cells: Iterable[Cell], datasets: Datasets) -> list[Planned]:
 
 
 def compare(
-    of: Path | GridConfig, out: Path, console: Console, workers: int = 0, memory_gb: float = 0.0
+    of: Path | GridConfig,
+    out: Path,
+    console: Console,
+    workers: int = 0,
+    memory_gb: float = 0.0,
+    device: str = "",
 ) -> int:
     """Run a grid, in a file or made by :func:`grid_of`, into ``out``; returns how many cells failed.
 
     What ``out`` already holds of it is not computed again: a cell is known by a hash of its settings, its
-    data and the code. Raises ConfigError for a wrong grid, RunError when ``out`` cannot be written.
+    data and the code. ``device`` is where all cells run, whatever the grid says. Raises ConfigError for a
+    wrong grid or device, RunError when ``out`` cannot be written.
     """
     grid, name = (read_grid(of), of.name) if isinstance(of, Path) else (of, "grid")
+    if device:
+        grid = grid.model_copy(update={"set": {**grid.set, "device": device}})
     datasets = Datasets()
     planned = plan(expand(grid), datasets)
+    for name in {one.config.device for one in planned}:
+        resolve(name, "--device" if device else "device")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -51,11 +51,12 @@ def brought_along(config: RunConfig) -> dict[str, str]:
 
 
 def cell_key(config: RunConfig, data: str) -> str:
-    """The name of a cell's folder: its resolved settings (not how often to save), code and data."""
+    """The name of a cell's folder: its settings (not how often to save, nor the device), code and data."""
     tree: dict[str, Any] = to_tree(config)
     if config.strategy.secret:  # in no dump, and it changes every draw
         tree["secret"] = hashlib.sha256(config.strategy.secret.encode()).hexdigest()
-    tree.pop("checkpoint_every")
+    for free in ("checkpoint_every", "device"):
+        tree.pop(free)
     tree["outside"] = brought_along(config)
     text = json.dumps([tree, data, code_version()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]

@@ -72,11 +72,13 @@ class Aggregator(ABC):
 
     family: what it reads of the updates: Gram space, coordinate, layer, or recommendation (item rows).
     rooted: whether it measures devices against ``Round.root``, the update of trusted ones.
+    host: what it copies to the CPU in a round, for numpy or scikit-learn; never whole updates.
     """
 
     name: ClassVar[str]
     family: ClassVar[str] = "Gram space"
     rooted: ClassVar[bool] = False
+    host: ClassVar[str] = ""
 
     def init(self) -> State:
         """The state before the first round."""

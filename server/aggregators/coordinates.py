@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from common.checks import one_of
+from common.device import CPU
 from common.updates import DeviceUpdates
 from server.aggregators.base import Aggregate, Aggregator, Round, State, enough
 
@@ -37,9 +38,9 @@ class Votes:
     def ranked(self) -> Tensor:
         """The votes in ascending order, with +inf behind them for every device that has none -> [K, d, n]."""
         values = self.masked(torch.inf)
-        # numpy's vectorised sort takes a fifteenth of torch's time on rows this short
-        ordered = np.sort(values.contiguous().cpu().numpy(), axis=-1)
-        return torch.from_numpy(ordered).to(values.device)
+        if values.device == CPU:  # numpy's sort takes a fifteenth of torch's time on rows this short
+            return torch.from_numpy(np.sort(values.contiguous().numpy(), axis=-1))
+        return values.sort(dim=-1).values
 
     def masked(self, instead: float) -> Tensor:
         """The votes, and ``instead`` for every device that has none -> [K, d, n]."""

@@ -27,6 +27,7 @@ class Flame(GramRule):
     """
 
     name: ClassVar[str] = "flame"
+    host: ClassVar[str] = "distances [n, n]"
     noise: float = 0.0
 
     def __post_init__(self) -> None:

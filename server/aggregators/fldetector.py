@@ -50,19 +50,21 @@ class FlDetector(Aggregator):
         hashes = state["hashes"] if state else hashing(round_.generator)
         identity = signed(round_.identity)  # [n, 2]
         sent, here = self._short(updates.encoder, hashes), self._short(model.encoder[None], hashes)
-        met, last, then, past = self._split(recalled(state, identity, 1 + 2 * self.width + self.window))
+        where = sent.device
+        kept = recalled(state, identity, 1 + 2 * self.width + self.window, where)
+        met, last, then, past = self._split(kept)
         away = (last + curved(state, (here - then).double()) - sent).norm(dim=1)  # [n], of no use unless met
         judged = met[:, 0] > 0
         usual = away[judged].mean() if judged.any() else away.new_zeros(())
         past = torch.cat([past[:, 1:], (1 + away / usual.clamp_min(1e-150))[:, None]], dim=1)
         past[~judged] = 0  # 1 + d, or 0 where there is none
         score = (past - 1).clamp_min(0).sum(dim=1) / (past > 0).sum(dim=1).clamp_min(1)  # [n]
-        out = torch.zeros(n, dtype=torch.bool)
+        out = torch.zeros(n, dtype=torch.bool, device=where)
         if two_groups(score[judged], round_.generator):
             out[judged] = upper(score[judged])
         weights = ((~out).double() / (~out).sum()).float()
-        encoder, rows = weighted_sum(updates, weights.to(updates.encoder.device))
-        row = torch.cat([torch.ones(n, 1), sent, here.expand_as(sent), past], dim=1).float()
+        encoder, rows = weighted_sum(updates, weights)
+        row = torch.cat([torch.ones_like(sent[:, :1]), sent, here.expand_as(sent), past], dim=1).float()
         after = remembered(state, identity, row, round_.number, self.capacity)
         after = {
             **after,
@@ -77,7 +79,7 @@ class FlDetector(Aggregator):
 
     def _short(self, values: Tensor, hashes: Tensor) -> Tensor:
         """Sketches [m, width] of encoder vectors [m, P]."""
-        return sketch_of(values, hashes.to(values.device), self.width).cpu().clamp(-LIMIT, LIMIT).double()
+        return sketch_of(values, hashes.to(values.device), self.width).clamp(-LIMIT, LIMIT).double()
 
     def _split(self, rows: Tensor) -> tuple[Tensor, ...]:
         """What is kept of a device: met [n, 1], its last update, the model then, its distances."""
@@ -88,7 +90,7 @@ class FlDetector(Aggregator):
 
     def _pairs(self, state: State, here: Tensor, aggregate: Tensor) -> dict[str, Tensor]:
         """The changes of model and aggregate [≤ window, width], and what the next ones are measured from."""
-        empty = torch.zeros(0, self.width)
+        empty = here.new_zeros(0, self.width, dtype=torch.float32)
         steps, turns = state.get("steps", empty), state.get("turns", empty)
         if "model" in state:
             step = here - state["model"].double()

@@ -51,10 +51,10 @@ class FoolsGold(Aggregator):
         where = updates.encoder.device
         hashes = state["hashes"] if state else hashing(round_.generator)
         identity = signed(round_.identity)  # [n, 2]
-        history = sketch(updates, hashes.to(where), self.width).cpu()  # [n, width]
-        history = (history + recalled(state, identity, self.width)).clamp(-LIMIT, LIMIT)
+        history = sketch(updates, hashes.to(where), self.width)  # [n, width]
+        history = (history + recalled(state, identity, self.width, where)).clamp(-LIMIT, LIMIT)
         trust = credit(cosines(inner_products(history)), self.confidence)  # [n]
-        weights = (trust / trust.sum()).float().to(where)
+        weights = (trust / trust.sum()).float()
         figures = {"foolsgold.distrusted": float((trust < 0.5).double().mean())}
         after = remembered(state, identity, history, round_.number, self.capacity)
         result = Aggregate(*weighted_sum(updates, weights), weights, figures)

@@ -51,23 +51,23 @@ class Lasa(Aggregator):
     def _layer(self, values: Tensor, clip: Tensor) -> tuple[Tensor, float]:
         """The layer's aggregate [p] from [n, p] and the factors [n]; the share of devices that stay."""
         measured = [sparse_norm_and_purity(value, self.sparsity) for value in values]
-        norms, purity = torch.tensor(measured, dtype=torch.float64).T  # [n] each
-        stay = usual(norms * clip.cpu(), self.norm_bound) & usual(purity, self.sign_bound)
-        stay = (stay if bool(stay.any()) else torch.ones_like(stay)).to(clip.device)
+        norms, purity = torch.stack(measured).T  # [n] each
+        stay = usual(norms * clip, self.norm_bound) & usual(purity, self.sign_bound)
+        stay = stay | ~stay.any()
         weights = stay * clip / stay.sum()  # [n]
         return weights.float() @ values, float(stay.double().mean())
 
 
-def sparse_norm_and_purity(value: Tensor, sparsity: float) -> tuple[float, float]:
-    """‖x‖ and ½(1 + (1 − sparsity)·Σ sign x/Σ |sign x|) of [p] without its smallest entries."""
+def sparse_norm_and_purity(value: Tensor, sparsity: float) -> Tensor:
+    """‖x‖ and ½(1 + (1 − sparsity)·Σ sign x/Σ |sign x|) of [p] without its smallest entries: float64 [2]."""
     size = value.abs()
     drop = int(sparsity * value.numel() + ROUNDING)
     if drop:
         value = torch.where(size >= size.kthvalue(drop + 1).values, value, 0.0)
     signs = value.sign()
-    held = max(float(signs.abs().sum(dtype=torch.float64)), 1.0)
-    purity = (1 + (1 - sparsity) * float(signs.sum(dtype=torch.float64)) / held) / 2
-    return float(value.double().norm()), purity
+    held = signs.abs().sum(dtype=torch.float64).clamp_min(1)
+    purity = (1 + (1 - sparsity) * signs.sum(dtype=torch.float64) / held) / 2
+    return torch.stack([value.double().norm(), purity])
 
 
 def usual(values: Tensor, bound: float) -> Tensor:

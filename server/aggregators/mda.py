@@ -29,6 +29,7 @@ class Mda(GramRule):
     """
 
     name: ClassVar[str] = "mda"
+    host: ClassVar[str] = "forbidden pairs [n, n]"
     search: Literal["auto", "exact", "greedy"] = "auto"
     branches: int = 20_000
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.device import CPU
 from server.aggregators.base import State
 
 
@@ -49,7 +50,7 @@ class Identity(Sequence[tuple[int, int]]):
 
     def take(self, index: Tensor) -> Identity:
         """Those at ``index`` (int64 [m] or bool [n])."""
-        return Identity(self.pairs[index])
+        return Identity(self.pairs[index.to(self.pairs.device)])
 
 
 WRAP = 1 << 64
@@ -69,13 +70,17 @@ def signed(identity: Sequence[tuple[int, int]]) -> Tensor:
     return torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2)
 
 
-def recalled(state: State, identity: Tensor, width: int) -> Tensor:
-    """The histories of these identities [n, width], of the kind that is kept; 0 for those not met before."""
+def recalled(state: State, identity: Tensor, width: int, device: torch.device = CPU) -> Tensor:
+    """The histories of these identities [n, width], of the kind that is kept; 0 for those not met before.
+
+    identity int64 [n, 2] lies on the CPU, histories on ``device``.
+    """
     if not state:
-        return torch.zeros(len(identity), width)
-    at, met = places(state["identity"], identity)
-    found = torch.zeros(len(identity), width, dtype=state["history"].dtype)
-    found[met] = state["history"][at[met]]
+        return torch.zeros(len(identity), width, device=device)
+    at, met = places(state["identity"].cpu(), identity)
+    history = state["history"].to(device)
+    found = torch.zeros(len(identity), width, dtype=history.dtype, device=device)
+    found[met.to(device)] = history[at[met].to(device)]
     return found
 
 
@@ -86,7 +91,7 @@ def remembered(state: State, identity: Tensor, history: Tensor, number: int, cap
     """
     room = entered(state, identity, number, capacity)
     kept = room.rows(state.get("history", history[:0]))
-    kept[room.at[room.has]] = history[room.has]
+    kept[room.at[room.has].to(kept.device)] = history[room.has.to(history.device)]
     return {"identity": room.identity, "history": kept, "seen": room.seen}
 
 
@@ -114,8 +119,8 @@ class Room:
         if before.device.type == "cpu":  # numpy takes a fifth of torch's time, that of a plain copy
             rows = torch.from_numpy(np.take(before.numpy(), source.numpy(), axis=0))
         else:
-            rows = before[source]
-        return rows.index_fill_(0, (self.source < 0).nonzero().flatten(), 0)
+            rows = before[source.to(before.device)]
+        return rows.index_fill_(0, (self.source < 0).nonzero().flatten().to(rows.device), 0)
 
 
 def entered(state: State, identity: Tensor, number: int, capacity: int) -> Room:
@@ -123,9 +128,9 @@ def entered(state: State, identity: Tensor, number: int, capacity: int) -> Room:
 
     identity int64 [n, 2]. Costs O(n·log M) and a few passes over the M ≤ ``capacity`` rows.
     """
-    before = state["identity"] if state else identity[:0]
+    before = state["identity"].cpu() if state else identity[:0]
     at, met = places(before, identity)
-    seen = state["seen"].clone() if state else at[:0].clone()
+    seen = state["seen"].cpu().clone() if state else at[:0].clone()
     seen[at[met]] = number
     if bool(met.all()) and len(before) <= capacity:
         return Room(before, seen, None, at, met)

@@ -51,10 +51,10 @@ class Reputation:
         """Weights float64 [n] for this round's devices with encoders [n, P], and the next state."""
         n = len(encoders)
         if not self.strength or n < LEAST:
-            return torch.ones(n, dtype=torch.float64), state
+            return encoders.new_ones(n, dtype=torch.float64), state
         identity = signed(round_.identity)  # [n, 2]
-        evidence = alikeness(encoders, self.peers, round_.generator).clamp(LOW, HIGH).cpu()  # [n]
-        past = recalled(state, identity, 2)  # [n, 2]: Σ a^k x, Σ a^k
+        evidence = alikeness(encoders, self.peers, round_.generator).clamp(LOW, HIGH)  # [n]
+        past = recalled(state, identity, 2, evidence.device)  # [n, 2]: Σ a^k x, Σ a^k
         record = self.decay * past.double() + torch.stack([evidence, torch.ones_like(evidence)], dim=1)
         after = remembered(state, identity, record.float(), round_.number, self.capacity)
         return self.weight(record), after

@@ -68,7 +68,7 @@ class Sieve(Aggregator):
 
     def __call__(self, updates: DeviceUpdates, state: State, round_: Round) -> tuple[Aggregate, State]:
         enough(self, n := len(updates), round_.byzantine)
-        rows, weights = updates.rows, torch.ones(n, dtype=torch.float64)
+        rows, weights = updates.rows, updates.rows.new_ones(n, dtype=torch.float64)
         norms = updates.row_norms  # [n, K]
         factors = torch.ones_like(norms)  # f [n, K]
         if self.clip_rows:

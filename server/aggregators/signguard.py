@@ -33,6 +33,7 @@ class Signguard(Aggregator):
 
     name: ClassVar[str] = "signguard"
     family: ClassVar[str] = "coordinate"
+    host: ClassVar[str] = "shares of signs [n, 3]"
     low: float = 0.1
     high: float = 3.0
     sample: float = 0.1
@@ -52,7 +53,8 @@ class Signguard(Aggregator):
         usual = middle(size)
         sized = (size >= self.low * usual) & (size <= self.high * usual)
         signs = sign_shares(sampled(updates, self.sample, round_.generator), self.zeros == "count")
-        alike = torch.from_numpy(largest(signs.numpy(), self._labels(signs.numpy(), round_.generator)))
+        shares = signs.cpu().numpy()  # two or three numbers a device
+        alike = torch.from_numpy(largest(shares, self._labels(shares, round_.generator))).to(signs.device)
         kept = sized & alike if bool((sized & alike).any()) else sized
         weights = (kept * (usual / size.clamp_min(1e-300)).clamp_max(1) / kept.sum()).float()
         encoder, rows = weighted_sum(updates, weights)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from common.device import CPU, add_rows
 from common.updates import DeviceUpdates
 from server.aggregators.gram import BLOCK as SPACE
 from server.aggregators.gram import CHUNK
@@ -120,7 +121,11 @@ def _add(total: Tensor, names_of: Tensor, block: Tensor, hashes: Tensor) -> None
     for names, values in zip(torch.split(names_of, chunk), torch.split(block, chunk, dim=1), strict=True):
         bucket = _polynomial(names, hashes[0]) % total.shape[1]  # [c]
         sign = _polynomial(names, hashes[1]) % 2  # [c]
-        total.index_add_(1, bucket, values.double() * (1 - 2 * sign))  # [n, c] into [n, width]
+        signed = values.double() * (1 - 2 * sign)  # [n, c]
+        if total.device == CPU:
+            total.index_add_(1, bucket, signed)  # into [n, width]
+        else:
+            add_rows(total.T, bucket, signed.T)
 
 
 def _polynomial(names: Tensor, coefficients: Tensor) -> Tensor:

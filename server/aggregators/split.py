@@ -20,7 +20,7 @@ def two_means(values: Tensor) -> tuple[Tensor, Tensor]:
     """
     n = values.shape[-1]
     total, square = values.cumsum(-1), values.square().cumsum(-1)  # […, n]
-    below = torch.arange(1, n, dtype=values.dtype)  # [n − 1]
+    below = torch.arange(1, n, dtype=values.dtype, device=values.device)  # [n − 1]
     low = square[..., :-1] - total[..., :-1].square() / below
     rest, above = total[..., -1:] - total[..., :-1], n - below
     high = square[..., -1:] - square[..., :-1] - rest.square() / above
@@ -47,9 +47,9 @@ def two_groups(values: Tensor, generator: torch.Generator) -> bool:
     unit = normalised(values)
     if unit is None or len(values) < 4:
         return False
-    drawn = torch.rand(REFERENCES, len(values), generator=generator, dtype=torch.float64)
+    drawn = torch.rand(REFERENCES, len(values), generator=generator, dtype=torch.float64).to(unit)
     expected, deviation = _log_within(drawn)
-    found, _ = _log_within(unit[None].cpu())
+    found, _ = _log_within(unit[None])
     gaps = expected - found
     return bool(gaps[0] < gaps[1] - deviation[1] * (1 + 1 / REFERENCES) ** 0.5)
 
@@ -60,7 +60,7 @@ def normalised(values: Tensor) -> Tensor | None:
         return None
     values = values.double()
     low, high = values.min(), values.max()
-    if high - low <= 1e-9 * max(abs(float(low)), abs(float(high))):
+    if high - low <= 1e-9 * torch.maximum(low.abs(), high.abs()):
         return None
     return (values - low) / (high - low)
 

@@ -63,8 +63,9 @@ def collusion_weight(cosines: Tensor, floor: float, spread: float, strength: flo
     """
     n = len(cosines)
     if n < 3:
-        return torch.ones(n, dtype=torch.float64)
-    pairs = cosines[*torch.triu_indices(n, n, 1)]  # [n(n − 1)/2], since cos_uv = cos_vu
+        return cosines.new_ones(n, dtype=torch.float64)
+    above = torch.triu_indices(n, n, 1, device=cosines.device)
+    pairs = cosines[*above]  # [n(n − 1)/2], since cos_uv = cos_vu
     centre = pairs.median()
     deviation = (pairs - centre).abs().median()
     width = torch.clamp(spread * deviation, min=floor)

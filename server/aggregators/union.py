@@ -43,34 +43,36 @@ class Union(Aggregator):
         enough(self, n := len(updates), round_.byzantine)
         spread = self.uniformities(updates, round_)  # [n]
         high = upper(spread)
-        out = high if 2 * int(high.sum()) < n else ~high  # the smaller group
-        few = self.filter == "either" and int(out.sum()) <= round_.byzantine
-        if 2 * int(out.sum()) == n or not (two_groups(spread, round_.generator) or few):
+        above = int(high.sum())
+        out, size = (high, above) if 2 * above < n else (~high, n - above)  # the smaller group
+        few = self.filter == "either" and size <= round_.byzantine
+        if 2 * size == n or not (two_groups(spread, round_.generator) or few):
             out = torch.zeros_like(out)
         weights = (~out).double() / (~out).sum()
         figures = {"union.left_out": float(out.double().mean()), "union.uniformity": float(spread.mean())}
-        encoder, rows = weighted_sum(updates, weights.float().to(updates.encoder.device))
+        encoder, rows = weighted_sum(updates, weights.float())
         return Aggregate(encoder, rows, weights.float(), figures), state
 
     def uniformities(self, updates: DeviceUpdates, round_: Round) -> Tensor:
         """U_u of every device, float64 [n]."""
         model: GlobalModel = round_.given(self.name, "model")
         items = updates.items.long()
-        if len(items) and int(items.max()) >= len(model.table):
-            raise RunError(f"{self.name}: item {int(items.max())} of {len(model.table) - 1}")
+        if len(items) and (most := int(items.max())) >= len(model.table):
+            raise RunError(f"{self.name}: item {most} of {len(model.table) - 1}")
         start = model.table[items]  # [K, d]
-        chosen = torch.arange(len(items))
+        chosen = torch.arange(len(items), device=items.device)
         if len(items) > self.sample:
-            chosen = torch.randperm(len(items), generator=round_.generator)[: self.sample].sort().values
+            drawn = torch.randperm(len(items), generator=round_.generator)[: self.sample]
+            chosen = drawn.sort().values.to(items.device)
         step = round_.step or (lambda rows: rows)
-        return torch.stack([uniformity((start + step(rows))[chosen]) for rows in updates.rows]).cpu()
+        return torch.stack([uniformity((start + step(rows))[chosen]) for rows in updates.rows])
 
 
 def uniformity(rows: Tensor) -> Tensor:
     """The mean distance of two different rows of [m, d], float64; 0 for fewer than two."""
     m = len(rows)
     if m < 2:
-        return torch.zeros((), dtype=torch.float64)
+        return rows.new_zeros((), dtype=torch.float64)
     wide = rows.double()
     wide = wide - wide.mean(dim=0)
     square = wide.square().sum(dim=1)

@@ -28,14 +28,15 @@ class EncoderStep:
         unit(decay=self.decay)
 
     def init(self, start: GlobalModel) -> State:
-        zero = torch.zeros((), dtype=torch.float64)
+        zero = start.table.new_zeros((), dtype=torch.float64)
         return {"mean": zero, "mass": zero.clone()}
 
     def __call__(
         self, model: GlobalModel, delta: ParameterUpdate, state: State, evidence: Evidence
     ) -> Outcome:
-        square = sum(float(block.double().square().sum()) for block in delta.encoder.values())
-        size, mean, mass = square**0.5, float(state["mean"]), float(state["mass"])
+        squares = [block.double().square().sum() for block in delta.encoder.values()]
+        *parts, mean, mass = torch.stack([*squares, state["mean"], state["mass"]]).tolist()
+        size = sum(parts) ** 0.5
         bound = self.factor * mean / mass if mean > 0 else float("inf")
         scale = min(1.0, bound / size) if size > 0 else 1.0
         after = {

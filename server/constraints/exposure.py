@@ -65,7 +65,7 @@ class ExposureCap:
         count(1, top=self.top, probes=self.probes)
 
     def init(self, start: GlobalModel) -> State:
-        panel = no_holders(len(start.table) - 1)
+        panel = no_holders(len(start.table) - 1, start.table.device)
         return {**panel, **{name: torch.zeros_like(panel["pulled"]) for name in (MADE_UP, WITNESSED)}}
 
     def __call__(
@@ -112,7 +112,9 @@ class ExposureCap:
         over = ((exposure > limit) & (excess > 0))[index - 1]  # [K]
         some = index[over] - 1  # [m]
         rows = delta.rows.clone()
-        slot = torch.full_like(place, -1, dtype=torch.int64).index_copy(0, some, torch.arange(len(some)))
+        slot = torch.full_like(place, -1, dtype=torch.int64).index_copy(
+            0, some, torch.arange(len(some), device=place.device)
+        )
         user, column = ((slot[lists] >= 0) & got).nonzero(as_tuple=True)
         beyond = above.new_zeros(len(lists), len(some))  # [P, m]
         beyond[user, slot[lists[user, column]]] = above[user, column]

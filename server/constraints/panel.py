@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from common.device import CPU
 from server.aggregators.base import State
 from server.aggregators.memory import entered, places, signed
 
@@ -40,9 +41,9 @@ class RoundMarks:
     newcomers: Tensor | None = None
 
 
-def no_holders(num_items: int) -> State:
+def no_holders(num_items: int, device: torch.device = CPU) -> State:
     """The panel before the first round."""
-    none = torch.zeros(num_items, dtype=torch.float64)
+    none = torch.zeros(num_items, dtype=torch.float64, device=device)
     return {"pulled": none, "trained": none.clone()}
 
 
@@ -55,19 +56,21 @@ def with_round(panel: State, marks: RoundMarks) -> State:
     """
     identity, row_marks = signed(marks.identity), marks.marks  # [n, 2], [n, K]
     if marks.newcomers is not None:
-        identity, row_marks = identity[~marks.newcomers], row_marks[~marks.newcomers]
+        first = ~marks.newcomers.cpu()
+        identity, row_marks = identity[first], row_marks[first.to(row_marks.device)]
     kept = {name: panel[name] for name in ("identity", "history", "seen") if name in panel}
     num_items = len(panel["pulled"])
     index = marks.items.long() - 1
     before = torch.zeros_like(row_marks)  # [n, K]
-    history = kept.get("history", torch.zeros(0, num_items, dtype=torch.int8))
+    where = row_marks.device
+    history = kept.get("history", torch.zeros(0, num_items, dtype=torch.int8)).to(where)
     if kept:
-        at, met = places(kept["identity"], identity)
-        before[met] = history[at[met][:, None], index]
+        at, met = places(kept["identity"].cpu(), identity)
+        before[met.to(where)] = history[at[met].to(where)[:, None], index]
     now = torch.maximum(before, row_marks)  # [n, K]
     room = entered(kept, identity, marks.round, max(1, MEMORY // num_items))
     known = room.rows(history)
-    known[room.at[room.has][:, None], index] = now[room.has]
+    known[room.at[room.has].to(where)[:, None], index] = now[room.has.to(where)]
     pulled = ((now == PULLED) & (before < PULLED)).sum(0).double()  # [K]
     trained = ((now > 0) & (before == 0)).sum(0).double()  # [K]
     return {

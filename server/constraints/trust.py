@@ -61,14 +61,14 @@ def bands(popularity: Tensor, number: int) -> Tensor:
     """Equal bands by rank, 0 the least popular: int64 [N]; fewer where a band would have under 16 rows."""
     size = len(popularity)
     number = max(1, min(number, size // BAND))
-    rank = torch.empty(size, dtype=torch.int64)
-    rank[torch.argsort(popularity, stable=True)] = torch.arange(size)
+    rank = torch.empty(size, dtype=torch.int64, device=popularity.device)
+    rank[torch.argsort(popularity, stable=True)] = torch.arange(size, device=popularity.device)
     return rank * number // max(size, 1)
 
 
 def band_medians(size: Tensor, band: Tensor) -> Tensor:
     """The median of the positive ``size`` [N] in each band; ∞ where none is."""
-    medians = torch.full((int(band.max()) + 1,), torch.inf)
+    medians = torch.full((int(band.max()) + 1,), torch.inf, device=size.device)
     for number in range(len(medians)):
         moving = size[(band == number) & (size > 0)]
         if len(moving):

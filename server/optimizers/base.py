@@ -93,7 +93,7 @@ class Blockwise:
 
 def debias(beta: float, count: Tensor, like: Tensor) -> Tensor:
     """1 − β^count in ``like``'s dtype, shaped to broadcast over it (float64 inside: 1 − .999 cancels)."""
-    correction = 1 - torch.tensor(beta, dtype=torch.float64, device=count.device) ** count
+    correction = 1 - torch.full((), beta, dtype=torch.float64, device=count.device) ** count
     return correction.to(like.dtype).reshape(count.shape + (1,) * (like.dim() - count.dim()))
 
 

@@ -31,7 +31,7 @@ OWNER = 0o600
 
 FREE = frozenset(
     {
-        *("data.name", "data.path", "checkpoint_every", "eval.every"),
+        *("device", "data.name", "data.path", "checkpoint_every", "eval.every"),
         *("strategy.deadline_s", "strategy.wait_nodes", "strategy.wait_s"),
     }
 )
@@ -127,7 +127,7 @@ def save_state(
 
     data: the digest of the log or, where the server has no more, of the catalogue.
     """
-    tensors = {name: t.contiguous() for name, t in state.tensors().items()}
+    tensors = {name: t.cpu().contiguous() for name, t in state.tensors().items()}
     for node, kept in (memory or {}).items():
         tensors[f"{NODES}{node}"] = torch.frombuffer(bytearray(kept), dtype=torch.uint8)
     meta = json.dumps({"round": state.round, "settings": to_tree(config), "data": data, "extra": dict(extra)})
@@ -186,9 +186,9 @@ def load_state(folder: Path, config: RunConfig, data: str = "") -> tuple[ServerS
 
 
 def restored(saved: ServerState, fresh: ServerState) -> ServerState:
-    """``saved``, once it has all that a state of this run's settings has. Raises CheckpointError.
+    """``saved`` on the device of ``fresh``, once it has all that a state of this run's settings has.
 
-    A rule's own state may grow as it learns; the other tensors keep their shapes.
+    A rule's own state may grow as it learns; the other tensors keep their shapes. Raises CheckpointError.
     """
     found = saved.tensors()
     for name, tensor in fresh.tensors().items():
@@ -197,4 +197,4 @@ def restored(saved: ServerState, fresh: ServerState) -> ServerState:
         given, expected = list(found[name].shape), list(tensor.shape)
         if given != expected and not name.startswith("aggregator/"):
             raise CheckpointError(f"the saved state is damaged: {name} is {given}, expected {expected}")
-    return saved
+    return saved.to(fresh.model.table.device)

@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
-import torch
-from flwr.app import Array, ArrayRecord
+from io import BytesIO
 
+import numpy as np
+import torch
+from flwr.app import ArrayRecord
+from torch import Tensor
+
+from common.device import CPU
 from common.errors import ConfigError
 from common.tasks import GlobalModel
+from common.wire.arrays import HeldArray, as_record
+
+
+class NumpyArray(HeldArray):
+    """A held tensor whose bytes are those of a ``.npy`` file, as Flower's own tools read an Array."""
+
+    storage = "numpy.ndarray"
+
+    def written(self, values: np.ndarray) -> bytes:
+        buffer = BytesIO()
+        np.save(buffer, values, allow_pickle=False)
+        return buffer.getvalue()
 
 
 def to_record(model: GlobalModel) -> ArrayRecord:
-    """Two arrays: ``encoder`` float32 [P] and ``table`` float32 [N + 1, d]."""
-    return ArrayRecord({"encoder": Array(model.encoder.numpy()), "table": Array(model.table.numpy())})
+    """Two arrays: ``encoder`` float32 [P] and ``table`` float32 [N + 1, d]; copies."""
+    arrays = {"encoder": model.encoder.clone(), "table": model.table.clone()}
+    return as_record({name: NumpyArray(t, str(t.dtype).removeprefix("torch.")) for name, t in arrays.items()})
 
 
-def from_record(record: ArrayRecord) -> GlobalModel:
-    """The inverse of :func:`to_record`; copies."""
-    encoder, table = (torch.from_numpy(record[name].numpy().copy()) for name in ("encoder", "table"))
-    return GlobalModel(encoder, table)
+def from_record(record: ArrayRecord, device: torch.device = CPU) -> GlobalModel:
+    """The inverse of :func:`to_record`, on ``device``; an array that holds its tensor gives it as it is."""
+
+    def read(name: str) -> Tensor:
+        array = record[name]
+        return (array.held if isinstance(array, HeldArray) else torch.from_numpy(array.numpy())).to(device)
+
+    return GlobalModel(read("encoder"), read("table"))
 
 
 def fitting(given: GlobalModel, expected: GlobalModel) -> GlobalModel:

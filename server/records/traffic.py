@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from flwr.app import ArrayRecord, Message
 
+from common.wire.arrays import num_bytes
+
 
 def content_bytes(message: Message) -> int:
     """Bytes of the arrays in a message's content; its few settings are not counted."""
     if not message.has_content():
         return 0
     records = message.content.values()
-    return sum(len(a.data) for r in records if isinstance(r, ArrayRecord) for a in r.values())
+    return sum(num_bytes(a) for r in records if isinstance(r, ArrayRecord) for a in r.values())
 
 
 def traffic(sent: Sequence[Message], received: Sequence[Message], known: int) -> dict[str, float]:

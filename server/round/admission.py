@@ -5,6 +5,7 @@ Pure, and total: whatever a node sends costs that node (or that device) this rou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.device import CPU
 from common.errors import WireError
 from common.updates import DeviceUpdates, concatenate, onto
 from common.wire import Reason, UpdateSpec, decode_updates
@@ -37,14 +39,16 @@ NOBODY = Identity(torch.zeros(0, 2, dtype=torch.int64))
 LARGEST = torch.finfo(torch.float32).max
 
 
-def admit(replies: Sequence[Reply], expect: UpdateSpec, max_history: int) -> Admitted:
-    """Decode and judge all replies of a round; ``expect.devices`` is replaced by each reply's ``asked``.
+def admit(
+    replies: Sequence[Reply], expect: UpdateSpec, max_history: int, device: torch.device = CPU
+) -> Admitted:
+    """Decode and judge all replies of a round on ``device``; ``expect.devices`` is each reply's ``asked``.
 
     History claims are cut to [1, max_history]. How many devices a node may stand for is decided where they
     are drawn: a device that was not asked of this node is refused.
     Never raises for what a node sent.
     """
-    screening = Screening(expect)
+    screening = Screening(expect, device)
     parts = screening.read(replies)
     if expect.negatives != "device":
         parts = screening.drop(parts, thin([part for _, part in parts]))
@@ -53,10 +57,10 @@ def admit(replies: Sequence[Reply], expect: UpdateSpec, max_history: int) -> Adm
         return Admitted(None, NOBODY, Audit(expect.round, entries=tuple(screening.audit)))
     sizes = torch.tensor([len(part) for _, part in parts])
     node = torch.repeat_interleave(signed([(node, 0) for node, _ in parts])[:, 0], sizes)  # [n]
-    device = torch.cat([part.device for _, part in parts])  # [n]
-    order = torch.from_numpy(np.lexsort((node.numpy().astype(np.uint64), device.numpy())))  # [n]
+    claimed = torch.cat([part.device for _, part in parts]).cpu()  # [n]
+    order = torch.from_numpy(np.lexsort((node.numpy().astype(np.uint64), claimed.numpy())))  # [n]
     updates = concatenate([part for _, part in parts], order)
-    identity = Identity(torch.stack([node[order], updates.device], dim=1))
+    identity = Identity(torch.stack([node[order], claimed[order]], dim=1))
     counted = updates.history.clamp(1, max_history)
     clipped, entries = _clipped(expect.round, identity, updates.history, counted)
     audit = Audit(expect.round, identity, ~clipped, (*screening.audit, *entries))
@@ -95,8 +99,8 @@ def _clipped(
 class Screening:
     """One round's screening; ``audit`` grows as replies are read."""
 
-    def __init__(self, expect: UpdateSpec) -> None:
-        self.expect = expect
+    def __init__(self, expect: UpdateSpec, device: torch.device) -> None:
+        self.expect, self.device = expect, device
         self.audit: list[AuditEntry] = []
 
     def read(self, replies: Sequence[Reply]) -> Parts:
@@ -137,7 +141,7 @@ class Screening:
         assert reply.content is not None
         asked = len(reply.asked)
         try:
-            updates = decode_updates(reply.content, replace(self.expect, devices=reply.asked))
+            updates = decode_updates(reply.content, replace(self.expect, devices=reply.asked), self.device)
         except WireError as error:
             self.refuse(reply.node, None, Reason(error.reason), str(error))
             return None
@@ -155,12 +159,13 @@ class Screening:
         """The parts without the devices named, which are audited."""
         left: Parts = []
         for (node, part), bad in zip(parts, found, strict=True):
+            numbers = part.device.tolist() if bad else []
             for i, (reason, detail) in bad.items():
-                self.refuse(node, int(part.device[i]), reason, detail)
+                self.refuse(node, numbers[i], reason, detail)
             if bad:
                 keep = torch.ones(len(part), dtype=torch.bool)
                 keep[list(bad)] = False
-                part = part.take(keep.nonzero().squeeze(1))
+                part = part.take(keep.nonzero().squeeze(1).to(part.rows.device))
             left.append((node, part))
         return left
 
@@ -181,19 +186,23 @@ def faults(updates: DeviceUpdates) -> Faults:
     """
     found: Faults = {}
     square = _square(updates.encoder) + _square(updates.rows)  # [n]
-    stray, bare = torch.zeros(2, len(updates), dtype=torch.bool)
+    stray = bare = torch.zeros_like(square, dtype=torch.bool)
     if updates.touched is not None:
         bare = ~updates.touched.any(dim=1)  # [n, K] -> [n]; its encoder alone would be a round without rows
         stray = ((updates.rows != 0).any(dim=2) & ~updates.touched).any(dim=1)  # [n, K, d] -> [n]
     suspects = (updates.history < 0) | ~(square <= LARGEST) | stray | bare  # [n]; NaN compares false
+    if not bool(suspects.any()):
+        return found
+    history, squares = updates.history.tolist(), square.tolist()
+    empty = (bare & ~stray).tolist()
     for i in suspects.nonzero().squeeze(1).tolist():
-        if updates.history[i] < 0:
-            found[i] = (Reason.RANGE, f"a history of {int(updates.history[i])} interactions")
-        elif not bool(square[i].isfinite()):
+        if history[i] < 0:
+            found[i] = (Reason.RANGE, f"a history of {history[i]} interactions")
+        elif not math.isfinite(squares[i]):
             found[i] = (Reason.NOT_FINITE, "NaN or infinite values")
-        elif square[i] > LARGEST:
-            found[i] = (Reason.NORM, f"norm {float(square[i].sqrt()):.3g}: its square overflows float32")
-        elif bare[i] and not stray[i]:
+        elif squares[i] > LARGEST:
+            found[i] = (Reason.NORM, f"norm {math.sqrt(squares[i]):.3g}: its square overflows float32")
+        elif empty[i]:
             found[i] = (Reason.IDLE, "no row was trained")
         else:
             found[i] = (Reason.UNEXPECTED, "values in rows that it says it did not touch")
@@ -222,10 +231,11 @@ def thin(parts: Sequence[DeviceUpdates]) -> list[Faults]:
     """
     counts = [(p.rows != 0).any(dim=2).sum(dim=1) for p in parts]  # [n, K, d] -> [n] each
     idle = [(c == 0) & (p.encoder == 0).all(dim=1) for c, p in zip(counts, parts, strict=True)]
-    busy = torch.cat([c[~i] for c, i in zip(counts, idle, strict=True)] or [torch.zeros(0)]).double()
+    every = [(c.cpu(), i.cpu()) for c, i in zip(counts, idle, strict=True)]
+    busy = torch.cat([c[~i] for c, i in every] or [torch.zeros(0)]).double()
     least = MIN_COVERAGE * float(busy.quantile(0.5)) if len(busy) else 0.0
     found: list[Faults] = []
-    for count, resting in zip(counts, idle, strict=True):
+    for count, resting in every:
         faults_: Faults = {}
         for i in (resting | (count < least)).nonzero().squeeze(1).tolist():
             if resting[i]:

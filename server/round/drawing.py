@@ -84,9 +84,10 @@ def draw_round(
     """
     train = config.train
     num_items = model.table.shape[0] - 1
-    popularity = estimate(state.pulls, state.trained, devices.count)
+    popularity = estimate(state.pulls, state.trained, devices.count).cpu()
     size = num_items if train.negatives == "full" else slice_size(config, popularity, devices)
-    items, log_q = draw_slice(popularity, size, generator(state.secret, "slice", round_), train.slice_power)
+    drawn = draw_slice(popularity, size, generator(state.secret, "slice", round_), train.slice_power)
+    items, log_q = (part.to(model.table.device) for part in drawn)
     wanted = round(train.devices_per_round * config.strategy.oversample)
     asked = devices.sample(wanted, generator(state.secret, "devices", round_), round_)
     task = TrainTask(
@@ -96,7 +97,7 @@ def draw_round(
         model=model,
         items=items,
         log_q=log_q if train.slice_correction else torch.zeros_like(log_q),
-        devices=items.new_zeros(0),
+        devices=torch.zeros(0, dtype=torch.int64),
         model_config=config.model,
         train_config=train,
         client_config=config.client,

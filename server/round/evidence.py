@@ -41,9 +41,14 @@ def trusted_updates(admitted: Admitted, marks: Tensor, weights: Tensor | None) -
     """
     updates, identity, late = admitted.updates, admitted.identity, admitted.newcomers
     assert updates is not None
-    places = torch.arange(len(updates)) if weights is None else _trusted(weights)  # [m]
+    where = updates.encoder.device
+    places = torch.arange(len(updates), device=where) if weights is None else _trusted(weights)  # [m]
     if len(places) < len(updates):
-        identity, marks, late = identity.take(places), marks[places], None if late is None else late[places]
+        identity, marks, late = (
+            identity.take(places),
+            marks[places],
+            None if late is None else late[places.to(late.device)],
+        )
     return TrustedUpdates(updates, places, identity, marks, late)
 
 
@@ -66,7 +71,8 @@ def gather(
         """As long as those that replied, under the model after the change."""
         draw = generator(state.secret, "probes", round_)
         history = trusted.updates.history[trusted.places]
-        lengths = history[torch.randint(len(history), (count,), generator=draw)].long()
+        drawn = torch.randint(len(history), (count,), generator=draw).to(history.device)
+        lengths = history[drawn].long()
         items = made_up(popularity, lengths.clamp(1, config.model.max_len), draw, state.model.table, taste)
         return Audience(items, last_states(config.model, moved(delta), items))
 
@@ -91,10 +97,10 @@ def witnesses(
     marks int8 [n, K] (server/round/popularity.py) of the devices at ``places`` int64 [n], or of all.
     """
     most = min(most, marks.shape[1])
-    key = torch.rand(marks.shape, generator=gen) * (marks == PULLED)  # [n, K]
+    key = torch.rand(marks.shape, generator=gen).to(marks.device) * (marks == PULLED)  # [n, K]
     drawn = key.topk(most, dim=1)
     some = drawn.values > 0  # [n, most]
-    device = torch.arange(len(marks))[:, None].expand(-1, most)[some]  # [P]
+    device = torch.arange(len(marks), device=marks.device)[:, None].expand(-1, most)[some]  # [P]
     device = device if places is None else places[device]
     slot = drawn.indices[some]  # [P]
     states = F.normalize(updates.rows[device, slot], dim=1)  # [P, d]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from common.config import RunConfig
+from common.device import CPU
 from common.errors import ConfigError, RunError
 from common.models import Layout, initial
 from common.seeding import generator
@@ -46,12 +47,13 @@ class Pipeline:
     constraints: Chain
 
     @staticmethod
-    def build(config: RunConfig, num_items: int) -> Pipeline:
-        """Raises ConfigError for anything that the registries do not know."""
+    def build(config: RunConfig, num_items: int, device: torch.device = CPU) -> Pipeline:
+        """The pipeline with its start on ``device``. Raises ConfigError for what no registry knows."""
         rule = with_pre(build_aggregator(config.strategy.aggregator), config.strategy.pre)
         check_bound(rule, config)
         check_root(rule, config)
-        start, layout = initial(config.model, num_items, generator(config.seed, "model"))
+        start, layout = initial(config.model, num_items, generator(config.seed, "model"))  # drawn on the CPU
+        start = GlobalModel(start.encoder.to(device), start.table.to(device))
         return Pipeline(
             config,
             layout,
@@ -63,7 +65,7 @@ class Pipeline:
 
     def init(self) -> ServerState:
         """The state before the first round."""
-        counts = no_counts(self.start.table.shape[0] - 1)
+        counts = no_counts(self.start.table.shape[0] - 1, self.start.table.device)
         return ServerState(
             round=0,
             model=self.start,

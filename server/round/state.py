@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from common.config import RunConfig
+from common.device import CPU
 from common.seeding import subkey
 from common.tasks import GlobalModel
 
@@ -59,6 +60,25 @@ class ServerState:
             named |= {f"{part}/{key}": value for key, value in getattr(self, part).items()}
         return named
 
+    def to(self, device: torch.device) -> ServerState:
+        """The state with model, counts and what rules keep on ``device``; the roster stays on the CPU."""
+
+        if self.model.table.device == device:
+            return self
+
+        def moved(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: tensor.to(device) for name, tensor in named.items()}
+
+        return replace(
+            self,
+            model=GlobalModel(self.model.encoder.to(device), self.model.table.to(device)),
+            optimizer=moved(self.optimizer),
+            aggregator=moved(self.aggregator),
+            constraints=moved(self.constraints),
+            pulls=self.pulls.to(device),
+            trained=self.trained.to(device),
+        )
+
     @staticmethod
     def from_tensors(round_: int, named: Mapping[str, Tensor]) -> ServerState:
         """The inverse of :meth:`tensors`. Raises KeyError if one is missing."""
@@ -79,6 +99,6 @@ class ServerState:
         )
 
 
-def no_counts(num_items: int) -> Tensor:
+def no_counts(num_items: int, device: torch.device = CPU) -> Tensor:
     """Zeros float64 [N]."""
-    return torch.zeros(num_items, dtype=torch.float64)
+    return torch.zeros(num_items, dtype=torch.float64, device=device)

@@ -205,10 +205,10 @@ def test_no_replies_at_all() -> None:
 
 
 def test_not_even_a_fault_of_the_decoder_ends_the_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    def faulty(record: RecordDict, expect: UpdateSpec) -> DeviceUpdates:
+    def faulty(record: RecordDict, expect: UpdateSpec, device: torch.device) -> DeviceUpdates:
         if int(expect.devices[0]) == 1:
             raise RecursionError
-        return decode_updates(record, expect)
+        return decode_updates(record, expect, device)
 
     monkeypatch.setattr("server.round.admission.decode_updates", faulty)
     result = run(reply(1, honest([1])), reply(2, honest([2])))

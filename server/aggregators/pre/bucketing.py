@@ -41,5 +41,5 @@ class Bucketing(Mixer):
         order = torch.randperm(n, generator=round_.generator)
         bucket = torch.empty_like(order)
         bucket[order] = torch.arange(n) // self._size(n, round_.byzantine)  # device -> bucket
-        member = torch.nn.functional.one_hot(bucket).T.to(products)  # [m, n]
+        member = torch.nn.functional.one_hot(bucket.to(products.device)).T.to(products)  # [m, n]
         return member / member.sum(dim=1, keepdim=True)
