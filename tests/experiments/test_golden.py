@@ -45,6 +45,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return summary
 
 
+def over_seeds(run: Run, rule: str) -> float:
+    """NDCG@10 of the clean run in the mean of three seeds: one seed's may be a tenth off."""
+    return mean(ndcg(run(rule, "control", seed)) for seed in (1, 2, 3))
+
+
 def harmed(summary: dict[str, Any], clean: dict[str, Any], attack: str) -> bool:
     """Whether the attack had its way: three in ten users see the target, or a third of the NDCG is gone."""
     return bool(summary["er@10"] > 0.3) if attack in TARGETED else ndcg(summary) < 0.67 * ndcg(clean)
@@ -53,8 +58,8 @@ def harmed(summary: dict[str, Any], clean: dict[str, Any], attack: str) -> bool:
 @pytest.mark.parametrize("sieve", SIEVES)
 def test_without_an_attack_the_sieve_costs_what_is_known(run: Run, sieve: str) -> None:
     """Over three seeds: one run's share of the mean lies anywhere from 77 to 107 %, that of six at 89 %."""
-    kept, clean = (sum(ndcg(run(rule, "control", seed)) for seed in (1, 2, 3)) for rule in (sieve, "mean"))
-    assert clean / 3 > 0.3
+    kept, clean = (over_seeds(run, rule) for rule in (sieve, "mean"))
+    assert clean > 0.3
     assert kept > 0.85 * clean
 
 
@@ -67,7 +72,7 @@ def test_the_plain_mean_fails(run: Run, attack: str) -> None:
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_the_sieve_holds(run: Run, attack: str, sieve: str) -> None:
     kept = run(sieve, attack)
-    assert ndcg(kept) > 0.85 * ndcg(run("mean", "control"))
+    assert ndcg(kept) > 0.85 * over_seeds(run, "mean")
     if attack in TARGETED:
         assert kept["er@10"] < 0.15
 
