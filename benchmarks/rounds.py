@@ -2,9 +2,9 @@
 
 ``python -m benchmarks.rounds [--rules mean sieve] [--devices 128 512 2048] [--slices 512 2048] [--rounds 4]
 [--on cpu cuda] [--steps 1] [--quick]``: an in-process run of SASRec (d = 64, L = 50, dropout .2) on a
-synthetic log whose histories fill the window, with audit and metrics on disk. Each row is a process of its own; its first
-round warms up and is not counted. Training is what the node takes; the rest is the server's. All devices of
-``--on`` that this machine lacks are named, and left out.
+synthetic log whose histories fill the window, with audit and metrics on disk. Each row is a process of its
+own; its first round warms up and is not counted. Training is what the node takes; the rest is the server's.
+What of ``--on`` this machine lacks is named, and left out.
 """
 
 from __future__ import annotations

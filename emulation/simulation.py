@@ -21,6 +21,7 @@ from flwr.serverapp import Grid, ServerApp
 from client.node import load_app
 from common.config import RunConfig
 from common.data import Dataset, content_digest
+from common.device import available
 from common.errors import ConfigError, RunError
 from emulation.federation import NodeConfig, app_of, prepared, repeatable, trusts
 from emulation.partitions import partitions
@@ -56,15 +57,19 @@ def simulate(
     resume: bool = False,
     listeners: Sequence[Listener] = (),
     honest: int = 0,
+    gpus: float = 0.0,
 ) -> dict[str, Any]:
     """:func:`emulation.federation.federate` with ``honest`` nodes (0: one a core) and one of the attackers.
 
     One worker a core of the machine, or of the cluster that ``RAY_ADDRESS`` names; there, the folder above
-    ``out`` must be one that all machines see. Raises ConfigError where Ray is not installed, and for what
-    a simulation cannot do: full knowledge, and rules that need a trusted node.
+    ``out`` must be one that all machines see. gpus: the share of a GPU that each worker holds; 1: a worker a
+    GPU. Raises ConfigError where Ray is not installed or no GPU is, and for what a simulation cannot do: full
+    knowledge, and rules that need a trusted node.
     """
     if importlib.util.find_spec("ray") is None:
         raise ConfigError("--engine ray needs Ray: pip install 'fedsieve[ray]'")
+    if gpus and len(available()) == 1 and "RAY_ADDRESS" not in os.environ:
+        raise ConfigError(f"--gpus-per-node {gpus:g}: this machine has {', '.join(available())}")
     if config.attack.knowledge == "full":
         raise ConfigError("attack.knowledge: full is for --engine local: no worker sees another's update")
     if trusts(config):
@@ -74,7 +79,7 @@ def simulate(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent.resolve(), prefix=".nodes-") as folder:
         nodes = partitions(config, dataset, honest or os.cpu_count() or 1, Path(folder))
-        return _simulate(config, dataset, nodes, out, resume, listeners)
+        return _simulate(config, dataset, nodes, out, resume, listeners, gpus)
 
 
 def _simulate(
@@ -84,6 +89,7 @@ def _simulate(
     out: Path,
     resume: bool,
     listeners: Sequence[Listener],
+    gpus: float,
 ) -> dict[str, Any]:
     from flwr.simulation import run_simulation
 
@@ -99,7 +105,7 @@ def _simulate(
 
     with quiet(), interrupting(over), tempfile.TemporaryDirectory(prefix="ray-") as folder:
         try:
-            run_simulation(app, Placed(nodes), len(nodes), backend_config=backend(folder))
+            run_simulation(app, Placed(nodes), len(nodes), backend_config=backend(folder, gpus))
         except RuntimeError as error:
             if CRASHED not in str(error):
                 raise  # the ServerApp's own

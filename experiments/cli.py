@@ -40,6 +40,9 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint in --out")] = False,
     engine: Annotated[str, typer.Option(help="local: this process; ray: Flower's simulation")] = "local",
     nodes: Annotated[int, typer.Option("--nodes", min=0, help="with ray: honest nodes; 0: one a core")] = 0,
+    gpus: Annotated[
+        float, typer.Option("--gpus-per-node", min=0, help="with ray: GPUs that a worker holds; a share or 1")
+    ] = 0.0,
     device: Device = "",
     mlflow: Annotated[bool, typer.Option("--mlflow", help="also log to MLFLOW_TRACKING_URI")] = False,
 ) -> None:
@@ -55,8 +58,9 @@ def run(
 
     if engine not in ("local", "ray"):
         raise ConfigError(f"--engine {engine!r}; valid: local, ray")
-    if nodes and engine != "ray":
-        raise ConfigError("--nodes is for --engine ray")
+    for option, given in (("--nodes", nodes), ("--gpus-per-node", gpus)):
+        if given and engine != "ray":
+            raise ConfigError(f"{option} is for --engine ray")
     if resume and out is None:
         raise RunError("--resume needs --out, the folder of the run to go on with")
     if resume and config is None and out is not None:
@@ -73,7 +77,7 @@ def run(
         if engine == "ray":
             from emulation.simulation import simulate
 
-            summary = reported(simulate)(settings, folder, resume, [bar, *log], nodes)
+            summary = reported(simulate)(settings, folder, resume, [bar, *log], nodes, gpus)
         else:
             summary = emulate(settings, folder, resume, [bar, *log])
     console.print(summary_table(summary))

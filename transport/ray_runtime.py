@@ -32,13 +32,16 @@ class Over(BaseException):
     """The runtime has ended before the ServerApp. Not an Exception, since the ServerApp survives those."""
 
 
-def backend(folder: str) -> dict[str, Any]:
-    """How Flower starts Ray: a worker a core, nothing listening beyond this machine, no dashboard."""
+def backend(folder: str, gpus: float = 0.0) -> dict[str, Any]:
+    """How Flower starts Ray: a worker a core, nothing listening beyond this machine, no dashboard.
+
+    gpus: the share of a GPU that each worker holds, and the only one that it sees; 1 makes it a worker a GPU.
+    """
     own = {"_temp_dir": folder, "object_store_memory": STORE_BYTES}
     start = {} if "RAY_ADDRESS" in os.environ else own  # a cluster that is there has its own
     return {
         "init_args": {**start, "include_dashboard": False, "log_to_driver": False},
-        "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
+        "client_resources": {"num_cpus": 1, "num_gpus": gpus},
     }
 
 

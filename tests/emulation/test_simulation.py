@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pickle
 import signal
@@ -51,6 +52,16 @@ def test_honest_devices_are_divided_and_the_attackers_stay_together(tmp_path: Pa
     assert set.union(*map(devices, nodes)) == {int(d) for d in dataset.devices}
     embedded = [set(open_fleet(node_settings(one)).numbers) for one in node_configs(settings)]
     assert embedded == [set.union(*map(devices, nodes[:3])), bad]
+
+
+def test_a_worker_holds_the_share_of_a_gpu_that_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert backend("/somewhere", 0.5)["client_resources"] == {"num_cpus": 1, "num_gpus": 0.5}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)  # as if Ray were installed
+    monkeypatch.setattr(simulation, "available", lambda: ["cpu"])
+    with pytest.raises(ConfigError, match="--gpus-per-node 1: this machine has cpu"):
+        simulate(config(), tmp_path, gpus=1.0)
 
 
 def test_the_limits_of_the_log_hold(tmp_path: Path) -> None:
