@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from client.batch import Histories
 from common.data.ragged import Index
 
 USERS, ITEMS = 512, 2048
-"""A block of scores on a CPU: 4 MiB, which stay in its cache; a catalogue of up to four such blocks is one."""
+"""A block of scores on a CPU: 4 MiB, which stay in its cache; a catalogue of up to 4 · ITEMS is one block."""
 
 ON_A_CARD = 4096
 """Devices and items of a block elsewhere: 64 MiB, so that kernels are worth their launch."""
@@ -81,7 +82,7 @@ def ranks(hidden: Tensor, table: Tensor, seen: Pairs, wanted: Index) -> Tensor:
         rows = slice(first, first + tiles.users)
         ahead = _Ahead(hidden[rows], table, wanted[rows], tiles)
         edges = seen.bounds[block].tolist()
-        for number, (low, high) in enumerate(zip(edges, edges[1:], strict=False)):
+        for number, (low, high) in enumerate(pairwise(edges)):
             ahead.meet(number, user[low:high] - first, item[low:high])
         found[:, rows] = ahead.ranks()
     return found
@@ -110,7 +111,7 @@ class _Ahead:
             self.own = self._own()
 
     def _own(self) -> Tensor:
-        """The scores of the wanted items [m, Q], to the last bit as the tiles have them: same shape, same sum."""
+        """The scores of the wanted items [m, Q], as the tiles have them to the last bit: the same product."""
         own = self.hidden.new_empty(self.wanted.shape)
         for first in range(0, len(self.hidden), self.tiles.width):
             some = self.wanted[first : first + self.tiles.width]  # [w, Q]

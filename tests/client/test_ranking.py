@@ -100,7 +100,7 @@ def cut_small(monkeypatch: pytest.MonkeyPatch, users: int, width: int) -> None:
 
 @pytest.fixture(params=[(512, 2048), (7, 5), (1, 1), (40, 4)], ids=str)
 def fixed_scores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Tensor:
-    """Scores with many ties, NaN and infinities, in place of a model's: one row a device; cut in four ways."""
+    """Scores with many ties, NaN and infinities, in place of a model's: a row a device; cut in four ways."""
     g = torch.Generator().manual_seed(2)
     values = torch.randint(-4, 5, (40, ITEMS + 1), generator=g).float()
     values[0, 5], values[1, 6], values[2, 7] = float("nan"), float("inf"), -float("inf")
@@ -108,7 +108,9 @@ def fixed_scores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     values[4] = 0.0
     hidden, table = as_model(values, monkeypatch)
     monkeypatch.setattr(client.ranking, "last_hidden", lambda *args: hidden)
-    monkeypatch.setattr(sys.modules[__name__], "parameters", lambda config: GlobalModel(torch.zeros(1), table))
+    monkeypatch.setattr(
+        sys.modules[__name__], "parameters", lambda config: GlobalModel(torch.zeros(1), table)
+    )
     cut_small(monkeypatch, *request.param)
     return values
 
@@ -176,7 +178,10 @@ def test_tiles_rank_as_one_dense_matrix_does(size: int, twins: bool) -> None:
     wanted[:, 2] = 5  # a target is the same for all
     found = ranks(hidden, table, Pairs.of(seen, Tiles.of(table)), wanted)
     expected = torch.cat(
-        [dense(hidden[i : i + 100] @ table.T, seen[i : i + 100], wanted[i : i + 100]) for i in range(0, n, 100)],
+        [
+            dense(hidden[i : i + 100] @ table.T, seen[i : i + 100], wanted[i : i + 100])
+            for i in range(0, n, 100)
+        ],
         dim=1,
     )
     assert torch.equal(found, expected)
@@ -194,7 +199,9 @@ def test_scores_that_are_held_at_once_are_bounded() -> None:
 def test_parts_of_the_devices_give_the_same_sums(monkeypatch: pytest.MonkeyPatch) -> None:
     sequences, answers = devices(40)
     whole = run(sequences, answers, (3, 7))
-    ranked = answer_ranks(build_model(model_config()), parameters(model_config()), sequences, answers, MAX_LEN)
+    ranked = answer_ranks(
+        build_model(model_config()), parameters(model_config()), sequences, answers, MAX_LEN
+    )
     monkeypatch.setattr(client.ranking, "DEVICES", 7)
     monkeypatch.setattr(client.ranking, "POSITIONS", 20)
     equal(run(sequences, answers, (3, 7)), whole)
