@@ -48,7 +48,7 @@ class Evaluation:
     widened: float = 1.0
     asked: int = 0
     enrolled: int = 0
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
 
 
 class Listener(Protocol):
