@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common import wire
-from common.wire.arrays import pack, unpack
 from common.sampling import ALL, Sample
+from common.wire.arrays import pack, unpack
 from tests.common.wire import samples
 from tests.common.wire.samples import ROUND, RUN, Negatives
 
