@@ -358,3 +358,17 @@ def test_a_short_history_runs_on_its_bucket_and_ends_in_the_same_state(name: str
         ids = torch.from_numpy(np.concatenate([np.zeros(40 - len(items)), items])).long()
         alone = hidden_of(model, start.encoder, start.table[ids], ids == 0)[-1]
         torch.testing.assert_close(row, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_everything_is_on_the_device_of_the_table() -> None:
+    """On the meta device, where a tensor of the host among the others is an error, and a look at one, too."""
+    config = model_config()
+    model = build_model(config).to("meta")
+    start = parameters(config)
+    there = GlobalModel(start.encoder.to("meta"), start.table.to("meta"))
+    sequences = Ragged.of(histories(), np.int32)
+    hidden = last_hidden(model, there, sequences, MAX_LEN)
+    assert hidden.device.type == "meta"
+    wanted = np.ones((len(sequences), 2), dtype=np.int64)
+    found = ranks(hidden, there.table, Pairs.of(sequences, Tiles.of(there.table)), wanted)
+    assert (found.device.type, found.shape) == ("meta", (2, len(sequences), 2))
