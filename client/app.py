@@ -10,6 +10,7 @@ import torch
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
+from client.batch import Histories
 from client.cohort import Cohort
 from client.disclosure import (
     Disclosure,
@@ -17,13 +18,14 @@ from client.disclosure import (
     check_components,
     check_training,
     fixed_bounds,
+    fixed_sample,
     grouped,
     noisy,
     placed,
 )
 from client.fleet import Fleet, NodeSettings, Numbers, open_fleet, read_settings
 from client.privacy import protect
-from client.ranking import answer_ranks, nothing
+from client.ranking import answer_ranks, counts, nothing
 from client.ranking import evaluate as rank_devices
 from common import wire
 from common.data.types import Items, Times
@@ -34,6 +36,7 @@ from common.tasks import Enrolment, EvaluateSums, EvaluateTask, TrainTask
 from common.updates import DeviceUpdates
 
 app = ClientApp()
+Held = tuple[Histories, Numbers]
 DECOYS = "decoys"
 """Where a node keeps what its decoys are drawn from, in its own state."""
 
@@ -85,23 +88,34 @@ def enrolled(message: Message, settings: NodeSettings) -> Message:
 
 
 def ranked(task: EvaluateTask, fleet: Fleet) -> EvaluateSums:
-    """The sums that ``task`` asks for, over all devices of the node."""
-    histories, answers = fleet.histories(task.split)
+    """The sums that ``task`` asks for, over all devices of the node that it asks."""
+    asked, _ = parted(task, fleet)
     model, max_len = build_model(task.model_config).eval(), task.model_config.max_len
-    return rank_devices(model, task.model, histories, answers.tolist(), task.targets, task.quartiles, max_len)
+    return rank_devices(model, task.model, *asked, task.targets, task.quartiles, max_len)
+
+
+def parted(task: EvaluateTask, fleet: Fleet) -> tuple[Held, Held]:
+    """Histories and answers of the node's devices that are in the sample of ``task``, and of the others."""
+    histories, answers = fleet.histories(task.split)
+    if task.sample is None:
+        return (histories, answers), (histories[:0], answers[:0])
+    inside = task.sample.holds(torch.from_numpy(fleet.evaluated)).numpy()  # [n]
+    return (histories.take(inside), answers[inside]), (histories.take(~inside), answers[~inside])
 
 
 def told(task: EvaluateTask, fleet: Fleet, tells: Disclosure, memory: RecordDict) -> EvaluateSums:
     """The answer of an honest node: exact sums of groups, or of a few devices randomised response."""
-    histories, answers = fleet.histories(task.split)
-    if len(answers) >= tells.min_group:
+    task = replace(task, sample=fixed_sample(task, memory))
+    (histories, answers), others = parted(task, fleet)
+    if len(answers) >= tells.min_group and not 0 < len(others[1]) < tells.min_group:
         targets = allowed(task, tells, memory)
         asked = replace(task, targets=targets, quartiles=fixed_bounds(task, memory))
-        return placed(grouped(ranked(asked, fleet), tells.min_group), targets, task.targets)
+        rest = counts(*others, targets, asked.quartiles)
+        return placed(grouped(ranked(asked, fleet), tells.min_group, rest), targets, task.targets)
     if not len(answers) or not tells.epsilon:
         return nothing(len(task.targets))
     model, max_len = build_model(task.model_config).eval(), task.model_config.max_len
-    ranks = answer_ranks(model, task.model, histories, answers.tolist(), max_len)
+    ranks = answer_ranks(model, task.model, histories, answers, max_len)
     return noisy(nothing(len(task.targets)), ranks, tells.epsilon)
 
 

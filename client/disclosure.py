@@ -19,6 +19,7 @@ from common.errors import ConfigError, WireError
 from common.metrics import rank_values
 from common.registry import outside
 from common.response import EPSILONS, randomise
+from common.sampling import Sample
 from common.tasks import EvaluateSums, EvaluateTask, TrainTask
 from common.wire import Reason
 from common.wire.reasons import show
@@ -27,7 +28,7 @@ _LOG = logging.getLogger(__name__)
 MAX_TARGETS = 16
 PROTOCOLS = ("slice", "full", "device")
 MEMORY = "evaluation"
-"""The record of the node's state that remembers the bounds of its groups, and whether it warned."""
+"""The record of the node's state that remembers bounds and sample of its groups, and whether it warned."""
 
 Scalar = bool | int | float | str
 
@@ -122,6 +123,16 @@ def fixed_bounds(task: EvaluateTask, memory: RecordDict) -> tuple[int, int, int]
     return first, second, third
 
 
+def fixed_sample(task: EvaluateTask, memory: RecordDict) -> Sample | None:
+    """The first sample that was asked for, in place of any other: two would differ by few devices, or one."""
+    if task.sample is None:
+        return None
+    kept = _memory(memory)
+    if "salt" not in kept:
+        kept["salt"], kept["below"] = task.sample.salt, task.sample.below
+    return Sample(cast(str, kept["salt"]), cast(int, kept["below"]))
+
+
 def allowed(task: EvaluateTask, tells: Disclosure, memory: RecordDict) -> tuple[int, ...]:
     """The targets of ``task`` that the owner named; the first time that some are refused, it is logged."""
     refused = [t for t in task.targets if t not in tells.targets]
@@ -135,12 +146,18 @@ def allowed(task: EvaluateTask, tells: Disclosure, memory: RecordDict) -> tuple[
     return tuple(t for t in task.targets if t in tells.targets)
 
 
-def grouped(sums: EvaluateSums, min_group: int) -> EvaluateSums:
-    """``sums`` of ``min_group`` devices or more, without what fewer make up: quartiles, single targets."""
+def grouped(sums: EvaluateSums, min_group: int, others: EvaluateSums) -> EvaluateSums:
+    """``sums`` of ``min_group`` devices or more, without what fewer make up: quartiles, single targets.
+
+    others: the counts of devices outside the sample. Sums of all less those of the sample are theirs, so that
+    they must not be few either.
+    """
     count, metrics = sums.count.clone(), sums.metrics.clone()
-    if bool(((count[1:] > 0) & (count[1:] < min_group)).any()):
+    both = torch.stack([count[1:], others.count[1:]])  # [2, 4]
+    if bool(((both > 0) & (both < min_group)).any()):
         count[1:], metrics[1:] = 0, 0  # all four: one group is "all" without the others
-    many = sums.eligible >= min_group  # [t]
+    few_others = (others.eligible > 0) & (others.eligible < min_group)  # [t]
+    many = (sums.eligible >= min_group) & ~few_others  # [t]
     exposure, eligible = sums.exposure * many[:, None], sums.eligible * many
     return replace(sums, metrics=metrics, count=count, exposure=exposure, eligible=eligible)
 

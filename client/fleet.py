@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from client.disclosure import Disclosure, read_disclosure
 from common.data import load, recent
-from common.data.cut import held_out, only, training
+from common.data.cut import SHORTEST, held_out, only, training
 from common.data.ragged import Ragged
 from common.data.types import Items
 from common.device import CPU, resolve
@@ -130,6 +130,11 @@ class Fleet:
     def train(self, number: int) -> Items:
         """The training part of one device."""
         return self.train_histories(np.array([number]))[0]
+
+    @cached_property
+    def evaluated(self) -> Numbers:
+        """The devices whose histories are long enough to be evaluated, in the order of :meth:`histories`."""
+        return self.numbers[self.sequences.lengths >= SHORTEST]
 
     def histories(self, which: str) -> tuple[Ragged[np.int32], Numbers]:
         """(history, answer) of every device that can be evaluated on ``valid`` or ``test``."""

@@ -2,53 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from client.batch import Histories, buckets
+from client.tiles import Pairs, Tiles, ranks
+from common.data.ragged import Index, Ragged
 from common.data.types import Items
+from common.logs import event
 from common.metrics import add, exposure_values, rank_values
 from common.models import layout_of
 from common.tasks import EXPOSURES, GROUPS, METRICS, EvaluateSums, GlobalModel
 
-BUCKET = 128
-"""Devices scored at once: bounds memory at BUCKET · catalogue size scores."""
+_LOG = logging.getLogger(__name__)
+DEVICES = 8192
+"""Devices whose hidden states are there at once."""
+
+POSITIONS, ON_A_CARD = 1 << 13, 1 << 17
+"""Positions that the encoder works out at once: 2 MiB an activation at d = 64 on a CPU, 32 MiB elsewhere."""
+
+NEWS_S = 5.0
+"""Seconds between two lines about a long evaluation."""
+
+
+def last_hidden(model: nn.Module, parameters: GlobalModel, histories: Histories, max_len: int) -> Tensor:
+    """The last hidden state of n histories, each on the shortest bucket that holds it: [n, d]."""
+    table = parameters.table
+    named = layout_of(model).unflatten(parameters.encoder)
+    hidden = table.new_empty(len(histories), table.shape[1])
+    most = POSITIONS if table.device.type == "cpu" else ON_A_CARD
+    for length, members in buckets(histories.lengths, max_len) if len(histories) else ():
+        last = torch.tensor([length - 1], device=table.device)
+
+        def one(items: Tensor, padding: Tensor, last: Tensor = last) -> Tensor:
+            out: Tensor = functional_call(model, named, (items, padding), {"positions": last})  # [1, d]
+            return out[0]
+
+        step = max(1, most // length)
+        for first in range(0, len(members), step):
+            some = members[first : first + step]
+            ids = torch.from_numpy(histories.take(some).padded(length)).to(table.device).long()  # [m, ℓ]
+            hidden[torch.from_numpy(some).to(table.device)] = vmap(one)(table[ids], ids == 0)  # [m, d]
+    return hidden
 
 
 def score(model: nn.Module, parameters: GlobalModel, histories: Sequence[Items], max_len: int) -> Tensor:
-    """Scores of every catalogue item as the next of each history: [n, N + 1], column 0 meaningless."""
-    inputs = np.zeros((len(histories), max_len), dtype=np.int64)
-    for row, items in enumerate(histories):
-        tail = items[-max_len:]
-        if len(tail):
-            inputs[row, -len(tail) :] = tail
-    ids = torch.from_numpy(inputs)  # [n, L]
-    named = layout_of(model).unflatten(parameters.encoder)
-    last = torch.tensor([max_len - 1], device=ids.device)
-
-    def last_hidden(items: Tensor, padding: Tensor) -> Tensor:
-        out: Tensor = functional_call(model, named, (items, padding), {"positions": last})  # [1, d]
-        return out[0]
-
-    hidden = vmap(last_hidden)(parameters.table[ids], ids == 0)  # [n, d]
-    return hidden @ parameters.table.T  # [n, N + 1]
-
-
-def rank(scores: Tensor, target: Tensor, excluded: Tensor) -> Tensor:
-    """0-based rank int64 [n] of ``target`` [n] among items not ``excluded`` (bool [n, N + 1]).
-
-    Ties go to the lower item number. A score that is not finite ranks last.
-    """
-    own = scores.gather(1, target[:, None])  # [n, 1]
-    number = torch.arange(scores.shape[1])
-    ahead = (scores > own) | ((scores == own) & (number < target[:, None]))  # [n, N + 1]
-    ranks = (ahead & ~excluded).sum(1)
-    worst = torch.full_like(ranks, scores.shape[1])
-    return torch.where(torch.isfinite(own.squeeze(1)), ranks, worst)
+    """Scores of every catalogue item as the next of a few histories: [n, N + 1], column 0 meaningless."""
+    hidden = last_hidden(model, parameters, Ragged.of(histories, np.int32), max_len)  # [n, d]
+    return hidden @ parameters.table.T
 
 
 def nothing(targets: int) -> EvaluateSums:
@@ -65,25 +74,19 @@ def answer_ranks(
     model: nn.Module,
     parameters: GlobalModel,
     histories: Sequence[Items],
-    answers: Sequence[int],
+    answers: Sequence[int] | Index,
     max_len: int,
 ) -> Tensor:
     """0-based ranks of ``answers`` after ``histories``, int64 [2, n]: seen items filtered, and not."""
-    parts = []
-    for i in range(0, len(histories), BUCKET):
-        some = histories[i : i + BUCKET]
-        scores = score(model, parameters, some, max_len)
-        padding, seen = _excluded(some, scores.shape[1])
-        answer = torch.tensor(list(answers[i : i + BUCKET]), dtype=torch.int64)
-        parts.append(torch.stack([rank(scores, answer, seen), rank(scores, answer, padding)]))
-    return torch.cat(parts, dim=1)
+    parts = [part.ranks[:, :, 0] for part in _ranked(model, parameters, histories, answers, (), max_len)]
+    return torch.cat(parts, dim=1).cpu() if parts else torch.zeros(2, 0, dtype=torch.int64)
 
 
 def evaluate(
     model: nn.Module,
     parameters: GlobalModel,
     histories: Sequence[Items],
-    answers: Sequence[int],
+    answers: Sequence[int] | Index,
     targets: Sequence[int],
     quartiles: tuple[int, int, int],
     max_len: int,
@@ -93,51 +96,98 @@ def evaluate(
     Seen items are filtered, and not filtered beside it. A device counts for a target that is neither
     in its history nor its answer.
     """
-    sums = [
-        _evaluate_some(
-            model, parameters, histories[i : i + BUCKET], answers[i : i + BUCKET], targets, quartiles, max_len
-        )
-        for i in range(0, len(histories), BUCKET)
-    ]
-    return replace(add([nothing(len(targets)), *sums]), quartiles=quartiles)
+    sums = [nothing(len(targets))]
+    for part in _ranked(model, parameters, histories, answers, targets, max_len):
+        where = part.ranks.device
+        # An answer that recurs in the history is not filtered: it competes with the unseen items.
+        values = rank_values(part.ranks[0, :, 0], part.ranks[1, :, 0])  # [m, M]
+        groups = _groups(part.lengths, quartiles).to(where)  # [G, m]
+        free = part.free.to(where)  # [m, T]
+        exposed = exposure_values(part.ranks[0, :, 1:].flatten())  # [m · T, E]
+        exposed = exposed.view(*free.shape, len(EXPOSURES)) * free[..., None]  # [m, T, E]
+        some = EvaluateSums(groups.double() @ values, groups.sum(1), exposed.sum(0), free.sum(0))
+        sums.append(_on_host(some))
+    return replace(add(sums), quartiles=quartiles)
 
 
-def _excluded(histories: Sequence[Items], width: int) -> tuple[Tensor, Tensor]:
-    """Columns that no device ranks, and those with its history too: bool [n, width] each."""
-    padding = torch.zeros(len(histories), width, dtype=torch.bool)
-    padding[:, 0] = True
-    seen = padding.clone()
-    for row, items in enumerate(histories):
-        seen[row, torch.from_numpy(items.astype(np.int64))] = True
-    return padding, seen
+def counts(
+    histories: Sequence[Items],
+    answers: Sequence[int] | Index,
+    targets: Sequence[int],
+    quartiles: tuple[int, int, int],
+) -> EvaluateSums:
+    """``count`` and ``eligible`` of :func:`evaluate`, which no model changes; all else is 0."""
+    sums = [nothing(len(targets))]
+    for some, theirs in _chunks(histories, answers):
+        groups = _groups(some.lengths, quartiles)  # [G, m]
+        free = _free(some, theirs, targets)  # [m, T]
+        sums.append(replace(sums[0], count=groups.sum(1), eligible=free.sum(0)))
+    return add(sums)
 
 
-def _evaluate_some(
+@dataclass(frozen=True)
+class _Part:
+    """Ranks int64 [2, m, 1 + T] of the answer and each target, for m devices with ``lengths`` [m].
+
+    free bool [m, T]: the target is neither in the history nor the answer.
+    """
+
+    ranks: Tensor
+    lengths: Index
+    free: Tensor
+
+
+def _ranked(
     model: nn.Module,
     parameters: GlobalModel,
     histories: Sequence[Items],
-    answers: Sequence[int],
+    answers: Sequence[int] | Index,
     targets: Sequence[int],
-    quartiles: tuple[int, int, int],
     max_len: int,
-) -> EvaluateSums:
-    n = len(histories)
-    scores = score(model, parameters, histories, max_len)
-    padding, seen = _excluded(histories, scores.shape[1])
-    answer = torch.tensor(list(answers), dtype=torch.int64)
-    # An answer that recurs in the history is not filtered: it competes with the unseen items.
-    values = rank_values(rank(scores, answer, seen), rank(scores, answer, padding))  # [n, M]
-    groups = _groups(torch.tensor([len(h) for h in histories]), quartiles)  # [G, n]
-    sums = nothing(len(targets))
-    for place, target in enumerate(targets):
-        free = ~seen[:, target] & (answer != target)  # [n]
-        ranks = rank(scores, torch.full((n,), target), seen)
-        sums.exposure[place] = exposure_values(ranks)[free].sum(0)
-        sums.eligible[place] = free.sum()
-    return EvaluateSums(groups.double() @ values, groups.sum(1), sums.exposure, sums.eligible)
+) -> Iterator[_Part]:
+    """Part after part of at most DEVICES devices; of a long evaluation the log says how far it is."""
+    tiles, done = Tiles.of(parameters.table), 0
+    began = said = time.monotonic()
+    for some, theirs in _chunks(histories, answers):
+        seen = Pairs.of(some, tiles)
+        wanted = np.column_stack([theirs, *(np.full(len(some), target) for target in targets)])  # [m, 1 + T]
+        hidden = last_hidden(model, parameters, some, max_len)  # [m, d]
+        found = ranks(hidden, parameters.table, seen, wanted)
+        yield _Part(found, some.lengths, _free(some, theirs, targets))
+        done, now = done + len(some), time.monotonic()
+        if now - said > NEWS_S and done < len(histories):
+            said = now
+            left = (now - began) / done * (len(histories) - done)
+            news = {"done": done, "devices": len(histories), "seconds_left": round(left, 1)}
+            text = "ranked for %d of %d devices, about %.0f s left"
+            _LOG.info(text, *news.values(), extra=event("ranking", news))
 
 
-def _groups(lengths: Tensor, quartiles: tuple[int, int, int]) -> Tensor:
+def _chunks(
+    histories: Sequence[Items], answers: Sequence[int] | Index
+) -> Iterator[tuple[Histories, NDArray[np.int64]]]:
+    whole, all_answers = Ragged.of(histories, np.int32), np.asarray(answers, dtype=np.int64)
+    for first in range(0, len(whole), DEVICES):
+        yield whole[first : first + DEVICES], all_answers[first : first + DEVICES]
+
+
+def _free(histories: Histories, answers: Index, targets: Sequence[int]) -> Tensor:
+    """Which devices count for which target, bool [m, T]."""
+    asked = np.asarray(targets, dtype=np.int64)
+    order = asked.argsort()
+    items, users = histories.flat(), histories.owners()
+    some = np.isin(items, asked)
+    known = answers[:, None] == asked  # [m, T]
+    known[users[some], order[np.searchsorted(asked[order], items[some])]] = True
+    return torch.from_numpy(~known)
+
+
+def _groups(lengths: Index, quartiles: tuple[int, int, int]) -> Tensor:
     """Membership bool [len(GROUPS), n]: everyone, then each quartile of history length."""
-    place = torch.bucketize(lengths, torch.tensor(quartiles))  # [n] in 0..3
+    place = torch.bucketize(torch.from_numpy(lengths), torch.tensor(quartiles))  # [n] in 0..3
     return torch.stack([torch.ones_like(place, dtype=torch.bool), *(place == q for q in range(4))])
+
+
+def _on_host(sums: EvaluateSums) -> EvaluateSums:
+    names = ("metrics", "count", "exposure", "eligible")
+    return replace(sums, **{name: getattr(sums, name).cpu() for name in names})

@@ -248,6 +248,10 @@ class EvalConfig(Section):
     """When the devices rank the full catalogue; ``every: 0`` only at the end."""
 
     every: Count = 50
+    sample: Count = Field(
+        0,
+        description="devices that rank during the run, the same each time; all do at its end; 0: all always",
+    )
     targets: tuple[Positive, ...] = Field((), description="items whose exposure is measured")
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from common.config import ClientConfig, ModelConfig, TrainConfig
+from common.sampling import Sample
 
 GROUPS = ("all", "q1", "q2", "q3", "q4")
 """Every device, then the quartiles of history length, shortest first."""
@@ -53,7 +54,7 @@ class TrainTask:
 
 @dataclass(frozen=True)
 class EvaluateTask:
-    """Rank the full catalogue for every device of the node.
+    """Rank the full catalogue for every device of the node, or for those of them that are in ``sample``.
 
     quartiles: upper bounds (inclusive) of history length of the first three quartiles.
     """
@@ -65,6 +66,7 @@ class EvaluateTask:
     split: Literal["valid", "test"]
     targets: tuple[int, ...]
     quartiles: tuple[int, int, int]
+    sample: Sample | None = None
 
 
 @dataclass(frozen=True)

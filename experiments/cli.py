@@ -54,7 +54,7 @@ def run(
     from experiments.engines import emulate, reported
     from experiments.mlflow_log import MlflowLog
     from experiments.progress import Bar
-    from experiments.run_files import summary_table
+    from experiments.run_files import summary_table, times
 
     if engine not in ("local", "ray"):
         raise ConfigError(f"--engine {engine!r}; valid: local, ray")
@@ -81,6 +81,7 @@ def run(
         else:
             summary = emulate(settings, folder, resume, [bar, *log])
     console.print(summary_table(summary))
+    console.print(times(summary), highlight=False)
     page = "report.html, " if (folder / "report.html").exists() else ""
     files = f"{page}summary.json, metrics.jsonl, audit.jsonl, model.safetensors"
     console.print(f"Results in {folder}/ ({files})", markup=False)

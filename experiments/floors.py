@@ -6,6 +6,8 @@ A model that does not beat Markov-1 has learned nothing from the order before th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -15,45 +17,82 @@ from common.data import Dataset
 from common.data.cut import held_out, only, training
 from common.data.ragged import Ragged
 
-Scores = NDArray[np.float64]
-Scorer = Callable[[NDArray[np.int64]], Scores]
+Values = NDArray[np.float64]
+Index = NDArray[np.int64]
 CUTS = (5, 10, 20)
 CHUNK = 2_000_000
-"""Scores held at once, so that a large catalogue does not need a users × items matrix."""
+"""Pairs of a device and an item looked at together; there is never a matrix of all."""
 
 
-def popularity(dataset: Dataset) -> Scorer:
-    """Score every item by its count in the training parts, whatever came last.
+@dataclass(frozen=True, eq=False)
+class Floor:
+    """score(j | i) = base_j + extra(i, j), of item j after i, where few pairs have an extra, above 0.
 
-    The scorer maps last items [m] to scores [m, num_items + 1]; column 0 (padding) is 0.
+    base  [N + 1], place 0 (padding) meaningless; pairs  int64 [p], i · (N + 1) + j, ascending; extra  [p]
     """
-    counts = _counts(dataset)
-    return lambda last: np.tile(counts, (len(last), 1))
+
+    base: Values
+    pairs: Index
+    extra: Values
+
+    def scores(self, last: Index, items: Index) -> Values:
+        """The score of ``items`` [m], each after its ``last`` [m]."""
+        found: Values = self.base[items].copy()
+        if len(self.pairs):
+            key = last * len(self.base) + items
+            place = np.searchsorted(self.pairs, key).clip(max=len(self.pairs) - 1)
+            found += np.where(self.pairs[place] == key, self.extra[place], 0.0)
+        return found
+
+    def ranks(self, histories: Ragged[np.int32], answers: Index, filtered: bool) -> Index:
+        """Rank from 1 of each answer given the history before; equal scores rank by item number.
+
+        Seen items are left out where ``filtered``; an answer among them stays. All items are counted by
+        their base alone; then those with an extra are taken off and counted anew, and seen ones taken off.
+        """
+        size, last = len(self.base), histories.last(1).flat().astype(np.int64)
+        own = self.scores(last, answers)  # [m]
+        levels, level = np.unique(self.base[1:], return_inverse=True)
+        order = np.lexsort((np.arange(1, size), -level))  # items - 1, best first
+        keys = (len(levels) - level[order]) * size + order + 1  # ascending: a level, then numbers
+        above = np.searchsorted(levels, own, "right")  # levels up to the own score
+        there = levels[(above - 1).clip(min=0)] == own
+        least = (len(levels) - above + 1) * size  # behind all of a larger level
+        ranks = 1 + np.searchsorted(keys, np.where(there, least + answers, least))
+
+        def count(owner: Index, items: Index, values: Values, sign: int) -> None:
+            better = (values > own[owner]) | ((values == own[owner]) & (items < answers[owner]))
+            np.add.at(ranks, owner[better], sign)
+
+        starts = np.searchsorted(self.pairs, np.arange(size + 1) * size)
+        follow = Ragged(self.pairs, starts[last], starts[last + 1] - starts[last])
+        owner, items = follow.owners(), follow.flat() % size
+        count(owner, items, self.base[items], -1)
+        count(owner, items, self.base[items] + self.extra[follow.places()], 1)
+        if filtered:
+            key = np.sort(histories.owners() * size + histories.flat())
+            owner, items = np.divmod(key[np.append(True, np.diff(key) > 0)[: len(key)]], size)
+            count(owner, items, self.scores(last[owner], items), -1)
+        return ranks
 
 
-def markov(dataset: Dataset) -> Scorer:
+def popularity(dataset: Dataset) -> Floor:
+    """Score every item by its count in the training parts, whatever came last."""
+    return Floor(_counts(dataset), np.zeros(0, dtype=np.int64), np.zeros(0))
+
+
+def markov(dataset: Dataset) -> Floor:
     """Score item j after i by how often j follows i in the training parts.
 
     score(j | i) = n(i → j) + n(j) / (1 + max n): the popularity term is below 1, so it orders only items
-    with equal transition counts, all of them where i was never left. Shapes as in :func:`popularity`.
+    with equal transition counts, all of them where i was never left.
     """
     counts = _counts(dataset)
-    base = counts / (1.0 + counts.max(initial=0.0))
-    size = len(counts)
-    keys, repeats = _pairs(training(dataset.sequences), size)
-    starts = np.searchsorted(keys // size, np.arange(size + 1))
-
-    def score(last: NDArray[np.int64]) -> Scores:
-        scores = np.tile(base, (len(last), 1))
-        for row, item in enumerate(last):
-            hits = slice(starts[item], starts[item + 1])
-            scores[row, keys[hits] % size] += repeats[hits]
-        return scores
-
-    return score
+    keys, repeats = _pairs(training(dataset.sequences), len(counts))
+    return Floor(counts / (1.0 + counts.max(initial=0.0)), keys, repeats.astype(np.float64))
 
 
-def _counts(dataset: Dataset) -> Scores:
+def _counts(dataset: Dataset) -> Values:
     counts = np.zeros(dataset.num_items + 1)
     for part in training(dataset.sequences).chunks():
         counts += np.bincount(part.flat(), minlength=len(counts))
@@ -73,7 +112,7 @@ def _pairs(parts: Ragged[np.int32], size: int) -> tuple[NDArray[np.int64], NDArr
     return keys, repeats
 
 
-FLOORS: dict[str, Callable[[Dataset], Scorer]] = {"popularity": popularity, "markov": markov}
+FLOORS: dict[str, Callable[[Dataset], Floor]] = {"popularity": popularity, "markov": markov}
 
 
 def floors(
@@ -93,32 +132,16 @@ def floors(
 
 
 def evaluate(
-    dataset: Dataset, scorer: Scorer, part: Literal["valid", "test"] = "test", filtered: bool = True
+    dataset: Dataset, floor: Floor, part: Literal["valid", "test"] = "test", filtered: bool = True
 ) -> dict[str, float]:
     """Rank the whole catalogue for every device with a history long enough; see :func:`floors`."""
     before, answers = held_out(dataset.sequences, part)
-    step = max(1, CHUNK // (dataset.num_items + 1))
-    ranks = [
-        _ranks(scorer, before[at : at + step], answers[at : at + step], filtered)
-        for at in range(0, len(before), step)
-    ]
+    held = answers.astype(np.int64)
+    follow = np.bincount(floor.pairs // len(floor.base), minlength=len(floor.base))
+    work = np.cumsum(before.lengths + follow[before.last(1).flat()]) // CHUNK
+    cuts = [0, *(np.flatnonzero(np.diff(work)) + 1).tolist(), len(before)]
+    ranks = [floor.ranks(before[i:j], held[i:j], filtered) for i, j in pairwise(cuts) if i < j]
     return summarise(np.concatenate(ranks) if ranks else np.zeros(0, dtype=np.int64))
-
-
-def _ranks(
-    scorer: Scorer, histories: Ragged[np.int32], answers: NDArray[np.int32], filtered: bool
-) -> NDArray[np.int64]:
-    """Rank from 1 of each answer given the history before; equal scores rank by item number."""
-    scores = scorer(histories.last(1).flat().astype(np.int64))
-    rows = np.arange(len(histories))
-    own = scores[rows, answers].copy()
-    scores[:, 0] = -np.inf
-    if filtered:
-        # A recurring answer keeps its score: it is compared by `own`.
-        scores[histories.owners(), histories.flat()] = -np.inf
-    tied = (scores == own[:, None]) & (np.arange(scores.shape[1]) < answers[:, None])
-    ranks: NDArray[np.int64] = 1 + ((scores > own[:, None]) | tied).sum(axis=1)
-    return ranks
 
 
 def summarise(ranks: NDArray[np.int64]) -> dict[str, float]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,15 +50,24 @@ class Bar:
             disable=not self._drawn,
         )
         self._task = self._progress.add_task(title, total=rounds, note="")
+        self._news = _News(self._say)
 
     def __enter__(self) -> Bar:
         self._progress.start()
+        self._news.begin()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._news.end()
         self._progress.stop()
+
+    def _say(self, news: str) -> None:
+        """What a long evaluation says of itself."""
+        self._progress.update(self._task, note=news)
+        if not self._drawn:
+            self._console.print(f"{self._title}: {news}", markup=False, highlight=False)
 
     def on_round(self, report: RoundReport, state: ServerState) -> None:
         self._progress.update(self._task, completed=report.round)
@@ -67,6 +77,27 @@ class Bar:
         self._progress.update(self._task, note=note)
         if not self._drawn:
             self._console.print(f"{self._title}: round {evaluation.round} of {self._rounds}, {note}")
+
+
+class _News(logging.Handler):
+    """Hands on what the ranking in this process says, from :meth:`begin` to :meth:`end`."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__(logging.INFO)
+        self._say, self._ranking = say, logging.getLogger("client.ranking")
+        self._level = self._ranking.level
+
+    def begin(self) -> None:
+        self._level = self._ranking.level
+        self._ranking.addHandler(self)
+        self._ranking.setLevel(logging.INFO)
+
+    def end(self) -> None:
+        self._ranking.removeHandler(self)
+        self._ranking.setLevel(self._level)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._say(record.getMessage())
 
 
 def run_all(

@@ -25,6 +25,11 @@ def of_training(audit: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any
     return (line for line in audit if "evaluation" not in line)
 
 
+def times(summary: Mapping[str, Any]) -> str:
+    """How long a run took, and how much of that was evaluation."""
+    return f"{summary['seconds']:.0f} s, {summary['seconds_evaluation']:.0f} s of them evaluation"
+
+
 def summary_table(summary: Mapping[str, Any]) -> Table:
     """The metrics of one run, by split."""
     table = Table(

@@ -29,6 +29,7 @@ FACTS = {
     "seed": "Seed",
     "rounds": "Rounds",
     "seconds": "Seconds",
+    "seconds_evaluation": "of them evaluation",
     "device_updates_per_second": "Device updates a second",
     "bytes_up": "Bytes up",
     "bytes_down": "Bytes down",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
@@ -31,9 +32,10 @@ class Recommender(nn.Module):
         ``max_len`` the latest count.
         """
         histories = histories[:, -self.max_len :]  # [n, L]
+        end = torch.tensor([histories.shape[1] - 1], device=histories.device)
 
         def last(rows: Tensor, padding: Tensor) -> Tensor:
-            hidden: Tensor = self.encoder(rows, padding, None, 1)  # [1, d]
+            hidden: Tensor = self.encoder(rows, padding, positions=end)  # [1, d]
             return hidden[0]
 
         hidden = vmap(last)(self.items[histories], histories == 0)  # [n, d]

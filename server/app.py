@@ -51,10 +51,12 @@ def main(grid: Grid, context: Context) -> None:
         summary = serve(grid, config, size, Path(out), resume, told, data=data)
     test, exposed = summary.get("test", {}), summary.get("er@10")
     logging.getLogger("flwr").info(
-        "finished: test HR@10 %.4f NDCG@10 %.4f%s; results in %s",
+        "finished: test HR@10 %.4f NDCG@10 %.4f%s; %.0f s, %.0f s of them evaluation; results in %s",
         test.get("hr@10", float("nan")),
         test.get("ndcg@10", float("nan")),
         "" if exposed is None else f" ER@10 {exposed:.4f}",
+        summary["seconds"],
+        summary["seconds_evaluation"],
         out,
         extra=event("finished", {**test, "er@10": exposed, "out": out}),
     )
@@ -100,7 +102,8 @@ def facts(config: RunConfig, folder: RunFolder) -> dict[str, Any]:
     return {
         "rounds": config.train.rounds,
         "seconds": round(folder.elapsed(), 3),
-        "protocol": f"{protocol(config)}; on {device}{told(private)}",
+        "seconds_evaluation": round(totals["seconds_evaluation"], 3),
+        "protocol": f"{protocol(config)}; on {device}{sampled(config, folder)}{told(private)}",
         **({"privacy": private} if private else {}),
         "data": config.data.path or config.data.name,
         "model": config.model.name,
@@ -127,6 +130,14 @@ def privacy(config: RunConfig, rounds: int) -> dict[str, float]:
         "noise": client.noise,
         "rounds_per_device": rounds,
     }
+
+
+def sampled(config: RunConfig, folder: RunFolder) -> str:
+    """What the protocol line says of evaluations during the run."""
+    last = folder.evaluations.get("test")
+    if last is None or not 0 < config.eval.sample < last.enrolled:
+        return ""
+    return f"; progress on {config.eval.sample:,} of {last.enrolled:,} devices"
 
 
 def told(private: Mapping[str, float]) -> str:

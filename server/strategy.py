@@ -16,6 +16,8 @@ from common.config import RunConfig
 from common.device import resolve
 from common.errors import ConfigError, RunError
 from common.logs import event
+from common.sampling import Sample
+from common.seeding import subkey
 from common.wire import encode_train_tasks
 from common.wire.reasons import Reason
 from common.wire.replies import Replies, sort_replies
@@ -67,6 +69,8 @@ class RobustStrategy(Strategy):
         self._drawing: Drawing | None = None
         self._split: Split = "valid"
         self._warned_of_idle = False
+        self._sample: Sample | None = None
+        self._began = 0.0
 
     def summary(self) -> None:
         """Log the recipe."""
@@ -162,25 +166,30 @@ class RobustStrategy(Strategy):
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
-        """One message to every enrolled node, for the split chosen by :meth:`evaluate`."""
+        """One message to every enrolled node, for the split and the devices chosen by :meth:`evaluate`."""
+        self._began = time.perf_counter()
         state = replace(self.state, round=server_round, model=from_record(arrays, self.device))
-        return evaluate_messages(self.config, self.run, state, self.roster, self._split)
+        return evaluate_messages(self.config, self.run, state, self.roster, self._split, self._sample)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Add the nodes' sums and tell the listeners; None when no device answered."""
-        collected = collect(replies, self.config, self.run, server_round, self.roster, self._split)
+        about = (server_round, self.roster, self._split, self._sample)
+        collected = collect(replies, self.config, self.run, *about)
         if self.audit is not None:
             self.audit(collected.audit)
         found = collected.evaluation
         if found is None:
             return None
+        found = replace(found, seconds=time.perf_counter() - self._began)
         for listener in self.listeners:
             listener.on_evaluation(found)
         return MetricRecord({**found.groups["all"], **found.exposure})
 
-    def evaluate(self, grid: Grid, split: Split) -> MetricRecord | None:
-        """Rank on all devices now."""
+    def evaluate(self, grid: Grid, split: Split, progress: bool = False) -> MetricRecord | None:
+        """Rank on all devices now; to see ``progress``, on ``eval.sample`` of them."""
+        salt = subkey(self.state.secret, "evaluation").hex()
         self._split = split
+        self._sample = self.roster.evaluated(self.config.eval.sample, salt) if progress else None
         record = to_record(self.state.model)
         messages = self.configure_evaluate(self.state.round, record, ConfigRecord(), grid)
         most = SUMS_BYTES + TARGET_BYTES * len(self.config.eval.targets)
@@ -218,6 +227,7 @@ class RobustStrategy(Strategy):
         self.summary()
         result = Result()
         self.roster.restore(self.state.roster)
+        self.roster.check_sample(self.config.eval.sample)
         self.wait_for_nodes(grid)
         every, rounds = self.config.eval.every, num_rounds
         if rounds is None:
@@ -227,7 +237,7 @@ class RobustStrategy(Strategy):
                 self.wait_for_nodes(grid, 1)
             result.train_metrics_clientapp[round_] = self.round(grid, round_, timeout)
             due = round_ == rounds or (every and round_ % every == 0)
-            if due and (metrics := self.evaluate(grid, "valid")) is not None:
+            if due and (metrics := self.evaluate(grid, "valid", round_ < rounds)) is not None:
                 result.evaluate_metrics_clientapp[round_] = metrics
             if evaluate_fn and (central := evaluate_fn(round_, to_record(self.state.model))) is not None:
                 result.evaluate_metrics_serverapp[round_] = central

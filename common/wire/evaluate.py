@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -12,10 +13,11 @@ from torch import Tensor
 from common.config import ModelConfig
 from common.device import CPU
 from common.response import EPSILONS
+from common.sampling import ALL, Sample
 from common.tasks import CUTS, EXPOSURES, GROUPS, METRICS, EvaluateSums, EvaluateTask
 from common.wire.arrays import finite, pack, unique, within
 from common.wire.message import Received, seal
-from common.wire.reasons import Reason, fail
+from common.wire.reasons import Reason, fail, show
 from common.wire.train import MAX_TASK_BYTES, choice, pack_model, read_model, read_vector
 
 TOLERANCE = 1e-4
@@ -87,6 +89,8 @@ def encode_evaluate_task(task: EvaluateTask) -> RecordDict:
         "round": task.round,
         "split": task.split,
         "model_config": task.model_config.model_dump_json(),
+        "salt": task.sample.salt if task.sample else "",
+        "below": task.sample.below if task.sample else ALL,
     }
     arrays = {
         **pack_model(task.model),
@@ -103,7 +107,8 @@ def decode_evaluate_task(
 
     Raises WireError.
     """
-    message = Received(record, "evaluate", ("run", "round", "split", "model_config"), max_bytes, device)
+    names = ("run", "round", "split", "model_config", "salt", "below")
+    message = Received(record, "evaluate", names, max_bytes, device)
     message.only("encoder", "table", "targets", "quartiles")
     model_config = message.section("model_config", ModelConfig)
     model = read_model(message, model_config.dim)
@@ -118,6 +123,7 @@ def decode_evaluate_task(
         split=cast(Literal["valid", "test"], choice(message, "split", ("valid", "test"))),
         targets=tuple(targets.tolist()),
         quartiles=_bounds(message),
+        sample=_sample(message),
     )
 
 
@@ -187,6 +193,16 @@ def decode_evaluate_sums(record: RecordDict, expect: SumsSpec) -> EvaluateSums:
         if bool((gap > TOLERANCE * (1 + int(count[0]))).any()):
             fail("metrics", Reason.RANGE, "the quartiles do not add up to all devices")
     return EvaluateSums(metrics, count, exposure, eligible, bounds, epsilon)
+
+
+def _sample(message: Received) -> Sample | None:
+    """Without a salt all devices are asked."""
+    salt, below = message.text("salt"), message.integer("below", 1, ALL)
+    if not salt and below == ALL:
+        return None
+    if not re.fullmatch(r"[0-9a-f]{64}", salt):
+        fail("meta.salt", Reason.RANGE, f"expected 64 hexadecimal digits, found {show(salt)}")
+    return Sample(salt, below)
 
 
 def _bounds(message: Received) -> tuple[int, int, int]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from logging import WARNING, getLogger
 from typing import Any, Literal
 
 from flwr.app import Message, MessageType, RecordDict
+from torch import Tensor
 
 from common.config import RunConfig
 from common.errors import WireError
 from common.metrics import add, exposures, exposures_by_target, means, scaled
 from common.response import debias, kept
+from common.sampling import Sample
 from common.tasks import EvaluateSums, EvaluateTask
 from common.wire import Reason, SumsSpec, decode_evaluate_sums, encode_evaluate_task
 from common.wire.reasons import show
@@ -29,9 +32,17 @@ Bounds = tuple[int, int, int]
 
 
 def evaluate_messages(
-    config: RunConfig, run: str, state: ServerState, roster: Roster, split: Split
+    config: RunConfig,
+    run: str,
+    state: ServerState,
+    roster: Roster,
+    split: Split,
+    sample: Sample | None = None,
 ) -> list[Message]:
-    """One message to every enrolled node: rank the items of ``split`` under the model as it is."""
+    """One message to every enrolled node: rank the items of ``split`` under the model as it is.
+
+    sample: the devices that are asked, None for all. A node finds its own; no list of them is sent.
+    """
     task = EvaluateTask(
         run=run,
         round=state.round,
@@ -40,6 +51,7 @@ def evaluate_messages(
         split=split,
         targets=config.eval.targets,
         quartiles=_bounds(roster, split),
+        sample=sample,
     )
     group, content = str(state.round), encode_evaluate_task(task)  # the group is for the node's log
     return [
@@ -57,16 +69,22 @@ class Collected:
 
 
 def collect(
-    replies: Iterable[Message], config: RunConfig, run: str, round_: int, roster: Roster, split: Split
+    replies: Iterable[Message],
+    config: RunConfig,
+    run: str,
+    round_: int,
+    roster: Roster,
+    split: Split,
+    sample: Sample | None = None,
 ) -> Collected:
     """Means over all devices that answered, and statistics over nodes beside them.
 
-    What does not decode is left out. A node counts for at most ``roster.allowance()`` devices, whatever it
-    says: its sums are scaled down to them. One answer by randomised response moves the mean like 1/λ exact
-    ones (common.response), and is counted as so many.
+    What does not decode is left out. A node counts for at most ``roster.allowance()`` devices, or for as many
+    of a ``sample`` as such a node has, whatever it says: its sums are scaled down to them. One answer by
+    randomised response moves the mean like 1/λ exact ones (common.response), and is counted as so many.
     """
     missing, parts, audit = set(roster.nodes), dict[int, EvaluateSums](), list[AuditEntry]()
-    bounds = _bounds(roster, split)
+    bounds, share = _bounds(roster, split), None if sample is None else _Share.of(sample, roster)
 
     def judge(node: int, verdict: Verdict, reason: str = "", detail: str = "") -> None:
         audit.append(AuditEntry(round_, node, None, verdict, reason, detail, split))
@@ -82,6 +100,8 @@ def collect(
             judge(node, "refused", Reason.FAILED.value, show(message.error.reason or "error"))
             continue
         histories = roster.nodes[node].history.long() + _more(split)
+        if share is not None:
+            histories = histories[share.inside[node]]
         try:
             spec = SumsSpec(run, round_, histories, len(config.eval.targets))
             parts[node] = decode_evaluate_sums(message.content, spec)
@@ -89,12 +109,40 @@ def collect(
             judge(node, "refused", error.reason, str(error))
     for node in sorted(missing):
         judge(node, "refused", Reason.FAILED.value, LATE)
-    weights = {node: _weight(part, roster.allowance()) for node, part in parts.items()}
+    allowance = roster.allowance() if share is None else share.most(roster.allowance())
+    weights = {node: _weight(part, allowance) for node, part in parts.items()}
     for node, weight in weights.items():
         cut = f"counts as {weight:.3g} times its {int(parts[node].count[0])} devices" if weight < 1 else ""
         judge(node, "clipped" if cut else "admitted", Reason.QUOTA.value if cut else "", cut)
     lines = [entry.to_json() for entry in sorted(audit, key=lambda entry: entry.node)]
-    return Collected(_evaluation(parts, weights, config, round_, split, bounds), lines)
+    found = _evaluation(parts, weights, config, round_, split, bounds)
+    if found is not None:
+        enrolled = sum(len(enrolment.devices) for enrolment in roster.nodes.values())
+        found = replace(found, asked=enrolled if share is None else share.asked, enrolled=enrolled)
+    return Collected(found, lines)
+
+
+@dataclass(frozen=True)
+class _Share:
+    """Which devices of each node are in a sample: bool [m]; ``share`` of all are, ``asked`` in number."""
+
+    inside: Mapping[int, Tensor]
+    asked: int
+    share: float
+
+    @staticmethod
+    def of(sample: Sample, roster: Roster) -> _Share:
+        inside = {node: sample.holds(enrolment.devices) for node, enrolment in roster.nodes.items()}
+        asked = sum(int(one.sum()) for one in inside.values())
+        return _Share(inside, asked, asked / max(1, sum(map(len, inside.values()))))
+
+    def most(self, allowance: int) -> float:
+        """Devices of the sample for which a node may count: a p + 3 √(a p (1 − p)), for an allowance of a.
+
+        Who has that many by chance is rare. A node that comes late could choose numbers in the sample.
+        """
+        expected = allowance * self.share
+        return max(1.0, expected + 3 * math.sqrt(expected * (1 - self.share)))
 
 
 def _evaluation(
@@ -125,7 +173,7 @@ def _evaluation(
     )
 
 
-def _weight(sums: EvaluateSums, allowance: int) -> float:
+def _weight(sums: EvaluateSums, allowance: float) -> float:
     n = int(sums.count[0])
     moves = n / kept(sums.epsilon) if sums.epsilon else n
     return min(1.0, allowance / moves) if n else 1.0

@@ -13,7 +13,8 @@ from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from common.errors import WireError
+from common.errors import CheckpointError, WireError
+from common.sampling import Sample
 from common.tasks import Enrolment
 from common.wire import Reason, decode_enrolment
 from common.wire.reasons import show
@@ -62,6 +63,7 @@ class Roster:
     quota: devices one node may stand for, 0: see :func:`allowance`. growth: rounds over which a node that
     comes late gains its full share. nodes: those that take part now; members: all that ever enrolled.
     bounds: the quartiles of history length when they were first asked for; nodes keep to those too.
+    sampled: the size of the first sample that evaluated, and its ``below``; nodes keep to that one, too.
     trusted: nodes of the operator. They enrol as all others do, in ``roots``, and take no part in draws,
     evaluations or counts; nobody can claim to be one, because node ids are the SuperLink's.
     """
@@ -75,6 +77,7 @@ class Roster:
     resting: dict[int, tuple[int, float]] = field(default_factory=dict)
     misses: dict[int, float] = field(default_factory=dict)
     bounds: tuple[int, int, int] | None = None
+    sampled: tuple[int, int] | None = None
     clock: Callable[[], float] = time.monotonic
     _news: list[AuditEntry] = field(default_factory=list)
     _cut: dict[int, int] = field(default_factory=dict)
@@ -297,6 +300,21 @@ class Roster:
             self.bounds = quartiles(torch.cat([e.history[:most] for e in self.nodes.values()]))
         return self.bounds or (0, 0, 0)
 
+    def evaluated(self, count: int, salt: str) -> Sample | None:
+        """The part that evaluates, of ``count`` of the devices when first asked; None where that is all."""
+        if self.sampled is None and count and self.nodes:
+            numbers = torch.cat([enrolment.devices for enrolment in self.nodes.values()])
+            self.sampled = count, Sample.of(salt, numbers, count).below
+        return Sample(salt, self.sampled[1]) if count and self.sampled else None
+
+    def check_sample(self, count: int) -> None:
+        """Raises CheckpointError for another sample than the one that the nodes of the run keep to."""
+        if self.sampled is not None and count not in (0, self.sampled[0]):
+            raise CheckpointError(
+                f"eval.sample was {self.sampled[0]}, given {count}; the nodes of this run keep to the first "
+                f"sample: valid are 0 and {self.sampled[0]}"
+            )
+
     def tensors(self) -> dict[str, Tensor]:
         """Who came when and with what, for a checkpoint."""
         members = sorted(self.members.items())
@@ -304,6 +322,7 @@ class Roster:
         none = [torch.zeros(0, dtype=torch.int64)]
         return {
             "bounds": torch.tensor(self.bounds or (), dtype=torch.int64),
+            "sampled": torch.tensor(self.sampled or (), dtype=torch.int64),
             "node": signed([(node, 0) for node, _ in members])[:, 0],
             "joined": torch.tensor([m.joined for _, m in members], dtype=torch.int64),
             "count": torch.tensor([len(e.devices) for e in enrolments], dtype=torch.int64),
@@ -316,6 +335,7 @@ class Roster:
         if not saved:
             return
         self.bounds = tuple(saved["bounds"].tolist()) or None
+        self.sampled = tuple(saved["sampled"].tolist()) or None
         counts = saved["count"].tolist()
         devices = torch.split(saved["device"], counts)
         histories = torch.split(saved["history"].int(), counts)

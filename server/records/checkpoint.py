@@ -31,7 +31,7 @@ OWNER = 0o600
 
 FREE = frozenset(
     {
-        *("device", "data.name", "data.path", "checkpoint_every", "eval.every"),
+        *("device", "data.name", "data.path", "checkpoint_every", "eval.every", "eval.sample"),
         *("strategy.deadline_s", "strategy.wait_nodes", "strategy.wait_s"),
     }
 )

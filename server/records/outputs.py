@@ -26,7 +26,7 @@ from server.round.state import ServerState
 from server.round.verdicts import AuditLines
 
 LINES = ("metrics.jsonl", "audit.jsonl")
-TOTALS = ("bytes_up", "bytes_down", "seconds", "admitted")
+TOTALS = ("bytes_up", "bytes_down", "seconds", "admitted", "seconds_evaluation")
 
 
 class NodeMemory(Protocol):
@@ -132,8 +132,9 @@ class RunFolder:
 
     def on_evaluation(self, evaluation: Evaluation) -> None:
         self.evaluations[evaluation.split] = evaluation
+        self.totals["seconds_evaluation"] += evaluation.seconds
         found = {**evaluation.groups["all"], **evaluation.exposure}
-        line = {"round": evaluation.round, "split": evaluation.split, **found}
+        line = {"round": evaluation.round, "split": evaluation.split, "seconds": evaluation.seconds, **found}
         self._append("metrics.jsonl", [line | _beside(evaluation)])
         self._scalars(evaluation.split, found, evaluation.round)
 
@@ -212,6 +213,8 @@ class RunFolder:
 def _beside(evaluation: Evaluation) -> dict[str, Any]:
     """What stands beside the means, where there is any: over nodes, and of randomised response."""
     found: dict[str, Any] = {"over_nodes": evaluation.over_nodes} if evaluation.over_nodes else {}
+    if evaluation.asked < evaluation.enrolled:
+        found |= {"sampled_devices": evaluation.asked}
     if evaluation.randomised:
         found |= {"randomised_devices": evaluation.randomised, "widened": evaluation.widened}
     return found

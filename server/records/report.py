@@ -33,7 +33,8 @@ class Evaluation:
     ``exposure`` is the mean over the targets, ``by_target`` has each of them under its item number.
     over_nodes: ``nodes``, ``median`` and ``trimmed_mean`` (server.evaluation.over_nodes), from three on.
     randomised: devices that answered by randomised response; widened: how many times as wide that makes an
-    interval of HR@10.
+    interval of HR@10. asked: devices that were to rank, of a sample fewer than ``enrolled``; seconds: to the
+    last reply.
     """
 
     round: int
@@ -45,6 +46,9 @@ class Evaluation:
     over_nodes: dict[str, Any] = field(default_factory=dict)
     randomised: int = 0
     widened: float = 1.0
+    asked: int = 0
+    enrolled: int = 0
+    seconds: float = field(default=0.0, compare=False)
 
 
 class Listener(Protocol):

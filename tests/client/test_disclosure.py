@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from flwr.app import Message, MessageType
@@ -16,7 +17,7 @@ from flwr.app import Message, MessageType
 from client.app import app
 from client.disclosure import Disclosure, read_disclosure
 from client.fleet import open_fleet, read_settings
-from client.ranking import answer_ranks, evaluate
+from client.ranking import answer_ranks, counts, evaluate
 from common import wire
 from common.config import ModelConfig
 from common.data import load, write_shards
@@ -24,6 +25,7 @@ from common.errors import ConfigError
 from common.metrics import rank_values
 from common.models import build_model, initial
 from common.response import BUCKETS, LAST, debias, kept
+from common.sampling import Sample
 from common.seeding import generator
 from common.tasks import METRICS, EvaluateSums, EvaluateTask, GlobalModel
 from common.wire import SumsSpec
@@ -32,6 +34,7 @@ from emulation.local_grid import LocalGrid
 ITEMS = 40
 CONFIG = ModelConfig(dim=8, max_len=12, blocks=1)
 MODEL = initial(CONFIG, ITEMS, generator(0, "model"))[0]
+SALT = "5a" * 32
 EVERY_ITEM = tuple(range(1, ITEMS + 1))
 DATA = load("synthetic", f"devices=24,items={ITEMS},length=9")
 ALL = {"data": "synthetic", "path": f"devices=24,items={ITEMS},length=9"}
@@ -183,6 +186,68 @@ def test_later_bounds_are_answered_with_the_first(mixed: dict[str, Any]) -> None
     assert len({tuple(one.count.tolist()) for one in found}) == 1
     other = ask([asked[0], replace(asked[1], split="test")], config)
     assert [one.quartiles for one in other] == [(3, 5, 7), (3, 5, 8)]  # histories there are longer by one
+
+
+def numbers_below(limit: int) -> list[int]:
+    """Device numbers of :data:`ALL` whose hash under SALT is below."""
+    fleet = open_fleet(read_settings(ALL))
+    return fleet.evaluated[Sample(SALT, limit).holds(torch.from_numpy(fleet.evaluated)).numpy()].tolist()
+
+
+def of(count: int, salt: str = SALT) -> Sample:
+    """A sample with ``count`` of the node's 24 devices."""
+    return Sample.of(salt, torch.from_numpy(open_fleet(read_settings(ALL)).evaluated), count)
+
+
+def test_a_sample_is_answered_with_the_sums_of_its_devices() -> None:
+    part = of(10)
+    found = answer(task(sample=part, targets=(7, 30)), {**ALL, "min_group": 1, "exposure_targets": "7,30"})
+    fleet = open_fleet(read_settings(ALL))
+    inside = np.isin(fleet.evaluated, numbers_below(part.below))
+    histories, answers = fleet.histories("valid")
+    with torch.no_grad():
+        some = (histories.take(inside), answers[inside], (7, 30), (4, 5, 6), CONFIG.max_len)
+        exact = evaluate(build_model(CONFIG).eval(), MODEL, *some)
+    assert int(found.count[0]) == int(inside.sum()) == 10
+    for name in ("metrics", "count", "exposure", "eligible"):
+        torch.testing.assert_close(getattr(found, name), getattr(exact, name))
+
+
+def test_a_later_sample_is_answered_with_the_first() -> None:
+    """Samples that differ by one user would tell of that user."""
+    config = {**ALL, "min_group": 5}
+    asked = [task(sample=one, targets=()) for one in (of(12), of(13), of(12, "00" * 32), None)]
+    first, more, other, everyone = ask(asked, config)
+    assert int(first.count[0]) == 12
+    for later in (more, other):
+        assert torch.equal(later.count, first.count)
+        assert torch.equal(later.metrics, first.metrics)
+    assert int(everyone.count[0]) == 24
+
+
+@pytest.mark.parametrize(("count", "exact"), [(4, False), (5, True), (19, True), (20, False), (24, True)])
+def test_few_devices_in_a_sample_or_outside_it_answer_by_chance(count: int, exact: bool) -> None:
+    """The sums of all less those of 20 would be the sums of 4."""
+    found = answer(task(sample=of(count), targets=()), {**ALL, "min_group": 5})
+    assert int(found.count[0]) == count
+    assert found.epsilon == (0.0 if exact else 3.0)
+
+
+def test_groups_whose_others_are_few_are_kept_back() -> None:
+    """All less the sample is told of no quartile and of no target with fewer than ``min_group`` devices."""
+    config = {**ALL, "min_group": 5, "exposure_targets": ",".join(map(str, EVERY_ITEM[:16]))}
+    bounds, told = (6, 7, 8), 0
+    fleet = open_fleet(read_settings(ALL))
+    histories, answers = fleet.histories("valid")
+    for size in range(5, 20):
+        found = answer(task(sample=of(size), quartiles=bounds), config)
+        outside = ~np.isin(fleet.evaluated, numbers_below(of(size).below))
+        others = counts(histories.take(outside), answers[outside], EVERY_ITEM, bounds)
+        for mine, theirs in ((found.count, others.count), (found.eligible, others.eligible)):
+            few = (theirs > 0) & (theirs < 5)
+            assert not bool((mine[few] > 0).any())
+            told += int((mine > 0).sum())
+    assert told > 15  # not only the first group, of all
 
 
 def test_only_named_targets_are_answered_and_the_log_says_so_once(caplog: pytest.LogCaptureFixture) -> None:

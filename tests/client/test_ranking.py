@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +14,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import client.ranking
-from client.ranking import evaluate, rank, score
+import client.tiles
+from client.ranking import answer_ranks, counts, evaluate, last_hidden, score
+from client.tiles import Pairs, Tiles, ranks
+from common.data.ragged import Index, Ragged
 from common.data.types import Items
 from common.metrics import add, means
 from common.models import build_model
@@ -77,21 +81,37 @@ def equal(a: EvaluateSums, b: EvaluateSums) -> None:
     assert torch.equal(a.eligible, b.eligible)
 
 
-@pytest.fixture
-def fixed_scores(monkeypatch: pytest.MonkeyPatch) -> Tensor:
-    """Scores with many ties, NaN and infinities, in place of a model's: one row a device."""
+def as_model(values: Tensor, patch: pytest.MonkeyPatch) -> tuple[Tensor, Tensor]:
+    """Hidden states [n, 1] and a table [N + 1, 1] whose product is looked up in ``values`` [n, N + 1]."""
+
+    def looked_up(hidden: Tensor, rows: Tensor) -> Tensor:
+        return values[hidden[:, 0].long()][:, rows[:, 0].long()]
+
+    patch.setattr(client.tiles, "product", looked_up)
+    n, size = values.shape
+    return torch.arange(n).float()[:, None], torch.arange(size).float()[:, None]
+
+
+def cut_small(monkeypatch: pytest.MonkeyPatch, users: int, width: int) -> None:
+    """Blocks of at most ``users`` x ``width`` scores, whatever the catalogue."""
+    cut = staticmethod(lambda table: Tiles(users, min(width, len(table)), len(table)))
+    monkeypatch.setattr(Tiles, "of", cut)
+
+
+@pytest.fixture(params=[(512, 2048), (7, 5), (1, 1), (40, 4)], ids=str)
+def fixed_scores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Tensor:
+    """Scores with many ties, NaN and infinities, in place of a model's: a row a device; cut in four ways."""
     g = torch.Generator().manual_seed(2)
     values = torch.randint(-4, 5, (40, ITEMS + 1), generator=g).float()
     values[0, 5], values[1, 6], values[2, 7] = float("nan"), float("inf"), -float("inf")
     values[3] = float("nan")
     values[4] = 0.0
-    start = iter(range(0, 40, client.ranking.BUCKET))
-
-    def some(*args: object) -> Tensor:
-        first = next(start)
-        return values[first : first + client.ranking.BUCKET]
-
-    monkeypatch.setattr(client.ranking, "score", some)
+    hidden, table = as_model(values, monkeypatch)
+    monkeypatch.setattr(client.ranking, "last_hidden", lambda *args: hidden)
+    monkeypatch.setattr(
+        sys.modules[__name__], "parameters", lambda config: GlobalModel(torch.zeros(1), table)
+    )
+    cut_small(monkeypatch, *request.param)
     return values
 
 
@@ -121,22 +141,95 @@ def test_everything_equals_the_slow_implementation(fixed_scores: Tensor) -> None
     assert sorted(found.eligible.tolist()) != [40] * 3
 
 
-@pytest.mark.parametrize("bucket", [1, 7])
-def test_devices_are_scored_in_bounded_groups(
-    fixed_scores: Tensor, monkeypatch: pytest.MonkeyPatch, bucket: int
-) -> None:
-    monkeypatch.setattr(client.ranking, "BUCKET", bucket)
-    start, sizes = iter(range(0, 40, bucket)), []
+def rank(scores: Tensor, target: Tensor, excluded: Tensor) -> Tensor:
+    """The dense way: scores [n, N + 1] and a mask of the same shape, item by item."""
+    own = scores.gather(1, target[:, None])  # [n, 1]
+    number = torch.arange(scores.shape[1])
+    ahead = (scores > own) | ((scores == own) & (number < target[:, None]))  # [n, N + 1]
+    found = (ahead & ~excluded).sum(1)
+    return torch.where(torch.isfinite(own.squeeze(1)), found, scores.shape[1])
 
-    def some(model: object, parameters: object, group: Sequence[Items], max_len: int) -> Tensor:
-        sizes.append(len(group))
-        first = next(start)
-        return fixed_scores[first : first + bucket]
 
-    monkeypatch.setattr(client.ranking, "score", some)
+def dense(scores: Tensor, histories_: Sequence[Items], wanted: Index) -> Tensor:
+    """What :func:`ranks` gives, by :func:`rank`."""
+    padding = torch.zeros(scores.shape, dtype=torch.bool)
+    padding[:, 0] = True
+    seen = padding.clone()
+    for row, items in enumerate(histories_):
+        seen[row, torch.from_numpy(items.astype(np.int64))] = True
+    columns = torch.from_numpy(wanted).unbind(1)
+    return torch.stack(
+        [torch.stack([rank(scores, one, mask) for one in columns], 1) for mask in (seen, padding)]
+    )
+
+
+@pytest.mark.parametrize("size", [900, 5000, 9000, 12289])
+@pytest.mark.parametrize("twins", [False, True])
+def test_tiles_rank_as_one_dense_matrix_does(size: int, twins: bool) -> None:
+    """Real numbers, so that a score of another sum would show; twin rows, so that a tie would be lost."""
+    g = torch.Generator().manual_seed(size)
+    n, table = 700, torch.randn(size, 16, generator=g)
+    if twins:
+        table[1 : size // 2] = table[size - size // 2 + 1 :]
+    hidden = torch.randn(n, 16, generator=g)
+    lengths = np.arange(n) % 23
+    seen = Ragged.split(torch.randint(1, size, (int(lengths.sum()),), generator=g).int().numpy(), lengths)
+    wanted = torch.randint(1, size, (n, 3), generator=g).numpy()
+    wanted[:, 2] = 5  # a target is the same for all
+    found = ranks(hidden, table, Pairs.of(seen, Tiles.of(table)), wanted)
+    expected = torch.cat(
+        [
+            dense(hidden[i : i + 100] @ table.T, seen[i : i + 100], wanted[i : i + 100])
+            for i in range(0, n, 100)
+        ],
+        dim=1,
+    )
+    assert torch.equal(found, expected)
+
+
+def test_scores_that_are_held_at_once_are_bounded() -> None:
+    for size in (2, 100, 4 * client.tiles.ITEMS, 4 * client.tiles.ITEMS + 1, 10**6):
+        tiles = Tiles.of(torch.empty(size, 0))
+        assert tiles.users * tiles.width * 4 <= 64 * 2**20
+        assert tiles.starts[-1] == size
+    card = Tiles.of(torch.empty(10**6, 0, device="meta"))
+    assert card.users * card.width * 4 == 64 * 2**20
+
+
+def test_parts_of_the_devices_give_the_same_sums(monkeypatch: pytest.MonkeyPatch) -> None:
     sequences, answers = devices(40)
-    equal(run(sequences, answers, (3,)), slow(fixed_scores, sequences, answers, (3,)))
-    assert max(sizes) == bucket
+    whole = run(sequences, answers, (3, 7))
+    ranked = answer_ranks(
+        build_model(model_config()), parameters(model_config()), sequences, answers, MAX_LEN
+    )
+    monkeypatch.setattr(client.ranking, "DEVICES", 7)
+    monkeypatch.setattr(client.ranking, "POSITIONS", 20)
+    equal(run(sequences, answers, (3, 7)), whole)
+    again = answer_ranks(build_model(model_config()), parameters(model_config()), sequences, answers, MAX_LEN)
+    assert torch.equal(again, ranked)
+    assert ranked.shape == (2, 40)
+
+
+def test_counts_need_no_model() -> None:
+    sequences, answers = devices(40)
+    whole, alone = run(sequences, answers, (7, 3)), counts(sequences, answers, (7, 3), QUARTILES)
+    assert torch.equal(alone.count, whole.count)
+    assert torch.equal(alone.eligible, whole.eligible)
+    assert not bool(alone.metrics.any())
+
+
+def test_a_long_evaluation_says_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(client.ranking, "DEVICES", 10)
+    sequences, answers = devices(40)
+    with caplog.at_level("INFO", logger="client.ranking"):
+        run(sequences, answers, ())
+        assert not caplog.records
+        monkeypatch.setattr(client.ranking, "NEWS_S", -1.0)
+        run(sequences, answers, ())
+    assert [record.fields["done"] for record in caplog.records] == [10, 20, 30]  # type: ignore[attr-defined]
+    assert caplog.messages[0].startswith("ranked for 10 of 40 devices, about ")
 
 
 def test_the_sums_of_nodes_add_up_to_the_whole() -> None:
@@ -166,18 +259,24 @@ def test_no_device_gives_empty_sums() -> None:
     data=st.data(),
 )
 def test_a_rank_is_a_place_in_the_sorted_catalogue(values: list[float], data: st.DataObject) -> None:
-    item = data.draw(st.integers(0, len(values) - 1))
-    excluded = data.draw(st.sets(st.integers(0, len(values) - 1)))
-    mask = torch.tensor([[i in excluded for i in range(len(values))]])
-    found = rank(torch.tensor([values]), torch.tensor([item]), mask)
-    assert found.tolist() == [slow_rank(values, item, excluded)]
+    item = data.draw(st.integers(1, len(values) - 1))
+    excluded = data.draw(st.sets(st.integers(1, len(values) - 1)))
+    tiles = Tiles(1, data.draw(st.integers(1, len(values))), len(values))
+    with pytest.MonkeyPatch.context() as patch:
+        hidden, table = as_model(torch.tensor([values]), patch)
+        cut_small(patch, tiles.users, tiles.width)
+        seen = Pairs.of(Ragged.of([np.array(sorted(excluded))], np.int32), tiles)
+        found = ranks(hidden, table, seen, np.array([[item]]))
+    assert found.flatten().tolist() == [slow_rank(values, item, excluded | {0}), slow_rank(values, item, {0})]
     assert found.dtype == torch.int64
 
 
 def test_ties_go_to_the_lower_number_so_a_constant_model_gains_nothing() -> None:
-    scores = torch.zeros(1, 6)
-    none = torch.zeros(1, 6, dtype=torch.bool)
-    assert [int(rank(scores, torch.tensor([i]), none)) for i in range(6)] == [0, 1, 2, 3, 4, 5]
+    for size in (6, 9000):
+        table = torch.zeros(size, 4)
+        none = Pairs.of(Ragged.of([np.array([])] * 5, np.int32), Tiles.of(table))
+        found = ranks(torch.ones(5, 4), table, none, np.arange(1, 6)[:, None])
+        assert found.tolist() == [[[0], [1], [2], [3], [4]]] * 2
 
 
 def one(model_scores: list[float], seen: list[int], answer: int, targets: Sequence[int] = ()) -> EvaluateSums:
@@ -247,3 +346,29 @@ def test_scores_are_the_last_hidden_state_times_the_table(name: str) -> None:
             hidden = hidden_of(model, start.encoder, rows, torch.zeros(len(tail), dtype=torch.bool))[-1]
             torch.testing.assert_close(row, start.table @ hidden, rtol=1e-4, atol=1e-5)
     assert bool(torch.isfinite(found).all())
+
+
+@pytest.mark.parametrize("name", ["sasrec", "gru4rec"])
+def test_a_short_history_runs_on_its_bucket_and_ends_in_the_same_state(name: str) -> None:
+    config = model_config(name=name, max_len=40)
+    model, start = build_model(config).eval(), parameters(config)
+    sequences = [history(n, seed=n) for n in range(40)]
+    found = last_hidden(model, start, Ragged.of(sequences, np.int32), 40)
+    for row, items in zip(found, sequences, strict=True):
+        ids = torch.from_numpy(np.concatenate([np.zeros(40 - len(items)), items])).long()
+        alone = hidden_of(model, start.encoder, start.table[ids], ids == 0)[-1]
+        torch.testing.assert_close(row, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_everything_is_on_the_device_of_the_table() -> None:
+    """On the meta device, where a tensor of the host among the others is an error, and a look at one, too."""
+    config = model_config()
+    model = build_model(config).to("meta")
+    start = parameters(config)
+    there = GlobalModel(start.encoder.to("meta"), start.table.to("meta"))
+    sequences = Ragged.of(histories(), np.int32)
+    hidden = last_hidden(model, there, sequences, MAX_LEN)
+    assert hidden.device.type == "meta"
+    wanted = np.ones((len(sequences), 2), dtype=np.int64)
+    found = ranks(hidden, there.table, Pairs.of(sequences, Tiles.of(there.table)), wanted)
+    assert (found.device.type, found.shape) == ("meta", (2, len(sequences), 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import log2
 
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 
 from common.data import Dataset, load
 from common.data.build import build
+from common.data.cut import held_out
 from common.data.ragged import Ragged
 from common.errors import DataError
 from experiments import floors as module
-from experiments.floors import evaluate, floors, markov, popularity, summarise
+from experiments.floors import Floor, evaluate, floors, markov, popularity, summarise
 
 
 def log(*histories: str, catalogue: str = "") -> Dataset:
@@ -22,14 +24,20 @@ def log(*histories: str, catalogue: str = "") -> Dataset:
     return build("x", pl.DataFrame(pairs, schema=["user", "item"], orient="row"), catalogue=catalogue)
 
 
+def dense(floor: Floor, *last: int) -> np.ndarray:
+    """The scores of all items after each of ``last``: [m, N + 1]."""
+    every = np.arange(len(floor.base))
+    return np.stack([floor.scores(np.full(len(every), one), every) for one in last])
+
+
 def test_popularity_counts_training_parts_only() -> None:
     data = log("aabcd", "abcd", "ad")  # train: aab, ab, ad (too short to hold out)
-    assert popularity(data)(np.array([1, 4])).tolist() == [[0, 4, 2, 0, 1]] * 2
+    assert dense(popularity(data), 1, 4).tolist() == [[0, 4, 2, 0, 1]] * 2
 
 
 def test_markov_counts_transitions_of_training_parts_only() -> None:
     data = log("ababcd", "acbda", "dc")  # train: abab, acb, dc; counts a 3, b 3, c 2, d 1
-    scores = markov(data)(np.array([1, 2, 3, 4]))
+    scores = dense(markov(data), 1, 2, 3, 4)
     base = np.array([0, 3, 3, 2, 1]) / 4
     assert scores[0] == pytest.approx(base + np.array([0, 0, 2, 1, 0]))
     assert scores[1] == pytest.approx(base + np.array([0, 1, 0, 0, 0]))
@@ -39,12 +47,12 @@ def test_markov_counts_transitions_of_training_parts_only() -> None:
 
 def test_an_item_never_left_falls_back_to_popularity() -> None:
     data = log("aaabcd", catalogue="e")
-    last = np.array([5])
-    assert np.argsort(-markov(data)(last)[0]).tolist() == np.argsort(-popularity(data)(last)[0]).tolist()
+    markov_, popular = dense(markov(data), 5)[0], dense(popularity(data), 5)[0]
+    assert np.argsort(-markov_).tolist() == np.argsort(-popular).tolist()
 
 
-def fixed(*scores: float) -> module.Scorer:
-    return lambda last: np.tile(np.array([0.0, *scores]), (len(last), 1))
+def fixed(*scores: float) -> Floor:
+    return Floor(np.array([0.0, *scores]), np.zeros(0, dtype=np.int64), np.zeros(0))
 
 
 @pytest.mark.parametrize(
@@ -71,17 +79,44 @@ def test_an_answer_seen_before_stays_in_the_ranking() -> None:
     assert evaluate(log("abca"), fixed(1, 2, 3), "test")["mrr"] == 1
 
 
-def test_the_last_item_given_to_the_scorer() -> None:
-    seen: list[list[int]] = []
-
-    def scorer(last: np.ndarray) -> np.ndarray:
-        seen.append(last.tolist())
-        return np.zeros((len(last), 6))
-
+def test_the_last_item_is_that_before_the_answer() -> None:
     data = log("abce", "ab", "cde")
-    evaluate(data, scorer, "test")
-    evaluate(data, scorer, "valid")
-    assert seen == [[3, 4], [2, 3]]
+    floor = Floor(np.zeros(6), np.array([2 * 6 + 3, 3 * 6 + 5]), np.array([1.0, 1.0]))  # b → c, c → e
+    assert [evaluate(data, floor, "valid")["hr@5"], evaluate(data, floor, "valid")["mrr"]] == [1, 0.625]
+    assert evaluate(data, floor, "test")["mrr"] == pytest.approx((1 + 1 / 3) / 2)
+
+
+def slow_ranks(
+    scores: np.ndarray, histories: Sequence[np.ndarray], answers: np.ndarray, filtered: bool
+) -> list:
+    """A matrix of all scores, row after row."""
+    found = []
+    for row, items, answer in zip(scores, histories, answers, strict=True):
+        left_out = {0} | (set(items.tolist()) - {answer} if filtered else set())
+        kept = [j for j in range(len(row)) if j not in left_out]
+        found.append(1 + sorted(kept, key=lambda j: (-row[j], j)).index(answer))
+    return found
+
+
+@pytest.mark.parametrize("filtered", [True, False])
+@pytest.mark.parametrize("name", ["popularity", "markov", "any"])
+def test_ranks_are_places_in_the_matrix_of_scores(name: str, filtered: bool) -> None:
+    data = load("synthetic", "devices=60,items=25,length=9")
+    floor = module.FLOORS[name](data) if name != "any" else random_floor(25)
+    before, answers = held_out(data.sequences, "test")
+    held = answers.astype(np.int64)
+    scores = dense(floor, *before.last(1).flat().tolist())
+    expected = slow_ranks(scores, before, held, filtered)
+    assert floor.ranks(before, held, filtered).tolist() == expected
+
+
+def random_floor(items: int) -> Floor:
+    """Many ties, and extras that reach other levels, fall between them, or lower a score."""
+    chance = np.random.default_rng(3)
+    size = items + 1
+    pairs = np.flatnonzero(chance.random(size * size) < 0.4)
+    pairs = pairs[(pairs % size > 0) & (pairs >= size)]
+    return Floor(chance.integers(-2, 3, size).astype(float), pairs, chance.integers(-4, 5, len(pairs)) / 2)
 
 
 def test_summary() -> None:

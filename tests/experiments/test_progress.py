@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from rich.console import Console
 from common.errors import RunError
 from emulation.federation import federate
 from experiments.progress import Bar, run_all
-from experiments.run_files import summary_table
+from experiments.run_files import summary_table, times
 from server.records.report import Evaluation, RoundReport
 from server.round.state import ServerState
 from tests.server.federation import BASE, Watch, config
@@ -53,6 +54,25 @@ def test_the_summary_table_shows_both_splits_and_the_exposure() -> None:
     screen.print(summary_table(summary))
     assert "ER@" not in out.getvalue()
     assert "valid" not in out.getvalue()
+
+
+def test_a_long_evaluation_shows_that_it_moves() -> None:
+    ranking = logging.getLogger("client.ranking")
+    screen, out = console()
+    with Bar("mean", 20, screen):
+        ranking.info("ranked for %d of %d devices, about %.0f s left", 10, 40, 3.2)
+    assert "mean: ranked for 10 of 40 devices, about 3 s left" in out.getvalue()
+    ranking.info("nobody listens")
+    assert "nobody" not in out.getvalue()
+    assert not ranking.handlers
+    screen, out = console(terminal=True)
+    with Bar("mean", 20, screen):
+        ranking.info("ranked for 20 of 40 devices")
+    assert "ranked for 20 of 40 devices" in out.getvalue()
+
+
+def test_a_run_says_how_much_of_it_was_evaluation() -> None:
+    assert times({"seconds": 90.4, "seconds_evaluation": 30.6}) == "90 s, 31 s of them evaluation"
 
 
 def test_without_a_terminal_an_evaluation_is_a_line() -> None:

@@ -37,7 +37,7 @@ def interrupted(out: Path, when: Callable[[Report], bool]) -> Path:
 
 def summary(out: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((out / "summary.json").read_text())
-    for key in ("seconds", "device_updates_per_second", "peak_rss_mb"):
+    for key in ("seconds", "seconds_evaluation", "device_updates_per_second", "peak_rss_mb"):
         del found[key]
     return found
 

@@ -36,7 +36,9 @@ def test_the_server_app_runs_the_settings_of_its_run_config(
     summary = json.loads((tmp_path / "app" / "summary.json").read_text())
     said = caplog.text
     assert f"finished: test HR@10 {summary['test']['hr@10']:.4f}" in said
-    assert f"ER@10 {summary['er@10']:.4f}; results in {tmp_path / 'app'}" in said
+    assert f"ER@10 {summary['er@10']:.4f}; {summary['seconds']:.0f} s, " in said
+    assert f" s of them evaluation; results in {tmp_path / 'app'}" in said
+    assert 0 < summary["seconds_evaluation"] < summary["seconds"]
     assert "round 4 of 4: " in said
     assert "round 2 valid: HR@10" in said
 

@@ -100,7 +100,13 @@ def test_of_many_changes_the_first_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        *("eval.every=1", "checkpoint_every=1", "strategy.deadline_s=5", "strategy.wait_s=1"),
+        *(
+            "eval.every=1",
+            "eval.sample=9",
+            "checkpoint_every=1",
+            "strategy.deadline_s=5",
+            "strategy.wait_s=1",
+        ),
         "strategy.wait_nodes=3",
     ],
 )

@@ -12,6 +12,7 @@ from flwr.app import RecordDict
 from common import wire
 from common.config import ModelConfig
 from common.errors import WireError
+from common.sampling import ALL, Sample
 from common.tasks import EXPOSURES, METRICS, EvaluateSums, GlobalModel
 from tests.common.wire import samples
 from tests.common.wire.breaking import refused, with_array, with_meta, with_values, without
@@ -49,6 +50,13 @@ def test_train_tasks() -> None:
     for nonce in ("", "5EED", "0x5", "g", "0" * 65, "5\n"):
         refused("meta.nonce", "range", decode_train(nonce=nonce))
     refused("meta.wire_dtype", "range", decode_train(wire_dtype="float64"))
+
+
+def test_samples() -> None:
+    for salt in ("", "5a", "5A" * 32, "g" * 64, "0" * 65, "5a" * 32 + "\n"):
+        refused("meta.salt", "range", decode_evaluate(sample=Sample(salt, 7)))
+    for below in (0, -1, ALL + 1):
+        refused("meta.below", "range", decode_evaluate(sample=Sample("5a" * 32, below)))
 
 
 def test_a_task_larger_than_a_node_allows() -> None:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common import wire
+from common.sampling import ALL, Sample
 from common.wire.arrays import pack, unpack
 from tests.common.wire import samples
 from tests.common.wire.samples import ROUND, RUN, Negatives
@@ -108,6 +109,10 @@ def test_tasks_sums_and_enrolment() -> None:
     train, evaluate = samples.train_task(), samples.evaluate_task()
     same(train, wire.decode_train_task(over_the_wire(wire.encode_train_task(train))))
     same(evaluate, wire.decode_evaluate_task(over_the_wire(wire.encode_evaluate_task(evaluate))))
+    part = samples.evaluate_task(sample=Sample("5a" * 32, ALL - 1))
+    found = wire.decode_evaluate_task(over_the_wire(wire.encode_evaluate_task(part)))
+    assert found.sample == part.sample
+    assert evaluate.sample is None
     sums, enrolment = samples.sums(), samples.enrolment()
     record = over_the_wire(wire.encode_evaluate_sums(sums, RUN, ROUND))
     same(sums, wire.decode_evaluate_sums(record, samples.sums_spec()))
