@@ -32,6 +32,7 @@ from common.settings import load
 from common.tasks import Enrolment
 from common.updates import DeviceUpdates
 from common.wire import encode_enrolment, encode_updates
+from common.wire.arrays import pack
 from emulation.local_grid import LocalGrid
 from server.aggregators.memory import remembered
 from server.aggregators.reputation import Reputation
@@ -119,7 +120,14 @@ class Stub:
         own = {name: first(array, asked.shape[0]) for name, array in self._made.items()}
         header = {name: meta[name] for name in ("version", "run", "round")}
         told = ConfigRecord({"kind": "updates", "dtype": "float16", **header})
-        return RecordDict({"meta": told, "arrays": ArrayRecord(own | {"device": asked, "items": items})})
+        return RecordDict(
+            {
+                "meta": told,
+                "arrays": ArrayRecord(
+                    own | {"device": asked, "idle": pack(torch.zeros(0), "int64"), "items": items}
+                ),
+            }
+        )
 
     def reply(self, size: int) -> dict[str, Array]:
         """Devices that pull a tenth of the rows towards their own taste and push the others a little."""
@@ -136,7 +144,7 @@ class Stub:
         )
         arrays = encode_updates(made, "", 1)["arrays"]
         assert isinstance(arrays, ArrayRecord)
-        return {name: arrays[name] for name in arrays if name not in ("device", "items")}
+        return {name: arrays[name] for name in arrays if name not in ("device", "idle", "items")}
 
 
 def first(array: Array, n: int) -> Array:

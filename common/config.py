@@ -130,13 +130,20 @@ def _without_parameters(value: object) -> object:
     return value["name"] if isinstance(value, Mapping) and set(value) == {"name"} else value
 
 
+def _slice_size(value: object) -> object:
+    """One sentence for both that are valid; of a union pydantic would tell of each by itself."""
+    if value == "auto" or (type(value) is int and 1 <= value <= MAX_SLICE):
+        return value
+    raise ValueError(f"Input should be auto or a whole number from 1 to {MAX_SLICE}")
+
+
 class TrainConfig(Section):
     """The protocol of a round (docs/method.md): who trains what."""
 
     rounds: Annotated[int, Field(ge=1, le=MAX_ROUNDS)] = 600
     devices_per_round: Annotated[int, Field(ge=1, le=MAX_DEVICES)] = 256
     negatives: Literal["full", "slice", "device"] = "slice"
-    slice_size: Annotated[int, Field(ge=1, le=MAX_SLICE)] | Literal["auto"] = Field(
+    slice_size: Annotated[int | Literal["auto"], BeforeValidator(_slice_size)] = Field(
         512,
         description="items that a round trains, or auto: as many as keep `busy_share` of the devices busy",
     )

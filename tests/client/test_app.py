@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,9 +72,14 @@ def trained(task: TrainTask, config: dict[str, Any] | None = None) -> DeviceUpda
     return wire.decode_updates(reply.content, spec(task))
 
 
-def honest(task: TrainTask) -> Cohort:
-    numbers = task.devices.tolist()
+def everyone(task: TrainTask, numbers: Sequence[int]) -> Cohort:
     return Cohort(task, numbers, [EVERYONE.train(n) for n in numbers], key=5)
+
+
+def honest(task: TrainTask, numbers: Sequence[int] | None = None) -> Cohort:
+    """Those with something to predict in the slice."""
+    cohort = everyone(task, task.devices.tolist() if numbers is None else numbers)
+    return cohort.take(cohort.busy())
 
 
 def equal(a: DeviceUpdates, b: DeviceUpdates) -> bool:
@@ -104,7 +110,22 @@ def test_training_answers_with_one_update_a_device(negatives: str) -> None:
     task = a_task(negatives=negatives, window="random", local_steps=2)
     found = trained(task)
     assert equal(found, honest(task).train())
-    assert found.device.tolist() == list(EVERYONE.numbers)
+    assert found.idle is not None
+    assert sorted([*found.device.tolist(), *found.idle.tolist()]) == EVERYONE.numbers.tolist()
+    assert (len(found.idle) > 0) == (negatives == "slice")
+
+
+@pytest.mark.parametrize("private", [{}, {"clip": 1.0, "noise": 0.1}])
+def test_a_device_with_nothing_to_predict_sends_its_number_alone(private: dict[str, float]) -> None:
+    """Unless it sends noise: nobody can tell that it had nothing to predict, and it does not say so."""
+    task = a_task(negatives="slice")
+    task = replace(task, client_config=ClientConfig.model_validate(private))
+    silent = [number for number in task.devices.tolist() if not everyone(task, [number]).train().rows.any()]
+    assert 0 < len(silent) < len(task.devices)
+    found = trained(task)
+    assert found.idle is not None
+    assert found.idle.tolist() == ([] if private else silent)
+    assert bool(found.rows.any(dim=2).any(dim=1).all())
 
 
 def test_only_the_devices_asked_for_are_trained() -> None:
@@ -115,7 +136,8 @@ def test_only_the_devices_asked_for_are_trained() -> None:
 
 def test_devices_of_others_are_left_out() -> None:
     mine = open_fleet(read_settings({**LOG, "part": "0/2"})).numbers
-    assert trained(a_task(), {"part": "0/2"}).device.tolist() == list(mine)
+    found = trained(a_task(negatives="full"), {"part": "0/2"})
+    assert found.device.tolist() == list(mine)
 
 
 def test_a_task_for_no_device_of_the_node_fails() -> None:
@@ -136,13 +158,13 @@ def test_half_precision_is_close_and_smaller() -> None:
 
 def test_clipping_and_noise_are_applied_on_the_device() -> None:
     protected = replace(a_task(), client_config=ClientConfig(clip=0.01, noise=0.5))
-    cohort = honest(protected)
+    cohort = everyone(protected, protected.devices.tolist())  # under noise nobody is idle
     numbers = protected.devices.tolist()
     keys = [subkey(5, "noise", 3, n) for n in numbers]
     lasting = [subkey(5, "decoys", n) for n in numbers]
     expected = protect(cohort.train(), protected.client_config, keys, lasting)
     assert equal(trained(protected), expected)
-    assert not equal(trained(protected), honest(protected).train())
+    assert not equal(trained(protected), cohort.train())
 
 
 def test_a_node_trains_by_the_protocols_and_under_the_noise_that_its_owner_allows() -> None:
@@ -237,7 +259,7 @@ def test_a_malicious_node_abstains_from_evaluation() -> None:
 def test_a_malicious_node_attacks_with_its_own_parameters() -> None:
     task = a_task()
     found = trained(task, malicious(params=json.dumps({"scale": 2.5})))
-    plain = honest(task).train()
+    plain = everyone(task, task.devices.tolist()).train()
     torch.testing.assert_close(found.rows, -2.5 * plain.rows)
     torch.testing.assert_close(found.encoder, -2.5 * plain.encoder)
 
@@ -250,7 +272,7 @@ def test_a_malicious_node_is_honest_until_its_round() -> None:
 
 def test_a_data_poisoner_trains_on_what_it_made_up() -> None:
     task = a_task()
-    cohort = honest(task)
+    cohort = everyone(task, task.devices.tolist())
     attack = build_attack("label_to_target", {})
     view = View(task, (3, 4), cohort, generator(0), RecordDict())
     expected = cohort.train(lambda batch, devices: attack.relabel(batch, view))
@@ -277,14 +299,13 @@ def test_an_attack_changes_nothing_for_honest_nodes() -> None:
     found = wire.decode_updates(replies[0].content, spec(task))
     bad = {EVERYONE.numbers[i] for i in malicious_devices(12, 0.5, 5)}
     mine = [n for n in EVERYONE.numbers if n not in bad]
-    expected = Cohort(task, mine, [EVERYONE.train(n) for n in mine], key=5).train()
-    assert equal(found, expected)
+    assert equal(found, honest(task, mine).train())
 
 
 @pytest.mark.parametrize(
     ("config", "told"),
     [
-        ({"attack": "sign_flop"}, "label_to_target"),
+        ({"attack": "sign_flop"}, "did you mean 'sign_flip'?"),
         (malicious(params='{"size": 2}'), "valid: scale"),
         (malicious(params="{"), "params must be JSON"),
         (malicious(targets="3,x"), "targets item numbers"),

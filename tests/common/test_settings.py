@@ -84,9 +84,9 @@ def test_an_overrides_value_is_yaml() -> None:
 @pytest.mark.parametrize(
     ("key", "told"),
     [
-        ("sede", "unknown setting sede; valid: seed, data, model"),
+        ("sede", "unknown setting sede; valid: seed, device, data, model"),
         ("train.round", r"unknown setting train.round; valid: train.rounds, train.devices_per_round"),
-        ("trian.rounds", "unknown setting trian; valid: seed, data"),
+        ("trian.rounds", "unknown setting trian; valid: seed, device, data"),
         ("client.klip", "valid: client.regularisers, client.clip, client.noise"),
     ],
 )
@@ -150,7 +150,6 @@ HUGE = [
     ("train.rounds", 10**7 + 1, 10**7),
     ("train.local_steps", 10**12, 500),
     ("train.devices_per_round", 2**20 + 1, 2**20),
-    ("train.slice_size", 2**20 + 1, 2**20),
     ("train.device_negatives", 2**16 + 1, 2**16),
     ("client.decoys", 2**16 + 1, 2**16),
     ("client.top_k", 2049, 2048),
@@ -165,6 +164,16 @@ def test_an_absurd_size_is_told_in_one_line_with_the_largest(key: str, given: in
     section, _, name = key.partition(".")
     small = ["model.dim=1", "model.max_len=1"] if name == "blocks" else []
     assert getattr(getattr(load(overrides=[*small, f"{key}={most}"]), section), name) == most
+
+
+@pytest.mark.parametrize("given", ["0", "1048577", "atuo", "1.5", "true"])
+def test_a_slice_is_a_number_or_auto(given: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(overrides=[f"train.slice_size={given}"])
+    assert "train.slice_size: " in str(caught.value)
+    assert f"auto or a whole number from 1 to {2**20} (given: " in str(caught.value)
+    assert load(overrides=["train.slice_size=auto"]).train.slice_size == "auto"
+    assert load(overrides=[f"train.slice_size={2**20}"]).train.slice_size == 2**20
 
 
 @pytest.mark.parametrize(
