@@ -121,7 +121,7 @@ class RobustStrategy(Strategy):
             log(WARNING, "round %d is skipped: %s", server_round, why, extra=told)
             self.state = self.pipeline.skip(self.state, server_round)
         figures["seconds_admission"] = seconds
-        figures["idle"] = float(admitted.audit.count(Reason.IDLE))
+        figures["idle"] = float(admitted.audit.count_of(Reason.IDLE))
         self._warn_of_idle(int(figures["idle"]), asked, server_round)
         lines = AuditLines(admitted.audit, weights, self.roster.news())
         self._report = RoundReport(server_round, figures, lines, why)

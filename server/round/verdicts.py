@@ -15,6 +15,7 @@ from torch import Tensor
 
 from common.printable import printable
 from common.updates import DeviceUpdates
+from common.wire.reasons import Reason
 from server.aggregators.memory import Identity
 
 Verdict = Literal["admitted", "refused", "clipped"]
@@ -66,6 +67,10 @@ class Audit(Sequence[AuditEntry]):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "entries", tuple(sorted(self.entries, key=lambda e: e.order)))
+
+    def count_of(self, reason: Reason) -> int:
+        """Replies and devices that were refused or cut for ``reason``."""
+        return sum(entry.reason == reason.value for entry in self.entries)
 
     @cached_property
     def taken(self) -> Identity:
