@@ -175,8 +175,8 @@ def _expected(shape: Shape) -> str:
     return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
 
 
-CHUNK, WIDE = 32, 1 << 26
-"""Devices scaled at once: bounds the temporary copy in float32. A GPU takes so many values instead."""
+CHUNK, NARROW, WIDE = 32, 1 << 22, 1 << 26
+"""Devices and values scaled at once: no temporary copy in float32 has more. A GPU takes ``WIDE`` values."""
 
 
 def encode_scaled(values: Tensor, dtype: str) -> tuple[Array, Array | None]:
@@ -191,7 +191,8 @@ def encode_scaled(values: Tensor, dtype: str) -> tuple[Array, Array | None]:
     flat = values.detach().reshape(n, values[0].numel() if n else 0)  # [n, m]
     half = torch.empty(flat.shape, dtype=torch.float16, device=flat.device)
     scale = torch.zeros(n, device=flat.device)
-    step = CHUNK if flat.device == CPU else max(CHUNK, WIDE // max(1, flat.shape[1]))
+    width = max(1, flat.shape[1])
+    step = max(1, min(CHUNK, NARROW // width)) if flat.device == CPU else max(CHUNK, WIDE // width)
     for start in range(0, n if flat.shape[1] else 0, step):
         part = flat[start : start + step].float()  # [c, m]
         largest = torch.where(part.isfinite(), part, 0).abs().amax(dim=1)  # [c]

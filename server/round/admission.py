@@ -36,6 +36,9 @@ MIN_COVERAGE = 0.5
 NOTHING = "nothing to predict in this slice"
 NOBODY = Identity(torch.zeros(0, 2, dtype=torch.int64))
 
+BLOCK = 1 << 24
+"""Values looked at at once: bounds what is made beside the updates."""
+
 LARGEST = torch.finfo(torch.float32).max
 
 
@@ -229,7 +232,7 @@ def thin(parts: Sequence[DeviceUpdates]) -> list[Faults]:
     those rows. A device with nothing to predict in the slice sends only zeros: it is left out as idle,
     so that it neither dilutes the mean nor moves a median. Only for ``negatives: full | slice``.
     """
-    counts = [(p.rows != 0).any(dim=2).sum(dim=1) for p in parts]  # [n, K, d] -> [n] each
+    counts = [moved_rows(p.rows) for p in parts]  # [n] each
     idle = [(c == 0) & (p.encoder == 0).all(dim=1) for c, p in zip(counts, parts, strict=True)]
     every = [(c.cpu(), i.cpu()) for c, i in zip(counts, idle, strict=True)]
     busy = torch.cat([c[~i] for c, i in every] or [torch.zeros(0)]).double()
@@ -245,6 +248,13 @@ def thin(parts: Sequence[DeviceUpdates]) -> list[Faults]:
                 faults_[i] = (Reason.COVERAGE, text)
         found.append(faults_)
     return found
+
+
+def moved_rows(rows: Tensor) -> Tensor:
+    """How many rows of each device are not zero: [n, K, d] -> int64 [n], in blocks of devices."""
+    step = max(1, BLOCK // max(1, rows[:1].numel()))
+    moved = [(some != 0).any(dim=2).sum(dim=1) for some in torch.split(rows, step)]
+    return torch.cat(moved) if moved else torch.zeros(0, dtype=torch.int64, device=rows.device)
 
 
 def prune(updates: DeviceUpdates) -> DeviceUpdates:
