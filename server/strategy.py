@@ -86,6 +86,7 @@ class RobustStrategy(Strategy):
         drawing = draw_round(self.config, self.run, server_round, model, self.state, self.roster)
         if self.pipeline.aggregator.rooted:
             drawing = replace(drawing, roots={n: e.devices for n, e in self.roster.roots.items()})
+        drawing.check_size(self.num_items)
         self._drawing = drawing
         group = str(server_round)  # for the nodes' logs
         return [

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from common.config import RunConfig
+from common.errors import RunError
 from common.seeding import generator, subkey
 from common.tasks import GlobalModel, TrainTask
 from common.updates import UpdateSpec
@@ -58,6 +59,22 @@ class Drawing:
         """Node -> bytes that its reply may hold: what :meth:`spec` allows for the devices asked of it."""
         spec, asked = self.spec(num_items), self.asked | self.roots
         return {node: replace(spec, devices=devices).limit for node, devices in asked.items()}
+
+    def check_size(self, num_items: int) -> None:
+        """Raise RunError before anything is sent where a reply would be larger than one may be.
+
+        A full reply of n devices holds n·(P + K·d) values of the wire's dtype.
+        """
+        spec, task = self.spec(num_items), self.task
+        width = 2 if task.wire_dtype == "float16" else 4
+        rows = min(num_items, spec.max_touched) if spec.negatives == "device" else len(spec.items)
+        device = width * (spec.num_parameters + rows * spec.dim)
+        for node, devices in (self.asked | self.roots).items():
+            if (size := len(devices) * device) > spec.max_bytes:
+                told = f"{size / 1e9:.1f} GB for {len(devices)} devices ({rows} rows each)"
+                most = f"{spec.max_bytes / 1e9:.1f} GB"
+                remedy = "fewer train.devices_per_round, a smaller train.slice_size, or more nodes"
+                raise RunError(f"node {node} would send {told}; a reply may hold {most}: {remedy}")
 
     def spec(self, num_items: int) -> UpdateSpec:
         """What a reply has to look like."""

@@ -57,6 +57,23 @@ def test_unknown_settings_of_the_run_config_are_refused(tmp_path: Path) -> None:
         start(tmp_path, **{"train.round": 3})
 
 
+@pytest.mark.parametrize(("size", "told"), [("1", 1), ("auto", 0)])
+def test_a_slice_that_leaves_most_devices_idle_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, size: str, told: int
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="flwr"):
+        start(tmp_path / "app", f"train.slice_size={size}")
+    said = [record.getMessage() for record in caplog.records if "no next item" in record.getMessage()]
+    assert len(said) == told
+    figures = [json.loads(line) for line in (tmp_path / "app" / "metrics.jsonl").read_text().splitlines()]
+    for one in figures:
+        if "asked" in one:
+            assert one["idle"] + one["admitted"] == one["asked"]
+    if told:
+        assert "among the 1 of " in said[0]
+        assert "train.slice_size, or auto" in said[0]
+
+
 def progress(round_: int, skipped: bool = False) -> RoundReport:
     return RoundReport(round_, {"asked": 8.0, "admitted": 5.0}, why="too few" if skipped else "")
 

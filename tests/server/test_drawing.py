@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.errors import RunError
 from common.seeding import generator
 from common.tasks import Enrolment
 from common.wire import encode_train_task
@@ -125,3 +126,22 @@ def test_a_draw_of_many_costs_no_more_than_one_of_few() -> None:
         found = draw_places(256, 10**15, generator(4))
     assert len(found.unique()) == 256
     assert counted.peak < 100_000
+
+
+@pytest.mark.parametrize("share", [0.2, 0.6, 0.9])
+def test_an_automatic_slice_keeps_as_many_busy_as_wanted(share: float) -> None:
+    """Histories of 5: four next items each, one of which is in the slice with chance 1 − (1 − K/N)^4."""
+    automatic = ("train.slice_size=auto", f"train.busy_share={share}")
+    size = len(draw(*automatic).task.items)
+    assert 1 - (1 - size / ITEMS) ** 4 >= share > 1 - (1 - (size - 1) / ITEMS) ** 4
+    assert len(draw(*automatic, "train.negatives=full").task.items) == ITEMS
+
+
+def test_a_reply_that_would_be_too_large_is_refused_before_anything_is_sent() -> None:
+    drawing = draw("train.devices_per_round=30", nodes=1)
+    drawing.check_size(ITEMS)
+    large = replace(drawing, asked={7: torch.arange(10**7)})
+    with pytest.raises(
+        RunError, match=r"node 7 would send \d+\.\d GB for 10000000 devices .* a reply may hold 2\.1 GB"
+    ):
+        large.check_size(ITEMS)
