@@ -23,8 +23,8 @@ from common.seeding import Key
 from common.tasks import TrainTask
 from common.updates import DeviceUpdates
 
-CHUNK_FLOATS = 96_000_000
-"""Bound on the intermediate values of one vmapped chunk (about 400 MB)."""
+CHUNK_FLOATS, CARD_FLOATS = 96_000_000, 1_000_000_000
+"""Bounds on the intermediate values of one vmapped chunk: about 400 MB on a CPU, 4 GB on a card."""
 
 Relabel = Callable[[Batch, Sequence[int]], Batch]
 """A data poisoner's door: (batch, device numbers) -> batch of equal shape."""
@@ -139,7 +139,7 @@ class Cohort:
                 6 * passes * (length * size + training.layout.total)
                 + 4 * size * self.task.model.table.shape[1]
             )
-            step = max(1, CHUNK_FLOATS // per_device)
+            step = max(1, (CHUNK_FLOATS if where.type == "cpu" else CARD_FLOATS) // per_device)
             for first in range(0, len(members), step):
                 chosen = members[first : first + step]
                 batch = make_batch(self.windows.take(chosen), length)

@@ -10,6 +10,7 @@ from torch.func import functional_call, grad, vmap
 
 from client.losses import LOSSES, corrected
 from client.regularisers import Own, Regulariser
+from common.device import add_rows
 from common.models import Layout
 
 Parameters = dict[str, Tensor]
@@ -190,11 +191,3 @@ class LocalTraining:
         size = rows.shape[1]
         place = devices.slot_in.clamp(max=size - 1)[:, :, None].expand_as(devices.context)  # [n, ℓ, d]
         return torch.where((devices.slot_in < size)[:, :, None], rows.gather(1, place), devices.context)
-
-
-def add_rows(to: Tensor, index: Tensor, rows: Tensor) -> None:
-    """to[index_k] += rows_k in place: to [M, d], index int64 [m], rows [m, d]; in one order, always."""
-    if to.is_cuda:
-        to.index_put_((index,), rows, accumulate=True)  # sorted, where index_add_ would race
-    else:
-        to.scatter_add_(0, index[:, None].expand_as(rows), rows)
