@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 
@@ -19,8 +20,14 @@ def environment_restored() -> Iterator[None]:
     os.environ.update(before)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """A card that was not there is said at the end of every run, in a line."""
-    reasons = {str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", ())}
-    for reason in sorted(reason for reason in reasons if "NOT TESTED" in reason):
-        terminalreporter.write_line(reason.removeprefix("Skipped: "), yellow=True)
+@pytest.fixture(autouse=True)
+def log_levels_restored() -> Iterator[None]:
+    """And so are the levels of loggers: a benchmark that runs in a test makes Flower silent."""
+    root, names = logging.root, ("flwr",)
+    before = {name: logging.getLogger(name).level for name in names}
+    level, disabled = root.level, root.manager.disable
+    yield
+    for name, own in before.items():
+        logging.getLogger(name).setLevel(own)
+    root.setLevel(level)
+    logging.disable(disabled)
