@@ -8,7 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from experiments.shipped import HOME
+
+pytestmark = pytest.mark.deployment  # the command line in processes of its own, for most of a minute
 
 HIDE = """
 import os, sys

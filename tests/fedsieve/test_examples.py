@@ -51,7 +51,7 @@ def test_it_imports_nothing_else(source: str) -> None:
     assert "import fedsieve" in code
 
 
-@pytest.mark.slow
+@pytest.mark.deployment
 @pytest.mark.parametrize("source", SOURCES)
 def test_it_runs(source: str, tmp_path: Path) -> None:
     told = executed(SOURCES[source](), tmp_path)
