@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -45,16 +46,24 @@ def one_device(cohort: Cohort, number: int, encoder: torch.Tensor, rows: torch.T
     return [encoder + change[0], rows + row_change[0]]
 
 
-def client_app(cohort: Cohort) -> ClientApp:
+@lru_cache(maxsize=1)
+def devices_of(count: int) -> Cohort:
+    """The devices of both sides: a worker makes them once, and no message carries them."""
+    return make_task(count, steps=1)
+
+
+def client_app(count: int) -> ClientApp:
     """A client stands for one device, whose number is its partition's."""
     app = ClientApp()
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
+        from benchmarks import flower_simulation as here  # the worker's own, whose devices it keeps
+
         torch.set_num_threads(1)
         encoder, rows = (torch.from_numpy(part) for part in message.content["arrays"].to_numpy_ndarrays())
         number = int(context.node_config["partition-id"])
-        trained = one_device(cohort, number, encoder, rows)
+        trained = one_device(here.devices_of(count), number, encoder, rows)
         reply = RecordDict(
             {
                 "arrays": ArrayRecord([part.numpy() for part in trained]),
@@ -88,7 +97,7 @@ def theirs(cohort: Cohort, rounds: int) -> tuple[list[float], list[torch.Tensor]
     """Seconds of each round in Flower's simulation, and the model after the last."""
     from flwr.simulation import run_simulation
 
-    devices = len(cohort.places)
+    devices = len(cohort.devices)
     strategy = Clocked(
         fraction_train=1.0, fraction_evaluate=0.0, min_train_nodes=devices, min_available_nodes=devices
     )
@@ -103,7 +112,7 @@ def theirs(cohort: Cohort, rounds: int) -> tuple[list[float], list[torch.Tensor]
         model.extend(torch.from_numpy(part) for part in result.arrays.to_numpy_ndarrays())
 
     with quiet(), tempfile.TemporaryDirectory(prefix="ray-") as folder:
-        run_simulation(app, client_app(cohort), devices, backend_config=backend(folder))
+        run_simulation(app, client_app(devices), devices, backend_config=backend(folder))
     return [end - begin for begin, end in zip(strategy.began, strategy.ended, strict=True)], model
 
 
@@ -129,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print("NOT MEASURED: Ray is not installed (pip install 'fedsieve[ray]')", file=sys.stderr)
         sys.exit(2)
     logging.getLogger("flwr").setLevel(logging.ERROR)
-    cohort = make_task(args.devices, steps=1)
+    cohort = devices_of(args.devices)
     whole = cost("mean", args.devices, 512, "cpu", 1, args.rounds, 1682).round
     mine, model = ours(cohort, args.rounds + 1)
     flower, other = theirs(cohort, args.rounds + 1)

@@ -47,13 +47,13 @@ class Cohort:
     key: Key = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
     @cached_property
-    def places(self) -> Index:
+    def devices(self) -> Index:
         """The device numbers, int64 [n]."""
         return np.asarray(self.numbers, dtype=np.int64)
 
     def draws(self, purpose: str, rows: Index | None = None, where: torch.device | None = None) -> Draws:
         """What the devices at ``rows`` (all) draw for ``purpose``, on whatever node and in any company."""
-        chosen = self.places if rows is None else self.places[rows]
+        chosen = self.devices if rows is None else self.devices[rows]
         return Draws.of(self.key, self.task.round, purpose, torch.from_numpy(chosen).to(where))
 
     def take(self, rows: Sequence[int] | Index) -> Cohort:
@@ -61,7 +61,7 @@ class Cohort:
         chosen = np.asarray(rows, dtype=np.int64)
         times = None if self.times is None else Ragged.of(self.times, np.float64).take(chosen)
         sequences = Ragged.of(self.sequences, np.int32).take(chosen)
-        return replace(self, numbers=self.places[chosen], sequences=sequences, times=times)
+        return replace(self, numbers=self.devices[chosen], sequences=sequences, times=times)
 
     def busy(self) -> Index:
         """Places int64 [m] of the devices with a next item in the slice; of all where others learn too.
@@ -70,11 +70,11 @@ class Cohort:
         with ``negatives: device`` its own rows are its slice.
         """
         if self.task.train_config.negatives == "device" or self.task.client_config.regularisers:
-            return np.arange(len(self.places))
+            return np.arange(len(self.devices))
         inside = np.zeros(self.task.model.table.shape[0], dtype=bool)  # [N + 1]
         inside[self.task.items.cpu().numpy()] = True
         targets = self.windows.last(np.maximum(self.windows.lengths - 1, 0))
-        hits = np.bincount(targets.owners(), inside[targets.flat()], minlength=len(self.places))  # [n]
+        hits = np.bincount(targets.owners(), inside[targets.flat()], minlength=len(self.devices))  # [n]
         return np.flatnonzero(hits)
 
     @cached_property
@@ -95,7 +95,7 @@ class Cohort:
     def train(self, relabel: Relabel | None = None) -> DeviceUpdates:
         """The update of every device, in the order of ``numbers``."""
         task, rows = self.task, self.rows
-        n, size, dim = len(self.places), len(rows.items), task.model.table.shape[1]
+        n, size, dim = len(self.devices), len(rows.items), task.model.table.shape[1]
         training, where = self._training(), task.model.table.device
         encoder = torch.empty(n, task.model.encoder.shape[0], device=where)
         row_updates = torch.empty(n, size, dim, device=where)
@@ -109,7 +109,7 @@ class Cohort:
             rows=row_updates,
             items=rows.items,
             history=torch.from_numpy(self.windows.lengths.astype(np.int32)).to(where),
-            device=torch.from_numpy(self.places),
+            device=torch.from_numpy(self.devices),
             touched=rows.candidates,
         )
 
@@ -144,7 +144,7 @@ class Cohort:
                 chosen = members[first : first + step]
                 batch = make_batch(self.windows.take(chosen), length)
                 if relabel is not None:
-                    batch = relabel(batch, self.places[chosen].tolist())
+                    batch = relabel(batch, self.devices[chosen].tolist())
                 yield torch.from_numpy(chosen).to(where), self._device(training, rows, slots, batch, chosen)
 
     def _device(
@@ -176,7 +176,7 @@ class Cohort:
         if drop == 0:
             return None
         draws = self.draws("dropout", chosen, where)
-        return draws.chosen(drop, training.steps, sites, length, self.task.model.table.shape[1])
+        return draws.dropout(drop, training.steps, sites, length, self.task.model.table.shape[1])
 
     def _noise(self, training: LocalTraining, chosen: Index, length: int, where: torch.device) -> Tensor:
         """Uniform [n, E, CHANNELS, ℓ] where a term asks for it, else zeros and nothing is drawn."""

@@ -61,7 +61,7 @@ class Draws:
         bounds = bounds.to(high.device)
         return (high * bounds + (low * bounds >> 32)) >> 31
 
-    def chosen(self, drop: float, *shape: int) -> Tensor:
+    def dropout(self, drop: float, *shape: int) -> Tensor:
         """Multipliers 0 or 1/(1 − p), float32 [n, *shape], with p = ``drop`` rounded to a 65,536th."""
         limit = round(drop * 65536)
         size = math.prod(shape)

@@ -23,11 +23,9 @@ def environment_restored() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def log_levels_restored() -> Iterator[None]:
     """And so are the levels of loggers: a benchmark that runs in a test makes Flower silent."""
-    root, names = logging.root, ("flwr",)
-    before = {name: logging.getLogger(name).level for name in names}
-    level, disabled = root.level, root.manager.disable
+    loggers = (logging.root, logging.getLogger("flwr"))
+    levels, disabled = [logger.level for logger in loggers], logging.root.manager.disable
     yield
-    for name, own in before.items():
-        logging.getLogger(name).setLevel(own)
-    root.setLevel(level)
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
     logging.disable(disabled)

@@ -83,12 +83,12 @@ class Roster:
     _cut: dict[int, int] = field(default_factory=dict)
     _allowance: int | None = None
     _order: tuple[Tensor, Tensor, Tensor, list[int]] | None = None
-    _interactions: Tensor | None = None
+    _next_items: tuple[int, Tensor] | None = None
     _pool: tuple[int, bool, Pool] | None = None
 
     def _changed(self) -> None:
         """Other nodes than before: what was made of them is void."""
-        self._allowance = self._order = self._pool = self._interactions = None
+        self._allowance = self._order = self._pool = self._next_items = None
 
     def refresh(self, grid: Grid, round_: int, wait_s: float = ENROL_S) -> None:
         """Ask nodes that are new, or rested enough, for their devices; forget those that left."""
@@ -276,13 +276,15 @@ class Roster:
         """Devices of all nodes that take part, each cut to what it may stand for."""
         return len(self._ordered()[0])
 
-    def interactions(self) -> Tensor:
-        """History lengths that the devices of :attr:`count` came with, int32 [count]: claims."""
-        if self._interactions is None:
-            most = self.allowance()
-            held = [e.history[:most] for e in self.nodes.values()]
-            self._interactions = torch.cat([torch.zeros(0, dtype=torch.int32), *held])
-        return self._interactions
+    def next_items(self, most: int) -> Tensor:
+        """How many devices came with 1, 2, … ``most`` next items or more, int64 [≤ most]: their claims."""
+        if self._next_items is None or self._next_items[0] != most:
+            room = self.allowance()
+            held = [e.history[:room] for e in self.nodes.values()]
+            length = torch.cat([torch.zeros(0, dtype=torch.int32), *held])
+            count = torch.bincount((length - 1).clamp(0, most), minlength=2)[1:]
+            self._next_items = (most, count)
+        return self._next_items[1]
 
     def sample(self, count: int, generator: torch.Generator, round_: int) -> dict[int, Tensor]:
         """``count`` devices, each with the same chance: node -> device numbers int64 [m], ascending."""

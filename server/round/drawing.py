@@ -32,8 +32,8 @@ class Devices(Protocol):
     def count(self) -> int:
         """How many there are."""
 
-    def interactions(self) -> Tensor:
-        """Enrolled history lengths of all of them, int32 [count]; claims."""
+    def next_items(self, most: int) -> Tensor:
+        """How many have 1, 2, … ``most`` next items or more, int64 [≤ most]; claims."""
 
     def sample(self, count: int, generator: torch.Generator, round_: int) -> dict[int, Tensor]:
         """``count`` of them, each with the same chance: node -> device numbers int64 [m], ascending."""
@@ -133,8 +133,7 @@ def slice_size(config: RunConfig, num_items: int, devices: Devices) -> int:
     train = config.train
     if train.slice_size != "auto":
         return train.slice_size
-    next_items = (devices.interactions() - 1).clamp(0, config.model.max_len)  # [n]
-    count = torch.bincount(next_items, minlength=2).double()[1:]  # devices with m = 1, 2, … next items
+    count = devices.next_items(config.model.max_len).double()  # devices with m = 1, 2, … next items
     length = torch.arange(1, len(count) + 1)  # m
     low, high = 0, num_items
     while high - low > 1:

@@ -71,7 +71,7 @@ def test_below_stays_below_and_covers_all() -> None:
 
 @pytest.mark.parametrize("drop", [0.1, 0.5])
 def test_dropout_has_its_rate_and_keeps_the_mean(drop: float) -> None:
-    drawn = DRAWS.chosen(drop, 3, 7)
+    drawn = DRAWS.dropout(drop, 3, 7)
     assert float((drawn == 0).float().mean()) == pytest.approx(drop, abs=0.01)
     assert float(drawn.mean()) == pytest.approx(1, abs=0.02)
 
