@@ -169,7 +169,9 @@ class StrategyConfig(Section):
     aggregator: Named = Component(name="sieve")
     pre: tuple[Named, ...] = ()
     byzantine: Annotated[float, Field(ge=0)] = Field(0.2, description="a share below 1 or a number")
-    constraints: tuple[Named, ...] = ()
+    constraints: tuple[Named, ...] | Literal["auto"] = Field(
+        "auto", description="limits on the server step, in their order; auto: those of the rule's own recipe"
+    )
     optimizer: Named = Component(name="adam")
     lr: Annotated[float, Field(gt=0)] = 1.2e-2
     warmup_rounds: Count = 10

@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from common.config import ModelConfig
+from common.config import ModelConfig, TrainConfig
 from common.models.flat import Layout, layout_of
 from common.models.gru4rec import GRU4Rec
 from common.models.sasrec import SASRec
@@ -20,7 +20,11 @@ from common.tasks import GlobalModel
 
 
 class SequenceModel(Protocol):
-    """What training and ranking need of a model."""
+    """What training and ranking need of a model.
+
+    One whose states cannot be longer than some length says so: ``state_bound(named) -> Tensor`` 0-d, from its
+    parameters by name. The sieve then knows what one interaction can do at most.
+    """
 
     dropout_sites: int
 
@@ -58,4 +62,28 @@ def initial(config: ModelConfig, num_items: int, generator: torch.Generator) -> 
     return GlobalModel(encoder, table), layout
 
 
-__all__ = ["MODELS", "GRU4Rec", "Layout", "SASRec", "SequenceModel", "build_model", "initial", "layout_of"]
+def largest_interaction(model: ModelConfig, train: TrainConfig, encoder: Tensor) -> Tensor | None:
+    """η·E·max‖h‖/L, 0-d: the most that one interaction moves the row of its next item in E local steps.
+
+    The slope of −log softmax there is (1 − p_t)·h_t/L. encoder [P]: the global one. None where the model has
+    no ``state_bound``.
+    """
+    module = build_model(model)
+    bound = getattr(module, "state_bound", None)
+    if bound is None:
+        return None
+    longest: Tensor = bound(layout_of(module).unflatten(encoder))
+    return longest * (train.local_lr * train.local_steps / model.max_len)
+
+
+__all__ = [
+    "MODELS",
+    "GRU4Rec",
+    "Layout",
+    "SASRec",
+    "SequenceModel",
+    "build_model",
+    "initial",
+    "largest_interaction",
+    "layout_of",
+]

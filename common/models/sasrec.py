@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +66,12 @@ class SASRec(nn.Module):
         self.blocks = nn.ModuleList(Block(dim, heads) for _ in range(blocks))
         self.norm = nn.LayerNorm(dim)
         self.dropout_sites = 1 + 2 * blocks
+
+    def state_bound(self, named: Mapping[str, Tensor]) -> Tensor:
+        """max_k|γ_k|·√d + ‖β‖ ≥ ‖γ ∘ z + β‖ = ‖h_t‖, as the last LayerNorm makes ‖z‖ ≤ √d; 0-d."""
+        scale, shift = named["norm.weight"], named["norm.bias"]  # γ, β [d]
+        longest: Tensor = scale.abs().amax() * math.sqrt(len(scale)) + shift.norm()
+        return longest
 
     def forward(
         self, items: Tensor, padding: Tensor, keep: Tensor | None = None, positions: Tensor | None = None

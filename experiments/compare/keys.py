@@ -12,6 +12,7 @@ from common.config import RunConfig
 from common.registry import source_of
 from common.settings import to_tree
 from experiments.registries import REGISTRIES
+from server.round.pipeline import constraints_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("attacks", "client", "common", "emulation", "server", "transport")
@@ -39,7 +40,7 @@ def brought_along(config: RunConfig) -> dict[str, str]:
         "models": [config.model.name],
         "regularisers": [term.name for term in config.client.regularisers],
         "optimizers": [s.optimizer.name],
-        "constraints": [part.name for part in s.constraints],
+        "constraints": [part.name for part in constraints_of(config)],
     }
     found: dict[str, str] = {}
     for group, registry in REGISTRIES.items():

@@ -32,8 +32,10 @@ class Round:
     step       the change of the slice's item rows [K, d] if the server step were given these row updates
                [K, d] alone; nothing moves by asking
     root       updates of trusted devices on the round's own items, where a rule is ``rooted``
+    interaction  the most that one interaction moves the row of its next item, float32 0-d
 
-    Model, step and root are None where a rule is called without a server around it.
+    Model, step and root are None where a rule is called without a server around it, and ``interaction`` also
+    where the model has no bound for its states.
     """
 
     byzantine: int
@@ -43,6 +45,7 @@ class Round:
     model: GlobalModel | None = None
     step: Callable[[Tensor], Tensor] | None = None
     root: DeviceUpdates | None = None
+    interaction: Tensor | None = None
 
     def given(self, rule: str, what: Literal["model", "root"]) -> Any:
         """``model`` or ``root``. Raises RunError when the rule has to do without it."""
@@ -73,12 +76,14 @@ class Aggregator(ABC):
     family: what it reads of the updates: Gram space, coordinate, layer, or recommendation (item rows).
     rooted: whether it measures devices against ``Round.root``, the update of trusted ones.
     host: what it copies to the CPU in a round, for numpy or scikit-learn; never whole updates.
+    constraints: those that belong to the recipe; a run has them unless ``strategy.constraints`` names others.
     """
 
     name: ClassVar[str]
     family: ClassVar[str] = "Gram space"
     rooted: ClassVar[bool] = False
     host: ClassVar[str] = ""
+    constraints: ClassVar[tuple[str, ...]] = ()
 
     def init(self) -> State:
         """The state before the first round."""

@@ -1,4 +1,4 @@
-"""Sieve: bound every row by one interaction, weigh devices by what is left of them and by their past."""
+"""Sieve: no row beyond what one interaction can do, and less weight to devices on evidence alone."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from common.updates import DeviceUpdates
 from server.aggregators.base import Aggregate, Aggregator, Round, State, enough
 from server.aggregators.reputation import Reputation
-from server.aggregators.sketch import folded_cosines
 from server.aggregators.stages import (
-    collusion_weight,
+    TINY,
     interaction_size,
     norm_factor,
     retention,
@@ -21,42 +21,44 @@ from server.aggregators.stages import (
     scaled_sum,
 )
 
+WITHOUT_A_BOUND = 2.0
+"""Of a model whose states have no bound, one interaction is taken for so many times the usual one."""
+
 
 @dataclass(frozen=True)
 class Sieve(Aggregator):
-    """Row clip → retention → collusion → reputation → block clip → weighted mean (docs/method.md).
+    """Row clip → retention → reputation → encoder clip → weighted mean (docs/method.md).
 
-    c = κ · size of one interaction; g_ui ← g_ui · min(1, c/‖g_ui‖); w_u = min(1, rt_u/τ)^p with rt_u the
-    share of ‖R_u‖ that the clip kept, relative to the median; encoder and row blocks clipped to
-    (slack ·) their median norms; w_u divided by how much u's rows resemble others' beyond what devices do,
-    and by how much its encoders did over the rounds it took part in (server/aggregators/reputation.py);
-    Δ = Σ_u w_u u / Σ_u w_u. Cosines are those of folded vectors. Complexity O(n·(P + K·d) + n²·4096).
-    Breakdown point 1/2 (medians over devices); no bound on attackers. Each stage can be switched off for an
-    ablation. Reference: ours, after the aims of arXiv 2602.23982.
+    c: the most that one interaction moves a row, by the model's own bound; g_ui clipped to ``rows`` · c;
+    w_u = min(1, rt_u/``retention``)^``power`` with rt_u = ‖R_u clipped‖/‖R_u‖; w_u divided by how much u's
+    encoders resembled others' over the rounds it took part in (server/aggregators/reputation.py); encoders
+    clipped to ``encoder`` · √m_u · median_v(‖D_v‖/√m_v), where m_u = ‖R_u clipped‖²/c² is about the number
+    of u's interactions; Δ = Σ_u w_u u / Σ_u w_u. Where nothing is beyond a bound and nobody is alike, this
+    is the plain mean. Complexity O(n·(P + K·d) + n²·4096). Breakdown point 1/2 (medians over devices); no bound on
+    attackers. Reference: ours, after the aims of arXiv 2602.23982.
+
+    rows        bound of a row, in interactions; 0: off
+    retention   a device that keeps less of its rows than this share loses weight
+    power       how fast; 0: off
+    encoder     bound of an encoder, in usual ones of as many interactions; 0: off
+    reputation  how fast alike encoders lose weight; 0: off
+    tolerance   how alike encoders may be, over the rounds, beyond the median device
     """
 
     name: ClassVar[str] = "sieve"
     family: ClassVar[str] = "recommendation"
-    kappa: float = 1.0
-    threshold: float = 0.65
+    constraints: ClassVar[tuple[str, ...]] = ("exposure_cap",)
+    rows: float = 1.0
+    retention: float = 0.8
     power: float = 6.0
-    row_slack: float = 1.25
-    encoder_slack: float = 1.0
-    collusion: float = 4.0
-    collusion_floor: float = 0.3
-    collusion_spread: float = 8.0
+    encoder: float = 2.0
     reputation: float = Reputation.strength
     tolerance: float = Reputation.tolerance
-    decay: float = Reputation.decay
-    quarantine: float = Reputation.quarantine
-    clip_rows: bool = True
-    clip_blocks: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("kappa", "threshold", "row_slack", "encoder_slack", "collusion_floor"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive, found {getattr(self, name)}")
-        for name in ("power", "collusion", "collusion_spread", "reputation"):
+        if not 0 < self.retention <= 1:
+            raise ValueError(f"retention must be a share above 0, found {self.retention}")
+        for name in ("rows", "power", "encoder", "reputation"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 (off) or positive, found {getattr(self, name)}")
         self.past  # noqa: B018  (raises ValueError)
@@ -64,34 +66,36 @@ class Sieve(Aggregator):
     @property
     def past(self) -> Reputation:
         """The stage across rounds."""
-        return Reputation(self.tolerance, self.decay, self.reputation, self.quarantine)
+        return Reputation(tolerance=self.tolerance, strength=self.reputation)
 
     def __call__(self, updates: DeviceUpdates, state: State, round_: Round) -> tuple[Aggregate, State]:
-        enough(self, n := len(updates), round_.byzantine)
-        rows, weights = updates.rows, updates.rows.new_ones(n, dtype=torch.float64)
+        enough(self, len(updates), round_.byzantine)
         norms = updates.row_norms  # [n, K]
-        factors = torch.ones_like(norms)  # f [n, K]
-        if self.clip_rows:
-            factors = row_clip(norms, self.kappa * interaction_size(norms))
-            weights = retention_weight(retention(norms, factors), self.threshold, self.power)
-        if self.collusion > 0:
-            alike = folded_cosines(rows, round_.generator, factors=factors)  # [n, n]
-            weights = weights * collusion_weight(
-                alike, self.collusion_floor, self.collusion_spread, self.collusion
-            )
-        trust, state = self.past(updates.encoder, state, round_)
-        weights = weights * trust
-        shares = weights / weights.sum().clamp_min(1e-12)  # [n], sums to 1
-        encoder_share = row_share = shares
-        if self.clip_blocks:
-            encoder_share = shares * norm_factor(updates.encoder.norm(dim=1).double(), self.encoder_slack)
-            lengths = (norms * factors).double().norm(dim=1)  # of the clipped row blocks  [n]
-            row_share = shares * norm_factor(lengths, self.row_slack)
-        encoder = encoder_share.float() @ updates.encoder  # [n] @ [n, P] -> [P]
-        combined = scaled_sum(rows, row_share.float()[:, None] * factors)  # [K, d]
+        size = largest_interaction(norms, round_.interaction)  # c, 0-d
+        factors = row_clip(norms, self.rows * size) if self.rows else torch.ones_like(norms)  # f [n, K]
+        kept = retention(norms, factors)  # rt [n]
+        trust, state = self.past(updates.encoder, state, round_)  # [n]
+        weights = retention_weight(kept, self.retention, self.power) * trust  # w [n]
+        shares = weights / weights.sum().clamp_min(TINY)  # [n], sums to 1
+        encoder_shares = shares
+        if self.encoder:
+            lengths = (norms * factors).double().norm(dim=1) / size  # √m  [n]
+            usual = updates.encoder.norm(dim=1).double() / lengths.clamp_min(TINY)  # ‖D_u‖/√m_u  [n]
+            encoder_shares = shares * norm_factor(usual, self.encoder)
+        encoder = encoder_shares.float() @ updates.encoder  # [n] @ [n, P] -> [P]
+        rows = scaled_sum(updates.rows, shares.float()[:, None] * factors)  # [K, d]
         figures = {
             "clipped_rows": float((factors < 1).float().mean()),
             "mean_weight": float(weights.mean()),
             "quarantined": float((trust == 0).double().mean()),
         }
-        return Aggregate(encoder, combined, shares.float(), figures), state
+        return Aggregate(encoder, rows, shares.float(), figures), state
+
+
+def largest_interaction(norms: Tensor, bound: Tensor | None) -> Tensor:
+    """c, 0-d: the model's ``bound`` of one interaction, and no less than the usual one; norms [n, K].
+
+    A loss with many positives a position, or noise on the updates, makes the usual one longer than the bound.
+    """
+    usual = interaction_size(norms)
+    return WITHOUT_A_BOUND * usual if bound is None else torch.maximum(bound.to(usual), usual)

@@ -34,15 +34,14 @@ def scaled_sum(rows: Tensor, scales: Tensor) -> Tensor:
 
 
 def retention(norms: Tensor, factors: Tensor) -> Tensor:
-    """rt_u = ‖R_u clipped‖ / ‖R_u‖ over its median, at most 1; norms, factors [n, K] -> [n].
+    """rt_u = ‖R_u clipped‖ / ‖R_u‖: norms, factors [n, K] -> float64 [n]; 1 without rows.
 
     A device that puts its weight on few rows loses most of it to the row clip; an honest one spreads
     it over its interactions and keeps nearly all.
     """
     before = norms.double().norm(dim=1)  # [n]
     after = (norms * factors).double().norm(dim=1)  # [n]
-    kept = torch.where(before > TINY, after / before.clamp_min(TINY), 1.0)
-    return (kept / middle(kept).clamp_min(TINY)).clamp(max=1.0)
+    return torch.where(before > TINY, after / before.clamp_min(TINY), 1.0)
 
 
 def retention_weight(kept: Tensor, threshold: float, power: float) -> Tensor:
@@ -53,21 +52,3 @@ def retention_weight(kept: Tensor, threshold: float, power: float) -> Tensor:
 def norm_factor(norms: Tensor, slack: float) -> Tensor:
     """min(1, slack · median / ‖block_u‖) from block norms [n] -> [n]."""
     return (slack * middle(norms) / norms.clamp_min(TINY)).clamp(max=1.0)
-
-
-def collusion_weight(cosines: Tensor, floor: float, spread: float, strength: float) -> Tensor:
-    """w_u = (1 + strength · Σ_v relu((cos_uv − med)/θ − 1))⁻², θ = max(floor, spread · MAD) -> [n].
-
-    cos_uv [n, n] between the (clipped) row blocks of u and v; median and MAD over all pairs u < v. Copies of
-    one poison resemble each other more than any two people do.
-    """
-    n = len(cosines)
-    if n < 3:
-        return cosines.new_ones(n, dtype=torch.float64)
-    above = torch.triu_indices(n, n, 1, device=cosines.device)
-    pairs = cosines[*above]  # [n(n − 1)/2], since cos_uv = cos_vu
-    centre = pairs.median()
-    deviation = (pairs - centre).abs().median()
-    width = torch.clamp(spread * deviation, min=floor)
-    excess = torch.relu((cosines - centre) / width - 1).fill_diagonal_(0)  # [n, n]
-    return (1 + strength * excess.sum(1).double()) ** -2

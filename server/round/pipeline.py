@@ -13,7 +13,8 @@ from torch import Tensor
 from common.config import RunConfig
 from common.device import CPU
 from common.errors import ConfigError, RunError
-from common.models import Layout, initial
+from common.models import Layout, initial, largest_interaction
+from common.registry import Component
 from common.seeding import generator
 from common.tasks import GlobalModel
 from server.aggregators import Aggregator, Round, build_aggregator
@@ -60,7 +61,7 @@ class Pipeline:
             start,
             rule,
             build_optimizer(config.strategy.optimizer),
-            build_constraints(config.strategy.constraints),
+            build_constraints(constraints_of(config)),
         )
 
     def init(self) -> ServerState:
@@ -93,6 +94,7 @@ class Pipeline:
             model=state.model,
             step=lambda rows: self._alone(state, rows, updates.items, round_),
             root=admitted.root,
+            interaction=largest_interaction(self.config.model, self.config.train, state.model.encoder),
         )
         with torch.no_grad():
             combined, aggregator = self.aggregator(updates, state.aggregator, setting)
@@ -142,6 +144,14 @@ class Pipeline:
         """The model after a change; the padding row and rows outside the slice stay as they are."""
         table = model.table.index_add(0, delta.items.long(), delta.rows)  # [N + 1, d]
         return GlobalModel(model.encoder + self.layout.flatten(delta.encoder), table)
+
+
+def constraints_of(config: RunConfig) -> tuple[Component, ...]:
+    """Those that ``strategy.constraints`` names, or with ``auto`` those of the rule's own recipe."""
+    strategy = config.strategy
+    if strategy.constraints != "auto":
+        return strategy.constraints
+    return tuple(Component(name=name) for name in build_aggregator(strategy.aggregator).constraints)
 
 
 def bound(config: RunConfig, devices: int) -> int:
