@@ -15,7 +15,7 @@ from attacks.hidden import last_states
 from attacks.hiding import mixed
 from attacks.label_to_target import LabelToTarget
 from attacks.pushing import TINY
-from attacks.recipe import TOLERANCE, clipped, estimate
+from attacks.recipe import TOLERANCE, estimate
 from attacks.shilling import confined, trained_targets
 from attacks.unseen import beside, made_up_mean
 from client.batch import Batch
@@ -28,11 +28,11 @@ TEACHERS = 16
 
 @dataclass(frozen=True)
 class Adaptive(Attack):
-    """g_u,t := c·h̄, all else honest and clipped to c; c the most that the sieve lets a row move.
+    """g_u,t := c·h̄, all else honest; c the most that the sieve lets a row move in that direction.
 
     h̄ is the mean direction of own users (hidden states after their histories). The recipe is that of
-    docs/method.md with its defaults: rows stay within c, so nothing is lost to the row clip and retention is
-    full; an encoder stays within its bound, whose median is estimated on the honest training of own devices.
+    docs/method.md with its defaults: no row is beyond its bound, so nothing is lost to the row clip and
+    retention is full; an encoder stays within its bound, whose median is estimated on own devices.
 
     mode  row            the above
           encoder        and the encoder is as loud as it may be and mixed with that of label poisoners:
@@ -81,13 +81,13 @@ class Adaptive(Attack):
         if not slots or bounds is None or not len(chosen):
             return updates
         users = last_states(view)  # [n, d]
-        encoder, rows = updates.encoder.clone(), clipped(updates.rows, bounds.size)
+        encoder, rows = updates.encoder.clone(), updates.rows.clone()
         mean = users.mean(0)
         if self.mode == "unseen":
             mean = beside(mean, made_up_mean(view))
-        rows[chosen[:, None], torch.tensor(slots, device=rows.device)] = bounds.size * F.normalize(
-            mean, dim=0
-        )
+        pushed = torch.tensor(slots, device=rows.device)  # [s]
+        towards = F.normalize(mean, dim=0)  # h̄ [d]
+        rows[chosen[:, None], pushed] = bounds.most(towards[None]) * towards
         if self.mode == "encoder":
             encoder[chosen] = louder(self.mixed(encoder[chosen], chosen, view), bounds.encoder[chosen])
         return replace(updates, encoder=encoder, rows=rows)

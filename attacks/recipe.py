@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attacks.pushing import TINY, interaction_size
-from common.models import largest_interaction
+from common.models import Lengths, interaction_length
 from common.tasks import TrainTask
 from common.updates import DeviceUpdates
 
-WITHOUT_A_BOUND = 2.0
-"""Of a model whose states have no bound, a row may be so many times the usual interaction."""
+ROW_SLACK = 1.25
+"""A row may move so many times as far as one interaction moves it at most."""
 
 ENCODER_SLACK = 2.0
 """An encoder may be so many times as long as usual for as many interactions."""
@@ -28,9 +28,9 @@ TOLERANCE, PEERS = 0.06, 0.2
 
 @dataclass(frozen=True)
 class Bounds:
-    """size c: of a row; encoder [n]: of each own device's encoder."""
+    """most: how far a row may move along unit vectors [m, d] -> [m]; encoder [n]: how long each may be."""
 
-    size: float
+    most: Lengths
     encoder: Tensor
 
 
@@ -39,18 +39,15 @@ def estimate(updates: DeviceUpdates, task: TrainTask) -> Bounds | None:
     sizes = interaction_size(updates)  # [n]
     if not bool((sizes > 0).any()):
         return None
-    usual = float(sizes[sizes > 0].quantile(0.5))
-    bound = largest_interaction(task.model_config, task.train_config, task.model.encoder)
-    size = WITHOUT_A_BOUND * usual if bound is None else max(float(bound), usual)
-    length = updates.row_norms.clamp(max=size).norm(dim=1) / size  # √m_u  [n]
-    ratio = updates.encoder.norm(dim=1) / length.clamp(min=TINY)  # ‖D_u‖/√m_u  [n]
-    return Bounds(size, ENCODER_SLACK * ratio[sizes > 0].quantile(0.5) * length)
+    usual = sizes[sizes > 0].quantile(0.5)
+    of_model = interaction_length(task.model_config, task.train_config, task.model.encoder)
 
+    def most(directions: Tensor) -> Tensor:
+        return (2 * usual).expand(len(directions)) if of_model is None else ROW_SLACK * of_model(directions)
 
-def clipped(rows: Tensor, size: float) -> Tensor:
-    """g_ui · min(1, size/‖g_ui‖), rows [n, K, d]: what is in the bound loses nothing to the row clip."""
-    norms: Tensor = rows.norm(dim=2, keepdim=True)  # [n, K, 1]
-    return rows * (size / norms.clamp(min=TINY)).clamp(max=1)
+    length = updates.row_norms.norm(dim=1)  # ‖R_u‖  [n]
+    ratio = updates.encoder.norm(dim=1) / length.clamp(min=TINY)  # ‖D_u‖/‖R_u‖  [n]
+    return Bounds(most, ENCODER_SLACK * ratio[sizes > 0].quantile(0.5) * length)
 
 
 def normed(products: Tensor) -> Tensor:

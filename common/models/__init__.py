@@ -6,6 +6,7 @@ With ``positions`` int64 [T] only these are worked out: ranking needs the last, 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -22,8 +23,8 @@ from common.tasks import GlobalModel
 class SequenceModel(Protocol):
     """What training and ranking need of a model.
 
-    One whose states cannot be longer than some length says so: ``state_bound(named) -> Tensor`` 0-d, from its
-    parameters by name. The sieve then knows what one interaction can do at most.
+    One whose states have one length in each direction says so: ``state_length(named, directions [m, d])``
+    -> [m], from its parameters by name. The sieve then knows what one interaction can do at most.
     """
 
     dropout_sites: int
@@ -32,6 +33,9 @@ class SequenceModel(Protocol):
         self, items: Tensor, padding: Tensor, keep: Tensor | None = None, positions: Tensor | None = None
     ) -> Tensor: ...
 
+
+Lengths = Callable[[Tensor], Tensor]
+"""Unit vectors [m, d] -> a length along each, [m]."""
 
 MODELS: Registry[nn.Module] = Registry("model", "models", {"sasrec": SASRec, "gru4rec": GRU4Rec}, nn.Module)
 OF_THE_MODEL = ("dim", "max_len", "blocks", "heads")
@@ -62,28 +66,35 @@ def initial(config: ModelConfig, num_items: int, generator: torch.Generator) -> 
     return GlobalModel(encoder, table), layout
 
 
-def largest_interaction(model: ModelConfig, train: TrainConfig, encoder: Tensor) -> Tensor | None:
-    """η·E·max‖h‖/L, 0-d: the most that one interaction moves the row of its next item in E local steps.
+def interaction_length(model: ModelConfig, train: TrainConfig, encoder: Tensor) -> Lengths | None:
+    """How far one interaction moves the row of its next item at most: η·E·s(v)/L along a unit vector v.
 
-    The slope of −log softmax there is (1 − p_t)·h_t/L. encoder [P]: the global one. None where the model has
-    no ``state_bound``.
+    The slope of −log softmax there is (1 − p_t)·h_t/L, and h_t of that direction is s(v) long. encoder [P]:
+    of the global model. None where the model has no ``state_length``, or the loss has another slope.
     """
     module = build_model(model)
-    bound = getattr(module, "state_bound", None)
-    if bound is None:
+    length = getattr(module, "state_length", None)
+    if length is None or train.loss != "softmax":
         return None
-    longest: Tensor = bound(layout_of(module).unflatten(encoder))
-    return longest * (train.local_lr * train.local_steps / model.max_len)
+    named = layout_of(module).unflatten(encoder)
+    share = train.local_lr * train.local_steps / model.max_len
+
+    def of(directions: Tensor) -> Tensor:
+        lengths: Tensor = length(named, directions)  # [m]
+        return lengths * share
+
+    return of
 
 
 __all__ = [
     "MODELS",
     "GRU4Rec",
     "Layout",
+    "Lengths",
     "SASRec",
     "SequenceModel",
     "build_model",
     "initial",
-    "largest_interaction",
+    "interaction_length",
     "layout_of",
 ]

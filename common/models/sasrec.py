@@ -67,11 +67,19 @@ class SASRec(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.dropout_sites = 1 + 2 * blocks
 
-    def state_bound(self, named: Mapping[str, Tensor]) -> Tensor:
-        """max_k|γ_k|·√d + ‖β‖ ≥ ‖γ ∘ z + β‖ = ‖h_t‖, as the last LayerNorm makes ‖z‖ ≤ √d; 0-d."""
+    def state_length(self, named: Mapping[str, Tensor], directions: Tensor) -> Tensor:
+        """The length s of the state that points along each unit vector v [m, d]: [m].
+
+        h = γ ∘ z + β with ‖z‖ = √d, as the last LayerNorm makes it, so s is the root of ‖(s·v − β)/γ‖² = d.
+        0 where no state points that way.
+        """
         scale, shift = named["norm.weight"], named["norm.bias"]  # γ, β [d]
-        longest: Tensor = scale.abs().amax() * math.sqrt(len(scale)) + shift.norm()
-        return longest
+        inverse = 1 / scale.square().clamp(min=1e-6)  # [d]
+        a = directions.square() @ inverse  # [m]
+        b = directions @ (shift * inverse)  # [m]
+        c = shift.square() @ inverse - len(scale)  # 0-d
+        length: Tensor = (b + (b.square() - a * c).clamp(min=0).sqrt()) / a
+        return length.clamp(min=0)
 
     def forward(
         self, items: Tensor, padding: Tensor, keep: Tensor | None = None, positions: Tensor | None = None

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from common.errors import RunError
+from common.models import Lengths
 from common.tasks import GlobalModel
 from common.updates import DeviceUpdates
 from server.aggregators.gram import gram
@@ -32,10 +33,10 @@ class Round:
     step       the change of the slice's item rows [K, d] if the server step were given these row updates
                [K, d] alone; nothing moves by asking
     root       updates of trusted devices on the round's own items, where a rule is ``rooted``
-    interaction  the most that one interaction moves the row of its next item, float32 0-d
+    interaction  the most that one interaction moves the row of its next item along unit vectors [m, d]: [m]
 
     Model, step and root are None where a rule is called without a server around it, and ``interaction`` also
-    where the model has no bound for its states.
+    where the model cannot tell.
     """
 
     byzantine: int
@@ -45,7 +46,7 @@ class Round:
     model: GlobalModel | None = None
     step: Callable[[Tensor], Tensor] | None = None
     root: DeviceUpdates | None = None
-    interaction: Tensor | None = None
+    interaction: Lengths | None = None
 
     def given(self, rule: str, what: Literal["model", "root"]) -> Any:
         """``model`` or ``root``. Raises RunError when the rule has to do without it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from common.models import Lengths
 from common.updates import interaction_sizes
 from server.aggregators.gram import middle
 from server.aggregators.sketch import FEW
@@ -20,9 +21,24 @@ def interaction_size(norms: Tensor) -> Tensor:
     return middle(interaction_sizes(norms)).float()
 
 
-def row_clip(norms: Tensor, limit: Tensor) -> Tensor:
-    """f_ui = min(1, limit/‖g_ui‖), by which rows are scaled; norms [n, K] -> [n, K]."""
-    return (limit / norms.clamp_min(TINY)).clamp(max=1.0)
+def row_limits(rows: Tensor, norms: Tensor, interaction: Lengths | None) -> Tensor:
+    """c_ui, the most that one interaction moves row i in the direction of g_ui: [n, K, d], [n, K] -> [n, K].
+
+    Without a bound of the model twice the usual size of an interaction. Rows of less than half the usual one
+    are let alone: their limit is the usual size.
+    """
+    usual = interaction_size(norms)
+    if interaction is None:
+        return (2 * usual).expand_as(norms)
+    strong = norms > usual / 2  # [n, K], few of them
+    limits = usual.expand_as(norms).clone()
+    limits[strong] = interaction(rows[strong] / norms[strong, None])
+    return limits
+
+
+def row_clip(norms: Tensor, limits: Tensor) -> Tensor:
+    """f_ui = min(1, limit_ui/‖g_ui‖), by which rows are scaled; norms, limits [n, K] -> [n, K]."""
+    return (limits / norms.clamp_min(TINY)).clamp(max=1.0)
 
 
 def scaled_sum(rows: Tensor, scales: Tensor) -> Tensor:
@@ -34,14 +50,15 @@ def scaled_sum(rows: Tensor, scales: Tensor) -> Tensor:
 
 
 def retention(norms: Tensor, factors: Tensor) -> Tensor:
-    """rt_u = ‖R_u clipped‖ / ‖R_u‖: norms, factors [n, K] -> float64 [n]; 1 without rows.
+    """rt_u = ‖R_u clipped‖ / ‖R_u‖ over its median, at most 1; norms, factors [n, K] -> float64 [n].
 
     A device that puts its weight on few rows loses most of it to the row clip; an honest one spreads
     it over its interactions and keeps nearly all.
     """
     before = norms.double().norm(dim=1)  # [n]
     after = (norms * factors).double().norm(dim=1)  # [n]
-    return torch.where(before > TINY, after / before.clamp_min(TINY), 1.0)
+    kept = torch.where(before > TINY, after / before.clamp_min(TINY), 1.0)
+    return (kept / middle(kept).clamp_min(TINY)).clamp(max=1.0)
 
 
 def retention_weight(kept: Tensor, threshold: float, power: float) -> Tensor:

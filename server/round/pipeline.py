@@ -13,7 +13,7 @@ from torch import Tensor
 from common.config import RunConfig
 from common.device import CPU
 from common.errors import ConfigError, RunError
-from common.models import Layout, initial, largest_interaction
+from common.models import Layout, initial, interaction_length
 from common.registry import Component
 from common.seeding import generator
 from common.tasks import GlobalModel
@@ -94,7 +94,7 @@ class Pipeline:
             model=state.model,
             step=lambda rows: self._alone(state, rows, updates.items, round_),
             root=admitted.root,
-            interaction=largest_interaction(self.config.model, self.config.train, state.model.encoder),
+            interaction=interaction_length(self.config.model, self.config.train, state.model.encoder),
         )
         with torch.no_grad():
             combined, aggregator = self.aggregator(updates, state.aggregator, setting)
