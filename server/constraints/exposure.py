@@ -12,8 +12,7 @@ from common.checks import count, positive, unit
 from common.probes import Audience
 from common.tasks import GlobalModel
 from server.constraints.base import Evidence, Outcome, share
-from server.constraints.panel import holder_shares, no_holders, with_round
-from server.constraints.popularity import ranks
+from server.constraints.panel import at_most, holder_shares, no_holders, one_holder, with_round
 from server.optimizers import ParameterUpdate, State
 
 TINY = 1e-6
@@ -29,13 +28,14 @@ MADE_UP, WITNESSED = "made_up", "shown"
 
 @dataclass(frozen=True)
 class ExposureCap:
-    """x_i ≤ max(floor, slack · Q_{r_i}(x_{−i})) on each row that is trained.
+    """x_i ≤ max(floor, slack · s_i⁺ · λ) on each row that is trained.
 
     x_i is the share of ``probes`` made-up users (common/probes.py) who get item i among their ``top`` under
-    the model after the step, what they have seen left out; Q_q(x_{−i}) its quantile over all other items, r_i
-    its rank by the devices that ever pulled it (panel.py); equal ones share the highest. A row
-    beyond it moves against the mean direction of the users who get it until only so many do. So an item may
-    be recommended to as many users as others that as many devices hold: who promotes an item needs holders
+    the model after the step, what they have seen left out; s_i the share of the devices that ever pulled it
+    (panel.py), and s_i⁺ what that share may well be, after so few devices. λ is what a holder brings an item
+    that is shown much: the ``quantile`` of x_j/s_j over ``near`` items j with about as many holders. A row
+    beyond the limit moves against the mean direction of the users who get it until only so many do. So an
+    item may be recommended to as many users, per holder, as other items: who promotes an item needs holders
     for it, and ten pulls of one device are one holder. ``floor`` leaves alone what few users get. Users are
     drawn anew each round, and chance puts many an item over its limit: a row moves only if the item is over
     in the mean of the rounds as well, this one among them, where a round counts ``memory`` times as much as
@@ -47,13 +47,15 @@ class ExposureCap:
     """
 
     floor: float = 0.01
-    slack: float = 2.0
+    slack: float = 1.0
+    quantile: float = 0.9
+    near: int = 32
     top: int = 10
     taste: float = 8.0
     probes: int = 256
     witnesses: int = 4
     witness_floor: float = 0.03
-    witness_slack: float = 2.0
+    witness_slack: float = 1.0
     memory: float = 0.8
 
     def __post_init__(self) -> None:
@@ -62,7 +64,8 @@ class ExposureCap:
         count(0, witnesses=self.witnesses)
         if not 0 <= self.taste < float("inf"):
             raise ValueError(f"taste must be 0 or positive, given {self.taste}")
-        count(1, top=self.top, probes=self.probes)
+        count(1, top=self.top, probes=self.probes, near=self.near)
+        unit(quantile=self.quantile)
 
     def init(self, start: GlobalModel) -> State:
         panel = no_holders(len(start.table) - 1, start.table.device)
@@ -73,15 +76,15 @@ class ExposureCap:
     ) -> Outcome:
         excess = {name: state[name] for name in (MADE_UP, WITNESSED)}  # [N] each
         panel = with_round(state, evidence.round_marks)
-        place = ranks(holder_shares(panel))  # r [N]
+        holders = Holders(holder_shares(panel), at_most(panel), one_holder(panel))
         users = evidence.users(delta, self.probes, self.taste)
         after, excess[MADE_UP] = self.held(
-            model, delta, users, place, self.slack, self.floor, excess[MADE_UP]
+            model, delta, users, holders, self.slack, self.floor, excess[MADE_UP]
         )
         if self.witnesses:
             users = evidence.witnesses(self.witnesses)
             after, excess[WITNESSED] = self.held(
-                model, after, users, place, self.witness_slack, self.witness_floor, excess[WITNESSED]
+                model, after, users, holders, self.witness_slack, self.witness_floor, excess[WITNESSED]
             )
         moved = (after.rows != delta.rows).any(dim=1)  # [K]
         return after, {**panel, **excess}, {"exposure_cap.clipped": share(moved) if len(moved) else 0.0}
@@ -91,29 +94,29 @@ class ExposureCap:
         model: GlobalModel,
         delta: ParameterUpdate,
         users: Audience,
-        place: Tensor,
+        holders: Holders,
         slack: float,
         floor: float,
         excess: Tensor,
     ) -> tuple[ParameterUpdate, Tensor]:
         """``delta``, with the rows that too many of these users get moved down, and the next excess [N].
 
-        place [N]: the items' ranks; excess [N]: x_i less its limit, in the mean of the rounds before.
+        excess [N]: x_i less its limit, in the mean of the rounds before.
         """
         if not len(users.states):
             return delta, excess
         index = delta.items.long()
         lists, above = self.lists(model.table.index_add(0, index, delta.rows), users)  # [P, top] each
         got = above > 0  # the others are no further than the first one left out  [P, top]
-        exposure = lists[got].bincount(minlength=len(place)).double() / len(lists)  # x [N]
-        limit = (slack * others(exposure, place)).clamp(min=floor)  # [N]
+        exposure = lists[got].bincount(minlength=len(excess)).double() / len(lists)  # x [N]
+        limit = (slack * holders.entitled(exposure, self.near, self.quantile)).clamp(min=floor)  # [N]
         excess = self.memory * excess + (1 - self.memory) * (exposure - limit)  # [N]
         excess = excess.clamp(min=-floor)  # who stays away saves up no more than that
         over = ((exposure > limit) & (excess > 0))[index - 1]  # [K]
         some = index[over] - 1  # [m]
         rows = delta.rows.clone()
-        slot = torch.full_like(place, -1, dtype=torch.int64).index_copy(
-            0, some, torch.arange(len(some), device=place.device)
+        slot = torch.full_like(excess, -1, dtype=torch.int64).index_copy(
+            0, some, torch.arange(len(some), device=excess.device)
         )
         user, column = ((slot[lists] >= 0) & got).nonzero(as_tuple=True)
         beyond = above.new_zeros(len(lists), len(some))  # [P, m]
@@ -143,19 +146,27 @@ class ExposureCap:
         return torch.cat(items).clamp(min=0), torch.cat(scores)
 
 
-def others(values: Tensor, place: Tensor) -> Tensor:
-    """The quantile ``place`` [N] in [0, 1] of all values but the item's own: float64 [N] -> [N].
+@dataclass(frozen=True)
+class Holders:
+    """Of the devices that ever trained an item: who holds it, how many may, what one is; float64 [N] each."""
 
-    What is held by more devices than anything else would else be its own measure.
-    """
-    ordered, order = values.sort()
-    own = order.argsort()  # where an item's own value stands  [N]
-    at = place * max(len(values) - 2, 0)
-    low, high = at.floor().long(), at.ceil().long()
-    low, high = low + (low >= own), high + (high >= own)
-    last = len(values) - 1
-    below, above = ordered[low.clamp(max=last)], ordered[high.clamp(max=last)]
-    return below + (above - below) * (at - at.floor())
+    share: Tensor
+    most: Tensor
+    one: Tensor
+
+    def entitled(self, exposure: Tensor, near: int, quantile: float) -> Tensor:
+        """most_i · ``quantile`` of x_j/share_j over ``near`` items j ≠ i with nearby shares: x [N] -> [N]."""
+        order = self.share.argsort(stable=True)  # [N]
+        gain = (exposure / torch.maximum(self.share, self.one))[order]  # x_j/share_j  [N]
+        near = min(near, len(order) - 1)
+        if near < 1:
+            return exposure
+        place = torch.arange(len(order), device=order.device)
+        first = (place - near // 2).clamp(0, len(order) - near - 1)  # of near + 1 in a row  [N]
+        beside = first[:, None] + torch.arange(near, device=order.device)  # [N, near]
+        beside = beside + (beside >= place[:, None]).long()  # but not i itself
+        found = torch.quantile(gain[beside], quantile, dim=1)  # [N]
+        return self.most * torch.empty_like(found).index_copy(0, order, found)
 
 
 def lowered(above: Tensor, limit: Tensor, states: Tensor) -> Tensor:

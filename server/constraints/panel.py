@@ -88,3 +88,21 @@ def holder_shares(panel: State) -> Tensor:
     Who was forgotten and came back is another device here, on both sides of the ratio.
     """
     return panel["pulled"] / (panel["trained"] + PRIOR)
+
+
+def one_holder(panel: State) -> Tensor:
+    """The share that a single holder is: float64 [N] in (0, 1/PRIOR]."""
+    return 1 / (panel["trained"] + PRIOR)
+
+
+def at_most(panel: State, deviations: float = 2.0) -> Tensor:
+    """What the share of holders may well be: the upper end of Wilson's interval, float64 [N] in (0, 1].
+
+    An item that few devices ever trained may be held by many: who is seldom asked is given the benefit of the
+    doubt. Reference: Wilson, JASA 22 (1927).
+    """
+    trained = panel["trained"] + PRIOR  # m [N]
+    share, z = panel["pulled"] / trained, deviations
+    centre = share + z**2 / (2 * trained)
+    width = z * (share * (1 - share) / trained + (z / (2 * trained)) ** 2).sqrt()
+    return (centre + width) / (1 + z**2 / trained)

@@ -173,23 +173,50 @@ def test_no_claim_keeps_an_item_out_of_the_slices() -> None:
     assert float(weights[2]) == float(weights[0])
 
 
-def combined(updates: DeviceUpdates) -> Aggregate:
+def combined(updates: DeviceUpdates, **parameters: float) -> Aggregate:
     """What the sieve makes of one round in which all are of one mind, which is no offence here."""
     identity = tuple((1, device) for device in range(len(updates)))
-    rule = Sieve(collusion=0.0, reputation=0.0)
-    return rule(updates, {}, Round(0, identity, torch.Generator(), number=1))[0]
+    rule = Sieve(reputation=0.0, **parameters)
+
+    def interaction(directions: Tensor) -> Tensor:
+        return torch.ones(len(directions))
+
+    setting = Round(0, identity, torch.Generator(), number=1, interaction=interaction)
+    return rule(updates, {}, setting)[0]
 
 
-def test_a_louder_encoder_counts_as_one_of_the_usual_length() -> None:
-    updates = cohort(torch.ones(20, 6, 4))
-    updates.encoder[0] *= 1.8
-    torch.testing.assert_close(combined(updates).encoder, torch.ones(3))
-
-
-def test_who_moves_twice_as_many_rows_moves_each_of_them_less() -> None:
+def alone_and_apart(*strong: float) -> Tensor:
+    """Rows [20, 8, 4]: twenty devices with an interaction on two rows each, and of the first one these."""
     rows = torch.zeros(20, 8, 4)
-    rows[:, :4] = 1.0
-    rows[0, 4:] = 1.0
-    found = combined(cohort(rows)).rows[:, 0] * 20  # votes for each row
-    assert float(found[4]) == pytest.approx(1.25 / 2**0.5, rel=1e-3)
-    assert float(found[0]) == pytest.approx(19 + float(found[4]), rel=1e-3)
+    for device in range(20):
+        rows[device, device % 8, 0] = rows[device, (device + 3) % 8, 1] = 1.0
+    rows[0] = 0
+    for row, length in enumerate(strong):
+        rows[0, row, 0] = length
+    return rows
+
+
+def test_three_quarters_of_an_interaction_are_spared_above_the_bound_of_one() -> None:
+    """Rows that are next item and input at once move further than a next item alone."""
+    found = combined(cohort(alone_and_apart(1.2, 1.0)))
+    assert float(found.rows[0, 0]) * 20 == pytest.approx(1.2 + 2, rel=1e-4)  # devices 8 and 16 pull it too
+
+
+def test_two_interactions_on_one_row_are_one_and_lose_weight() -> None:
+    """A history of two whose next items are both called the target."""
+    found = combined(cohort(alone_and_apart(2.0)))
+    assert found.weights is not None
+    assert float(found.weights[0] / found.weights[1]) == pytest.approx((1.25 / 2 / 0.8) ** 6, rel=1e-3)
+
+
+def test_who_has_one_loud_row_among_others_keeps_its_weight() -> None:
+    found = combined(cohort(alone_and_apart(1.8, 1.0, 1.0, 1.0)))
+    assert found.weights is not None
+    assert float(found.weights[0] / found.weights[1]) == pytest.approx(1.0)
+
+
+def test_an_encoder_may_be_twice_as_long_as_usual_for_its_rows() -> None:
+    updates = cohort(alone_and_apart(1.0, 1.0))
+    for loud, counted in ((1.8, 1.8), (10.0, 2.0)):
+        updates.encoder[0] = loud
+        assert float(combined(updates).encoder[0]) * 20 == pytest.approx(19 + counted, rel=1e-4)

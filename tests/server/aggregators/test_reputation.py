@@ -8,9 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from common.errors import ConfigError
-from common.settings import component
-from server.aggregators import Round, State, build_aggregator
+from server.aggregators import Round, State
 from server.aggregators.reputation import HIGH, LEAST, LOW, Reputation, alikeness, rating
 from tests.server.aggregators.helpers import make
 
@@ -136,9 +134,9 @@ def test_some_rounds_say_nothing(rule: Reputation) -> None:
         ({"tolerance": 0.0}, "tolerance"),
         ({"decay": 1.0}, "decay"),
         ({"quarantine": 0.5}, "quarantine at least 1"),
-        ({"reputation": -1.0}, "reputation must be 0"),
+        ({"strength": -1.0}, "strength must be 0"),
     ],
 )
 def test_values_that_make_no_sense_are_refused(wrong: dict[str, float], text: str) -> None:
-    with pytest.raises(ConfigError, match=text):
-        build_aggregator(component("sieve", **wrong))
+    with pytest.raises(ValueError, match=text):
+        Reputation(**wrong)
