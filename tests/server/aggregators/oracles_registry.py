@@ -50,10 +50,10 @@ def fltrust(updates: DeviceUpdates, f: int, result: Aggregate) -> Values:
 
 
 def sieved(updates: DeviceUpdates, f: int, result: Aggregate) -> Values:
-    rows, shares = sieve.oracle(updates)
+    rows, lengths, shares = sieve.oracle(updates)
     encoder = updates.encoder.double().numpy()
-    size = np.linalg.norm(encoder, axis=1)
-    scale = np.array(shares) * np.minimum(1, np.median(size) / size)
+    ratio = np.linalg.norm(encoder, axis=1) / lengths
+    scale = np.array(shares) * np.minimum(1, 2 * np.median(ratio) / ratio)
     return np.concatenate([scale @ encoder, rows.numpy().ravel()])
 
 

@@ -69,8 +69,8 @@ def first_round(encoders: Tensor) -> list[float]:
     return [(1 + 3 * max(0.0, r / 0.06 - 1)) ** -2 for r in records]
 
 
-def oracle(updates: DeviceUpdates) -> tuple[Tensor, list[float]]:
-    """The recipe of the docstring in Python floats, where the model has no bound; rows [K, d] and shares."""
+def oracle(updates: DeviceUpdates) -> tuple[Tensor, list[float], list[float]]:
+    """The recipe of the docstring in Python floats, where the model has no bound: rows, ‖R_u‖, shares."""
     norms = norms_of(updates.rows)
     sizes = [math.sqrt(sum(x**4 for x in device) / sum(x**2 for x in device)) for device in norms]
     limit = 1.25 * 2 * middle(sizes)
@@ -84,7 +84,8 @@ def oracle(updates: DeviceUpdates) -> tuple[Tensor, list[float]]:
     weights = [min(1.0, min(1.0, k / usual) / 0.8) ** 6 for k in kept]
     weights = [w * trust for w, trust in zip(weights, first_round(updates.encoder), strict=True)]
     shares = [w / sum(weights) for w in weights]
-    return (clipped * torch.tensor(shares, dtype=torch.float64)[:, None, None]).sum(0), shares
+    total = (clipped * torch.tensor(shares, dtype=torch.float64)[:, None, None]).sum(0)
+    return total, [float(x) for x in clipped.flatten(1).norm(dim=1)], shares
 
 
 @pytest.mark.parametrize("n", [3, 8, 9])
@@ -93,7 +94,7 @@ def test_rows_and_weights_follow_the_formula(n: int) -> None:
     updates.rows[0, 3] *= 30  # someone who trips every stage
     updates.rows[1] = updates.rows[2]
     result = apply("sieve", updates)
-    rows, shares = oracle(updates)
+    rows, _, shares = oracle(updates)
     assert result.weights is not None
     torch.testing.assert_close(result.rows.double(), rows, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(result.weights.double(), torch.tensor(shares).double(), rtol=1e-4, atol=1e-6)
