@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from flwr.app import RecordDict
 
 from client.batch import Batch
 from client.cohort import Cohort
+from common.data.ragged import Index
 from common.data.types import Items
 from common.tasks import EvaluateSums, TrainTask
 from common.updates import DeviceUpdates
@@ -23,9 +25,9 @@ class View:
 
     cohort: its own devices, which can also be trained honestly; seed: what colluding nodes agreed upon, the
     same in every round; generator: of this round, theirs alike; memory: the node's state, kept from round to
-    round; honest: with
-    ``knowledge: full`` the updates that honest devices sent in this round, else None; sleep: waits, in
-    seconds, where there is a clock.
+    round; honest: with ``knowledge: full`` the updates that honest devices sent in this round, else None; sleep:
+    waits, in seconds, where there is a clock. Of a round with several slices there is a view for each slice
+    that one of its devices takes: task, cohort and honest are those of this slice.
     """
 
     task: TrainTask
@@ -62,6 +64,19 @@ class Attack:
     def history(self, items: Items, number: int, targets: tuple[int, ...], seed: int) -> Items:
         """Data poisoning at its source: the history of device ``number``, the same in every round."""
         return items
+
+    def slices(self, cohort: Cohort, targets: tuple[int, ...]) -> Index:
+        """Which of the round's slices each device takes, int64 [n].
+
+        The one with the target, of several the one with most of them; a device that aims at no item, or at
+        none that this round trains, takes the one of most next items as an honest one does.
+        """
+        if self.goal != "targeted":
+            return cohort.most(cohort.next_items)
+        number, count = cohort.numbered(), cohort.task.train_config.slices
+        held = np.bincount(number[list(targets)], minlength=count + 1)[:count]  # [m]
+        aims = np.broadcast_to(held, (len(cohort.devices), count))
+        return cohort.most(aims if held.any() else cohort.next_items)
 
     def relabel(self, batch: Batch, view: View) -> Batch:
         """Data poisoning: change what a device trains on."""

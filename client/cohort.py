@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from client.batch import Batch, Histories, Rows, buckets, make_batch, rows_of, window_starts
@@ -64,18 +65,55 @@ class Cohort:
         return replace(self, numbers=self.devices[chosen], sequences=sequences, times=times)
 
     def busy(self) -> Index:
-        """Places int64 [m] of the devices with a next item in the slice; of all where others learn too.
+        """Places int64 [m] of the devices with a next item in their slice; of all where others learn too.
 
         The others' updates would be zeros. Terms of the loss may move a device that predicts nothing, and
         with ``negatives: device`` its own rows are its slice.
         """
         if self.task.train_config.negatives == "device" or self.task.client_config.regularisers:
             return np.arange(len(self.devices))
-        inside = np.zeros(self.task.model.table.shape[0], dtype=bool)  # [N + 1]
-        inside[self.task.items.cpu().numpy()] = True
+        return np.flatnonzero(self.next_items.any(axis=1))
+
+    @cached_property
+    def next_items(self) -> Index:
+        """How many next items of each window are in each of the m slices: int64 [n, m]."""
+        count, n = self.task.train_config.slices, len(self.devices)
         targets = self.windows.last(np.maximum(self.windows.lengths - 1, 0))
-        hits = np.bincount(targets.owners(), inside[targets.flat()], minlength=len(self.devices))  # [n]
-        return np.flatnonzero(hits)
+        number = self.numbered()[targets.flat()]  # of each target's slice, or m
+        inside = number < count
+        place = targets.owners()[inside] * count + number[inside]
+        return np.bincount(place, minlength=n * count).reshape(n, count)
+
+    def numbered(self) -> NDArray[np.int16]:
+        """The slice of each item, m where it is in none: int16 [N + 1]."""
+        slices = self.task.items.view(self.task.train_config.slices, -1).cpu().numpy()  # [m, K]
+        number = np.full(self.task.model.table.shape[0], len(slices), dtype=np.int16)
+        number[slices] = np.arange(len(slices), dtype=np.int16)[:, None]
+        return number
+
+    def most(self, counts: Index) -> Index:
+        """The slice where each device counts most, ties by a fair draw of its own: [n, m] -> int64 [n]."""
+        tied = counts == counts.max(axis=1, keepdims=True)  # [n, m]
+        chosen: Index = tied.argmax(axis=1)
+        among = tied.sum(axis=1)
+        if len(unsettled := np.flatnonzero(among > 1)):
+            drawn = self.draws("slice", unsettled).below(torch.from_numpy(among[unsettled])).numpy()
+            chosen[unsettled] = (tied[unsettled].cumsum(axis=1) > drawn[:, None]).argmax(axis=1)
+        return chosen
+
+    def by_slice(self, chosen: Index | None = None) -> list[tuple[int, Cohort]]:
+        """(number, devices that train that slice, with its task) for each slice that somebody takes.
+
+        A device takes the slice that holds most next items of its window, or ``chosen`` int64 [n]. One slice,
+        and a cohort of nobody, are one part.
+        """
+        if self.task.train_config.slices == 1:
+            return [(0, self)]
+        chosen = self.most(self.next_items) if chosen is None else chosen
+        return [
+            (number, replace(self.take(np.flatnonzero(chosen == number)), task=self.task.of_slice(number)))
+            for number in np.unique(chosen).tolist() or [0]
+        ]
 
     @cached_property
     def windows(self) -> Histories:

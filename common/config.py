@@ -44,6 +44,8 @@ MAX_STEPS = 500
 """Of one device in one round. More is minutes of its time, and another protocol."""
 MAX_SLICE = 2**20
 """A device scores each of these items at every position: 4 MiB a position."""
+MAX_SLICES = 256
+"""Of one round: a device sends the number of its own in a byte."""
 MAX_NEGATIVES = 2**16
 """A device gathers a row for each: 16 MiB at the default dim. So with decoys."""
 MAX_REGULARISERS = 16
@@ -150,6 +152,10 @@ class TrainConfig(Section):
     busy_share: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.6, description="with `slice_size: auto`: devices of a round that find a next item in the slice"
     )
+    slices: Annotated[int, Field(ge=1, le=MAX_SLICES)] = Field(
+        1,
+        description="disjoint slices that a round draws; a device trains the one with most of its next items",
+    )
     slice_power: Annotated[float, Field(ge=0, le=2)] = Field(
         0.5, description="items enter a slice by (popularity + 5)^power; 0 is uniform"
     )
@@ -161,6 +167,14 @@ class TrainConfig(Section):
     local_lr: Annotated[float, Field(gt=0)] = 1.0
     loss: Annotated[Literal["softmax", "bce", "gbce"], BeforeValidator(_without_parameters)] = "softmax"
     window: Literal["last", "random"] = "random"
+
+    @field_validator("slices")
+    @classmethod
+    def _only_of_slices(cls, slices: int, others: ValidationInfo) -> int:
+        negatives = others.data.get("negatives", "slice")
+        if slices > 1 and negatives != "slice":
+            raise ValueError(f"expected 1 beside train.negatives: {negatives}, which draws no slice")
+        return slices
 
 
 class StrategyConfig(Section):

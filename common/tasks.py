@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import Tensor
@@ -35,8 +35,9 @@ class GlobalModel:
 class TrainTask:
     """Train ``devices`` (int64 [m], the node's own numbers) on the slice of this round.
 
-    items int32 [K] unique and sorted; log_q float32 [K], log of the inclusion probabilities. nonce: text that
-    all nodes get in this round and none can know before; it tells nothing about what the server draws.
+    items int32 [m·K] unique: the m slices of the round (``train.slices``) one after the other, each sorted;
+    log_q float32 [m·K], log of the inclusion probabilities. nonce: text that all nodes get in this round and none
+    can know before; it tells nothing about what the server draws.
     """
 
     run: str
@@ -50,6 +51,18 @@ class TrainTask:
     train_config: TrainConfig
     client_config: ClientConfig
     wire_dtype: Literal["float16", "float32"] = "float16"
+
+    @property
+    def slices(self) -> Tensor:
+        """The items as :class:`common.updates.DeviceUpdates` has them: int32 [K], or [m, K] of several slices."""
+        count = self.train_config.slices
+        return self.items if count == 1 else self.items.view(count, -1)
+
+    def of_slice(self, number: int) -> TrainTask:
+        """The task of a device that takes slice ``number``."""
+        count = self.train_config.slices
+        items, log_q = (part.view(count, -1)[number] for part in (self.items, self.log_q))
+        return replace(self, items=items, log_q=log_q)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -17,11 +17,14 @@ class DeviceUpdates:
 
     encoder  float32 [n, P]     flattened in the order of :mod:`common.models.flat`
     rows     float32 [n, K, d]  item-row updates, in the order of ``items``
-    items    int32   [K]        the slice: unique, sorted catalogue numbers
+    items    int32   [K]        the slice: unique, sorted catalogue numbers; [m, K] of several slices
     touched  bool    [n, K]     rows a device trained; None when every device trained all K
     history  int32   [n]        interactions trained on: a claim, never trusted unbounded
     device   int64   [n]        the node's own stable number for the device
     idle     int64   [j]        devices with nothing to predict, which send no more than this
+    slice    int64   [n]        of several slices the one that each device trained; None where there is one
+
+    Of several slices a device holds the rows of its own alone: K rows each, however many slices there are.
     """
 
     encoder: Tensor
@@ -31,6 +34,7 @@ class DeviceUpdates:
     device: Tensor
     touched: Tensor | None = None
     idle: Tensor | None = None
+    slice: Tensor | None = None
 
     def __len__(self) -> int:
         return self.encoder.shape[0]
@@ -51,7 +55,30 @@ class DeviceUpdates:
             history=self.history[index],
             device=self.device[index.to(self.device.device)],
             touched=None if self.touched is None else self.touched[index],
+            slice=None if self.slice is None else self.slice[index.to(self.slice.device)],
         )
+
+    def of_slice(self, number: int) -> DeviceUpdates:
+        """The devices that trained slice ``number``, in their order, as in a round of this slice alone.
+
+        Nothing is copied where they stand side by side, as admission has them.
+        """
+        assert self.slice is not None
+        theirs = (self.slice == number).nonzero().flatten()
+        if len(theirs) and int(theirs[-1] - theirs[0]) == len(theirs) - 1:
+            side = range(int(theirs[0]), int(theirs[-1]) + 1)
+            block = (t[side.start : side.stop] for t in (self.encoder, self.rows, self.history, self.device))
+            encoder, rows, history, device = block
+            return DeviceUpdates(encoder, rows, self.items[number], history, device)
+        return replace(self.take(theirs), items=self.items[number], slice=None, idle=None)
+
+    def by_slice(self) -> Iterator[tuple[Tensor, DeviceUpdates]]:
+        """Places int64 [n_j] and updates of the devices of each slice that has some; one slice is all there is."""
+        if self.slice is None:
+            yield torch.arange(len(self)), self
+            return
+        for number in torch.unique(self.slice).tolist():
+            yield (self.slice == number).nonzero().flatten(), self.of_slice(number)
 
 
 def concatenate(parts: Sequence[DeviceUpdates], order: Tensor | None = None) -> DeviceUpdates:
@@ -84,14 +111,27 @@ def concatenate(parts: Sequence[DeviceUpdates], order: Tensor | None = None) -> 
         history=_joined([p.history for p in parts], at),
         device=_joined([p.device for p in parts], at),
         touched=touched,
+        slice=None if first.slice is None else _joined([p.slice for p in parts if p.slice is not None], at),
     )
+
+
+def of_slices(parts: Sequence[tuple[int, DeviceUpdates]], items: Tensor) -> DeviceUpdates:
+    """All devices of (number of a slice, updates of it) pairs; ``items``: of all slices, int32 [m, K].
+
+    Of one slice, items [K], it is what that one has.
+    """
+    if items.dim() == 1:
+        (_, only), *_ = parts
+        return only
+    named = [replace(part, items=items, slice=torch.full((len(part),), number)) for number, part in parts]
+    return concatenate(named)
 
 
 def _joined(parts: Sequence[Tensor], at: Sequence[Tensor]) -> Tensor:
     """One tensor [n, …] with the rows of each part where ``at`` says: every value is copied once."""
     whole = parts[0].new_empty(sum(map(len, parts)), *parts[0].shape[1:])
     for part, place in zip(parts, at, strict=True):
-        whole[place] = part
+        whole[place.to(part.device)] = part
     return whole
 
 
@@ -137,7 +177,7 @@ def interaction_sizes(norms: Tensor) -> Tensor:
 class UpdateSpec:
     """What the server expects of one node's reply.
 
-    num_parameters P, dim d; items int32 [K], the slice (not used with ``negatives: device``);
+    num_parameters P, dim d; items int32 [K], the slice, or [m, K] (not used with ``negatives: device``);
     devices int64 [m], those asked of this node; max_bytes bounds the arrays of the reply, whoever sends it.
     max_touched: with ``negatives: device`` the rows that one device may name. Without a bound one device that
     names the whole catalogue would widen the rows of all others of the round.
@@ -158,6 +198,6 @@ class UpdateSpec:
     def limit(self) -> int:
         """Bytes of arrays that are read at all: ``max_bytes``, or twice a full float32 reply and 1 MiB."""
         own = min(self.num_items, len(self.devices) * self.max_touched)  # the union of what each may name
-        rows = own if self.negatives == "device" else len(self.items)
+        rows = own if self.negatives == "device" else self.items.shape[-1]
         device = 4 * (self.num_parameters + rows * self.dim) + rows + 24  # values, touched, scales, numbers
         return min(self.max_bytes, 2 * (len(self.devices) * device + 4 * rows) + (1 << 20))

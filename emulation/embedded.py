@@ -68,7 +68,7 @@ def overheard(task: TrainTask, reply: Message) -> DeviceUpdates:
         round=task.round,
         num_parameters=len(task.model.encoder),
         dim=task.model.table.shape[1],
-        items=task.items,
+        items=task.slices,
         num_items=task.model.table.shape[0] - 1,
         devices=task.devices,
         negatives=task.train_config.negatives,

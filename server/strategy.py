@@ -135,8 +135,8 @@ class RobustStrategy(Strategy):
         self._warned_of_idle = True
         assert self._drawing is not None
         size = len(self._drawing.task.items)
-        text = "round %d: %d of %d devices have no next item among the %d of %d items of the slice; %s"
-        remedy = "a larger train.slice_size, or auto, keeps more of them busy"
+        text = "round %d: %d of %d devices have no next item among the %d of %d items drawn; %s"
+        remedy = "a larger train.slice_size, or auto, or more train.slices keep more of them busy"
         log(
             WARNING,
             text,

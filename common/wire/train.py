@@ -101,9 +101,10 @@ def decode_train_task(
     message.only("encoder", "table", "items", "log_q", "devices")
     model_config = message.section("model_config", ModelConfig)
     model = read_model(message, model_config.dim)
+    train_config = message.section("train_config", TrainConfig)
     items = read_vector(message, "items", "int32")
     within("items", items, 1, len(model.table) - 1)
-    ascending("items", items)
+    _check_slices(items, train_config.slices)
     log_q = message.array("log_q", "float32", (len(items),))
     finite("log_q", log_q)
     if bool((log_q > 1e-4).any()):  # a probability is at most 1, up to rounding
@@ -125,7 +126,17 @@ def decode_train_task(
         log_q=log_q,
         devices=devices,
         model_config=model_config,
-        train_config=message.section("train_config", TrainConfig),
+        train_config=train_config,
         client_config=message.section("client_config", ClientConfig),
         wire_dtype=cast(Literal["float16", "float32"], choice(message, "wire_dtype", ("float16", "float32"))),
     )
+
+
+def _check_slices(items: Tensor, count: int) -> None:
+    """``count`` slices of one size, each ascending, no item in two of them."""
+    if len(items) % count:
+        fail("items", Reason.SHAPE, f"{len(items)} items are not {count} slices of one size")
+    for part in items.view(count, -1):
+        ascending("items", part)
+    if count > 1:
+        unique("items", items)

@@ -73,12 +73,15 @@ class Aggregator(ABC):
     family: what it reads of the updates: Gram space, coordinate, layer, or recommendation (item rows).
     rooted: whether it measures devices against ``Round.root``, the update of trusted ones.
     host: what it copies to the CPU in a round, for numpy or scikit-learn; never whole updates.
+    sliced: whether it may be given encoders and the rows of each slice apart (server/round/slices.py). Not where
+    it remembers rows, or its verdict on the encoder comes from rows.
     """
 
     name: ClassVar[str]
     family: ClassVar[str] = "Gram space"
     rooted: ClassVar[bool] = False
     host: ClassVar[str] = ""
+    sliced: ClassVar[bool] = True
 
     def init(self) -> State:
         """The state before the first round."""

@@ -61,7 +61,10 @@ def admit(
     sizes = torch.tensor([len(part) for _, part in parts])
     node = torch.repeat_interleave(signed([(node, 0) for node, _ in parts])[:, 0], sizes)  # [n]
     claimed = torch.cat([part.device for _, part in parts]).cpu()  # [n]
-    order = torch.from_numpy(np.lexsort((node.numpy().astype(np.uint64), claimed.numpy())))  # [n]
+    keys = [node.numpy().astype(np.uint64), claimed.numpy()]
+    if expect.items.dim() == 2:  # the devices of a slice side by side
+        keys.append(torch.cat([part.slice for _, part in parts if part.slice is not None]).numpy())
+    order = torch.from_numpy(np.lexsort(keys))  # [n]
     updates = concatenate([part for _, part in parts], order)
     identity = Identity(torch.stack([node[order], claimed[order]], dim=1))
     counted = updates.history.clamp(1, max_history)

@@ -1,4 +1,4 @@
-"""What a training round asks for: the slice of items and the devices, drawn from the server's key."""
+"""What a training round asks for: the slices of items and the devices, drawn from the server's key."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Drawing:
         """
         spec, task = self.spec(num_items), self.task
         width = 2 if task.wire_dtype == "float16" else 4
-        rows = min(num_items, spec.max_touched) if spec.negatives == "device" else len(spec.items)
+        rows = min(num_items, spec.max_touched) if spec.negatives == "device" else spec.items.shape[-1]
         device = width * (spec.num_parameters + rows * spec.dim)
         for node, devices in (self.asked | self.roots).items():
             if (size := len(devices) * device) > spec.max_bytes:
@@ -84,7 +84,7 @@ class Drawing:
             round=self.task.round,
             num_parameters=model.encoder.shape[0],
             dim=model.table.shape[1],
-            items=self.task.items,
+            items=self.task.slices,
             num_items=num_items,
             devices=self.task.devices,
             negatives=train.negatives,
@@ -103,7 +103,8 @@ def draw_round(
     num_items = model.table.shape[0] - 1
     popularity = estimate(state.pulls, state.trained, devices.count).cpu()
     size = num_items if train.negatives == "full" else slice_size(config, num_items, devices)
-    drawn = draw_slice(popularity, size, generator(state.secret, "slice", round_), train.slice_power)
+    draw = generator(state.secret, "slice", round_)
+    drawn = draw_slice(popularity, size, draw, train.slice_power, train.slices)
     items, log_q = (part.to(model.table.device) for part in drawn)
     wanted = round(train.devices_per_round * config.strategy.oversample)
     asked = devices.sample(wanted, generator(state.secret, "devices", round_), round_)
@@ -124,23 +125,25 @@ def draw_round(
 
 
 def slice_size(config: RunConfig, num_items: int, devices: Devices) -> int:
-    """Items of a round's slice: ``train.slice_size``, or with ``auto`` the least that keeps enough busy.
+    """Items of a slice: ``train.slice_size``, or with ``auto`` the least that keeps enough devices busy.
 
-    A device with m next items in its window finds one among K of N items with chance 1 − (1 − K/N)^m if all
-    items are as likely. The least K is taken whose mean over the devices with m ≥ 1 is ``train.busy_share``.
+    A device with t next items in its window finds one among M of N items with chance 1 − (1 − M/N)^t if all
+    items are as likely. The least M is taken whose mean over the devices with t ≥ 1 is ``train.busy_share``.
     Popular items are more likely in a slice and in a history, so that more devices are busy than that.
+    A device is busy if the best of the round's slices holds one of its next items, so if any does: M counts
+    all m slices together, and one has M/m items.
     """
     train = config.train
     if train.slice_size != "auto":
         return train.slice_size
-    count = devices.next_items(config.model.max_len).double()  # devices with m = 1, 2, … next items
-    length = torch.arange(1, len(count) + 1)  # m
+    count = devices.next_items(config.model.max_len).double()  # devices with t = 1, 2, … next items
+    length = torch.arange(1, len(count) + 1)  # t
     low, high = 0, num_items
     while high - low > 1:
         middle = (low + high) // 2
         busy = (count * (1 - (1 - middle / num_items) ** length)).sum()
         low, high = (low, middle) if busy >= train.busy_share * count.sum() else (middle, high)
-    return high
+    return -(-high // train.slices)
 
 
 def draw_places(count: int, total: int, generator: torch.Generator) -> Tensor:
@@ -186,15 +189,24 @@ def inclusion(weights: Tensor, size: int) -> Tensor:
 
 
 def draw_slice(
-    popularity: Tensor, size: int, generator: torch.Generator, power: float = POWER
+    popularity: Tensor, size: int, generator: torch.Generator, power: float = POWER, slices: int = 1
 ) -> tuple[Tensor, Tensor]:
-    """Items int32 [K], sorted, and log q float32 [K]; popularity [N] is of items 1..N.
+    """Items int32 [m·K] and log q float32 [m·K] of m = ``slices`` disjoint slices, one after the other, each
+    sorted; popularity [N] is of items 1..N. K = ``size``, or ⌊N/m⌋ where the catalogue is too small for it.
 
-    Each item finishes a race after Exp(1)/w_i; the first K are the slice.
+    Each item finishes a race after Exp(1)/w_i. The first m·K are drawn, item i with chance r_i
+    (:func:`inclusion` with m·K), and dealt: every way to share them out among the m slices is as likely. So each
+    slice by itself holds i with chance q_i = r_i/m, which is not that of a race of K, where popular items are less
+    near to certain. Which slice a device takes depends on its own next items: for another item j the chance to be
+    among the negatives is q_j up to a factor that all j share and the softmax does not see. That holds for all j
+    but further next items of the device, which are more often there: the device chose the slice that has many.
     """
     weights = draw_weights(popularity, power)
-    size = min(size, len(weights))
+    size = min(size, len(weights) // slices)
     finish = -torch.log1p(-torch.rand(len(weights), generator=generator, dtype=torch.float64)) / weights
-    chosen = finish.topk(size, largest=False).indices.sort().values  # [K]
-    log_q = inclusion(weights, size)[chosen].log()
+    chosen = finish.topk(slices * size, largest=False).indices  # [m·K]
+    if slices > 1:
+        chosen = chosen[torch.randperm(len(chosen), generator=generator)]
+    chosen = chosen.view(slices, size).sort(dim=1).values.flatten()
+    log_q = (inclusion(weights, slices * size)[chosen] / slices).log()
     return (chosen + 1).to(torch.int32), log_q.float()

@@ -19,6 +19,7 @@ from server.constraints import Evidence
 from server.constraints.panel import PULLED, RoundMarks
 from server.optimizers import ParameterUpdate
 from server.round.admission import Admitted
+from server.round.slices import spread
 from server.round.state import ServerState
 
 
@@ -80,9 +81,8 @@ def gather(
         draw = generator(state.secret, "witness", round_)
         return witnesses(trusted.updates, trusted.marks, most, draw, trusted.places)
 
-    round_marks = RoundMarks(
-        round_, trusted.identity, trusted.updates.items, trusted.marks, trusted.newcomers
-    )
+    items, marks = spread(trusted.updates, trusted.places, trusted.marks)
+    round_marks = RoundMarks(round_, trusted.identity, items, marks, trusted.newcomers)
     return Evidence(popularity, users, round_marks, draw_witnesses)
 
 
@@ -104,4 +104,6 @@ def witnesses(
     device = device if places is None else places[device]
     slot = drawn.indices[some]  # [P]
     states = F.normalize(updates.rows[device, slot], dim=1)  # [P, d]
-    return Audience(updates.items[slot].long()[:, None], states)
+    number = None if updates.slice is None else updates.slice.to(device.device)[device]  # [P]
+    items = updates.items[slot] if number is None else updates.items[number, slot]  # [P]
+    return Audience(items.long()[:, None], states)

@@ -16,13 +16,16 @@ from common.errors import ConfigError, RunError
 from common.models import Layout, initial
 from common.seeding import generator
 from common.tasks import GlobalModel
+from common.updates import DeviceUpdates
 from server.aggregators import Aggregator, Round, build_aggregator
+from server.aggregators.memory import Identity
 from server.aggregators.pre import with_pre
 from server.constraints import Chain, build_constraints
 from server.optimizers import Optimizer, ParameterUpdate, build_optimizer, schedule
 from server.round.admission import Admitted
 from server.round.evidence import gather, trusted_updates
 from server.round.popularity import estimate, marks, observe
+from server.round.slices import check_slices, combine
 from server.round.state import ServerState, no_counts, server_key
 
 
@@ -52,6 +55,7 @@ class Pipeline:
         rule = with_pre(build_aggregator(config.strategy.aggregator), config.strategy.pre)
         check_bound(rule, config)
         check_root(rule, config)
+        check_slices(rule, config.train.slices, config.client.noise, num_items)
         start, layout = initial(config.model, num_items, generator(config.seed, "model"))  # drawn on the CPU
         start = GlobalModel(start.encoder.to(device), start.table.to(device))
         return Pipeline(
@@ -85,21 +89,29 @@ class Pipeline:
         updates = admitted.updates
         assert updates is not None
         clock = time.perf_counter()
-        setting = Round(
-            byzantine=self.byzantine(len(updates)),
-            identity=admitted.identity,
-            generator=generator(state.secret, "aggregator", round_),
-            number=round_,
-            model=state.model,
-            step=lambda rows: self._alone(state, rows, updates.items, round_),
-            root=admitted.root,
-        )
+        draw = generator(state.secret, "aggregator", round_)
+
+        def setting(part: DeviceUpdates, identity: Identity) -> Round:
+            return Round(
+                byzantine=self.byzantine(len(part)),
+                identity=identity,
+                generator=draw,
+                number=round_,
+                model=state.model,
+                step=lambda rows: self._alone(state, rows, part.items, round_),
+                root=admitted.root,
+            )
+
         with torch.no_grad():
-            combined, aggregator = self.aggregator(updates, state.aggregator, setting)
-            update = ParameterUpdate(self.layout.unflatten(combined.encoder), combined.rows, updates.items)
+            found = combine(self.aggregator, updates, admitted.identity, state.aggregator, setting)
+            combined = found.aggregate
+            update = ParameterUpdate(self.layout.unflatten(combined.encoder), combined.rows, found.items)
             delta, optimizer = self.optimizer.step(update, state.optimizer, self.rate(round_))
             row_marks = marks(updates)
-            pulls, trained = observe(state.pulls, state.trained, updates.items, row_marks)
+            pulls, trained = state.pulls, state.trained
+            for places, part in updates.by_slice():
+                theirs = row_marks if updates.slice is None else row_marks[places.to(row_marks.device)]
+                pulls, trained = observe(pulls, trained, part.items, theirs)
             popularity = estimate(pulls, trained, len(updates))
             trusted = trusted_updates(admitted, row_marks, combined.weights)
             moved = partial(self.moved, state.model)
@@ -118,7 +130,7 @@ class Pipeline:
             round=round_,
             model=model,
             optimizer=optimizer,
-            aggregator=aggregator,
+            aggregator=found.state,
             constraints=constraints,
             pulls=pulls,
             trained=trained,
@@ -161,7 +173,8 @@ def check_root(rule: Aggregator, config: RunConfig) -> None:
 
 def check_bound(rule: Aggregator, config: RunConfig) -> None:
     """Raise ConfigError before the run when even a full round is too small for the rule."""
-    devices = config.train.devices_per_round
+    slices = config.train.slices
+    devices = config.train.devices_per_round // slices  # that an average slice is trained by
     f = bound(config, devices)
     if config.strategy.byzantine >= 1 and f >= devices:  # also where the rule does not ask for f
         raise ConfigError(
