@@ -25,9 +25,9 @@ class View:
 
     cohort: its own devices, which can also be trained honestly; seed: what colluding nodes agreed upon, the
     same in every round; generator: of this round, theirs alike; memory: the node's state, kept from round to
-    round; honest: with ``knowledge: full`` the updates that honest devices sent in this round, else None; sleep:
-    waits, in seconds, where there is a clock. Of a round with several slices there is a view for each slice
-    that one of its devices takes: task, cohort and honest are those of this slice.
+    round; honest: with ``knowledge: full`` the updates that honest devices sent in this round, else None;
+    sleep: waits, in seconds, where there is a clock. A round with several slices has a view for each slice
+    that one of its devices takes: task, cohort, generator and honest are of this slice.
     """
 
     task: TrainTask

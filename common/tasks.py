@@ -36,8 +36,8 @@ class TrainTask:
     """Train ``devices`` (int64 [m], the node's own numbers) on the slice of this round.
 
     items int32 [m·K] unique: the m slices of the round (``train.slices``) one after the other, each sorted;
-    log_q float32 [m·K], log of the inclusion probabilities. nonce: text that all nodes get in this round and none
-    can know before; it tells nothing about what the server draws.
+    log_q float32 [m·K], log of the inclusion probabilities. nonce: text that all nodes get in this round and
+    none can know before; it tells nothing about what the server draws.
     """
 
     run: str
@@ -54,7 +54,7 @@ class TrainTask:
 
     @property
     def slices(self) -> Tensor:
-        """The items as :class:`common.updates.DeviceUpdates` has them: int32 [K], or [m, K] of several slices."""
+        """The items as :class:`common.updates.DeviceUpdates` has them: int32 [K], or [m, K] of several."""
         count = self.train_config.slices
         return self.items if count == 1 else self.items.view(count, -1)
 

@@ -73,7 +73,7 @@ class DeviceUpdates:
         return replace(self.take(theirs), items=self.items[number], slice=None, idle=None)
 
     def by_slice(self) -> Iterator[tuple[Tensor, DeviceUpdates]]:
-        """Places int64 [n_j] and updates of the devices of each slice that has some; one slice is all there is."""
+        """Places int64 [n_j] and updates of those who trained slice j, for each j; all where there is one."""
         if self.slice is None:
             yield torch.arange(len(self)), self
             return

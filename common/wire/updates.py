@@ -96,7 +96,7 @@ def decode_updates(record: RecordDict, expect: UpdateSpec, device: torch.device 
 
 def _slice(message: Received, expect: UpdateSpec, n: int) -> Tensor:
     """The slice of each device, int64 [n], once the items sent are those of the slices that are named."""
-    count, size = expect.items.shape
+    count = len(expect.items)
     number = message.array("slice", "uint8", (n,), CPU).long()
     if n and (highest := int(number.max())) >= count:
         fail(

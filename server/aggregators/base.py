@@ -59,12 +59,14 @@ class Aggregate:
 
     encoder [P], rows [K, d]; weights [n] in [0, 1] are each device's share in it (for the audit;
     None where a rule works on values and devices have no single weight); figures are audited.
+    items int32 [K]: whose rows they are, where they are not those of the updates.
     """
 
     encoder: Tensor
     rows: Tensor
     weights: Tensor | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
+    items: Tensor | None = None
 
 
 class Aggregator(ABC):
@@ -73,8 +75,8 @@ class Aggregator(ABC):
     family: what it reads of the updates: Gram space, coordinate, layer, or recommendation (item rows).
     rooted: whether it measures devices against ``Round.root``, the update of trusted ones.
     host: what it copies to the CPU in a round, for numpy or scikit-learn; never whole updates.
-    sliced: whether it may be given encoders and the rows of each slice apart (server/round/slices.py). Not where
-    it remembers rows, or its verdict on the encoder comes from rows.
+    sliced: whether it may be given encoders and the rows of each slice apart (by_slice.py). Not where it
+    remembers rows, or its verdict on the encoder comes from rows alone.
     """
 
     name: ClassVar[str]

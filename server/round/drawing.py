@@ -195,11 +195,11 @@ def draw_slice(
     sorted; popularity [N] is of items 1..N. K = ``size``, or ⌊N/m⌋ where the catalogue is too small for it.
 
     Each item finishes a race after Exp(1)/w_i. The first m·K are drawn, item i with chance r_i
-    (:func:`inclusion` with m·K), and dealt: every way to share them out among the m slices is as likely. So each
-    slice by itself holds i with chance q_i = r_i/m, which is not that of a race of K, where popular items are less
-    near to certain. Which slice a device takes depends on its own next items: for another item j the chance to be
-    among the negatives is q_j up to a factor that all j share and the softmax does not see. That holds for all j
-    but further next items of the device, which are more often there: the device chose the slice that has many.
+    (:func:`inclusion` of m·K), and dealt: every way to share them out among the slices is as likely. So any
+    one slice holds i with chance q_i = r_i/m; in a race of K alone popular items would be further from their
+    limit, 1/m. A device takes the slice with most of its own next items. For any other item j the chance to
+    be in it is q_j all the same, since the deal does not see items. Further next items of the device are in
+    it more often than q tells, for which nothing corrects: they are its labels, not its negatives.
     """
     weights = draw_weights(popularity, power)
     size = min(size, len(weights) // slices)

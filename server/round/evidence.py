@@ -19,7 +19,6 @@ from server.constraints import Evidence
 from server.constraints.panel import PULLED, RoundMarks
 from server.optimizers import ParameterUpdate
 from server.round.admission import Admitted
-from server.round.slices import spread
 from server.round.state import ServerState
 
 
@@ -81,9 +80,23 @@ def gather(
         draw = generator(state.secret, "witness", round_)
         return witnesses(trusted.updates, trusted.marks, most, draw, trusted.places)
 
-    items, marks = spread(trusted.updates, trusted.places, trusted.marks)
+    items, marks = spread(trusted)
     round_marks = RoundMarks(round_, trusted.identity, items, marks, trusted.newcomers)
     return Evidence(popularity, users, round_marks, draw_witnesses)
+
+
+def spread(trusted: TrustedUpdates) -> tuple[Tensor, Tensor]:
+    """Items int32 [m·K] of all slices, and marks int8 [n, m·K] on them: 0 on those of other slices.
+
+    A byte a device and item; the rows themselves are never spread.
+    """
+    updates, marks = trusted.updates, trusted.marks  # marks [n, K]
+    if updates.slice is None:
+        return updates.items, marks
+    number = updates.slice[trusted.places.to(updates.slice.device)].to(marks.device)  # [n]
+    whole = marks.new_zeros(len(marks), *updates.items.shape)  # [n, m, K]
+    whole[torch.arange(len(marks), device=marks.device), number] = marks
+    return updates.items.flatten(), whole.flatten(1)
 
 
 def witnesses(

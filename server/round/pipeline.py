@@ -16,16 +16,14 @@ from common.errors import ConfigError, RunError
 from common.models import Layout, initial
 from common.seeding import generator
 from common.tasks import GlobalModel
-from common.updates import DeviceUpdates
 from server.aggregators import Aggregator, Round, build_aggregator
-from server.aggregators.memory import Identity
+from server.aggregators.by_slice import BySlice
 from server.aggregators.pre import with_pre
 from server.constraints import Chain, build_constraints
 from server.optimizers import Optimizer, ParameterUpdate, build_optimizer, schedule
 from server.round.admission import Admitted
 from server.round.evidence import gather, trusted_updates
 from server.round.popularity import estimate, marks, observe
-from server.round.slices import check_slices, combine
 from server.round.state import ServerState, no_counts, server_key
 
 
@@ -55,9 +53,11 @@ class Pipeline:
         rule = with_pre(build_aggregator(config.strategy.aggregator), config.strategy.pre)
         check_bound(rule, config)
         check_root(rule, config)
-        check_slices(rule, config.train.slices, config.client.noise, num_items)
+        check_slices(rule, config, num_items)
         start, layout = initial(config.model, num_items, generator(config.seed, "model"))  # drawn on the CPU
         start = GlobalModel(start.encoder.to(device), start.table.to(device))
+        if config.train.slices > 1:
+            rule = BySlice(rule, partial(bound, config))
         return Pipeline(
             config,
             layout,
@@ -89,23 +89,19 @@ class Pipeline:
         updates = admitted.updates
         assert updates is not None
         clock = time.perf_counter()
-        draw = generator(state.secret, "aggregator", round_)
-
-        def setting(part: DeviceUpdates, identity: Identity) -> Round:
-            return Round(
-                byzantine=self.byzantine(len(part)),
-                identity=identity,
-                generator=draw,
-                number=round_,
-                model=state.model,
-                step=lambda rows: self._alone(state, rows, part.items, round_),
-                root=admitted.root,
-            )
-
+        setting = Round(
+            byzantine=self.byzantine(len(updates)),
+            identity=admitted.identity,
+            generator=generator(state.secret, "aggregator", round_),
+            number=round_,
+            model=state.model,
+            step=lambda rows: self._alone(state, rows, updates.items, round_),
+            root=admitted.root,
+        )
         with torch.no_grad():
-            found = combine(self.aggregator, updates, admitted.identity, state.aggregator, setting)
-            combined = found.aggregate
-            update = ParameterUpdate(self.layout.unflatten(combined.encoder), combined.rows, found.items)
+            combined, aggregator = self.aggregator(updates, state.aggregator, setting)
+            items = updates.items if combined.items is None else combined.items
+            update = ParameterUpdate(self.layout.unflatten(combined.encoder), combined.rows, items)
             delta, optimizer = self.optimizer.step(update, state.optimizer, self.rate(round_))
             row_marks = marks(updates)
             pulls, trained = state.pulls, state.trained
@@ -130,7 +126,7 @@ class Pipeline:
             round=round_,
             model=model,
             optimizer=optimizer,
-            aggregator=found.state,
+            aggregator=aggregator,
             constraints=constraints,
             pulls=pulls,
             trained=trained,
@@ -173,19 +169,41 @@ def check_root(rule: Aggregator, config: RunConfig) -> None:
 
 def check_bound(rule: Aggregator, config: RunConfig) -> None:
     """Raise ConfigError before the run when even a full round is too small for the rule."""
-    slices = config.train.slices
-    devices = config.train.devices_per_round // slices  # that an average slice is trained by
+    slices, devices = config.train.slices, config.train.devices_per_round
     f = bound(config, devices)
     if config.strategy.byzantine >= 1 and f >= devices:  # also where the rule does not ask for f
         raise ConfigError(
             f"strategy.byzantine = {f} of train.devices_per_round = {devices}: at most {devices - 1}"
         )
+    each = devices // slices  # that train a slice, on average
+    f = bound(config, each)
     try:
         least = rule.least(f)
     except RunError as error:
         raise ConfigError(f"strategy.pre: {error}") from error
-    if devices < least:
+    if each < least:
+        over = f" over train.slices = {slices}" if slices > 1 else ""
         raise ConfigError(
             f"strategy.aggregator {config.strategy.aggregator.name!r} with strategy.byzantine = {f} of "
-            f"train.devices_per_round = {devices}: it needs at least {least} devices"
+            f"train.devices_per_round = {devices}{over}: it needs at least {least} devices"
+            + " a slice" * (slices > 1)
         )
+
+
+def check_slices(rule: Aggregator, config: RunConfig, num_items: int) -> None:
+    """Raise ConfigError before the run for what cannot be with several slices."""
+    slices, noise = config.train.slices, config.client.noise
+    if slices == 1:
+        return
+    if not rule.sliced:
+        raise ConfigError(
+            f"train.slices = {slices}: strategy.aggregator {config.strategy.aggregator.name!r} cannot judge "
+            "encoder and rows apart; expected 1, or a rule with any slices in `fedsieve list aggregators`"
+        )
+    if noise:
+        raise ConfigError(
+            f"train.slices = {slices} beside client.noise = {noise:g}: which slice a device takes has no "
+            "noise, so that its ε would not hold; expected 1"
+        )
+    if slices > num_items:
+        raise ConfigError(f"train.slices = {slices} of {num_items} items: at most {num_items}")
