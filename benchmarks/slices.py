@@ -1,8 +1,8 @@
 """One slice a round against several, on a large catalogue: who is busy, what it costs, what is learned.
 
 ``python -m benchmarks.slices [--slices 1 4 16] [--size 512] [--total 8192] [--gigabytes 3] [--set KEY=VALUE]
-[--quick]``: embedded runs with the mean on a made-up log (common/data/synthetic_large.py). For each number m of
-slices there is a run with ``size`` items a slice, and one with ``total``/m. Every run ends with the round in
+[--quick]``: embedded runs with the mean on a made-up log (common/data/synthetic_large.py). For each number m
+of slices there is a run with ``size`` items a slice, and one with ``total``/m. A run ends with the round in
 which devices have sent ``gigabytes``, at one rate of learning but for its first rounds; then ``eval.sample``
 devices rank all items. Each row is a process of its own; seconds are of a round without the evaluation.
 """

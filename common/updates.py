@@ -97,7 +97,7 @@ def concatenate(parts: Sequence[DeviceUpdates], order: Tensor | None = None) -> 
     else:
         place = torch.empty_like(order)
         place[order] = torch.arange(len(order))
-    at = torch.split(place.to(first.rows.device), [len(part) for part in parts])  # where each part's go
+    at = torch.split(place, [len(part) for part in parts])  # where each part's go
     one_slice = all(p.touched is None and torch.equal(p.items, first.items) for p in parts)
     items = first.items if one_slice else torch.unique(torch.cat([p.items for p in parts]))
     if one_slice:
@@ -154,8 +154,9 @@ def _spread(parts: Sequence[DeviceUpdates], items: Tensor, at: Sequence[Tensor])
     every = rows.new_ones((), dtype=torch.bool)
     for part, place in zip(parts, at, strict=True):
         column = torch.searchsorted(items, part.items)  # [K of the part]
-        rows[place[:, None], column] = part.rows
-        touched[place[:, None], column] = every if part.touched is None else part.touched
+        where = place.to(rows.device)[:, None]  # [n of the part, 1]
+        rows[where, column] = part.rows
+        touched[where, column] = every if part.touched is None else part.touched
     return rows, touched
 
 

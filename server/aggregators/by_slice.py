@@ -16,14 +16,14 @@ from server.aggregators.memory import Identity, signed
 
 @dataclass(frozen=True)
 class BySlice(Aggregator):
-    """``rule`` called m + 1 times for m slices: on the encoders of all n devices, beside a row of zeros, and on
-    the whole updates of the n_j that trained slice j, for each j.
+    """``rule`` called m + 1 times for m slices: on the encoders of all n devices, beside a row of zeros, and
+    on the whole updates of the n_j that trained slice j, for each j.
 
     The first call gives the aggregate of the encoder and the next state, the others the rows of their slice;
     all start from the same state. So rows of different items are never compared, and the encoder is judged
     by encoders alone. A device's weight is the lesser of its share in the encoder and of n_j/n times its
-    share in its slice; figures are means over the slices, by devices. The rows of a slice with too few devices
-    for the rule rest. No row is copied where the devices are in the order of their slices.
+    share in its slice; figures are means over the slices, by devices. The rows of a slice with too few
+    devices for the rule rest. No row is copied where the devices are in the order of their slices.
 
     bound: how many of so many devices are assumed malicious. A device chooses its slice, so that attackers on
     one item may all be in one slice: there the assumption is about them, not about the round.

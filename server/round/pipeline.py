@@ -186,7 +186,8 @@ def check_bound(rule: Aggregator, config: RunConfig) -> None:
         raise ConfigError(
             f"strategy.aggregator {config.strategy.aggregator.name!r} with strategy.byzantine = {f} of "
             f"train.devices_per_round = {devices}{over}: it needs at least {least} devices"
-            + " a slice" * (slices > 1)
+            + " a slice"
+            * (slices > 1)
         )
 
 

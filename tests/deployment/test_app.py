@@ -48,6 +48,20 @@ def test_grpc_and_one_process_end_with_the_same_model_and_rounds_are_quick(place
     assert all(node.popen.poll() is None for node in nodes)
 
 
+def test_several_slices_over_grpc_end_with_the_model_of_one_process(place: Place) -> None:
+    slices = ("train.slices=4", "train.slice_size=15", "strategy.aggregator=mean")
+    run = place.plan(2, 1, "train.rounds=3", "attack.name=label_to_target", *slices)
+    nodes = [place.local.warm_node(node) for node in run.nodes]
+    out, reference = place.folder / "grpc", place.folder / "local"
+    place.run(run, out)
+    in_this_process(run, place.data.num_items, reference)
+    assert_same_run(out, reference)
+    told = rounds(out)
+    assert all(line["admitted"] + line["idle"] == 40 for line in told)
+    assert all(1 < line["slices_trained"] <= 4 for line in told)
+    assert all(node.popen.poll() is None for node in nodes)
+
+
 def test_stock_nodes_end_with_the_same_model(place: Place) -> None:
     run = place.plan(1, 1, "train.rounds=2", "attack.name=explicit_boost")
     for node in run.nodes:
