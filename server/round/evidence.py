@@ -93,7 +93,7 @@ def spread(trusted: TrustedUpdates) -> tuple[Tensor, Tensor]:
     updates, marks = trusted.updates, trusted.marks  # marks [n, K]
     if updates.slice is None:
         return updates.items, marks
-    number = updates.slice[trusted.places.to(updates.slice.device)].to(marks.device)  # [n]
+    number = updates.slice.to(marks.device)[trusted.places.to(marks.device)]  # [n]
     whole = marks.new_zeros(len(marks), *updates.items.shape)  # [n, m, K]
     whole[torch.arange(len(marks), device=marks.device), number] = marks
     return updates.items.flatten(), whole.flatten(1)
