@@ -74,7 +74,8 @@ class Attack:
         if self.goal != "targeted":
             return cohort.most(cohort.next_items)
         number, count = cohort.numbered(), cohort.task.train_config.slices
-        held = np.bincount(number[list(targets)], minlength=count + 1)[:count]  # [m]
+        known = [target for target in targets if target < len(number)]
+        held = np.bincount(number[known], minlength=count + 1)[:count]  # [m]
         aims = np.broadcast_to(held, (len(cohort.devices), count))
         return cohort.most(aims if held.any() else cohort.next_items)
 

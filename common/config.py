@@ -147,7 +147,7 @@ class TrainConfig(Section):
     negatives: Literal["full", "slice", "device"] = "slice"
     slice_size: Annotated[int | Literal["auto"], BeforeValidator(_slice_size)] = Field(
         512,
-        description="items that a round trains, or auto: as many as keep `busy_share` of the devices busy",
+        description="items of a slice, or auto: as many as keep `busy_share` of the devices busy",
     )
     busy_share: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.6, description="with `slice_size: auto`: devices of a round that find a next item in the slice"

@@ -59,10 +59,10 @@ class TrainTask:
         return self.items if count == 1 else self.items.view(count, -1)
 
     def of_slice(self, number: int) -> TrainTask:
-        """The task of a device that takes slice ``number``."""
-        count = self.train_config.slices
+        """The task of a device that takes slice ``number``: a round of this slice alone."""
+        count, alone = self.train_config.slices, self.train_config.model_copy(update={"slices": 1})
         items, log_q = (part.view(count, -1)[number] for part in (self.items, self.log_q))
-        return replace(self, items=items, log_q=log_q)
+        return replace(self, items=items, log_q=log_q, train_config=alone)
 
 
 @dataclass(frozen=True)

@@ -65,12 +65,17 @@ class DeviceUpdates:
         """
         assert self.slice is not None
         theirs = (self.slice == number).nonzero().flatten()
-        if len(theirs) and int(theirs[-1] - theirs[0]) == len(theirs) - 1:
-            side = range(int(theirs[0]), int(theirs[-1]) + 1)
-            block = (t[side.start : side.stop] for t in (self.encoder, self.rows, self.history, self.device))
-            encoder, rows, history, device = block
-            return DeviceUpdates(encoder, rows, self.items[number], history, device)
-        return replace(self.take(theirs), items=self.items[number], slice=None, idle=None)
+        low = int(theirs[0]) if len(theirs) else 0
+        high = low + len(theirs)
+        if len(theirs) and int(theirs[-1]) != high - 1:
+            return replace(self.take(theirs), items=self.items[number], slice=None, idle=None)
+        return DeviceUpdates(
+            encoder=self.encoder[low:high],
+            rows=self.rows[low:high],
+            items=self.items[number],
+            history=self.history[low:high],
+            device=self.device[low:high],
+        )
 
     def by_slice(self) -> Iterator[tuple[Tensor, DeviceUpdates]]:
         """Places int64 [n_j] and updates of those who trained slice j, for each j; all where there is one."""

@@ -155,8 +155,9 @@ def protocol(config: RunConfig) -> str:
     if t.negatives == "slice":
         correction = "" if t.slice_correction else ", no log q"
         size = f"for {t.busy_share:.0%} busy devices" if t.slice_size == "auto" else str(t.slice_size)
-        several = f"the best of {t.slices} slices" if t.slices > 1 else "slice"
-        slice_text = f"{several} {size} (popularity^{t.slice_power:g}{correction})"
+        of = "" if t.slice_size == "auto" else "of "
+        several = "slice " if t.slices == 1 else f"best of {t.slices} slices {of}"
+        slice_text = f"{several}{size} (popularity^{t.slice_power:g}{correction})"
     secret = "; repeatable (the secret is set)" if s.secret else ""
     parts = [f"{name} {value:g}" for name, value in (("clip", c.clip), ("noise", c.noise)) if value]
     parts += [f"{c.decoys} decoys"] * bool(c.decoys)

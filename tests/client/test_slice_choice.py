@@ -122,6 +122,7 @@ def test_an_attack_takes_the_slice_of_its_target() -> None:
     assert aimed(LabelToTarget(), 6, 7, 3) == [2] * 4  # two of three targets are there
     assert set(aimed(LabelToTarget(), 6, 7)) <= {1, 2}  # as many in each: every device for itself
     assert aimed(LabelToTarget(), 12) == honest  # nowhere in this round
+    assert aimed(LabelToTarget(), 10**6) == honest
     assert aimed(LabelToTarget()) == honest
     assert aimed(Parity(), 6) == honest  # it cheats in nothing but its history
     assert aimed(Attack(), 6) == honest  # untargeted

@@ -44,7 +44,7 @@ def test_more_devices_are_busy_and_train_more_next_items(rule: str, tmp_path: Pa
         sent[slices] = sum(report.figures["bytes_up"] for report in watch.rounds) / busy[slices]
         assert all(r.figures["admitted"] + r.figures["idle"] == 60 for r in watch.rounds)
         assert 0 < summary["test"]["ndcg@10"] < 1
-        several = "the best of 4 slices 64" in summary["protocol"]
+        several = "best of 4 slices of 64 (" in summary["protocol"]
         assert several == (slices == 4)
     assert busy[4] > 1.3 * busy[1]
     assert trained[4] > 1.3 * trained[1]

@@ -8,13 +8,16 @@ from dataclasses import replace
 import pytest
 import torch
 from flwr.app import RecordDict
+from hypothesis import given
 
 from common import wire
 from common.config import TrainConfig
 from common.updates import DeviceUpdates, UpdateSpec
 from tests.common.wire import samples
 from tests.common.wire.breaking import Change, refused, with_values, without
+from tests.common.wire.mutations import Damage, damage
 from tests.common.wire.samples import ROUND, RUN, K
+from tests.common.wire.test_mutations import MANY, changes, decoded
 from tests.common.wire.test_round_trip import over_the_wire, same
 
 SLICES = torch.tensor([[2, 3, 7, 11, 20], [1, 4, 5, 6, 19], [8, 9, 10, 12, 13]], dtype=torch.int32)
@@ -111,3 +114,25 @@ def test_a_full_reply_is_within_the_limit() -> None:
     assert len(wire.decode_updates(sent(*[k % 3 for k in range(n)]), spec)) == n
     one = UpdateSpec(RUN, ROUND, 6, 2, SLICES[0], 20, spec.devices)
     assert spec.limit == one.limit  # by the rows of one slice
+
+
+@given(changes=changes)
+@MANY
+def test_whatever_is_done_to_a_reply_a_device_has_one_of_the_slices(changes: list[Damage]) -> None:
+    record = damage(wire.encode_updates(updates(0, 2, 2, 1), RUN, ROUND, "float32"), changes)
+    got = decoded(lambda r: wire.decode_updates(r, SPEC), record)
+    if got is not None:
+        assert got.slice is not None
+        assert (got.slice.shape, got.slice.dtype) == ((len(got),), torch.int64)
+        assert set(got.slice.tolist()) <= {0, 1, 2}
+        assert got.rows.shape == (len(got), K, 2)
+        assert torch.equal(got.items, SLICES)
+
+
+@given(changes=changes)
+@MANY
+def test_whatever_is_done_to_a_task_its_slices_are_disjoint(changes: list[Damage]) -> None:
+    got = decoded(wire.decode_train_task, damage(task(FLAT), changes))
+    if got is not None:
+        assert len(set(got.items.tolist())) == len(got.items)
+        assert got.slices.sort(dim=-1).values.equal(got.slices)
