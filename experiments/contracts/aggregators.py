@@ -205,9 +205,6 @@ def apart(make: Make) -> None:
     result = once(make, bare, F)
     require(flat_of(result).isfinite().all(), "beside a row of zeros the aggregate is not finite")
     require(not result.rows.any(), "a row that nobody moved moves")
-    if make().family != "coordinate":
-        return
-    close(result.encoder, once(make, updates, F).encoder, "rows change what becomes of the encoder")
 
 
 def strides(make: Make) -> None:
