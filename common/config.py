@@ -266,6 +266,9 @@ class WireConfig(Section):
     """How updates are packed."""
 
     dtype: Literal["float16", "float32"] = "float16"
+    reply_mb: Annotated[float, Field(gt=0, le=1024)] = Field(
+        256.0, description="MiB of a reply; the devices of a node that would send more are asked in parts"
+    )
 
 
 class RunConfig(Section):

@@ -19,6 +19,7 @@ from tests.deployment.federation import (
     Place,
     assert_same_run,
     audit_of,
+    federation,
     in_this_process,
     lines,
     rounds,
@@ -46,6 +47,24 @@ def test_grpc_and_one_process_end_with_the_same_model_and_rounds_are_quick(place
     assert len(seconds) == 8
     assert median(seconds) <= 1.5
     assert all(node.popen.poll() is None for node in nodes)
+
+
+def test_a_node_with_more_to_send_than_the_superlink_takes_is_asked_in_parts(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """40 devices of 34 KB, and a SuperLink that takes 1 MiB a reply: whole it is lost, in parts nothing is."""
+    monkeypatch.setenv("FEDSIEVE_FLEET_REPLY_MB", "1")
+    with federation(place.folder / "narrow") as narrow:
+        settings = ("train.rounds=2", "model.dim=32", "strategy.deadline_s=20")
+        whole, parts = narrow.plan(1, 0, *settings), narrow.plan(1, 0, *settings, "wire.reply_mb=0.5")
+        narrow.local.warm_node(whole.nodes[0])
+        out, lost, reference = (narrow.folder / name for name in ("parts", "whole", "local"))
+        narrow.run(parts, out)
+        in_this_process(parts, narrow.data.num_items, reference)
+        assert_same_run(out, reference)
+        assert [(line["admitted"], line["nodes_answered"]) for line in rounds(out)] == [(40, 1), (40, 1)]
+        narrow.run(whole, lost)
+        assert [line["admitted"] for line in rounds(lost)] == [0, 0]
 
 
 def test_stock_nodes_end_with_the_same_model(place: Place) -> None:

@@ -198,6 +198,22 @@ def test_a_fleet_may_answer_in_parts() -> None:
     assert [device for _, device in result.identity] == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_replies_that_are_consumed_are_empty_and_judged_alike(parts: int) -> None:
+    """Also one that is refused, and one that does not decode; without it all stay as they were."""
+    devices = [[1, 5], [2], [9, 3]][:parts]
+    replies = [reply(7, honest(some, seed=k)) for k, some in enumerate(devices)]
+    replies.append(reply(8, honest([4]), round_=ROUND - 1))
+    plain = run(*replies)
+    assert all(one.content for one in replies)
+    consumed = admit(replies, spec(), 50, consume=True)
+    assert not any(one.content for one in replies)
+    assert list(consumed.audit) == list(plain.audit)
+    assert consumed.identity == plain.identity
+    assert plain.updates is not None and consumed.updates is not None
+    assert torch.equal(consumed.updates.rows, plain.updates.rows)
+
+
 def test_no_replies_at_all() -> None:
     for result in (run(), run(Reply(1, torch.tensor([1]), None)), run(reply(1, honest([]), asked=[]))):
         assert result.updates is None
