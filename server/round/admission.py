@@ -20,6 +20,7 @@ from common.wire import Reason, UpdateSpec, decode_updates
 from common.wire.reasons import show
 from common.wire.replies import Reply
 from server.aggregators.memory import Identity, signed
+from server.round.room import Room
 from server.round.verdicts import Admitted, Audit, AuditEntry
 
 __all__ = ["Admitted", "AuditEntry", "Reply", "admit", "faults", "thin", "with_root"]
@@ -68,7 +69,7 @@ def admit(
     node = torch.repeat_interleave(signed([(node, 0) for node in nodes])[:, 0], sizes)  # [n]
     claimed = torch.cat([part.device for part in kept]).cpu()  # [n]
     order = torch.from_numpy(np.lexsort((node.numpy().astype(np.uint64), claimed.numpy())))  # [n]
-    updates = merged(kept, order)
+    updates = merged(kept, order) if screening.room is None else screening.room.joined(kept, order)
     identity = Identity(torch.stack([node[order], claimed[order]], dim=1))
     counted = updates.history.clamp(1, max_history)
     clipped, entries = _clipped(expect.round, identity, updates.history, counted)
@@ -110,6 +111,7 @@ class Screening:
 
     def __init__(self, expect: UpdateSpec, device: torch.device, consume: bool = False) -> None:
         self.expect, self.device, self.consume = expect, device, consume
+        self.room: Room | None = None
         self.audit: list[AuditEntry] = []
 
     def read(self, replies: Sequence[Reply]) -> Parts:
@@ -119,12 +121,18 @@ class Screening:
             of_node.setdefault(reply.node, []).append(reply)
         parts: Parts = []
         for node in sorted(of_node):
-            for reply in self._without_replays(node, of_node[node]):
+            kept = self._without_replays(node, of_node[node])
+            if len(of_node) == 1 < len(kept) and self.expect.negatives != "device":
+                self.room = Room.of(self.expect, sum(len(reply.asked) for reply in kept), self.device)
+            for reply in kept:
                 updates = self._decode(reply)
                 if self.consume and reply.content is not None:
                     reply.content.clear()
                 if updates is not None:
-                    parts.append((node, self._without(node, updates, faults(updates))))
+                    updates = self._without(node, updates, faults(updates))
+                    if self.room is not None:
+                        self.room.used += len(updates)
+                    parts.append((node, updates))
         return parts
 
     def _without_replays(self, node: int, replies: Sequence[Reply]) -> list[Reply]:
@@ -153,7 +161,9 @@ class Screening:
         assert reply.content is not None
         asked = len(reply.asked)
         try:
-            updates = decode_updates(reply.content, replace(self.expect, devices=reply.asked), self.device)
+            expect = replace(self.expect, devices=reply.asked)
+            free = None if self.room is None else self.room.free()
+            updates = decode_updates(reply.content, expect, self.device, free)
         except WireError as error:
             self.refuse(reply.node, None, Reason(error.reason), str(error))
             return None
@@ -183,7 +193,8 @@ class Screening:
             self.refuse(node, numbers[i], reason, detail)
         keep = torch.ones(len(part), dtype=torch.bool)
         keep[list(bad)] = False
-        return part.take(keep.nonzero().squeeze(1).to(part.rows.device))
+        index = keep.nonzero().squeeze(1)
+        return part.take(index.to(part.rows.device)) if self.room is None else self.room.keep(part, index)
 
     def refuse(
         self, node: int, device: int | None, reason: Reason, detail: str, held: float | None = None

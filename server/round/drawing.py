@@ -81,14 +81,14 @@ class Drawing:
         return 2 if self.task.wire_dtype == "float16" else 4
 
     def limits(self, num_items: int) -> dict[int, int]:
-        """Node -> bytes that a reply of it may hold: what :meth:`spec` allows for the devices asked at once."""
+        """Node -> bytes that its replies may hold: what :meth:`spec` allows for the devices asked at once."""
         spec, limits = self.spec(num_items), dict[int, int]()
         for node, devices in self.requests(num_items):
             limits[node] = max(limits.get(node, 0), replace(spec, devices=devices).limit)
         return limits
 
     def check_size(self, num_items: int) -> None:
-        """Raise RunError before anything is sent where the update of one device is more than a reply may be."""
+        """Raise RunError before anything is sent where one device's update is more than a reply may be."""
         spec = self.spec(num_items)
         rows = min(num_items, spec.max_touched) if spec.negatives == "device" else len(spec.items)
         size = self.width * (spec.num_parameters + rows * spec.dim)

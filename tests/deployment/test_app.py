@@ -52,7 +52,7 @@ def test_grpc_and_one_process_end_with_the_same_model_and_rounds_are_quick(place
 def test_a_node_with_more_to_send_than_the_superlink_takes_is_asked_in_parts(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """40 devices of 34 KB, and a SuperLink that takes 1 MiB a reply: whole it is lost, in parts nothing is."""
+    """40 devices of 34 KB, and a SuperLink that takes 1 MiB a reply: lost as a whole, and not in parts."""
     monkeypatch.setenv("FEDSIEVE_FLEET_REPLY_MB", "1")
     with federation(place.folder / "narrow") as narrow:
         settings = ("train.rounds=2", "model.dim=32", "strategy.deadline_s=20")

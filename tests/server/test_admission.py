@@ -210,7 +210,8 @@ def test_replies_that_are_consumed_are_empty_and_judged_alike(parts: int) -> Non
     assert not any(one.content for one in replies)
     assert list(consumed.audit) == list(plain.audit)
     assert consumed.identity == plain.identity
-    assert plain.updates is not None and consumed.updates is not None
+    assert plain.updates is not None
+    assert consumed.updates is not None
     assert torch.equal(consumed.updates.rows, plain.updates.rows)
 
 
@@ -221,10 +222,10 @@ def test_no_replies_at_all() -> None:
 
 
 def test_not_even_a_fault_of_the_decoder_ends_the_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    def faulty(record: RecordDict, expect: UpdateSpec, device: torch.device) -> DeviceUpdates:
+    def faulty(record: RecordDict, expect: UpdateSpec, *rest: Any) -> DeviceUpdates:
         if int(expect.devices[0]) == 1:
             raise RecursionError
-        return decode_updates(record, expect, device)
+        return decode_updates(record, expect, *rest)
 
     monkeypatch.setattr("server.round.admission.decode_updates", faulty)
     result = run(reply(1, honest([1])), reply(2, honest([2])))
