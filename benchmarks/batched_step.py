@@ -80,7 +80,10 @@ def batched_step(
     place = devices.slot_in.clamp(max=size - 1) + size * torch.arange(len(inputs))[:, None]  # [n, L]
     as_inputs = torch.where(learns, of_inputs, 0.0)
     add_rows(of_rows.view(-1, rows.shape[1]), place.flatten(), as_inputs.flatten(0, 1))
-    return training.layout.flatten(slopes).mul_(-training.lr), of_rows.mul_(-training.lr)
+    change = torch.empty(len(inputs), training.layout.total)
+    for name, part in training.layout.unflatten(change).items():
+        torch.mul(slopes[name], -training.lr, out=part)
+    return change, of_rows.mul_(-training.lr)
 
 
 def _encode(training: LocalTraining, tape: Tape, inputs: Tensor, devices: Device) -> Tensor:

@@ -159,6 +159,9 @@ class TrainConfig(Section):
     )
     local_steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] = 1
     local_lr: Annotated[float, Field(gt=0)] = 1.0
+    precision: Literal["float32", "tf32", "bfloat16"] = Field(
+        "float32", description="of the products of local training; `tf32` needs an NVIDIA card"
+    )
     loss: Annotated[Literal["softmax", "bce", "gbce"], BeforeValidator(_without_parameters)] = "softmax"
     window: Literal["last", "random"] = "random"
 

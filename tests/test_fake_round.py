@@ -69,6 +69,7 @@ CASES = {
         *("attack.name=explicit_boost", "strategy.optimizer=block_adam"),
     ],
     "float32": ["strategy.aggregator=krum", "wire.dtype=float32", "attack.name=sign_flip"],
+    "parts": ["strategy.aggregator=mean", "attack.name=none", "wire.reply_mb=0.01"],
     "device": ["strategy.aggregator=union", "train.negatives=device", "attack.name=none"],
     "trusted": ["strategy.aggregator=fltrust", "attack.name=label_to_target"],
 }

@@ -8,16 +8,13 @@ from dataclasses import dataclass
 from flwr.app import Message, RecordDict
 from torch import Tensor
 
+from common.tasks import Asked
 from common.wire.reasons import Reason
 
 LATE = "no reply by the deadline"
 EARLY = "no reply before the round was closed"
 OVERSIZE = 10_001
 """Error code for a reply that is too much to be read; a node that writes it itself accuses itself alone."""
-
-
-Asked = tuple[int, Tensor]
-"""A node, and the numbers int64 [m] of the devices that one message to it asks for."""
 
 
 class Replies(list[Message]):

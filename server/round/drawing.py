@@ -12,9 +12,8 @@ from torch import Tensor
 from common.config import RunConfig
 from common.errors import RunError
 from common.seeding import generator, subkey
-from common.tasks import GlobalModel, TrainTask
+from common.tasks import Asked, GlobalModel, TrainTask
 from common.updates import UpdateSpec
-from common.wire.replies import Asked
 from server.round.popularity import estimate
 from server.round.state import ServerState
 

@@ -53,7 +53,7 @@ class Room:
         at = 0
         for part in parts:
             for values, whole in ((part.encoder, self.encoder), (part.rows, self.rows)):
-                if values.data_ptr() != whole[at:].data_ptr():
+                if values.storage_offset() != at * whole.stride(0):
                     _moved(values, torch.arange(len(part)), whole[at:])
             at += len(part)
         updates = replace(
