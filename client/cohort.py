@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from client.batch import Batch, Histories, Rows, buckets, make_batch, rows_of, window_starts
+from client.precision import precision
 from client.regularisers import CHANNELS, build_regularisers
 from client.training import Device, LocalTraining
 from common.data.ragged import Index, Ragged
@@ -139,7 +140,8 @@ class Cohort:
         row_updates = torch.empty(n, size, dim, device=where)
         start = task.model.table[rows.items.long()]  # [K, d]
         for index, devices in self._chunks(training, rows, relabel):
-            change, row_change = training.cohort(task.model.encoder, start, devices, rows.log_q)
+            with precision(task.train_config.precision, where):
+                change, row_change = training.cohort(task.model.encoder, start, devices, rows.log_q)
             encoder.index_copy_(0, index, change)
             row_updates.index_copy_(0, index, row_change)
         return DeviceUpdates(

@@ -165,6 +165,9 @@ class TrainConfig(Section):
     )
     local_steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] = 1
     local_lr: Annotated[float, Field(gt=0)] = 1.0
+    precision: Literal["float32", "tf32", "bfloat16"] = Field(
+        "float32", description="of the products of local training; `tf32` needs an NVIDIA card"
+    )
     loss: Annotated[Literal["softmax", "bce", "gbce"], BeforeValidator(_without_parameters)] = "softmax"
     window: Literal["last", "random"] = "random"
 
@@ -280,6 +283,9 @@ class WireConfig(Section):
     """How updates are packed."""
 
     dtype: Literal["float16", "float32"] = "float16"
+    reply_mb: Annotated[float, Field(gt=0, le=1024)] = Field(
+        256.0, description="MiB of a reply; the devices of a node that would send more are asked in parts"
+    )
 
 
 class RunConfig(Section):

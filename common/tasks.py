@@ -23,6 +23,10 @@ METRICS = (
 EXPOSURES = tuple(f"{name}@{k}" for name in ("er", "t_ndcg") for k in CUTS)
 
 
+Asked = tuple[int, Tensor]
+"""A node, and the numbers int64 [m] of the devices that one message to it asks for."""
+
+
 @dataclass(frozen=True)
 class GlobalModel:
     """The shared parameters: encoder float32 [P] (flat) and item table float32 [N + 1, d] (row 0 pads)."""

@@ -92,32 +92,57 @@ def concatenate(parts: Sequence[DeviceUpdates], order: Tensor | None = None) -> 
     Parts with their own items (``negatives: device``) are spread over the sorted union of the items:
     a row that a device does not hold is zero and not touched. Raises ValueError without parts.
     """
+    return merged(list(parts), order)
+
+
+def merged(parts: list[DeviceUpdates], order: Tensor | None = None) -> DeviceUpdates:
+    """As :func:`concatenate`, but empties ``parts``: of what is moved only one part is there twice."""
     if not parts:
         raise ValueError("nothing to concatenate")
     first = parts[0]
     if order is None or torch.equal(order, torch.arange(len(order))):
         place = torch.arange(sum(map(len, parts)))
         if len(parts) == 1:
-            return first
+            return parts.pop()
     else:
         place = torch.empty_like(order)
         place[order] = torch.arange(len(order))
-    at = torch.split(place, [len(part) for part in parts])  # where each part's go
+    n, dim, where = len(place), first.rows.shape[2], first.rows.device
     one_slice = all(p.touched is None and torch.equal(p.items, first.items) for p in parts)
     items = first.items if one_slice else torch.unique(torch.cat([p.items for p in parts]))
-    if one_slice:
-        rows, touched = _joined([p.rows for p in parts], at), None
-    else:
-        rows, touched = _spread(parts, items, at)
-    return DeviceUpdates(
-        encoder=_joined([p.encoder for p in parts], at),
-        rows=rows,
+    # Memory that nobody wrote to is none yet, so that it comes as the parts go.
+    whole = DeviceUpdates(
+        encoder=first.encoder.new_empty(n, first.encoder.shape[1]),
+        rows=(first.rows.new_empty if one_slice else first.rows.new_zeros)(n, len(items), dim),
         items=items,
-        history=_joined([p.history for p in parts], at),
-        device=_joined([p.device for p in parts], at),
-        touched=touched,
-        slice=None if first.slice is None else _joined([p.slice for p in parts if p.slice is not None], at),
+        history=first.history.new_empty(n),
+        device=first.device.new_empty(n),
+        touched=None if one_slice else torch.zeros(n, len(items), dtype=torch.bool, device=where),
+        slice=None if first.slice is None else first.slice.new_empty(n),
     )
+    ends = torch.tensor([len(part) for part in parts]).cumsum(0).tolist()
+    at = iter(torch.tensor_split(place, ends[:-1]))  # where each part's go
+    del first
+    while parts:
+        _put(parts.pop(0), whole, next(at))
+    return whole
+
+
+def _put(part: DeviceUpdates, whole: DeviceUpdates, place: Tensor) -> None:
+    """Write ``part`` of m devices into ``whole`` at ``place`` int64 [m]."""
+    for values, everyone in ((part.device, whole.device), (part.slice, whole.slice)):
+        if values is not None and everyone is not None:  # maybe on the CPU when the rest is on a card
+            everyone[place.to(values.device)] = values
+    place = place.to(part.rows.device)
+    whole.encoder[place] = part.encoder
+    whole.history[place] = part.history
+    if whole.touched is None:
+        whole.rows[place] = part.rows
+        return
+    column = torch.searchsorted(whole.items, part.items)  # [K of the part]
+    every = part.rows.new_ones((), dtype=torch.bool)
+    whole.rows[place[:, None], column] = part.rows
+    whole.touched[place[:, None], column] = every if part.touched is None else part.touched
 
 
 def of_slices(parts: Sequence[tuple[int, DeviceUpdates]], items: Tensor) -> DeviceUpdates:
@@ -132,14 +157,6 @@ def of_slices(parts: Sequence[tuple[int, DeviceUpdates]], items: Tensor) -> Devi
     return concatenate(named)
 
 
-def _joined(parts: Sequence[Tensor], at: Sequence[Tensor]) -> Tensor:
-    """One tensor [n, …] with the rows of each part where ``at`` says: every value is copied once."""
-    whole = parts[0].new_empty(sum(map(len, parts)), *parts[0].shape[1:])
-    for part, place in zip(parts, at, strict=True):
-        whole[place.to(part.device)] = part
-    return whole
-
-
 def onto(updates: DeviceUpdates, items: Tensor) -> DeviceUpdates:
     """The updates on ``items`` int32 [K], sorted: rows of other items are left out, missing ones are zero."""
     if torch.equal(updates.items, items):
@@ -147,22 +164,11 @@ def onto(updates: DeviceUpdates, items: Tensor) -> DeviceUpdates:
     kept = torch.isin(updates.items, items)  # [K of the updates]
     touched = None if updates.touched is None else updates.touched[:, kept]
     part = replace(updates, rows=updates.rows[:, kept], items=updates.items[kept], touched=touched)
-    rows, held = _spread([part], items, [torch.arange(len(part))])
-    return replace(part, rows=rows, items=items, touched=held)
-
-
-def _spread(parts: Sequence[DeviceUpdates], items: Tensor, at: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Rows [n, K, d] and touched [n, K] of all parts over ``items`` [K], which holds every part's."""
-    n, dim = sum(map(len, parts)), parts[0].rows.shape[2]
-    rows = parts[0].rows.new_zeros(n, len(items), dim)
-    touched = rows.new_zeros(n, len(items), dtype=torch.bool)
-    every = rows.new_ones((), dtype=torch.bool)
-    for part, place in zip(parts, at, strict=True):
-        column = torch.searchsorted(items, part.items)  # [K of the part]
-        where = place.to(rows.device)[:, None]  # [n of the part, 1]
-        rows[where, column] = part.rows
-        touched[where, column] = every if part.touched is None else part.touched
-    return rows, touched
+    n = len(part)
+    rows = part.rows.new_zeros(n, len(items), part.rows.shape[2])
+    whole = replace(part, rows=rows, items=items, touched=rows.new_zeros(n, len(items), dtype=torch.bool))
+    _put(part, whole, torch.arange(n, device=rows.device))
+    return whole
 
 
 TINY = 1e-12

@@ -158,6 +158,7 @@ def protocol(config: RunConfig) -> str:
         of = "" if t.slice_size == "auto" else "of "
         several = "slice " if t.slices == 1 else f"best of {t.slices} slices {of}"
         slice_text = f"{several}{size} (popularity^{t.slice_power:g}{correction})"
+    products = "" if t.precision == "float32" else f" in {t.precision}"
     secret = "; repeatable (the secret is set)" if s.secret else ""
     parts = [f"{name} {value:g}" for name, value in (("clip", c.clip), ("noise", c.noise)) if value]
     parts += [f"{c.decoys} decoys"] * bool(c.decoys)
@@ -167,5 +168,6 @@ def protocol(config: RunConfig) -> str:
     return (
         "full ranking, leave-one-out, seen items filtered; "
         f"{t.rounds} rounds x {t.devices_per_round} devices, {slice_text}, "
-        f"{t.local_steps} local step(s), {t.loss} loss, {s.optimizer.name} {s.lr:g}{changed}{secret}{sees}"
+        f"{t.local_steps} local step(s), {t.loss} loss{products}, "
+        f"{s.optimizer.name} {s.lr:g}{changed}{secret}{sees}"
     )

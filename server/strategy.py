@@ -89,9 +89,11 @@ class RobustStrategy(Strategy):
         drawing.check_size(self.num_items)
         self._drawing = drawing
         group = str(server_round)  # for the nodes' logs
+        requests = drawing.requests(self.num_items)
+        contents = encode_train_tasks(drawing.task, [devices for _, devices in requests])
         return [
             Message(content, node, MessageType.TRAIN, group_id=group)
-            for node, content in encode_train_tasks(drawing.task, drawing.asked | drawing.roots).items()
+            for (node, _), content in zip(requests, contents, strict=True)
         ]
 
     def aggregate_train(
@@ -150,14 +152,14 @@ class RobustStrategy(Strategy):
         )
 
     def _admit(self, drawing: Drawing, replies: Sequence[Message]) -> Admitted:
-        answers, silent = sort_replies(replies, drawing.asked | drawing.roots)
+        answers, silent = sort_replies(replies, drawing.requests(self.num_items))
         for node in silent:
             self.roster.rest(node, drawing.task.round)
-        self.roster.answered(answer.node for answer in answers if answer.content is not None)
+        self.roster.answered({answer.node for answer in answers if answer.content is not None} - {*silent})
         strategy, spec = self.config.strategy, drawing.spec(self.num_items)
         trusted = [answer for answer in answers if answer.node in drawing.roots]
         others = [answer for answer in answers if answer.node not in drawing.roots]
-        admitted = admit(others, spec, strategy.max_history, self.device)
+        admitted = admit(others, spec, strategy.max_history, self.device, consume=True)
         newcomers = self.roster.newcomers(admitted.identity, drawing.task.round)
         admitted = replace(admitted, newcomers=newcomers)
         if not trusted:
@@ -268,9 +270,10 @@ class RobustStrategy(Strategy):
             close_at=self.config.strategy.close_at,
         )
         waited = time.perf_counter() - clock
+        exchanged = traffic(messages, replies, known)  # the replies are emptied as they are read
         _, metrics = self.aggregate_train(round_, replies)
         seconds = {"seconds_exchange": waited, "seconds": time.perf_counter() - clock}
-        figures = self._report.figures | traffic(messages, replies, known) | seconds
+        figures = self._report.figures | exchanged | seconds
         report = replace(self._report, figures=figures)
         for listener in self.listeners:
             listener.on_round(report, self.state)

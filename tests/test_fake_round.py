@@ -74,6 +74,7 @@ CASES = {
         *("train.slices=3", "train.slice_size=8"),
     ],
     "float32": ["strategy.aggregator=krum", "wire.dtype=float32", "attack.name=sign_flip"],
+    "parts": ["strategy.aggregator=mean", "attack.name=none", "wire.reply_mb=0.01"],
     "device": ["strategy.aggregator=union", "train.negatives=device", "attack.name=none"],
     "trusted": ["strategy.aggregator=fltrust", "attack.name=label_to_target"],
 }

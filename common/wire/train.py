@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Literal, cast
 
 import torch
@@ -56,19 +56,19 @@ LEAST_LOG_Q = -60.0
 SECTIONS = {"model_config": ModelConfig, "train_config": TrainConfig, "client_config": ClientConfig}
 
 
-def encode_train_tasks(task: TrainTask, asked: Mapping[int, Tensor]) -> dict[int, RecordDict]:
-    """Node -> the message for its devices int64 [m]; the model and all else is packed once for all."""
+def encode_train_tasks(task: TrainTask, asked: Sequence[Tensor]) -> list[RecordDict]:
+    """A message for each group of devices int64 [m]; the model and all else is packed once for all."""
     shared = encode_train_task(task)
     arrays = shared.array_records["arrays"]
-    return {
-        node: RecordDict(
+    return [
+        RecordDict(
             {
                 "meta": ConfigRecord(dict(shared.config_records["meta"])),
                 "arrays": as_record({**arrays, "devices": pack(devices, "int64")}),
             }
         )
-        for node, devices in asked.items()
-    }
+        for devices in asked
+    ]
 
 
 def encode_train_task(task: TrainTask) -> RecordDict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -42,11 +43,17 @@ def encode_updates(
     return seal("updates", {"run": run, "round": round_, "dtype": dtype}, arrays)
 
 
-def decode_updates(record: RecordDict, expect: UpdateSpec, device: torch.device = CPU) -> DeviceUpdates:
+def decode_updates(
+    record: RecordDict,
+    expect: UpdateSpec,
+    device: torch.device = CPU,
+    out: Mapping[str, Tensor] | None = None,
+) -> DeviceUpdates:
     """Updates of a subset of the devices asked for, none twice; possibly none at all; all on ``device``.
 
     Checks structure only: values that are not finite and history claims out of range are one device's
-    fault and left to admission. Raises WireError.
+    fault and left to admission. out: memory on ``device`` for ``encoder`` [m, P] and ``rows`` [m, K, d], with
+    m at least the number of devices asked. Raises WireError.
     """
     message = Received(record, "updates", ("run", "round", "dtype"), expect.limit, device)
     message.of(expect.run, expect.round)
@@ -73,7 +80,12 @@ def decode_updates(record: RecordDict, expect: UpdateSpec, device: torch.device 
         check(message.raw(name), name, dtype, shape)
     blocks = {
         name: decode_scaled(
-            message.raw(name), message.raw(f"{name}_scale") if scales else None, name, shape, device
+            message.raw(name),
+            message.raw(f"{name}_scale") if scales else None,
+            name,
+            shape,
+            device,
+            None if out is None else out[name],
         )
         for name, shape in shapes.items()
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from common.config import RunConfig
 from common.errors import RunError
 from common.seeding import generator, subkey
-from common.tasks import GlobalModel, TrainTask
+from common.tasks import Asked, GlobalModel, TrainTask
 from common.updates import UpdateSpec
 from server.round.popularity import estimate
 from server.round.state import ServerState
@@ -43,38 +44,56 @@ class Devices(Protocol):
 class Drawing:
     """asked: node -> device numbers int64 [m]; task: what all of them get, less their device numbers.
 
-    roots: the same of trusted nodes, where the rule is measured against them.
+    roots: the same of trusted nodes, where the rule is measured against them. most: bytes of a reply.
     """
 
     task: TrainTask
     asked: dict[int, Tensor]
     roots: dict[int, Tensor] = field(default_factory=dict)
+    most: int = 1 << 28
 
-    def tasks(self) -> dict[int, TrainTask]:
-        """Node -> its task, for each node that has some of the devices."""
-        asked = self.asked | self.roots
-        return {node: replace(self.task, devices=devices) for node, devices in asked.items()}
+    def requests(self, num_items: int) -> list[Asked]:
+        """Node and devices of each message: those of a node in as few as keep each reply within ``most``."""
+        together = self.together(num_items)
+        return [
+            (node, part)
+            for node, devices in (self.asked | self.roots).items()
+            for part in torch.tensor_split(devices, max(1, -(-len(devices) // together)))
+        ]
+
+    def together(self, num_items: int) -> int:
+        """The most devices n ≥ 1 whose updates, n·(P + K·d) values of the wire's dtype, are within ``most``.
+
+        With ``negatives: device`` K is the union of what each touched: at most all N items, and n·T.
+        """
+        spec, values = self.spec(num_items), self.most / self.width
+        width, rows = spec.num_parameters, spec.items.shape[-1]
+        if spec.negatives != "device":
+            return max(1, int(values / (width + rows * spec.dim)))
+        each = spec.max_touched * spec.dim  # T·d
+        by_touched = (math.sqrt(width**2 + 4 * each * values) - width) / (2 * each)  # n·(P + n·T·d) = values
+        return max(1, int(by_touched), int(values / (width + num_items * spec.dim)))
+
+    @property
+    def width(self) -> int:
+        """Bytes of a value on the wire."""
+        return 2 if self.task.wire_dtype == "float16" else 4
 
     def limits(self, num_items: int) -> dict[int, int]:
-        """Node -> bytes that its reply may hold: what :meth:`spec` allows for the devices asked of it."""
-        spec, asked = self.spec(num_items), self.asked | self.roots
-        return {node: replace(spec, devices=devices).limit for node, devices in asked.items()}
+        """Node -> bytes that its replies may hold: what :meth:`spec` allows for the devices asked at once."""
+        spec, limits = self.spec(num_items), dict[int, int]()
+        for node, devices in self.requests(num_items):
+            limits[node] = max(limits.get(node, 0), replace(spec, devices=devices).limit)
+        return limits
 
     def check_size(self, num_items: int) -> None:
-        """Raise RunError before anything is sent where a reply would be larger than one may be.
-
-        A full reply of n devices holds n·(P + K·d) values of the wire's dtype.
-        """
-        spec, task = self.spec(num_items), self.task
-        width = 2 if task.wire_dtype == "float16" else 4
+        """Raise RunError before anything is sent where one device's update is more than a reply may be."""
+        spec = self.spec(num_items)
         rows = min(num_items, spec.max_touched) if spec.negatives == "device" else spec.items.shape[-1]
-        device = width * (spec.num_parameters + rows * spec.dim)
-        for node, devices in (self.asked | self.roots).items():
-            if (size := len(devices) * device) > spec.max_bytes:
-                told = f"{size / 1e9:.1f} GB for {len(devices)} devices ({rows} rows each)"
-                most = f"{spec.max_bytes / 1e9:.1f} GB"
-                remedy = "fewer train.devices_per_round, a smaller train.slice_size, or more nodes"
-                raise RunError(f"node {node} would send {told}; a reply may hold {most}: {remedy}")
+        size = self.width * (spec.num_parameters + rows * spec.dim)
+        if size > spec.max_bytes:
+            told = f"{size / 1e9:.1f} GB ({rows} rows); a reply may hold {spec.max_bytes / 1e9:.1f} GB"
+            raise RunError(f"the update of one device is {told}: a smaller train.slice_size or model.dim")
 
     def spec(self, num_items: int) -> UpdateSpec:
         """What a reply has to look like."""
@@ -121,7 +140,7 @@ def draw_round(
         client_config=config.client,
         wire_dtype=config.wire.dtype,
     )
-    return Drawing(task, asked)
+    return Drawing(task, asked, most=int(config.wire.reply_mb * (1 << 20)))
 
 
 def slice_size(config: RunConfig, num_items: int, devices: Devices) -> int:
