@@ -71,7 +71,7 @@ def evaluate(message: Message, context: Context) -> Message:
 def fleet_for(task: TrainTask | EvaluateTask, settings: NodeSettings) -> Fleet:
     """The node's devices, once ``task`` is of their catalogue and names no code that the owner did not."""
     fleet = open_fleet(settings)
-    check_catalogue(task.model.table.shape[0] - 1, fleet)
+    check_catalogue(task.model.num_items, fleet)
     terms = task.client_config.regularisers if isinstance(task, TrainTask) else ()
     check_components(task.model_config, terms, settings.tells)
     return fleet

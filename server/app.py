@@ -156,6 +156,8 @@ def protocol(config: RunConfig) -> str:
         correction = "" if t.slice_correction else ", no log q"
         size = f"for {t.busy_share:.0%} busy devices" if t.slice_size == "auto" else str(t.slice_size)
         slice_text = f"slice {size} (popularity^{t.slice_power:g}{correction})"
+    if config.model.code_books:
+        slice_text += f", {config.model.code_books} x {config.model.code_rows} code rows"
     secret = "; repeatable (the secret is set)" if s.secret else ""
     parts = [f"{name} {value:g}" for name, value in (("clip", c.clip), ("noise", c.noise)) if value]
     parts += [f"{c.decoys} decoys"] * bool(c.decoys)

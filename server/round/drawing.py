@@ -73,7 +73,8 @@ class Drawing:
             if (size := len(devices) * device) > spec.max_bytes:
                 told = f"{size / 1e9:.1f} GB for {len(devices)} devices ({rows} rows each)"
                 most = f"{spec.max_bytes / 1e9:.1f} GB"
-                remedy = "fewer train.devices_per_round, a smaller train.slice_size, or more nodes"
+                fewer = "a smaller train.slice_size" if task.model.codes is None else "fewer model.code_rows"
+                remedy = f"fewer train.devices_per_round, {fewer}, or more nodes"
                 raise RunError(f"node {node} would send {told}; a reply may hold {most}: {remedy}")
 
     def spec(self, num_items: int) -> UpdateSpec:
@@ -84,7 +85,7 @@ class Drawing:
             round=self.task.round,
             num_parameters=model.encoder.shape[0],
             dim=model.table.shape[1],
-            items=self.task.items,
+            items=self.task.rows,
             num_items=num_items,
             devices=self.task.devices,
             negatives=train.negatives,
@@ -100,7 +101,7 @@ def draw_round(
     Slice and devices are drawn apart: who sees the slice learns nothing about the next devices.
     """
     train = config.train
-    num_items = model.table.shape[0] - 1
+    num_items = model.num_items
     popularity = estimate(state.pulls, state.trained, devices.count).cpu()
     size = num_items if train.negatives == "full" else slice_size(config, num_items, devices)
     drawn = draw_slice(popularity, size, generator(state.secret, "slice", round_), train.slice_power)
