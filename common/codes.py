@@ -25,8 +25,8 @@ class Codes:
     code_k(i) = Σ_j digit_j k^j mod R with the digits of i − 1 to the base R, R prime: a Reed–Solomon code
     (Reed & Solomon 1960, doi 10.1137/0108018). It follows from the item's number alone. Two polynomials of
     degree below t agree at t − 1 points at most, so of N ≤ R^t items no two share t rows or more, and none
-    share all as long as N ≤ R^B. Any R numbers in a row have each row of each book once: all rows have
-    ⌊N/R⌋ or ⌈N/R⌉ items. With B^(−½) a step on one interaction alone moves an embedding as far as a row of
+    share all as long as N ≤ R^B. R items from one with i − 1 = m·R on have each row of each book once: all rows
+    have ⌊N/R⌋ or ⌈N/R⌉ items. With B^(−½) a step on one interaction alone moves an embedding as far as a row of
     its own would move.
 
     num_items  N, at most R^B

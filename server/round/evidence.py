@@ -88,7 +88,7 @@ def gather(
         round_, trusted.identity, trusted.updates.items, trusted.marks, trusted.newcomers
     )
     of_rows = popularity
-    if state.model.codes is not None:
+    if state.model.codes is not None and config.strategy.constraints:  # a pass over the catalogue
         of_rows = state.model.onto_rows(torch.cat([popularity.new_zeros(1), popularity]))[1:]  # [R]
     return Evidence(of_rows, users, round_marks, draw_witnesses)
 
