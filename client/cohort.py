@@ -219,7 +219,7 @@ class Cohort:
 
 
 def places(numbers: Tensor, size: int) -> Tensor:
-    """Where each of 0 to ``size`` - 1 stands in ``numbers`` [K], and K for one that does not: int64 [size]."""
+    """Where each of 0 to ``size`` - 1 stands in ``numbers`` [K], K for one that does not: int64 [size]."""
     found = torch.full((size,), len(numbers), device=numbers.device)
     found[numbers.long()] = torch.arange(len(numbers), device=numbers.device)
     return found

@@ -50,7 +50,9 @@ def last_hidden(model: nn.Module, parameters: GlobalModel, histories: Histories,
         for first in range(0, len(members), step):
             some = members[first : first + step]
             ids = torch.from_numpy(histories.take(some).padded(length)).to(table.device).long()  # [m, ℓ]
-            hidden[torch.from_numpy(some).to(table.device)] = vmap(one)(parameters.embed(ids), ids == 0)  # [m, d]
+            hidden[torch.from_numpy(some).to(table.device)] = vmap(one)(
+                parameters.embed(ids), ids == 0
+            )  # [m, d]
     return hidden
 
 

@@ -73,8 +73,8 @@ def ranks(hidden: Tensor, model: GlobalModel, seen: Pairs, wanted: Index) -> Ten
     """0-based ranks int64 [2, n, Q] of the items ``wanted`` int64 [n, Q]: seen items filtered, and not.
 
     rank = the number of items j with s_j > s_i, or s_j = s_i and j < i, s_j = h·e_j of ``hidden`` [n, d] and
-    the embeddings of ``model``: ties go to the lower item number. Seen ones are counted with the others and taken off again. A
-    score that is not finite ranks last; item 0 never competes.
+    the embeddings of ``model``: ties go to the lower item number. Seen ones are counted with the others and
+    taken off again. A score that is not finite ranks last; item 0 never competes.
     """
     tiles, where = Tiles.of(model), hidden.device
     found = torch.empty(2, *wanted.shape, dtype=torch.int64, device=where)

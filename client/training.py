@@ -59,13 +59,13 @@ class Lookup:
 
     def inputs(self, rows: Tensor, devices: Device) -> Tensor:
         """Embeddings [n, ℓ, d] of the inputs: of rows [n, R, d] that are trained, the others' global."""
-        n, size, dim = rows.shape
+        size = rows.shape[1]
         place = devices.slot_in.clamp(max=size - 1)  # [n, ℓ, B]
         total = rows.gather(1, place[:, :, 0, None].expand_as(devices.context))  # [n, ℓ, d]
         for book in range(1, place.shape[2]):
             total = total + rows.gather(1, place[:, :, book, None].expand_as(devices.context))
         total = total if self.places is None else self.scale * total
-        return torch.where((devices.slot_in[:, :, :1] < size), total, devices.context)
+        return torch.where(devices.slot_in[:, :, :1] < size, total, devices.context)
 
     def slopes(self, items: Tensor, inputs: Tensor, devices: Device, size: int) -> Tensor:
         """Slopes [n, R, d] of the rows, R = ``size``, from those of the slice [n, K, d] and inputs [n, ℓ, d].

@@ -11,7 +11,6 @@ from torch import Tensor
 from common.config import ModelConfig, prime_from
 from common.errors import ConfigError
 
-
 OWN_ROWS = (
     "negatives: device sends rows of a device's own items; with model.code_books all send all code rows: "
     "expected slice or full"
@@ -24,10 +23,10 @@ class Codes:
 
     code_k(i) = Σ_j digit_j k^j mod R with the digits of i − 1 to the base R, R prime: a Reed–Solomon code
     (Reed & Solomon 1960, doi 10.1137/0108018). It follows from the item's number alone. Two polynomials of
-    degree below t agree at t − 1 points at most, so of N ≤ R^t items no two share t rows or more, and none
-    share all as long as N ≤ R^B. R items from one with i − 1 = m·R on have each row of each book once: all rows
-    have ⌊N/R⌋ or ⌈N/R⌉ items. With B^(−½) a step on one interaction alone moves an embedding as far as a row of
-    its own would move.
+    degree below t agree at t − 1 points at most: of N ≤ R^t items no two share t rows, and none share all
+    as long as N ≤ R^B. R items in a row, from i = m·R + 1 on, have each row of each book once: all rows have
+    ⌊N/R⌋ or ⌈N/R⌉ items. With B^(−½) a step on one interaction alone moves an embedding as far as it would
+    move a row of its own.
 
     num_items  N, at most R^B
     """

@@ -133,7 +133,9 @@ class ModelConfig(OfComponent):
     @classmethod
     def _shared(cls, books: int) -> int:
         if books == 1:
-            raise ValueError(f"expected 0, or 2 to {MAX_BOOKS} books: items with one row share all or nothing")
+            raise ValueError(
+                f"expected 0, or 2 to {MAX_BOOKS} books: items with one row share all or nothing"
+            )
         return books
 
     @field_validator("code_rows")

@@ -58,7 +58,7 @@ class GlobalModel:
 
     @cached_property
     def embeddings(self) -> Tensor:
-        """Those of the whole catalogue, [N + 1, d]: with codes they are made, so for small catalogues only."""
+        """Those of the whole catalogue, [N + 1, d]; with codes they are made: for small catalogues."""
         if self.codes is None:
             return self.table
         return self.embed(torch.arange(self.num_items + 1, device=self.table.device))

@@ -78,9 +78,7 @@ class Pipeline:
     def byzantine(self, devices: int) -> int:
         return bound(self.config, devices)
 
-    def step(
-        self, state: ServerState, admitted: Admitted, round_: int, items: Tensor | None = None
-    ) -> Step:
+    def step(self, state: ServerState, admitted: Admitted, round_: int, items: Tensor | None = None) -> Step:
         """Round ``round_`` (from 1) on one update or more. Raises RunError if the rule needs more.
 
         items: int32 [K], the slice of the round; None where the rows of the updates are those of its items.
@@ -165,8 +163,8 @@ def check_codes(config: RunConfig, constraints: Chain) -> None:
         raise ConfigError(f"train.{OWN_ROWS}")
     if config.client.decoys:
         raise ConfigError(
-            f"client.decoys is {config.client.decoys}: a decoy is one row, and with model.code_books an item is "
-            f"{config.model.code_books}; expected 0"
+            f"client.decoys is {config.client.decoys}: a decoy is one row, and with model.code_books an item "
+            f"is {config.model.code_books}; expected 0"
         )
     for component, part in zip(config.strategy.constraints, constraints.parts, strict=True):
         if isinstance(part, ExposureCap | PopularityCap):

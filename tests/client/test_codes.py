@@ -99,7 +99,10 @@ def test_one_interaction_moves_an_embedding_as_far_as_a_row_of_its_own() -> None
     shared = replace(shared, encoder=plain.model.encoder, table=F.pad(table, (0, 0, 1, 0)))
     history = [np.array([4, 1], dtype=np.int32)]
     moved = []
-    for model, settings in ((replace(shared), config), (GlobalModel(shared.encoder, shared.embeddings), plain.model_config)):
+    for model, settings in (
+        (replace(shared), config),
+        (GlobalModel(shared.encoder, shared.embeddings), plain.model_config),
+    ):
         what = replace(plain, model=model, model_config=settings, items=items, log_q=torch.zeros(3))
         updates = Cohort(what, [0], history, key=5).train()
         after = model.table.index_add(0, updates.items.long(), updates.rows[0])

@@ -99,6 +99,7 @@ def as_model(values: Tensor, patch: pytest.MonkeyPatch) -> tuple[Tensor, Tensor]
 
 def cut_small(monkeypatch: pytest.MonkeyPatch, users: int, width: int) -> None:
     """Blocks of at most ``users`` x ``width`` scores, whatever the catalogue."""
+
     def cut(model: GlobalModel) -> Tiles:
         size = model.num_items + 1
         return Tiles(users, min(width, size), size)

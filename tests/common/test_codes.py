@@ -57,7 +57,7 @@ def test_a_million_items_have_different_codes_and_every_row_as_many_items() -> N
 
 def test_a_stretch_of_the_catalogue_is_spread_over_all_rows() -> None:
     some = Codes(3, 13, 2000).of(torch.arange(703, 716))  # 702 = 54 · 13
-    assert Counter(some.flatten().tolist()) == {row: 1 for row in range(1, 40)}
+    assert Counter(some.flatten().tolist()) == dict.fromkeys(range(1, 40), 1)
 
 
 def test_a_code_follows_from_the_number_alone() -> None:
@@ -114,7 +114,10 @@ def test_without_codes_the_table_is_the_catalogue() -> None:
     [
         ("model.code_books=1", "model.code_books: Value error, expected 0, or 2 to 16 books"),
         ("model.code_books=17", "model.code_books: Input should be less than or equal to 16"),
-        ("model.code_rows=1024", r"model.code_rows: Value error, expected a prime, such as 1021 or 1031 \(given: 1024\)"),
+        (
+            "model.code_rows=1024",
+            r"model.code_rows: Value error, expected a prime, such as 1021 or 1031 \(given: 1024\)",
+        ),
         ("model.code_books=5 model.code_rows=3", "expected at least as many rows as books, 5"),
     ],
 )
@@ -127,7 +130,9 @@ def test_settings_that_make_no_codes_are_refused_in_one_line(settings: str, text
 def test_a_catalogue_with_more_items_than_codes_is_refused() -> None:
     config = ModelConfig(code_books=2, code_rows=31)
     assert codes_of(config, 961) == Codes(2, 31, 961)
-    with pytest.raises(ConfigError, match="961 different codes, the catalogue 1,682 items; expected a prime from 43 on"):
+    with pytest.raises(
+        ConfigError, match="961 different codes, the catalogue 1,682 items; expected a prime from 43 on"
+    ):
         codes_of(config, 1682)
     assert codes_of(ModelConfig(), 10**9) is None
 

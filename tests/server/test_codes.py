@@ -13,7 +13,6 @@ from attacks.app import app
 from common.data import load
 from common.data.cut import training
 from common.errors import ConfigError
-from common.seeding import generator
 from emulation.federation import federate
 from emulation.local_grid import LocalGrid
 from experiments.trained import open_run
@@ -21,7 +20,7 @@ from server.constraints.panel import PULLED, PUSHED, TRAINED
 from server.round.drawing import draw_round, slice_size
 from server.round.pipeline import Pipeline
 from server.round.popularity import PRIOR, of_items
-from tests.server.federation import ITEMS, LOG, Watch, config, lines, model, node, refusals, run, same_model
+from tests.server.federation import ITEMS, Watch, config, lines, model, node, refusals, run, same_model
 from tests.server.interruption import equal_runs
 
 CODES = ("model.code_books=2", "model.code_rows=7")
@@ -144,7 +143,10 @@ def test_a_slice_is_drawn_among_items_and_rows_are_sent() -> None:
     [
         ("train.negatives=device", "train.negatives: device sends rows of a device's own items"),
         ("strategy.constraints=[exposure_cap]", "'exposure_cap' holds down the row of one item"),
-        ("strategy.constraints=[row_drift,popularity_cap]", "'popularity_cap' holds down the row of one item"),
+        (
+            "strategy.constraints=[row_drift,popularity_cap]",
+            "'popularity_cap' holds down the row of one item",
+        ),
         ("client.decoys=3", "client.decoys is 3: a decoy is one row"),
         ("model.code_rows=5", "25 different codes, the catalogue 30 items; expected a prime from 7 on"),
         ("attack.name=false_witness", "attack.name: 'false_witness' turns the rows of single items"),
