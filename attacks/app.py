@@ -139,7 +139,7 @@ def attack_round(
 
     chosen = rule.slices(cohort, targets) if several else None
     views = {number: view_of(number, part) for number, part in cohort.by_slice(chosen)}
-    updates = of_slices([(number, poisoned(view)) for number, view in views.items()], task.slices)
+    updates = of_slices([(number, poisoned(view)) for number, view in views.items()], task.rows)
     reply = wire.encode_updates(updates, task.run, task.round, task.wire_dtype)
     return rule.tamper(reply, next(iter(views.values())))
 

@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 from flwr.app import RecordDict
+from torch import Tensor
 
 from client.batch import Batch
 from client.cohort import Cohort
@@ -40,9 +41,23 @@ class View:
     sleep: Callable[[float], None] = time.sleep
 
     def slots(self) -> list[int]:
-        """Places in the slice of those targets that this round trains."""
-        place = {item: slot for slot, item in enumerate(self.cohort.rows.items.tolist())}
-        return [place[target] for target in self.targets if target in place]
+        """Places of the targets' rows among those that this round trains, target after target."""
+        return [slot for slot, _ in self._places()]
+
+    def aims(self) -> list[int]:
+        """The target of each of :meth:`slots`; with codes a target has several."""
+        return [target for _, target in self._places()]
+
+    def aimed(self) -> Tensor:
+        """Embedding of the target of each of :meth:`slots`: [m, d]."""
+        model = self.task.model
+        return model.embed(torch.tensor(self.aims(), dtype=torch.int64, device=model.table.device))
+
+    def _places(self) -> list[tuple[int, int]]:
+        place = {number: slot for slot, number in enumerate(self.cohort.rows.numbers.tolist())}
+        numbers = self.task.model.numbers(torch.tensor(self.targets, dtype=torch.int64)).tolist()
+        own = [(n, target) for target, some in zip(self.targets, numbers, strict=True) for n in some]
+        return [(place[number], target) for number, target in own if number in place]
 
 
 @dataclass(frozen=True)
@@ -53,6 +68,7 @@ class Attack:
     goal       untargeted or targeted
     knowledge  what the attacker needs beside its own devices and the global model
     full       whether it can use the honest updates of the round (``knowledge: full``)
+    owned      whether it needs items with rows of their own: it cannot be with ``model.code_books``
     """
 
     kind: ClassVar[str] = "none"
@@ -60,6 +76,7 @@ class Attack:
     knowledge: ClassVar[str] = "global model, own data"
     reference: ClassVar[str] = ""
     full: ClassVar[bool] = False
+    owned: ClassVar[bool] = False
 
     def history(self, items: Items, number: int, targets: tuple[int, ...], seed: int) -> Items:
         """Data poisoning at its source: the history of device ``number``, the same in every round."""

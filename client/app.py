@@ -71,7 +71,7 @@ def evaluate(message: Message, context: Context) -> Message:
 def fleet_for(task: TrainTask | EvaluateTask, settings: NodeSettings) -> Fleet:
     """The node's devices, once ``task`` is of their catalogue and names no code that the owner did not."""
     fleet = open_fleet(settings)
-    check_catalogue(task.model.table.shape[0] - 1, fleet)
+    check_catalogue(task.model.num_items, fleet)
     terms = task.client_config.regularisers if isinstance(task, TrainTask) else ()
     check_components(task.model_config, terms, settings.tells)
     return fleet
@@ -129,7 +129,7 @@ def honest_round(task: TrainTask, fleet: Fleet, settings: NodeSettings, memory: 
         (number, protected(part.train(), task, part.devices.tolist(), key, memory))
         for number, part in everyone.take(busy).by_slice()
     ]
-    updates = replace(of_slices(parts, task.slices), idle=torch.from_numpy(np.delete(own, busy)))
+    updates = replace(of_slices(parts, task.rows), idle=torch.from_numpy(np.delete(own, busy)))
     return wire.encode_updates(updates, task.run, task.round, task.wire_dtype)
 
 

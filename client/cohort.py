@@ -16,7 +16,7 @@ from torch import Tensor
 from client.batch import Batch, Histories, Rows, buckets, make_batch, rows_of, window_starts
 from client.precision import precision
 from client.regularisers import CHANNELS, build_regularisers
-from client.training import Device, LocalTraining
+from client.training import Device, LocalTraining, Lookup
 from common.data.ragged import Index, Ragged
 from common.data.types import Items, Times
 from common.keystream import Draws
@@ -88,7 +88,7 @@ class Cohort:
     def numbered(self) -> NDArray[np.int16]:
         """The slice of each item, m where it is in none: int16 [N + 1]."""
         slices = self.task.items.view(self.task.train_config.slices, -1).cpu().numpy()  # [m, K]
-        number = np.full(self.task.model.table.shape[0], len(slices), dtype=np.int16)
+        number = np.full(self.task.model.num_items + 1, len(slices), dtype=np.int16)
         number[slices] = np.arange(len(slices), dtype=np.int16)[:, None]
         return number
 
@@ -134,11 +134,11 @@ class Cohort:
     def train(self, relabel: Relabel | None = None) -> DeviceUpdates:
         """The update of every device, in the order of ``numbers``."""
         task, rows = self.task, self.rows
-        n, size, dim = len(self.devices), len(rows.items), task.model.table.shape[1]
+        n, size, dim = len(self.devices), len(rows.numbers), task.model.table.shape[1]
         training, where = self._training(), task.model.table.device
         encoder = torch.empty(n, task.model.encoder.shape[0], device=where)
         row_updates = torch.empty(n, size, dim, device=where)
-        start = task.model.table[rows.items.long()]  # [K, d]
+        start = task.model.table[rows.numbers.long()]  # [R, d]
         for index, devices in self._chunks(training, rows, relabel):
             with precision(task.train_config.precision, where):
                 change, row_change = training.cohort(task.model.encoder, start, devices, rows.log_q)
@@ -147,7 +147,7 @@ class Cohort:
         return DeviceUpdates(
             encoder=encoder,
             rows=row_updates,
-            items=rows.items,
+            items=rows.numbers,
             history=torch.from_numpy(self.windows.lengths.astype(np.int32)).to(where),
             device=torch.from_numpy(self.devices),
             touched=rows.candidates,
@@ -159,25 +159,41 @@ class Cohort:
         return LocalTraining(
             model=model,
             layout=layout_of(model),
-            num_items=task.model.table.shape[0] - 1,
+            num_items=task.model.num_items,
             max_len=task.model_config.max_len,
             loss=task.train_config.loss,
             steps=task.train_config.local_steps,
             lr=task.train_config.local_lr,
             regularisers=build_regularisers(task.client_config.regularisers),
+            lookup=self._lookup(),
         )
+
+    @cached_property
+    def _slots(self) -> Tensor:
+        """Places in the slice of items 0 to N, int64 [N + 1]."""
+        return places(self.rows.items, self.task.model.num_items + 1)
+
+    @cached_property
+    def _row_slots(self) -> Tensor:
+        """Places of the table's rows among those that are trained, int64 [R + 1]."""
+        model = self.task.model
+        return self._slots if model.codes is None else places(self.rows.numbers, len(model.table))
+
+    def _lookup(self) -> Lookup:
+        model, rows = self.task.model, self.rows
+        if model.codes is None:
+            return Lookup()
+        return Lookup(self._row_slots[model.numbers(rows.items)], model.codes.scale)
 
     def _chunks(
         self, training: LocalTraining, rows: Rows, relabel: Relabel | None
     ) -> Iterator[tuple[Tensor, Device]]:
         size, where = len(rows.items), rows.items.device
-        slots = torch.full((training.num_items + 1,), size, device=where)  # item -> place in the slice, or K
-        slots[rows.items.long()] = torch.arange(size, device=where)
         for length, members in buckets(self.windows.lengths - 1, training.max_len):
             passes = 1 + sum(term.passes for term in training.regularisers)
             per_device = (
                 6 * passes * (length * size + training.layout.total)
-                + 4 * size * self.task.model.table.shape[1]
+                + 4 * max(size, len(rows.numbers)) * self.task.model.table.shape[1]
             )
             step = max(1, (CHUNK_FLOATS if where.type == "cpu" else CARD_FLOATS) // per_device)
             for first in range(0, len(members), step):
@@ -185,18 +201,16 @@ class Cohort:
                 batch = make_batch(self.windows.take(chosen), length)
                 if relabel is not None:
                     batch = relabel(batch, self.devices[chosen].tolist())
-                yield torch.from_numpy(chosen).to(where), self._device(training, rows, slots, batch, chosen)
+                yield torch.from_numpy(chosen).to(where), self._device(training, rows, batch, chosen)
 
-    def _device(
-        self, training: LocalTraining, rows: Rows, slots: Tensor, batch: Batch, chosen: Index
-    ) -> Device:
-        where, length = slots.device, batch.inputs.shape[1]
+    def _device(self, training: LocalTraining, rows: Rows, batch: Batch, chosen: Index) -> Device:
+        model, where, length = self.task.model, rows.items.device, batch.inputs.shape[1]
         inputs, targets = batch.inputs.to(where), batch.targets.to(where)  # [n, ℓ]
         # Item 0 (padding, nothing to predict) is in no slice, so its slot is K: not counted.
-        slot_out = slots[targets]
+        slot_out = self._slots[targets]  # [n, ℓ]
         return Device(
-            context=self.task.model.table[inputs],  # [n, ℓ, d]
-            slot_in=slots[inputs],
+            context=model.embed(inputs),  # [n, ℓ, d]
+            slot_in=self._row_slots[model.numbers(inputs)],  # [n, ℓ, B]
             slot_out=slot_out,
             counted=counted(slot_out < len(rows.items)),
             padding=inputs == 0,
@@ -242,6 +256,13 @@ class Cohort:
         gaps = np.diff(seconds, axis=1, prepend=0.0)
         gaps[np.arange(length) <= length - real[:, None]] = 0.0  # before the second input there is no gap
         return torch.from_numpy(gaps).float()
+
+
+def places(numbers: Tensor, size: int) -> Tensor:
+    """Where each of 0 to ``size`` - 1 stands in ``numbers`` [K], K for one that does not: int64 [size]."""
+    found = torch.full((size,), len(numbers), device=numbers.device)
+    found[numbers.long()] = torch.arange(len(numbers), device=numbers.device)
+    return found
 
 
 def counted(inside: Tensor) -> Tensor:

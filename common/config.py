@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -48,6 +49,8 @@ MAX_SLICES = 256
 """Of one round: a device sends the number of its own in a byte."""
 MAX_NEGATIVES = 2**16
 """A device gathers a row for each: 16 MiB at the default dim. So with decoys."""
+MAX_BOOKS, MAX_CODE_ROWS = 16, 65521
+"""Of a table of code rows, all of which a device sends: a million rows in the extreme."""
 MAX_REGULARISERS = 16
 """There are fewer; each may run the model again."""
 
@@ -92,6 +95,13 @@ class DataConfig(Section):
     public: Positive = Field(64, description="histories of an emulation that its trusted node holds too")
 
 
+def prime_from(number: int) -> int:
+    """The least prime from ``number`` on."""
+    while number < 2 or any(number % factor == 0 for factor in range(2, math.isqrt(number) + 1)):
+        number += 1
+    return number
+
+
 def most_parameters(dim: int, max_len: int, blocks: int) -> int:
     """No model of this project has more: L·d + 7·B·d·(d + 1) + 2·d."""
     return max_len * dim + 7 * blocks * dim * (dim + 1) + 2 * dim
@@ -113,7 +123,32 @@ class ModelConfig(OfComponent):
     blocks: Annotated[int, Field(ge=1, le=MAX_BLOCKS)] = 2
     heads: Annotated[int, Field(ge=1, le=MAX_HEADS)] = 1
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    code_books: Annotated[int, Field(ge=0, le=MAX_BOOKS)] = Field(
+        0, description="rows that an item's embedding is the sum of; 0: each item has a row of its own"
+    )
+    code_rows: Annotated[int, Field(ge=2, le=MAX_CODE_ROWS)] = Field(
+        1021, description="rows of each book, a prime: those that items share with `code_books`"
+    )
     params: dict[str, Any] = Field({}, description="what a model takes beyond these settings")
+
+    @field_validator("code_books")
+    @classmethod
+    def _shared(cls, books: int) -> int:
+        if books == 1:
+            raise ValueError(
+                f"expected 0, or 2 to {MAX_BOOKS} books: items with one row share all or nothing"
+            )
+        return books
+
+    @field_validator("code_rows")
+    @classmethod
+    def _prime(cls, rows: int, others: ValidationInfo) -> int:
+        if rows < (books := others.data.get("code_books", 0)):
+            raise ValueError(f"expected at least as many rows as books, {books}")
+        if prime_from(rows) != rows:
+            below = next(number for number in range(rows, 1, -1) if prime_from(number) == number)
+            raise ValueError(f"expected a prime, such as {below} or {prime_from(rows)}")
+        return rows
 
     @field_validator("blocks")
     @classmethod

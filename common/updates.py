@@ -16,8 +16,9 @@ class DeviceUpdates:
     """Updates (parameters after local training minus the global ones) of n devices.
 
     encoder  float32 [n, P]     flattened in the order of :mod:`common.models.flat`
-    rows     float32 [n, K, d]  item-row updates, in the order of ``items``
-    items    int32   [K]        the slice: unique, sorted catalogue numbers; [m, K] of several slices
+    rows     float32 [n, K, d]  updates of the table's rows, in the order of ``items``
+    items    int32   [K]        which rows, unique and sorted: the items of the slice ([m, K] of several) or,
+                                with codes, all rows
     touched  bool    [n, K]     rows a device trained; None when every device trained all K
     history  int32   [n]        interactions trained on: a claim, never trusted unbounded
     device   int64   [n]        the node's own stable number for the device
@@ -189,7 +190,8 @@ def interaction_sizes(norms: Tensor) -> Tensor:
 class UpdateSpec:
     """What the server expects of one node's reply.
 
-    num_parameters P, dim d; items int32 [K], the slice, or [m, K] (not used with ``negatives: device``);
+    num_parameters P, dim d; items int32 [K], the rows to train, or [m, K] of several slices (not used with
+    ``negatives: device``);
     devices int64 [m], those asked of this node; max_bytes bounds the arrays of the reply, whoever sends it.
     max_touched: with ``negatives: device`` the rows that one device may name. Without a bound one device that
     names the whole catalogue would widen the rows of all others of the round.

@@ -158,6 +158,8 @@ def protocol(config: RunConfig) -> str:
         of = "" if t.slice_size == "auto" else "of "
         several = "slice " if t.slices == 1 else f"best of {t.slices} slices {of}"
         slice_text = f"{several}{size} (popularity^{t.slice_power:g}{correction})"
+    if config.model.code_books:
+        slice_text += f", {config.model.code_books} x {config.model.code_rows} code rows"
     products = "" if t.precision == "float32" else f" in {t.precision}"
     secret = "; repeatable (the secret is set)" if s.secret else ""
     parts = [f"{name} {value:g}" for name, value in (("clip", c.clip), ("noise", c.noise)) if value]

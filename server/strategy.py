@@ -82,7 +82,7 @@ class RobustStrategy(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
         """Draw the slice and the devices of a round; one message for each node that has some."""
-        model = from_record(arrays, self.device)
+        model = from_record(arrays, self.device, self.state.model.codes)
         drawing = draw_round(self.config, self.run, server_round, model, self.state, self.roster)
         if self.pipeline.aggregator.rooted:
             drawing = replace(drawing, roots={n: e.devices for n, e in self.roster.roots.items()})
@@ -111,7 +111,8 @@ class RobustStrategy(Strategy):
         figures = {"admitted": float(found), "asked": float(asked)}
         if not why:
             try:
-                step = self.pipeline.step(self.state, admitted, server_round)
+                items = None if self.state.model.codes is None else self._drawing.task.items
+                step = self.pipeline.step(self.state, admitted, server_round, items)
                 self.state, weights = step.state, step.weights
                 figures |= step.figures
             except RunError as error:  # too few devices for the rule: this round is lost, not the run
@@ -171,7 +172,8 @@ class RobustStrategy(Strategy):
     ) -> list[Message]:
         """One message to every enrolled node, for the split and the devices chosen by :meth:`evaluate`."""
         self._began = time.perf_counter()
-        state = replace(self.state, round=server_round, model=from_record(arrays, self.device))
+        model = from_record(arrays, self.device, self.state.model.codes)
+        state = replace(self.state, round=server_round, model=model)
         return evaluate_messages(self.config, self.run, state, self.roster, self._split, self._sample)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
@@ -225,7 +227,8 @@ class RobustStrategy(Strategy):
         if initial_arrays is not None:
             if self.state.round:
                 raise ConfigError(f"initial_arrays: given after round {self.state.round} of a run")
-            given = fitting(from_record(initial_arrays, self.device), self.state.model)
+            before = self.state.model
+            given = fitting(from_record(initial_arrays, self.device, before.codes), before)
             self.state = replace(self.state, model=given)
         self.summary()
         result = Result()

@@ -93,7 +93,8 @@ class Drawing:
         size = self.width * (spec.num_parameters + rows * spec.dim)
         if size > spec.max_bytes:
             told = f"{size / 1e9:.1f} GB ({rows} rows); a reply may hold {spec.max_bytes / 1e9:.1f} GB"
-            raise RunError(f"the update of one device is {told}: a smaller train.slice_size or model.dim")
+            fewer = "a smaller train.slice_size" if self.task.model.codes is None else "fewer model.code_rows"
+            raise RunError(f"the update of one device is {told}: {fewer} or model.dim")
 
     def spec(self, num_items: int) -> UpdateSpec:
         """What a reply has to look like."""
@@ -103,7 +104,7 @@ class Drawing:
             round=self.task.round,
             num_parameters=model.encoder.shape[0],
             dim=model.table.shape[1],
-            items=self.task.slices,
+            items=self.task.rows,
             num_items=num_items,
             devices=self.task.devices,
             negatives=train.negatives,
@@ -119,7 +120,7 @@ def draw_round(
     Slice and devices are drawn apart: who sees the slice learns nothing about the next devices.
     """
     train = config.train
-    num_items = model.table.shape[0] - 1
+    num_items = model.num_items
     popularity = estimate(state.pulls, state.trained, devices.count).cpu()
     size = num_items if train.negatives == "full" else slice_size(config, num_items, devices)
     draw = generator(state.secret, "slice", round_)

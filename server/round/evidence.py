@@ -65,7 +65,10 @@ def gather(
     trusted: TrustedUpdates,
     round_: int,
 ) -> Evidence:
-    """The evidence of a round. ``state``: before the step; ``moved``: after a change; popularity [N]."""
+    """The evidence of a round. ``state``: before the step; ``moved``: after a change; popularity [N].
+
+    With code rows (common/codes.py) a constraint sees how many hold any item of a row.
+    """
 
     def users(delta: ParameterUpdate, count: int, taste: float) -> Audience:
         """As long as those that replied, under the model after the change."""
@@ -73,7 +76,8 @@ def gather(
         history = trusted.updates.history[trusted.places]
         drawn = torch.randint(len(history), (count,), generator=draw).to(history.device)
         lengths = history[drawn].long()
-        items = made_up(popularity, lengths.clamp(1, config.model.max_len), draw, state.model.table, taste)
+        lengths = lengths.clamp(1, config.model.max_len)
+        items = made_up(popularity, lengths, draw, state.model.embeddings, taste)
         return Audience(items, last_states(config.model, moved(delta), items))
 
     def draw_witnesses(most: int) -> Audience:
@@ -82,7 +86,10 @@ def gather(
 
     items, marks = spread(trusted)
     round_marks = RoundMarks(round_, trusted.identity, items, marks, trusted.newcomers)
-    return Evidence(popularity, users, round_marks, draw_witnesses)
+    of_rows = popularity
+    if state.model.codes is not None and config.strategy.constraints:  # a pass over the catalogue
+        of_rows = state.model.onto_rows(torch.cat([popularity.new_zeros(1), popularity]))[1:]  # [R]
+    return Evidence(of_rows, users, round_marks, draw_witnesses)
 
 
 def spread(trusted: TrustedUpdates) -> tuple[Tensor, Tensor]:

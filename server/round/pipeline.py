@@ -10,6 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from common.codes import ONE_SLICE, OWN_ROWS
 from common.config import RunConfig
 from common.device import CPU
 from common.errors import ConfigError, RunError
@@ -20,10 +21,12 @@ from server.aggregators import Aggregator, Round, build_aggregator
 from server.aggregators.by_slice import BySlice
 from server.aggregators.pre import with_pre
 from server.constraints import Chain, build_constraints
+from server.constraints.exposure import ExposureCap
+from server.constraints.popularity import PopularityCap
 from server.optimizers import Optimizer, ParameterUpdate, build_optimizer, schedule
 from server.round.admission import Admitted
 from server.round.evidence import gather, trusted_updates
-from server.round.popularity import estimate, marks, observe
+from server.round.popularity import estimate, marks, observe, of_items
 from server.round.state import ServerState, no_counts, server_key
 
 
@@ -55,21 +58,16 @@ class Pipeline:
         check_root(rule, config)
         check_slices(rule, config, num_items)
         start, layout = initial(config.model, num_items, generator(config.seed, "model"))  # drawn on the CPU
-        start = GlobalModel(start.encoder.to(device), start.table.to(device))
         if config.train.slices > 1:
             rule = BySlice(rule, partial(bound, config))
-        return Pipeline(
-            config,
-            layout,
-            start,
-            rule,
-            build_optimizer(config.strategy.optimizer),
-            build_constraints(config.strategy.constraints),
-        )
+        constraints = build_constraints(config.strategy.constraints)
+        check_codes(config, constraints)
+        optimizer = build_optimizer(config.strategy.optimizer)
+        return Pipeline(config, layout, start.to(device), rule, optimizer, constraints)
 
     def init(self) -> ServerState:
         """The state before the first round."""
-        counts = no_counts(self.start.table.shape[0] - 1, self.start.table.device)
+        counts = no_counts(self.start.num_items, self.start.table.device)
         return ServerState(
             round=0,
             model=self.start,
@@ -84,8 +82,11 @@ class Pipeline:
     def byzantine(self, devices: int) -> int:
         return bound(self.config, devices)
 
-    def step(self, state: ServerState, admitted: Admitted, round_: int) -> Step:
-        """Round ``round_`` (from 1) on one update or more. Raises RunError if the rule needs more."""
+    def step(self, state: ServerState, admitted: Admitted, round_: int, items: Tensor | None = None) -> Step:
+        """Round ``round_`` (from 1) on one update or more. Raises RunError if the rule needs more.
+
+        items: int32 [K], the slice of the round; None where the rows of the updates are those of its items.
+        """
         updates = admitted.updates
         assert updates is not None
         clock = time.perf_counter()
@@ -100,14 +101,17 @@ class Pipeline:
         )
         with torch.no_grad():
             combined, aggregator = self.aggregator(updates, state.aggregator, setting)
-            items = updates.items if combined.items is None else combined.items
-            update = ParameterUpdate(self.layout.unflatten(combined.encoder), combined.rows, items)
+            rows = updates.items if combined.items is None else combined.items
+            update = ParameterUpdate(self.layout.unflatten(combined.encoder), combined.rows, rows)
             delta, optimizer = self.optimizer.step(update, state.optimizer, self.rate(round_))
             row_marks = marks(updates)
             pulls, trained = state.pulls, state.trained
             for places, part in updates.by_slice():
                 theirs = row_marks if updates.slice is None else row_marks[places.to(row_marks.device)]
-                pulls, trained = observe(pulls, trained, part.items, theirs)
+                held = part.items
+                if items is not None:
+                    held, theirs = items, of_items(theirs, part.items, state.model.numbers(items))
+                pulls, trained = observe(pulls, trained, held, theirs)
             popularity = estimate(pulls, trained, len(updates))
             trusted = trusted_updates(admitted, row_marks, combined.weights)
             moved = partial(self.moved, state.model)
@@ -149,13 +153,34 @@ class Pipeline:
     def moved(self, model: GlobalModel, delta: ParameterUpdate) -> GlobalModel:
         """The model after a change; the padding row and rows outside the slice stay as they are."""
         table = model.table.index_add(0, delta.items.long(), delta.rows)  # [N + 1, d]
-        return GlobalModel(model.encoder + self.layout.flatten(delta.encoder), table)
+        return replace(model, encoder=model.encoder + self.layout.flatten(delta.encoder), table=table)
 
 
 def bound(config: RunConfig, devices: int) -> int:
     """f from ``strategy.byzantine``: a number, or a share of the devices that replied, rounded up."""
     claim = config.strategy.byzantine
     return math.ceil(claim * devices) if claim < 1 else int(claim)
+
+
+def check_codes(config: RunConfig, constraints: Chain) -> None:
+    """Raise ConfigError before the run for what needs a row of its own for each item."""
+    if not config.model.code_books:
+        return
+    if config.train.negatives == "device":
+        raise ConfigError(f"train.{OWN_ROWS}")
+    if config.train.slices > 1:
+        raise ConfigError(f"train.{ONE_SLICE}")
+    if config.client.decoys:
+        raise ConfigError(
+            f"client.decoys is {config.client.decoys}: a decoy is one row, and with model.code_books an item "
+            f"is {config.model.code_books}; expected 0"
+        )
+    for component, part in zip(config.strategy.constraints, constraints.parts, strict=True):
+        if isinstance(part, ExposureCap | PopularityCap):
+            raise ConfigError(
+                f"strategy.constraints: {component.name!r} holds down the row of one item, and with "
+                "model.code_books others share it; constraints on rows work, as row_norm_cap"
+            )
 
 
 def check_root(rule: Aggregator, config: RunConfig) -> None:

@@ -87,7 +87,7 @@ def fleet() -> Fleet:
 def test_a_node_answers_with_the_slice_of_each_busy_device(decoys: int) -> None:
     what = replace(several(), client_config=ClientConfig(decoys=decoys), devices=torch.arange(len(LENGTHS)))
     settings = NodeSettings(repeatable=True, seed=5)
-    spec = wire.UpdateSpec("r", 3, len(what.model.encoder), 8, what.slices, ITEMS, what.devices)
+    spec = wire.UpdateSpec("r", 3, len(what.model.encoder), 8, what.rows, ITEMS, what.devices)
     got = wire.decode_updates(honest_round(what, fleet(), settings, RecordDict()), spec)
     one = Cohort(what, range(len(LENGTHS)), fleet().trained, key=5)
     assert got.slice is not None

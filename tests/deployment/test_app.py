@@ -95,6 +95,18 @@ def test_stock_nodes_end_with_the_same_model(place: Place) -> None:
     print(f"\nseconds a round, 2 stock nodes: {[round(s, 2) for s in seconds]}")
 
 
+def test_code_rows_end_with_the_same_model_over_grpc(place: Place) -> None:
+    codes = ("model.code_books=2", "model.code_rows=31")
+    run = place.plan(2, 1, "train.rounds=3", "attack.name=explicit_boost", *codes)
+    for node in run.nodes:
+        place.local.warm_node(node)
+    out, reference = place.folder / "grpc", place.folder / "local"
+    place.run(run, out)
+    in_this_process(run, place.data.num_items, reference)
+    assert_same_run(out, reference)
+    assert load_file(out / "model.safetensors")["item_table"].shape[0] == 63
+
+
 def test_a_killed_node_and_one_that_sends_nan_cost_their_own_devices_alone(place: Place) -> None:
     deadline = 4.0
     run = place.plan(3, 1, "train.rounds=12", "attack.name=nan", f"strategy.deadline_s={deadline}")

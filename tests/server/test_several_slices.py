@@ -101,7 +101,7 @@ def test_each_item_is_in_each_slice_as_often_as_log_q_says() -> None:
 
 def test_a_task_of_several_slices() -> None:
     drawing = draw("train.slices=4", "train.slice_size=6")
-    assert drawing.task.slices.shape == (4, 6)
+    assert drawing.task.rows.shape == (4, 6)
     assert drawing.spec(ITEMS).items.shape == (4, 6)
     one = draw("train.slice_size=6")
     assert drawing.limits(ITEMS) == one.limits(ITEMS)  # a device sends one slice
@@ -112,7 +112,7 @@ def test_a_task_of_several_slices() -> None:
 def test_automatic_slices_share_what_one_would_hold(slices: int) -> None:
     """A device is busy if any slice holds a next item of it."""
     one = len(draw("train.slice_size=auto").task.items)
-    several = draw("train.slice_size=auto", f"train.slices={slices}").task.slices
+    several = draw("train.slice_size=auto", f"train.slices={slices}").task.rows
     assert several.shape == (slices, -(-one // slices))
 
 

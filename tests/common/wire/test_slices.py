@@ -85,7 +85,7 @@ def task(items: torch.Tensor, slices: int = 3) -> RecordDict:
 
 def test_a_task_names_all_slices() -> None:
     got = wire.decode_train_task(task(FLAT))
-    assert torch.equal(got.slices, SLICES)
+    assert torch.equal(got.rows, SLICES)
     assert torch.equal(got.of_slice(1).items, SLICES[1])
     assert len(got.of_slice(1).log_q) == K
 
@@ -135,4 +135,4 @@ def test_whatever_is_done_to_a_task_its_slices_are_disjoint(changes: list[Damage
     got = decoded(wire.decode_train_task, damage(task(FLAT), changes))
     if got is not None:
         assert len(set(got.items.tolist())) == len(got.items)
-        assert got.slices.sort(dim=-1).values.equal(got.slices)
+        assert got.rows.sort(dim=-1).values.equal(got.rows)
