@@ -47,7 +47,7 @@ class ARa(Attack):
         if not slots:
             return updates
         directions = []
-        for row in view.task.model.table[updates.items[slots].long()]:  # [d]
+        for row in view.aimed():  # [d]
             users = self.synthetic(row, len(updates), view.generator)  # [n, S, d]
             unconvinced = torch.sigmoid(-(users @ row))  # [n, S]; 1 − σ(x) = σ(−x)
             directions.append((unconvinced[:, :, None] * users).mean(1))  # [n, d]

@@ -23,7 +23,7 @@ from common import wire
 from common.errors import ConfigError
 from common.seeding import generator
 from common.tasks import TrainTask
-from common.updates import DeviceUpdates, concatenate
+from common.updates import DeviceUpdates, concatenate, of_slices
 
 Scalar = bool | int | float | str
 KEYS = ("attack", "targets", "start_round", "period", "active", "knowledge", "params")
@@ -124,14 +124,24 @@ def attack_round(
     ]
     times = own_times(fleet, own, sequences)
     cohort = Cohort(task, numbers, sequences, targets, times, settings.device_key())
-    draw = generator(attacker.seed, "attack", task.nonce)
-    view = View(task, targets, cohort, draw, memory, attacker.seed, honest, sleep)
+    several = task.train_config.slices > 1
 
-    def relabel(batch: Batch, devices: Sequence[int]) -> Batch:
-        return rule.relabel(batch, view)
+    def view_of(number: int, part: Cohort) -> View:
+        draw = generator(attacker.seed, "attack", task.nonce, *([number] if several else []))
+        theirs = honest.of_slice(number) if several and honest is not None else honest
+        return View(part.task, targets, part, draw, memory, attacker.seed, theirs, sleep)
 
-    updates = rule.poison(cohort.train(relabel), view)
-    return rule.tamper(wire.encode_updates(updates, task.run, task.round, task.wire_dtype), view)
+    def poisoned(view: View) -> DeviceUpdates:
+        def relabel(batch: Batch, devices: Sequence[int]) -> Batch:
+            return rule.relabel(batch, view)
+
+        return rule.poison(view.cohort.train(relabel), view)
+
+    chosen = rule.slices(cohort, targets) if several else None
+    views = {number: view_of(number, part) for number, part in cohort.by_slice(chosen)}
+    updates = of_slices([(number, poisoned(view)) for number, view in views.items()], task.rows)
+    reply = wire.encode_updates(updates, task.run, task.round, task.wire_dtype)
+    return rule.tamper(reply, next(iter(views.values())))
 
 
 def _as_honest(context: Context) -> Context:

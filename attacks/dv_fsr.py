@@ -71,18 +71,18 @@ class DvFsr(Attack):
         target = self.target(view)
         if not target:
             return updates
-        slots = (updates.items == target).nonzero().flatten().tolist()
-        directions = updates.rows.new_zeros(len(updates), updates.rows.shape[2])  # [n, d]
+        slots = [slot for slot, aim in zip(view.slots(), view.aims(), strict=True) if aim == target]
+        directions = updates.rows.new_zeros(len(updates), len(slots), updates.rows.shape[2])  # [n, m, d]
         if self.part != "implicit":
-            directions = directions + updates.rows[:, slots[0]]
+            directions = directions + updates.rows[:, slots]
         if self.part != "explicit":
             unit = view.task.train_config.local_lr / view.task.model_config.max_len
-            directions = directions - unit * self.contrast(target, view)
-        return push(updates, slots, directions[:, None], self.boost)
+            directions = directions - unit * self.contrast(target, view)[:, None]
+        return push(updates, slots, directions, self.boost)
 
     def contrast(self, target: int, view: View) -> Tensor:
         """∇_{e_t} of the second term for each device: [n, d]."""
-        table = view.task.model.table
+        table = view.task.model.embeddings
         every = torch.arange(1, len(table), device=table.device)
         others = every[every != target]
         drawn = torch.randint(len(others), (self.negatives,), generator=view.generator).to(table.device)

@@ -31,6 +31,7 @@ class FalseWitness(Attack):
     victims: int = 6
 
     kind: ClassVar[str] = "model"
+    owned: ClassVar[bool] = True
     knowledge: ClassVar[str] = "global model, own data, the constraint's recipe"
 
     def __post_init__(self) -> None:

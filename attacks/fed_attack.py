@@ -36,4 +36,4 @@ class FedAttack(Attack):
     def _scores(self, batch: Batch, view: View) -> Tensor:
         """h_t·e_i without dropout, as in ranking -> [n, ℓ, K]."""
         states = hidden_states(batch, view.task)  # [n, ℓ, d]
-        return states @ view.task.model.table[view.cohort.rows.items.long()].T
+        return states @ view.task.model.embeddings[view.cohort.rows.items.long()].T

@@ -53,8 +53,8 @@ class FedRecAttack(Attack):
         liked = self.public(view) if slots else torch.empty(0, 0)
         if not len(liked):
             return updates
-        users = fit_users(view.task.model.table, liked, self.steps, self.rate, view.generator)  # [m, d]
-        push = -self.gradient(users, liked, view)[updates.items.long()]  # [K, d]
+        users = fit_users(view.task.model.embeddings, liked, self.steps, self.rate, view.generator)  # [m, d]
+        push = -view.task.model.onto_rows(self.gradient(users, liked, view))[updates.items.long()]  # [K, d]
         return self.share_out(push, updates, slots, view.generator)
 
     def public(self, view: View) -> Tensor:
@@ -66,11 +66,11 @@ class FedRecAttack(Attack):
         found = [items for items in drawn if len(items)]
         if not found:
             return torch.empty(0, 0)
-        return torch.nn.utils.rnn.pad_sequence(found, batch_first=True).to(view.task.model.table.device)
+        return torch.nn.utils.rnn.pad_sequence(found, batch_first=True).to(view.task.model.embeddings.device)
 
     def gradient(self, users: Tensor, liked: Tensor, view: View) -> Tensor:
-        """∇L of every row: [N + 1, d]."""
-        table = view.task.model.table
+        """∇L of every item: [N + 1, d]."""
+        table = view.task.model.embeddings
         without = torch.zeros(len(table), dtype=torch.bool, device=table.device)
         without[[0, *view.targets]] = True
         last = best_items(users, table, without, self.top)[:, -1]  # [m]; i*

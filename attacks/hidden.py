@@ -22,7 +22,7 @@ def hidden_states(batch: Batch, task: TrainTask) -> Tensor:
         return out
 
     with torch.no_grad():
-        states: Tensor = vmap(hidden)(task.model.table[batch.inputs], batch.padding)  # [n, ℓ, d]
+        states: Tensor = vmap(hidden)(task.model.embed(batch.inputs), batch.padding)  # [n, ℓ, d]
     return states
 
 

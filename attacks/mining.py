@@ -21,7 +21,7 @@ def moved(view: View) -> Tensor:
 
     Zeros the first time. Remembers the table and the sum for the next time.
     """
-    table = view.task.model.table  # [N + 1, d]
+    table = view.task.model.embeddings  # [N + 1, d]
     way = table.new_zeros(len(table))  # [N + 1]
     if MEMORY in view.memory:
         record = cast(ArrayRecord, view.memory[MEMORY])

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 from attacks.base import Attack
+from client.cohort import Cohort
+from common.data.ragged import Index
 from common.data.types import Items
 from common.seeding import generator
 
@@ -26,6 +28,9 @@ class Parity(Attack):
     kind: ClassVar[str] = "data"
     goal: ClassVar[str] = "targeted"
     knowledge: ClassVar[str] = "own data"
+
+    def slices(self, cohort: Cohort, targets: tuple[int, ...]) -> Index:
+        return cohort.most(cohort.next_items)
 
     def history(self, items: Items, number: int, targets: tuple[int, ...], seed: int) -> Items:
         if not targets:

@@ -52,12 +52,12 @@ class PieckIpe(Attack):
         return loss
 
     def poison(self, updates: DeviceUpdates, view: View) -> DeviceUpdates:
-        popular = view.task.model.table[mine(view, self.mined)]  # [N, d]
+        popular = view.task.model.embeddings[mine(view, self.mined)]  # [N, d]
         slots = view.slots()
         if not slots or not len(popular):
             return updates
         directions = []
-        for row in view.task.model.table[updates.items[slots].long()]:  # [d]
+        for row in view.aimed():  # [d]
             leaf = row.clone().requires_grad_()
             (gradient,) = torch.autograd.grad(self.loss(leaf, popular), leaf)
             directions.append(-gradient)

@@ -36,10 +36,10 @@ class PieckUea(Attack):
             raise ValueError(f"mined is {self.mined}; expected at least 1 item")
 
     def poison(self, updates: DeviceUpdates, view: View) -> DeviceUpdates:
-        users = view.task.model.table[mine(view, self.mined)]  # [N, d]
+        users = view.task.model.embeddings[mine(view, self.mined)]  # [N, d]
         slots = view.slots()
         if not slots or not len(users):
             return updates
-        targets = view.task.model.table[updates.items[slots].long()]  # [m, d]
+        targets = view.aimed()  # [m, d]
         unconvinced = torch.sigmoid(-(targets @ users.T))  # [m, N]
         return push(updates, slots, unconvinced @ users / len(users), self.boost)

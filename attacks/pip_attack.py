@@ -58,7 +58,7 @@ class PipAttack(Attack):
         pushed = fresh.train(lambda batch, devices: LabelToTarget().relabel(batch, view))
         unit = view.task.train_config.local_lr / view.task.model_config.max_len
         classifier = self.classifier(view)
-        rows = view.task.model.table[updates.items[slots].long()]  # [m, d]
+        rows = view.aimed()  # [m, d]
         leaf = rows.clone().requires_grad_()
         famous = torch.full((len(rows),), HIGH, device=rows.device)
         loss = F.cross_entropy(logits(classifier, leaf), famous, reduction="sum")
@@ -68,7 +68,7 @@ class PipAttack(Attack):
 
     def classifier(self, view: View) -> Weights:
         """P, trained on rows of the table, padding and targets aside."""
-        table = view.task.model.table
+        table = view.task.model.embeddings
         items, classes = innocent(view), popularity_classes(popularity(view))
         widths = (table.shape[1], *WIDTHS)
         weights: Weights = []

@@ -48,7 +48,7 @@ class PoisonFrs(Attack):
 
     def best(self, view: View) -> Tensor:
         """The items with the smallest inner product with the mean row, smallest first: int64 [k]."""
-        table = view.task.model.table
+        table = view.task.model.embeddings
         product = table @ table[1:].mean(0)  # [N + 1]
         product[[0, *view.targets]] = torch.inf
         return product.argsort(stable=True)[: min(self.popular, len(table) - 1 - len(view.targets))]
@@ -58,13 +58,13 @@ class PoisonFrs(Attack):
         slots = view.slots()
         if not slots:
             return updates
-        rows = view.task.model.table[updates.items[slots].long()]  # [m, d]
+        rows = view.aimed()  # [m, d]
         goal = self._scale(rows, famous, view) * famous
         return push(updates, slots, goal - rows, self.boost)
 
     def _frozen(self, view: View) -> Tensor:
         """Mean of the popular rows as they were in the first round of attack: [d]."""
-        table = view.task.model.table
+        table = view.task.model.embeddings
         if MEMORY not in view.memory:
             mean = table[self.best(view)].mean(0)
             view.memory[MEMORY] = as_record({"mean": pack(mean, "float32")})

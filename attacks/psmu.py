@@ -47,16 +47,16 @@ class Psmu(Attack):
         slots = view.slots()
         if not slots:
             return updates
-        table = view.task.model.table
+        table = view.task.model.embeddings
         shape = (len(updates), self.profile)
         liked = torch.randint(1, len(table), shape, generator=view.generator).to(table.device)  # [n, profile]
         users = fit_users(table, liked, self.steps, self.rate, view.generator)  # [n, d]
-        directions = [self.direction(users, item, view) for item in updates.items[slots].tolist()]
+        directions = [self.direction(users, item, view) for item in view.aims()]
         return push(updates, slots, torch.stack(directions, dim=1), self.boost)
 
     def direction(self, users: Tensor, target: int, view: View) -> Tensor:
         """−∇L of the target's row for each user: [n, d]."""
-        table = view.task.model.table
+        table = view.task.model.embeddings
         without = torch.zeros(len(table), dtype=torch.bool, device=table.device)
         without[[0, *view.targets]] = True
         near = most_alike(table, target, without, self.alike).expand(len(users), -1)  # [n, alike]

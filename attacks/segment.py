@@ -33,7 +33,7 @@ class Segment(Shilling):
     def segment(self, view: View) -> Tensor:
         """The items of the segment, ascending."""
         pool = innocent(view)
-        unit = F.normalize(view.task.model.table, dim=1)  # [N + 1, d]
+        unit = F.normalize(view.task.model.embeddings, dim=1)  # [N + 1, d]
         alike = unit[pool] @ unit[trained_targets(view)].T  # [≤ N, targets]
         nearest = alike.topk(min(self.size, len(pool)), dim=0).indices  # [size, targets]
         return pool[torch.unique(nearest)]

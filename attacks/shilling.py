@@ -70,15 +70,15 @@ def confined(updates: DeviceUpdates) -> DeviceUpdates:
 
 def innocent(view: View) -> Tensor:
     """Every catalogue item but the targets: int64 [≤ N]."""
-    free = torch.ones(len(view.task.model.table), dtype=torch.bool)
+    free = torch.ones(len(view.task.model.embeddings), dtype=torch.bool)
     free[[0, *view.targets]] = False
-    return free.to(view.task.model.table.device).nonzero().flatten()
+    return free.to(view.task.model.embeddings.device).nonzero().flatten()
 
 
 def popularity(view: View) -> Tensor:
     """How often the attacker's own devices of this round interacted with each item: int64 [N + 1]."""
     seen = np.concatenate([np.asarray(s, dtype=np.int64) for s in view.cohort.sequences])
-    table = view.task.model.table
+    table = view.task.model.embeddings
     counts: Tensor = torch.from_numpy(np.bincount(seen, minlength=len(table))).to(table.device)
     return counts
 
@@ -90,7 +90,7 @@ def popular(view: View, share: float) -> Tensor:
     """
     pool = innocent(view)
     counts = popularity(view)[pool]
-    wanted = min(math.ceil(share * (view.task.model.table.shape[0] - 1)), int((counts > 0).sum()))
+    wanted = min(math.ceil(share * (view.task.model.embeddings.shape[0] - 1)), int((counts > 0).sum()))
     order = counts.argsort(descending=True, stable=True)
     return pool[order[:wanted]] if wanted else pool
 

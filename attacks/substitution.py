@@ -23,13 +23,13 @@ def log_chance(rows: Tensor, padding: Tensor, target: int, task: TrainTask) -> T
         return out[0]
 
     hidden = vmap(last_hidden)(rows, padding)  # [n, d]
-    scores = hidden @ task.model.table[1:].T  # [n, N]
+    scores = hidden @ task.model.embeddings[1:].T  # [n, N]
     return torch.log_softmax(scores, dim=1)[:, target - 1]
 
 
 def slopes(batch: Batch, target: int, task: TrainTask) -> Tensor:
     """∂ −log ŷ(target)/∂ e of each input, [n, ℓ, d]; 0 at padding."""
-    rows = task.model.table[batch.inputs].requires_grad_()  # [n, ℓ, d]
+    rows = task.model.embeddings[batch.inputs].requires_grad_()  # [n, ℓ, d]
     loss = -log_chance(rows, batch.padding, target, task).sum()
     (gradient,) = torch.autograd.grad(loss, rows)
     return gradient.masked_fill(batch.padding[:, :, None], 0.0)
@@ -50,7 +50,7 @@ def substitute(
     those with cos(e_v, e_{s_j}) ≥ ``similar`` (itself included), to that under which the target is most
     likely. O(n·(ℓ-step of the encoder + N·d)·(1 + positions·candidates)).
     """
-    table, inputs = task.model.table, batch.inputs
+    table, inputs = task.model.embeddings, batch.inputs
     unit = F.normalize(table, dim=1)  # [N + 1, d]
     slope = slopes(batch, target, task)  # [n, ℓ, d]
     every = torch.arange(len(inputs), device=inputs.device)

@@ -17,13 +17,13 @@ PROBES, TASTE = 256, 8.0
 def made_up_mean(view: View) -> Tensor:
     """Mean state [d] of users made up as the server does, popularity guessed from own histories."""
     task, sequences = view.task, view.cohort.sequences
-    size = len(task.model.table) - 1
+    size = len(task.model.embeddings) - 1
     counts = np.bincount(np.concatenate(list(sequences)), minlength=size + 1)[1:]
     draw = generator(view.seed, "unseen", task.round)
     lengths = torch.tensor([len(s) for s in sequences])
     lengths = lengths[torch.randint(len(lengths), (PROBES,), generator=draw)]
     lengths = lengths.clamp(1, task.model_config.max_len)
-    table = task.model.table
+    table = task.model.embeddings
     held = torch.from_numpy(counts).double().to(table.device)
     items = made_up(held, lengths.to(table.device), draw, table, TASTE)
     return last_states(task.model_config, task.model, items).mean(0)

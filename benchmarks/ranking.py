@@ -49,7 +49,7 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
 
 def product(model: GlobalModel, users: int) -> None:
     """users · (N + 1) scores, block by block, that nobody looks at."""
-    tiles, hidden = Tiles.of(model.table), model.table.new_ones(users, model.table.shape[1])
+    tiles, hidden = Tiles.of(model), model.table.new_ones(users, model.table.shape[1])
     for rows in hidden.split(tiles.users):
         for block in model.table.split(tiles.width):
             rows @ block.T  # [users of a block, items of a block]

@@ -1,7 +1,8 @@
-"""Device updates per second: the vmapped cohort against a plain loop of nn.Module copies.
+"""Device updates per second: the cohort against a loop of nn.Module copies, and against a batch by hand.
 
-Both do the same work in this process, in turn, on the same devices: SASRec d = 64, L = 50, slice 512,
-3 local steps. ``python -m benchmarks.throughput [--devices 128] [--repeats 5] [--threads N]``
+All do the same work in this process, in turn, on the same devices: SASRec d = 64, L = 50, slice 512. The loop
+is of 3 local steps and the batch by hand (:mod:`benchmarks.batched_step`) of one, from prepared windows.
+``python -m benchmarks.throughput [--devices 128] [--repeats 5] [--threads N] [--batched 128 512]``
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ import copy
 import platform
 import statistics
 import time
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.batched_step import batched_step
 from client.cohort import Cohort
 from common.config import ClientConfig, ModelConfig, TrainConfig
 from common.models import build_model, initial, layout_of
@@ -77,11 +81,35 @@ def loop(cohort: Cohort) -> tuple[Tensor, Tensor]:
     return torch.stack(encoders), torch.stack(row_updates)
 
 
+def step_against_hand(devices: int, repeats: int) -> tuple[float, float, list[float]]:
+    """Largest difference of the two, device updates a second of the cohort, and its time over the batch's."""
+    cohort = make_task(devices, steps=1)
+    training, rows, encoder = cohort._training(), cohort.rows, cohort.task.model.encoder
+    start = cohort.task.model.table[rows.items.long()]  # [K, d]
+    chunks = [chunk for _, chunk in cohort._chunks(training, rows, None)]
+
+    def seconds(step: Callable[..., tuple[Tensor, Tensor]]) -> float:
+        began = time.perf_counter()
+        for chunk in chunks:
+            step(encoder, start, chunk, rows.log_q)
+        return time.perf_counter() - began
+
+    def by_hand(*given: Any) -> tuple[Tensor, Tensor]:
+        return batched_step(training, *given)
+
+    both = [step(encoder, start, chunks[0], rows.log_q) for step in (training.cohort, by_hand)]
+    apart = max(float((one - other).abs().max()) for one, other in zip(*both, strict=True))
+    taken = [(seconds(training.cohort), seconds(by_hand)) for _ in range(repeats)]
+    rate = devices / statistics.median(mapped for mapped, _ in taken)
+    return apart, rate, [mapped / hand for mapped, hand in taken]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devices", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--batched", nargs="*", type=int, default=[128, 512])
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     cohort = make_task(args.devices)
@@ -103,6 +131,12 @@ def main() -> None:
         print(f"{name}: {rate:7.0f} device updates/s ({spread})")
     ratios = [slow_s / fast_s for slow_s, fast_s in zip(seconds["loop"], seconds["vmap"], strict=True)]
     print(f"ratio: {statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})")
+    for n in args.batched:
+        apart, rate, ratios = step_against_hand(n, args.repeats)
+        ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
+        print(
+            f"one step of {n} devices, {rate:.0f} a second: {ratio} times a batch by hand, {apart:.1e} apart"
+        )
 
 
 if __name__ == "__main__":

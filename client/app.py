@@ -33,7 +33,7 @@ from common.errors import WireError
 from common.models import build_model
 from common.seeding import Key, subkey
 from common.tasks import Enrolment, EvaluateSums, EvaluateTask, TrainTask
-from common.updates import DeviceUpdates
+from common.updates import DeviceUpdates, of_slices
 
 app = ClientApp()
 Held = tuple[Histories, Numbers]
@@ -71,7 +71,7 @@ def evaluate(message: Message, context: Context) -> Message:
 def fleet_for(task: TrainTask | EvaluateTask, settings: NodeSettings) -> Fleet:
     """The node's devices, once ``task`` is of their catalogue and names no code that the owner did not."""
     fleet = open_fleet(settings)
-    check_catalogue(task.model.table.shape[0] - 1, fleet)
+    check_catalogue(task.model.num_items, fleet)
     terms = task.client_config.regularisers if isinstance(task, TrainTask) else ()
     check_components(task.model_config, terms, settings.tells)
     return fleet
@@ -125,8 +125,11 @@ def honest_round(task: TrainTask, fleet: Fleet, settings: NodeSettings, memory: 
     everyone = Cohort(task, own, fleet.train_histories(own), (), fleet.train_seconds(own), key)
     # Under noise nobody can tell a device that had nothing to predict: it must not say so itself.
     busy = np.arange(len(own)) if task.client_config.noise else everyone.busy()
-    updates = protected(everyone.take(busy).train(), task, own[busy].tolist(), key, memory)
-    updates = replace(updates, idle=torch.from_numpy(np.delete(own, busy)))
+    parts = [
+        (number, protected(part.train(), task, part.devices.tolist(), key, memory))
+        for number, part in everyone.take(busy).by_slice()
+    ]
+    updates = replace(of_slices(parts, task.rows), idle=torch.from_numpy(np.delete(own, busy)))
     return wire.encode_updates(updates, task.run, task.round, task.wire_dtype)
 
 

@@ -70,13 +70,17 @@ def buckets(lengths: Sequence[int] | Index, max_len: int) -> list[tuple[int, Ind
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows that a cohort trains: items int32 [K] sorted, candidates bool [n, K] or None for all.
+    """What a cohort trains.
 
-    log_q float32 [K], or None where the loss is not corrected.
+    items       int32 [K]     sorted: the items that the loss scores
+    log_q       float32 [K]   or None where the loss is not corrected
+    numbers     int32 [R]     sorted: the rows of the table that are sent; without codes the items' own
+    candidates  bool [n, K]   items that a device may score; None for all
     """
 
     items: Tensor
     log_q: Tensor | None
+    numbers: Tensor
     candidates: Tensor | None = None
 
 
@@ -86,8 +90,8 @@ def rows_of(task: TrainTask, windows: Histories, draws: Draws, wanted: Sequence[
     A device touches its window, ``wanted``, and negatives that it draws without replacement.
     """
     if task.train_config.negatives != "device":
-        return Rows(task.items, task.log_q if bool(task.log_q.any()) else None)
-    num_items = task.model.table.shape[0] - 1
+        return Rows(task.items, task.log_q if bool(task.log_q.any()) else None, task.rows)
+    num_items = task.model.num_items
     negatives = draws.distinct(min(task.train_config.device_negatives, num_items), num_items).numpy() + 1
     n = len(windows)
     owner = np.concatenate(
@@ -98,6 +102,5 @@ def rows_of(task: TrainTask, windows: Histories, draws: Draws, wanted: Sequence[
     candidates = np.zeros((n, len(union)), dtype=bool)
     candidates[owner, place] = True
     where = task.model.table.device
-    return Rows(
-        torch.from_numpy(union.astype(np.int32)).to(where), None, torch.from_numpy(candidates).to(where)
-    )
+    items = torch.from_numpy(union.astype(np.int32)).to(where)
+    return Rows(items, None, items, torch.from_numpy(candidates).to(where))

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from client.batch import Batch, Histories, Rows, buckets, make_batch, rows_of, window_starts
+from client.precision import precision
 from client.regularisers import CHANNELS, build_regularisers
-from client.training import Device, LocalTraining
+from client.training import Device, LocalTraining, Lookup
 from common.data.ragged import Index, Ragged
 from common.data.types import Items, Times
 from common.keystream import Draws
@@ -64,18 +66,55 @@ class Cohort:
         return replace(self, numbers=self.devices[chosen], sequences=sequences, times=times)
 
     def busy(self) -> Index:
-        """Places int64 [m] of the devices with a next item in the slice; of all where others learn too.
+        """Places int64 [m] of the devices with a next item in their slice; of all where others learn too.
 
         The others' updates would be zeros. Terms of the loss may move a device that predicts nothing, and
         with ``negatives: device`` its own rows are its slice.
         """
         if self.task.train_config.negatives == "device" or self.task.client_config.regularisers:
             return np.arange(len(self.devices))
-        inside = np.zeros(self.task.model.table.shape[0], dtype=bool)  # [N + 1]
-        inside[self.task.items.cpu().numpy()] = True
+        return np.flatnonzero(self.next_items.any(axis=1))
+
+    @cached_property
+    def next_items(self) -> Index:
+        """How many next items of each window are in each of the m slices: int64 [n, m]."""
+        count, n = self.task.train_config.slices, len(self.devices)
         targets = self.windows.last(np.maximum(self.windows.lengths - 1, 0))
-        hits = np.bincount(targets.owners(), inside[targets.flat()], minlength=len(self.devices))  # [n]
-        return np.flatnonzero(hits)
+        number = self.numbered()[targets.flat()]  # of each target's slice, or m
+        inside = number < count
+        place = targets.owners()[inside] * count + number[inside]
+        return np.bincount(place, minlength=n * count).reshape(n, count)
+
+    def numbered(self) -> NDArray[np.int16]:
+        """The slice of each item, m where it is in none: int16 [N + 1]."""
+        slices = self.task.items.view(self.task.train_config.slices, -1).cpu().numpy()  # [m, K]
+        number = np.full(self.task.model.num_items + 1, len(slices), dtype=np.int16)
+        number[slices] = np.arange(len(slices), dtype=np.int16)[:, None]
+        return number
+
+    def most(self, counts: Index) -> Index:
+        """The slice where each device counts most, ties by a fair draw of its own: [n, m] -> int64 [n]."""
+        tied = counts == counts.max(axis=1, keepdims=True)  # [n, m]
+        chosen: Index = tied.argmax(axis=1)
+        among = tied.sum(axis=1)
+        if len(unsettled := np.flatnonzero(among > 1)):
+            drawn = self.draws("slice", unsettled).below(torch.from_numpy(among[unsettled])).numpy()
+            chosen[unsettled] = (tied[unsettled].cumsum(axis=1) > drawn[:, None]).argmax(axis=1)
+        return chosen
+
+    def by_slice(self, chosen: Index | None = None) -> list[tuple[int, Cohort]]:
+        """(number, devices that train that slice, with its task) for each slice that somebody takes.
+
+        A device takes the slice that holds most next items of its window, or ``chosen`` int64 [n]. One slice,
+        and a cohort of nobody, are one part.
+        """
+        if self.task.train_config.slices == 1:
+            return [(0, self)]
+        chosen = self.most(self.next_items) if chosen is None else chosen
+        return [
+            (number, replace(self.take(np.flatnonzero(chosen == number)), task=self.task.of_slice(number)))
+            for number in np.unique(chosen).tolist() or [0]
+        ]
 
     @cached_property
     def windows(self) -> Histories:
@@ -95,19 +134,20 @@ class Cohort:
     def train(self, relabel: Relabel | None = None) -> DeviceUpdates:
         """The update of every device, in the order of ``numbers``."""
         task, rows = self.task, self.rows
-        n, size, dim = len(self.devices), len(rows.items), task.model.table.shape[1]
+        n, size, dim = len(self.devices), len(rows.numbers), task.model.table.shape[1]
         training, where = self._training(), task.model.table.device
         encoder = torch.empty(n, task.model.encoder.shape[0], device=where)
         row_updates = torch.empty(n, size, dim, device=where)
-        start = task.model.table[rows.items.long()]  # [K, d]
+        start = task.model.table[rows.numbers.long()]  # [R, d]
         for index, devices in self._chunks(training, rows, relabel):
-            change, row_change = training.cohort(task.model.encoder, start, devices, rows.log_q)
+            with precision(task.train_config.precision, where):
+                change, row_change = training.cohort(task.model.encoder, start, devices, rows.log_q)
             encoder.index_copy_(0, index, change)
             row_updates.index_copy_(0, index, row_change)
         return DeviceUpdates(
             encoder=encoder,
             rows=row_updates,
-            items=rows.items,
+            items=rows.numbers,
             history=torch.from_numpy(self.windows.lengths.astype(np.int32)).to(where),
             device=torch.from_numpy(self.devices),
             touched=rows.candidates,
@@ -119,25 +159,41 @@ class Cohort:
         return LocalTraining(
             model=model,
             layout=layout_of(model),
-            num_items=task.model.table.shape[0] - 1,
+            num_items=task.model.num_items,
             max_len=task.model_config.max_len,
             loss=task.train_config.loss,
             steps=task.train_config.local_steps,
             lr=task.train_config.local_lr,
             regularisers=build_regularisers(task.client_config.regularisers),
+            lookup=self._lookup(),
         )
+
+    @cached_property
+    def _slots(self) -> Tensor:
+        """Places in the slice of items 0 to N, int64 [N + 1]."""
+        return places(self.rows.items, self.task.model.num_items + 1)
+
+    @cached_property
+    def _row_slots(self) -> Tensor:
+        """Places of the table's rows among those that are trained, int64 [R + 1]."""
+        model = self.task.model
+        return self._slots if model.codes is None else places(self.rows.numbers, len(model.table))
+
+    def _lookup(self) -> Lookup:
+        model, rows = self.task.model, self.rows
+        if model.codes is None:
+            return Lookup()
+        return Lookup(self._row_slots[model.numbers(rows.items)], model.codes.scale)
 
     def _chunks(
         self, training: LocalTraining, rows: Rows, relabel: Relabel | None
     ) -> Iterator[tuple[Tensor, Device]]:
         size, where = len(rows.items), rows.items.device
-        slots = torch.full((training.num_items + 1,), size, device=where)  # item -> place in the slice, or K
-        slots[rows.items.long()] = torch.arange(size, device=where)
         for length, members in buckets(self.windows.lengths - 1, training.max_len):
             passes = 1 + sum(term.passes for term in training.regularisers)
             per_device = (
                 6 * passes * (length * size + training.layout.total)
-                + 4 * size * self.task.model.table.shape[1]
+                + 4 * max(size, len(rows.numbers)) * self.task.model.table.shape[1]
             )
             step = max(1, (CHUNK_FLOATS if where.type == "cpu" else CARD_FLOATS) // per_device)
             for first in range(0, len(members), step):
@@ -145,18 +201,16 @@ class Cohort:
                 batch = make_batch(self.windows.take(chosen), length)
                 if relabel is not None:
                     batch = relabel(batch, self.devices[chosen].tolist())
-                yield torch.from_numpy(chosen).to(where), self._device(training, rows, slots, batch, chosen)
+                yield torch.from_numpy(chosen).to(where), self._device(training, rows, batch, chosen)
 
-    def _device(
-        self, training: LocalTraining, rows: Rows, slots: Tensor, batch: Batch, chosen: Index
-    ) -> Device:
-        where, length = slots.device, batch.inputs.shape[1]
+    def _device(self, training: LocalTraining, rows: Rows, batch: Batch, chosen: Index) -> Device:
+        model, where, length = self.task.model, rows.items.device, batch.inputs.shape[1]
         inputs, targets = batch.inputs.to(where), batch.targets.to(where)  # [n, ℓ]
         # Item 0 (padding, nothing to predict) is in no slice, so its slot is K: not counted.
-        slot_out = slots[targets]
+        slot_out = self._slots[targets]  # [n, ℓ]
         return Device(
-            context=self.task.model.table[inputs],  # [n, ℓ, d]
-            slot_in=slots[inputs],
+            context=model.embed(inputs),  # [n, ℓ, d]
+            slot_in=self._row_slots[model.numbers(inputs)],  # [n, ℓ, B]
             slot_out=slot_out,
             counted=counted(slot_out < len(rows.items)),
             padding=inputs == 0,
@@ -202,6 +256,13 @@ class Cohort:
         gaps = np.diff(seconds, axis=1, prepend=0.0)
         gaps[np.arange(length) <= length - real[:, None]] = 0.0  # before the second input there is no gap
         return torch.from_numpy(gaps).float()
+
+
+def places(numbers: Tensor, size: int) -> Tensor:
+    """Where each of 0 to ``size`` - 1 stands in ``numbers`` [K], K for one that does not: int64 [size]."""
+    found = torch.full((size,), len(numbers), device=numbers.device)
+    found[numbers.long()] = torch.arange(len(numbers), device=numbers.device)
+    return found
 
 
 def counted(inside: Tensor) -> Tensor:

@@ -91,12 +91,16 @@ def read_disclosure(config: Mapping[str, Scalar]) -> Disclosure:
 
 
 def check_training(task: TrainTask, tells: Disclosure) -> None:
-    """Raises WireError for a task by a protocol, or with less noise, than the owner allows."""
+    """Raises WireError for a task by a protocol, or with less noise, than the owner allows, or whose noise
+    would promise what it does not hold."""
     asked = task.train_config.negatives
     if asked not in tells.negatives:
         text = f"{asked!r} is not what this node's config allows: {', '.join(tells.negatives)}"
         raise WireError("meta.train_config", Reason.RANGE.value, f"negatives: {text}")
     noise = task.client_config.noise * task.client_config.clip
+    if noise and task.train_config.slices > 1:
+        text = f"noise beside {task.train_config.slices} slices: which one a device takes would have none"
+        raise WireError("meta.train_config", Reason.RANGE.value, text)
     if noise < tells.min_noise:
         asks = f"this node's config asks for {tells.min_noise:g}"
         text = f"noise of {noise:g} (client.noise · client.clip), and {asks}"

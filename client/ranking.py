@@ -50,14 +50,16 @@ def last_hidden(model: nn.Module, parameters: GlobalModel, histories: Histories,
         for first in range(0, len(members), step):
             some = members[first : first + step]
             ids = torch.from_numpy(histories.take(some).padded(length)).to(table.device).long()  # [m, ℓ]
-            hidden[torch.from_numpy(some).to(table.device)] = vmap(one)(table[ids], ids == 0)  # [m, d]
+            hidden[torch.from_numpy(some).to(table.device)] = vmap(one)(
+                parameters.embed(ids), ids == 0
+            )  # [m, d]
     return hidden
 
 
 def score(model: nn.Module, parameters: GlobalModel, histories: Sequence[Items], max_len: int) -> Tensor:
     """Scores of every catalogue item as the next of a few histories: [n, N + 1], column 0 meaningless."""
     hidden = last_hidden(model, parameters, Ragged.of(histories, np.int32), max_len)  # [n, d]
-    return hidden @ parameters.table.T
+    return hidden @ parameters.embeddings.T
 
 
 def nothing(targets: int) -> EvaluateSums:
@@ -146,13 +148,13 @@ def _ranked(
     max_len: int,
 ) -> Iterator[_Part]:
     """Part after part of at most DEVICES devices; of a long evaluation the log says how far it is."""
-    tiles, done = Tiles.of(parameters.table), 0
+    tiles, done = Tiles.of(parameters), 0
     began = said = time.monotonic()
     for some, theirs in _chunks(histories, answers):
         seen = Pairs.of(some, tiles)
         wanted = np.column_stack([theirs, *(np.full(len(some), target) for target in targets)])  # [m, 1 + T]
         hidden = last_hidden(model, parameters, some, max_len)  # [m, d]
-        found = ranks(hidden, parameters.table, seen, wanted)
+        found = ranks(hidden, parameters, seen, wanted)
         yield _Part(found, some.lengths, _free(some, theirs, targets))
         done, now = done + len(some), time.monotonic()
         if now - said > NEWS_S and done < len(histories):

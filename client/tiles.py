@@ -12,6 +12,7 @@ from torch import Tensor
 
 from client.batch import Histories
 from common.data.ragged import Index
+from common.tasks import GlobalModel
 
 USERS, ITEMS = 512, 2048
 """A block of scores on a CPU: 4 MiB, which stay in its cache; a catalogue of up to 4 · ITEMS is one block."""
@@ -29,10 +30,10 @@ class Tiles:
     size: int
 
     @staticmethod
-    def of(table: Tensor) -> Tiles:
-        """Tiles for a table [N + 1, d], by the kind of its device."""
-        size = len(table)
-        if table.device.type != "cpu":
+    def of(model: GlobalModel) -> Tiles:
+        """Tiles for the catalogue of ``model``, by the kind of its device."""
+        size = model.num_items + 1
+        if model.table.device.type != "cpu":
             return Tiles(ON_A_CARD, min(ON_A_CARD, size), size)
         if size <= 4 * ITEMS:
             return Tiles(max(1, USERS * ITEMS // size), size, size)
@@ -68,19 +69,19 @@ class Pairs:
         return Pairs(block * tiles.users + place, item, np.searchsorted(key, edges))
 
 
-def ranks(hidden: Tensor, table: Tensor, seen: Pairs, wanted: Index) -> Tensor:
+def ranks(hidden: Tensor, model: GlobalModel, seen: Pairs, wanted: Index) -> Tensor:
     """0-based ranks int64 [2, n, Q] of the items ``wanted`` int64 [n, Q]: seen items filtered, and not.
 
-    rank = the number of items j with s_j > s_i, or s_j = s_i and j < i, s = ``hidden`` [n, d] · ``table``ᵀ
-    [d, N + 1]: ties go to the lower item number. Seen ones are counted with the others and taken off again. A
-    score that is not finite ranks last; item 0 never competes.
+    rank = the number of items j with s_j > s_i, or s_j = s_i and j < i, s_j = h·e_j of ``hidden`` [n, d] and
+    the embeddings of ``model``: ties go to the lower item number. Seen ones are counted with the others and
+    taken off again. A score that is not finite ranks last; item 0 never competes.
     """
-    tiles = Tiles.of(table)
-    found = torch.empty(2, *wanted.shape, dtype=torch.int64, device=table.device)
-    user, item = (torch.from_numpy(part).to(table.device) for part in (seen.user, seen.item))
+    tiles, where = Tiles.of(model), hidden.device
+    found = torch.empty(2, *wanted.shape, dtype=torch.int64, device=where)
+    user, item = (torch.from_numpy(part).to(where) for part in (seen.user, seen.item))
     for block, first in enumerate(range(0, len(hidden), tiles.users)):
         rows = slice(first, first + tiles.users)
-        ahead = _Ahead(hidden[rows], table, wanted[rows], tiles)
+        ahead = _Ahead(hidden[rows], model, wanted[rows], tiles)
         edges = seen.bounds[block].tolist()
         for number, (low, high) in enumerate(pairwise(edges)):
             ahead.meet(number, user[low:high] - first, item[low:high])
@@ -96,16 +97,16 @@ def product(hidden: Tensor, rows: Tensor) -> Tensor:
 class _Ahead:
     """How many items are ahead of each wanted one of m devices, block of items after block."""
 
-    def __init__(self, hidden: Tensor, table: Tensor, wanted: Index, tiles: Tiles) -> None:
-        self.hidden, self.table, self.tiles = hidden, table, tiles
-        self.wanted = torch.from_numpy(wanted).to(table.device)  # [m, Q]
+    def __init__(self, hidden: Tensor, model: GlobalModel, wanted: Index, tiles: Tiles) -> None:
+        self.hidden, self.model, self.tiles = hidden, model, tiles
+        self.wanted = torch.from_numpy(wanted).to(hidden.device)  # [m, Q]
         self.all, self.seen = torch.zeros_like(self.wanted), torch.zeros_like(self.wanted)
         # Which devices want an item of which block: only there can numbers decide a tie.
         block = wanted // tiles.width  # [m, Q]
         order = block.argsort(axis=0, kind="stable")
         blocks = np.arange(len(tiles.starts))
         self.edges = [np.searchsorted(block[order[:, q], q], blocks).tolist() for q in range(block.shape[1])]
-        self.order = torch.from_numpy(order).to(table.device)
+        self.order = torch.from_numpy(order).to(hidden.device)
         self.whole = tiles.width == tiles.size
         if not self.whole:
             self.own = self._own()
@@ -116,7 +117,7 @@ class _Ahead:
         for first in range(0, len(self.hidden), self.tiles.width):
             some = self.wanted[first : first + self.tiles.width]  # [w, Q]
             for q in range(some.shape[1]):
-                scores = self._scores(self.table[some[:, q]])[first:]  # [m - first, w]
+                scores = self._scores(self.model.embed(some[:, q]))[first:]  # [m - first, w]
                 own[first : first + len(some), q] = scores.diagonal()
         return own
 
@@ -130,7 +131,9 @@ class _Ahead:
     def meet(self, number: int, user: Tensor, item: Tensor) -> None:
         """Count in the items of block ``number``, of which ``user`` [p] have seen ``item`` [p]."""
         start, end = self.tiles.starts[number : number + 2].tolist()
-        scores = self._scores(self.table[start:end])  # [m, w]
+        # A small catalogue is one block, which every block of devices meets: made once.
+        block = self.model.embeddings if self.whole else self.model.block(start, end)  # [w, d]
+        scores = self._scores(block)  # [m, w]
         if self.whole:
             self.own = scores.gather(1, self.wanted)
         if not start:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch.func import functional_call, grad, vmap
 
 from client.losses import LOSSES, corrected
 from client.regularisers import Own, Regulariser
+from common.codes import summed
 from common.device import add_rows
 from common.models import Layout
 
@@ -21,7 +22,8 @@ class Device:
     """What a local step of one device reads; in a cohort every tensor has the devices in front.
 
     context     [ℓ, d]               global rows of the inputs
-    slot_in     int64 [ℓ]            place of the input in the slice, K: not in it; slot_out: of the target
+    slot_in     int64 [ℓ, B]         places of the input's rows among those trained, R: not among them
+    slot_out    int64 [ℓ]            place of the target in the slice, K: not in it
     counted     int64 [m]            positions with a target in the slice, then others: the loss needs no more
     padding     bool [ℓ]
     candidates  bool [K]             rows that the device may score; None for all
@@ -41,6 +43,50 @@ class Device:
 
 
 @dataclass(frozen=True)
+class Lookup:
+    """How the K items of the slice are made of the R rows that are trained: each is one of them, or with
+    codes the sum of B, times ``scale``.
+
+    places  int64 [K, B]  of the rows among those trained; None where row k is item k's own
+    """
+
+    places: Tensor | None = None
+    scale: float = 1.0
+
+    def items(self, rows: Tensor) -> Tensor:
+        """Embeddings of the slice: rows [..., R, d] -> [..., K, d]."""
+        return rows if self.places is None else self.scale * summed(rows, self.places)
+
+    def inputs(self, rows: Tensor, devices: Device) -> Tensor:
+        """Embeddings [n, ℓ, d] of the inputs: of rows [n, R, d] that are trained, the others' global."""
+        size = rows.shape[1]
+        place = devices.slot_in.clamp(max=size - 1)  # [n, ℓ, B]
+        total = rows.gather(1, place[:, :, 0, None].expand_as(devices.context))  # [n, ℓ, d]
+        for book in range(1, place.shape[2]):
+            total = total + rows.gather(1, place[:, :, book, None].expand_as(devices.context))
+        total = total if self.places is None else self.scale * total
+        return torch.where(devices.slot_in[:, :, :1] < size, total, devices.context)
+
+    def slopes(self, items: Tensor, inputs: Tensor, devices: Device, size: int) -> Tensor:
+        """Slopes [n, R, d] of the rows, R = ``size``, from those of the slice [n, K, d] and inputs [n, ℓ, d].
+
+        A row that several items share, or an input and an item, learns as one: their slopes are added.
+        """
+        n, _, dim = items.shape
+        first = size * torch.arange(n, device=items.device)[:, None]  # [n, 1]: where a device's rows begin
+        inputs = torch.where(devices.slot_in[:, :, :1] < size, inputs, 0.0)  # [n, ℓ, d]
+        total = items.contiguous()
+        if self.places is not None:
+            items, inputs = self.scale * items, self.scale * inputs
+            total = items.new_zeros(n, size, dim)
+            for place in self.places.T:  # [K]
+                add_rows(total.view(n * size, dim), (place + first).flatten(), items.flatten(0, 1))
+        for place in devices.slot_in.clamp(max=size - 1).unbind(2):  # [n, ℓ]
+            add_rows(total.view(n * size, dim), (place + first).flatten(), inputs.flatten(0, 1))
+        return total
+
+
+@dataclass(frozen=True)
 class LocalTraining:
     """The recipe of a device: E steps of SGD on Σ_positions loss / L over its window."""
 
@@ -52,11 +98,12 @@ class LocalTraining:
     steps: int
     lr: float
     regularisers: tuple[Regulariser, ...] = ()
+    lookup: Lookup = field(default_factory=Lookup)
 
     def objective(
         self,
         encoder: Parameters,
-        rows: Tensor,
+        items: Tensor,
         inputs: Tensor,
         anchor: Tensor | None,
         start: Tensor,
@@ -66,8 +113,9 @@ class LocalTraining:
     ) -> Tensor:
         """The loss of ONE device in a local step.
 
-        encoder by name, rows [K, d] of the slice and inputs [ℓ, d]: the three that it learns; anchor [ℓ, d]
-        hidden states (None without regularisers) and ``start`` [K, d] rows of the global model; log_q [K].
+        encoder by name, embeddings of the slice [K, d] and inputs [ℓ, d]: the three that it learns; anchor
+        [ℓ, d] hidden states (None without regularisers) and ``start`` [K, d] embeddings under the global
+        model; log_q [K].
         """
 
         def encode(items: Tensor, padding: Tensor, positions: Tensor | None = None) -> Tensor:
@@ -80,23 +128,23 @@ class LocalTraining:
         else:
             hidden = encode(inputs, device.padding)  # [ℓ, d]
             states = hidden[device.counted]  # [m, d]
-        size = rows.shape[0]
+        size = items.shape[0]
         inside = device.slot_out < size  # [ℓ]
         target = device.slot_out.clamp(max=size - 1)  # [ℓ]
-        scores = corrected(self.loss, states @ rows.T, log_q)  # [m, K]
+        scores = corrected(self.loss, states @ items.T, log_q)  # [m, K]
         losses = LOSSES[self.loss](scores, target[device.counted], device.candidates, self.num_items)  # [m]
         # The fixed L: one interaction has one size on every device, however short its history.
         total = torch.where(inside[device.counted], losses, 0.0).sum()
         if anchor is not None:
             candidates = device.candidates
             if candidates is None:
-                candidates = torch.ones(size, dtype=torch.bool, device=rows.device)
+                candidates = torch.ones(size, dtype=torch.bool, device=items.device)
             own = Own(
                 hidden,
                 anchor,
                 device.padding,
                 inputs,
-                rows,
+                items,
                 start,
                 target,
                 inside,
@@ -112,15 +160,16 @@ class LocalTraining:
     def cohort(
         self, encoder: Tensor, rows: Tensor, devices: Device, log_q: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Updates of n devices at once: encoder [P] flat, rows [K, d] -> [n, P], [n, K, d].
+        """Updates of n devices at once: encoder [P] flat, rows [R, d] -> [n, P], [n, R, d].
 
         In its first step a device's parameters are the global ones: one copy serves all.
         """
         named, anchor = self.layout.unflatten(encoder), None
         if self.regularisers:
             anchor = vmap(self._anchor, (None, 0, 0))(named, devices.context, devices.padding)
+        start = self.lookup.items(rows)  # [K, d]
         slopes, row_slopes = self._slopes(
-            named, rows, devices.context, anchor, rows, log_q, 0, devices, own=False
+            named, rows, devices.context, anchor, start, log_q, 0, devices, own=False
         )
         change = torch.empty(len(row_slopes), self.layout.total, device=rows.device)
         for name, part in self.layout.unflatten(change).items():  # views: each slope is written to its place
@@ -130,9 +179,9 @@ class LocalTraining:
             return change, row_change
         named, own_rows = self.layout.unflatten(change.add_(encoder)), row_change.add_(rows)
         for step in range(1, self.steps):
-            inputs = self._inputs(own_rows, devices)
+            inputs = self.lookup.inputs(own_rows, devices)
             slopes, row_slopes = self._slopes(
-                named, own_rows, inputs, anchor, rows, log_q, step, devices, own=True
+                named, own_rows, inputs, anchor, start, log_q, step, devices, own=True
             )
             for name, part in named.items():
                 part.sub_(slopes[name], alpha=self.lr)
@@ -151,43 +200,28 @@ class LocalTraining:
         devices: Device,
         own: bool,
     ) -> tuple[Parameters, Tensor]:
-        """Gradients of one step: encoder by name [n, …], rows [n, K, d].
+        """Gradients of one step: encoder by name [n, …], rows [n, R, d].
 
         own: encoder and rows have the devices in front.
         """
         tensors = [getattr(devices, field.name) for field in fields(Device)]  # None where there is nothing
 
         def gradient(
-            encoder: Parameters, rows: Tensor, inputs: Tensor, anchor: Tensor | None, *of_one: Tensor
+            encoder: Parameters, items: Tensor, inputs: Tensor, anchor: Tensor | None, *of_one: Tensor
         ) -> tuple[Parameters, Tensor, Tensor]:
             slopes: tuple[Parameters, Tensor, Tensor] = grad(self.objective, argnums=(0, 1, 2))(
-                encoder, rows, inputs, anchor, start, log_q, step, Device(*of_one)
+                encoder, items, inputs, anchor, start, log_q, step, Device(*of_one)
             )
             return slopes
 
         first = 0 if own else None
         given = [None if tensor is None else 0 for tensor in tensors]
         dims = (first, first, 0, None if anchor is None else 0, *given)
-        slopes, row_slopes, input_slopes = vmap(gradient, dims)(encoder, rows, inputs, anchor, *tensors)
-        n, size, dim = row_slopes.shape
-        row_slopes = row_slopes.contiguous()
-        # A row that is an input too learns as one: its slopes as an input are added to those as an item.
-        inside = (devices.slot_in < size)[:, :, None]  # [n, ℓ, 1]
-        place = (
-            devices.slot_in.clamp(max=size - 1) + size * torch.arange(n, device=rows.device)[:, None]
-        )  # [n, ℓ]
-        as_inputs = torch.where(inside, input_slopes, 0.0)  # [n, ℓ, d]
-        add_rows(row_slopes.view(n * size, dim), place.flatten(), as_inputs.flatten(0, 1))
-        return slopes, row_slopes
+        items = self.lookup.items(rows) if own else start  # [n, K, d], or [K, d] for all
+        slopes, item_slopes, input_slopes = vmap(gradient, dims)(encoder, items, inputs, anchor, *tensors)
+        return slopes, self.lookup.slopes(item_slopes, input_slopes, devices, rows.shape[-2])
 
     def _anchor(self, encoder: Parameters, inputs: Tensor, padding: Tensor) -> Tensor:
         """Hidden states [ℓ, d] of ONE device under the global model, without dropout."""
         out: Tensor = functional_call(self.model, encoder, (inputs, padding))
         return out
-
-    @staticmethod
-    def _inputs(rows: Tensor, devices: Device) -> Tensor:
-        """Rows of the inputs [n, ℓ, d]: those in the slice are the device's own, the others global."""
-        size = rows.shape[1]
-        place = devices.slot_in.clamp(max=size - 1)[:, :, None].expand_as(devices.context)  # [n, ℓ, d]
-        return torch.where((devices.slot_in < size)[:, :, None], rows.gather(1, place), devices.context)

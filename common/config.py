@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -44,8 +45,12 @@ MAX_STEPS = 500
 """Of one device in one round. More is minutes of its time, and another protocol."""
 MAX_SLICE = 2**20
 """A device scores each of these items at every position: 4 MiB a position."""
+MAX_SLICES = 256
+"""Of one round: a device sends the number of its own in a byte."""
 MAX_NEGATIVES = 2**16
 """A device gathers a row for each: 16 MiB at the default dim. So with decoys."""
+MAX_BOOKS, MAX_CODE_ROWS = 16, 65521
+"""Of a table of code rows, all of which a device sends: a million rows in the extreme."""
 MAX_REGULARISERS = 16
 """There are fewer; each may run the model again."""
 
@@ -90,6 +95,13 @@ class DataConfig(Section):
     public: Positive = Field(64, description="histories of an emulation that its trusted node holds too")
 
 
+def prime_from(number: int) -> int:
+    """The least prime from ``number`` on."""
+    while number < 2 or any(number % factor == 0 for factor in range(2, math.isqrt(number) + 1)):
+        number += 1
+    return number
+
+
 def most_parameters(dim: int, max_len: int, blocks: int) -> int:
     """No model of this project has more: L·d + 7·B·d·(d + 1) + 2·d."""
     return max_len * dim + 7 * blocks * dim * (dim + 1) + 2 * dim
@@ -111,7 +123,32 @@ class ModelConfig(OfComponent):
     blocks: Annotated[int, Field(ge=1, le=MAX_BLOCKS)] = 2
     heads: Annotated[int, Field(ge=1, le=MAX_HEADS)] = 1
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    code_books: Annotated[int, Field(ge=0, le=MAX_BOOKS)] = Field(
+        0, description="rows that an item's embedding is the sum of; 0: each item has a row of its own"
+    )
+    code_rows: Annotated[int, Field(ge=2, le=MAX_CODE_ROWS)] = Field(
+        1021, description="rows of each book, a prime: those that items share with `code_books`"
+    )
     params: dict[str, Any] = Field({}, description="what a model takes beyond these settings")
+
+    @field_validator("code_books")
+    @classmethod
+    def _shared(cls, books: int) -> int:
+        if books == 1:
+            raise ValueError(
+                f"expected 0, or 2 to {MAX_BOOKS} books: items with one row share all or nothing"
+            )
+        return books
+
+    @field_validator("code_rows")
+    @classmethod
+    def _prime(cls, rows: int, others: ValidationInfo) -> int:
+        if rows < (books := others.data.get("code_books", 0)):
+            raise ValueError(f"expected at least as many rows as books, {books}")
+        if prime_from(rows) != rows:
+            below = next(number for number in range(rows, 1, -1) if prime_from(number) == number)
+            raise ValueError(f"expected a prime, such as {below} or {prime_from(rows)}")
+        return rows
 
     @field_validator("blocks")
     @classmethod
@@ -145,10 +182,14 @@ class TrainConfig(Section):
     negatives: Literal["full", "slice", "device"] = "slice"
     slice_size: Annotated[int | Literal["auto"], BeforeValidator(_slice_size)] = Field(
         512,
-        description="items that a round trains, or auto: as many as keep `busy_share` of the devices busy",
+        description="items of a slice, or auto: as many as keep `busy_share` of the devices busy",
     )
     busy_share: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.6, description="with `slice_size: auto`: devices of a round that find a next item in the slice"
+    )
+    slices: Annotated[int, Field(ge=1, le=MAX_SLICES)] = Field(
+        1,
+        description="disjoint slices that a round draws; a device trains the one with most of its next items",
     )
     slice_power: Annotated[float, Field(ge=0, le=2)] = Field(
         0.5, description="items enter a slice by (popularity + 5)^power; 0 is uniform"
@@ -159,8 +200,19 @@ class TrainConfig(Section):
     )
     local_steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] = 1
     local_lr: Annotated[float, Field(gt=0)] = 1.0
+    precision: Literal["float32", "tf32", "bfloat16"] = Field(
+        "float32", description="of the products of local training; `tf32` needs an NVIDIA card"
+    )
     loss: Annotated[Literal["softmax", "bce", "gbce"], BeforeValidator(_without_parameters)] = "softmax"
     window: Literal["last", "random"] = "random"
+
+    @field_validator("slices")
+    @classmethod
+    def _only_of_slices(cls, slices: int, others: ValidationInfo) -> int:
+        negatives = others.data.get("negatives", "slice")
+        if slices > 1 and negatives != "slice":
+            raise ValueError(f"expected 1 beside train.negatives: {negatives}, which draws no slice")
+        return slices
 
 
 class StrategyConfig(Section):
@@ -268,6 +320,9 @@ class WireConfig(Section):
     """How updates are packed."""
 
     dtype: Literal["float16", "float32"] = "float16"
+    reply_mb: Annotated[float, Field(gt=0, le=1024)] = Field(
+        256.0, description="MiB of a reply; the devices of a node that would send more are asked in parts"
+    )
 
 
 class RunConfig(Section):

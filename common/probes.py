@@ -74,5 +74,5 @@ def last_states(config: ModelConfig, model: GlobalModel, items: Tensor) -> Tenso
         out: Tensor = functional_call(module, named, (context, padding), {"positions": last})  # [1, d]
         return out[0]
 
-    states: Tensor = vmap(hidden)(model.table[items], items == 0)  # [P, d]
+    states: Tensor = vmap(hidden)(model.embed(items), items == 0)  # [P, d]
     return states

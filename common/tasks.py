@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
+import torch
 from torch import Tensor
 
+from common.codes import Codes
 from common.config import ClientConfig, ModelConfig, TrainConfig
 from common.sampling import Sample
 
@@ -23,20 +26,65 @@ METRICS = (
 EXPOSURES = tuple(f"{name}@{k}" for name in ("er", "t_ndcg") for k in CUTS)
 
 
+Asked = tuple[int, Tensor]
+"""A node, and the numbers int64 [m] of the devices that one message to it asks for."""
+
+
 @dataclass(frozen=True)
 class GlobalModel:
-    """The shared parameters: encoder float32 [P] (flat) and item table float32 [N + 1, d] (row 0 pads)."""
+    """The shared parameters: encoder float32 [P] (flat) and table float32 [R + 1, d] (row 0 pads).
+
+    Without ``codes`` row i is the embedding of item i, and R = N; with them items share rows
+    (:mod:`common.codes`). Whoever needs an item's embedding asks :meth:`embed`.
+    """
 
     encoder: Tensor
     table: Tensor
+    codes: Codes | None = None
+
+    def to(self, device: torch.device) -> GlobalModel:
+        return GlobalModel(self.encoder.to(device), self.table.to(device), self.codes)
+
+    @property
+    def num_items(self) -> int:
+        """N, the size of the catalogue."""
+        return self.table.shape[0] - 1 if self.codes is None else self.codes.num_items
+
+    def numbers(self, items: Tensor) -> Tensor:
+        """Rows of the table that make up each item: [...] -> int64 [..., B], B = 1 without codes."""
+        return items.long()[..., None] if self.codes is None else self.codes.of(items)
+
+    def embed(self, items: Tensor) -> Tensor:
+        """Embeddings of items, int64 [...] -> [..., d]."""
+        if self.codes is None:
+            return self.table[items]
+        return self.codes.embed(self.table, items.flatten()).view(*items.shape, -1)
+
+    @cached_property
+    def embeddings(self) -> Tensor:
+        """Those of the whole catalogue, [N + 1, d]; with codes they are made: for small catalogues."""
+        if self.codes is None:
+            return self.table
+        return self.embed(torch.arange(self.num_items + 1, device=self.table.device))
+
+    def block(self, first: int, end: int) -> Tensor:
+        """Embeddings of items ``first`` to ``end`` - 1: [end - first, d]; without codes a view."""
+        if self.codes is None:
+            return self.table[first:end]
+        return self.embed(torch.arange(first, end, device=self.table.device))
+
+    def onto_rows(self, values: Tensor) -> Tensor:
+        """Values of the items [N + 1, …], summed over each row's items: [R + 1, …]."""
+        return values if self.codes is None else self.codes.onto_rows(values)
 
 
 @dataclass(frozen=True)
 class TrainTask:
     """Train ``devices`` (int64 [m], the node's own numbers) on the slice of this round.
 
-    items int32 [K] unique and sorted; log_q float32 [K], log of the inclusion probabilities. nonce: text that
-    all nodes get in this round and none can know before; it tells nothing about what the server draws.
+    items int32 [m·K] unique: what the loss scores, the m slices of the round (``train.slices``) one after
+    the other, each sorted; log_q float32 [m·K], log of the inclusion probabilities. nonce: text that all
+    nodes get in this round and none can know before; it tells nothing about what the server draws.
     """
 
     run: str
@@ -50,6 +98,21 @@ class TrainTask:
     train_config: TrainConfig
     client_config: ClientConfig
     wire_dtype: Literal["float16", "float32"] = "float16"
+
+    @property
+    def rows(self) -> Tensor:
+        """Rows of the table that are trained and sent, int32 [R]: those of the items, [m, K] of several
+        slices, or with codes all."""
+        if self.model.codes is not None:
+            return torch.arange(1, len(self.model.table), dtype=torch.int32, device=self.items.device)
+        count = self.train_config.slices
+        return self.items if count == 1 else self.items.view(count, -1)
+
+    def of_slice(self, number: int) -> TrainTask:
+        """The task of a device that takes slice ``number``: a round of this slice alone."""
+        count, alone = self.train_config.slices, self.train_config.model_copy(update={"slices": 1})
+        items, log_q = (part.view(count, -1)[number] for part in (self.items, self.log_q))
+        return replace(self, items=items, log_q=log_q, train_config=alone)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -16,12 +16,16 @@ class DeviceUpdates:
     """Updates (parameters after local training minus the global ones) of n devices.
 
     encoder  float32 [n, P]     flattened in the order of :mod:`common.models.flat`
-    rows     float32 [n, K, d]  item-row updates, in the order of ``items``
-    items    int32   [K]        the slice: unique, sorted catalogue numbers
+    rows     float32 [n, K, d]  updates of the table's rows, in the order of ``items``
+    items    int32   [K]        which rows, unique and sorted: the items of the slice ([m, K] of several) or,
+                                with codes, all rows
     touched  bool    [n, K]     rows a device trained; None when every device trained all K
     history  int32   [n]        interactions trained on: a claim, never trusted unbounded
     device   int64   [n]        the node's own stable number for the device
     idle     int64   [j]        devices with nothing to predict, which send no more than this
+    slice    int64   [n]        of several slices the one that each device trained; None where there is one
+
+    Of several slices a device holds the rows of its own alone: K rows each, however many slices there are.
     """
 
     encoder: Tensor
@@ -31,6 +35,7 @@ class DeviceUpdates:
     device: Tensor
     touched: Tensor | None = None
     idle: Tensor | None = None
+    slice: Tensor | None = None
 
     def __len__(self) -> int:
         return self.encoder.shape[0]
@@ -51,7 +56,35 @@ class DeviceUpdates:
             history=self.history[index],
             device=self.device[index.to(self.device.device)],
             touched=None if self.touched is None else self.touched[index],
+            slice=None if self.slice is None else self.slice[index.to(self.slice.device)],
         )
+
+    def of_slice(self, number: int) -> DeviceUpdates:
+        """The devices that trained slice ``number``, in their order, as in a round of this slice alone.
+
+        Nothing is copied where they stand side by side, as admission has them.
+        """
+        assert self.slice is not None
+        theirs = (self.slice == number).nonzero().flatten()
+        low = int(theirs[0]) if len(theirs) else 0
+        high = low + len(theirs)
+        if len(theirs) and int(theirs[-1]) != high - 1:
+            return replace(self.take(theirs), items=self.items[number], slice=None, idle=None)
+        return DeviceUpdates(
+            encoder=self.encoder[low:high],
+            rows=self.rows[low:high],
+            items=self.items[number],
+            history=self.history[low:high],
+            device=self.device[low:high],
+        )
+
+    def by_slice(self) -> Iterator[tuple[Tensor, DeviceUpdates]]:
+        """Places int64 [n_j] and updates of those who trained slice j, for each j; all where there is one."""
+        if self.slice is None:
+            yield torch.arange(len(self)), self
+            return
+        for number in torch.unique(self.slice).tolist():
+            yield (self.slice == number).nonzero().flatten(), self.of_slice(number)
 
 
 def concatenate(parts: Sequence[DeviceUpdates], order: Tensor | None = None) -> DeviceUpdates:
@@ -60,39 +93,69 @@ def concatenate(parts: Sequence[DeviceUpdates], order: Tensor | None = None) -> 
     Parts with their own items (``negatives: device``) are spread over the sorted union of the items:
     a row that a device does not hold is zero and not touched. Raises ValueError without parts.
     """
+    return merged(list(parts), order)
+
+
+def merged(parts: list[DeviceUpdates], order: Tensor | None = None) -> DeviceUpdates:
+    """As :func:`concatenate`, but empties ``parts``: of what is moved only one part is there twice."""
     if not parts:
         raise ValueError("nothing to concatenate")
     first = parts[0]
     if order is None or torch.equal(order, torch.arange(len(order))):
         place = torch.arange(sum(map(len, parts)))
         if len(parts) == 1:
-            return first
+            return parts.pop()
     else:
         place = torch.empty_like(order)
         place[order] = torch.arange(len(order))
-    at = torch.split(place.to(first.rows.device), [len(part) for part in parts])  # where each part's go
+    n, dim, where = len(place), first.rows.shape[2], first.rows.device
     one_slice = all(p.touched is None and torch.equal(p.items, first.items) for p in parts)
     items = first.items if one_slice else torch.unique(torch.cat([p.items for p in parts]))
-    if one_slice:
-        rows, touched = _joined([p.rows for p in parts], at), None
-    else:
-        rows, touched = _spread(parts, items, at)
-    return DeviceUpdates(
-        encoder=_joined([p.encoder for p in parts], at),
-        rows=rows,
+    # Memory that nobody wrote to is none yet, so that it comes as the parts go.
+    whole = DeviceUpdates(
+        encoder=first.encoder.new_empty(n, first.encoder.shape[1]),
+        rows=(first.rows.new_empty if one_slice else first.rows.new_zeros)(n, len(items), dim),
         items=items,
-        history=_joined([p.history for p in parts], at),
-        device=_joined([p.device for p in parts], at),
-        touched=touched,
+        history=first.history.new_empty(n),
+        device=first.device.new_empty(n),
+        touched=None if one_slice else torch.zeros(n, len(items), dtype=torch.bool, device=where),
+        slice=None if first.slice is None else first.slice.new_empty(n),
     )
-
-
-def _joined(parts: Sequence[Tensor], at: Sequence[Tensor]) -> Tensor:
-    """One tensor [n, …] with the rows of each part where ``at`` says: every value is copied once."""
-    whole = parts[0].new_empty(sum(map(len, parts)), *parts[0].shape[1:])
-    for part, place in zip(parts, at, strict=True):
-        whole[place] = part
+    ends = torch.tensor([len(part) for part in parts]).cumsum(0).tolist()
+    at = iter(torch.tensor_split(place, ends[:-1]))  # where each part's go
+    del first
+    while parts:
+        _put(parts.pop(0), whole, next(at))
     return whole
+
+
+def _put(part: DeviceUpdates, whole: DeviceUpdates, place: Tensor) -> None:
+    """Write ``part`` of m devices into ``whole`` at ``place`` int64 [m]."""
+    for values, everyone in ((part.device, whole.device), (part.slice, whole.slice)):
+        if values is not None and everyone is not None:  # maybe on the CPU when the rest is on a card
+            everyone[place.to(values.device)] = values
+    place = place.to(part.rows.device)
+    whole.encoder[place] = part.encoder
+    whole.history[place] = part.history
+    if whole.touched is None:
+        whole.rows[place] = part.rows
+        return
+    column = torch.searchsorted(whole.items, part.items)  # [K of the part]
+    every = part.rows.new_ones((), dtype=torch.bool)
+    whole.rows[place[:, None], column] = part.rows
+    whole.touched[place[:, None], column] = every if part.touched is None else part.touched
+
+
+def of_slices(parts: Sequence[tuple[int, DeviceUpdates]], items: Tensor) -> DeviceUpdates:
+    """All devices of (number of a slice, updates of it) pairs; ``items``: of all slices, int32 [m, K].
+
+    Of one slice, items [K], it is what that one has.
+    """
+    if items.dim() == 1:
+        (_, only), *_ = parts
+        return only
+    named = [replace(part, items=items, slice=torch.full((len(part),), number)) for number, part in parts]
+    return concatenate(named)
 
 
 def onto(updates: DeviceUpdates, items: Tensor) -> DeviceUpdates:
@@ -102,21 +165,11 @@ def onto(updates: DeviceUpdates, items: Tensor) -> DeviceUpdates:
     kept = torch.isin(updates.items, items)  # [K of the updates]
     touched = None if updates.touched is None else updates.touched[:, kept]
     part = replace(updates, rows=updates.rows[:, kept], items=updates.items[kept], touched=touched)
-    rows, held = _spread([part], items, [torch.arange(len(part))])
-    return replace(part, rows=rows, items=items, touched=held)
-
-
-def _spread(parts: Sequence[DeviceUpdates], items: Tensor, at: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Rows [n, K, d] and touched [n, K] of all parts over ``items`` [K], which holds every part's."""
-    n, dim = sum(map(len, parts)), parts[0].rows.shape[2]
-    rows = parts[0].rows.new_zeros(n, len(items), dim)
-    touched = rows.new_zeros(n, len(items), dtype=torch.bool)
-    every = rows.new_ones((), dtype=torch.bool)
-    for part, place in zip(parts, at, strict=True):
-        column = torch.searchsorted(items, part.items)  # [K of the part]
-        rows[place[:, None], column] = part.rows
-        touched[place[:, None], column] = every if part.touched is None else part.touched
-    return rows, touched
+    n = len(part)
+    rows = part.rows.new_zeros(n, len(items), part.rows.shape[2])
+    whole = replace(part, rows=rows, items=items, touched=rows.new_zeros(n, len(items), dtype=torch.bool))
+    _put(part, whole, torch.arange(n, device=rows.device))
+    return whole
 
 
 TINY = 1e-12
@@ -137,7 +190,8 @@ def interaction_sizes(norms: Tensor) -> Tensor:
 class UpdateSpec:
     """What the server expects of one node's reply.
 
-    num_parameters P, dim d; items int32 [K], the slice (not used with ``negatives: device``);
+    num_parameters P, dim d; items int32 [K], the rows to train, or [m, K] of several slices (not used with
+    ``negatives: device``);
     devices int64 [m], those asked of this node; max_bytes bounds the arrays of the reply, whoever sends it.
     max_touched: with ``negatives: device`` the rows that one device may name. Without a bound one device that
     names the whole catalogue would widen the rows of all others of the round.
@@ -158,6 +212,6 @@ class UpdateSpec:
     def limit(self) -> int:
         """Bytes of arrays that are read at all: ``max_bytes``, or twice a full float32 reply and 1 MiB."""
         own = min(self.num_items, len(self.devices) * self.max_touched)  # the union of what each may name
-        rows = own if self.negatives == "device" else len(self.items)
+        rows = own if self.negatives == "device" else self.items.shape[-1]
         device = 4 * (self.num_parameters + rows * self.dim) + rows + 24  # values, touched, scales, numbers
         return min(self.max_bytes, 2 * (len(self.devices) * device + 4 * rows) + (1 << 20))

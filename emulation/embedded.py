@@ -68,8 +68,8 @@ def overheard(task: TrainTask, reply: Message) -> DeviceUpdates:
         round=task.round,
         num_parameters=len(task.model.encoder),
         dim=task.model.table.shape[1],
-        items=task.items,
-        num_items=task.model.table.shape[0] - 1,
+        items=task.rows,
+        num_items=task.model.num_items,
         devices=task.devices,
         negatives=task.train_config.negatives,
     )

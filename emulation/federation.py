@@ -80,6 +80,11 @@ def check_attack(config: RunConfig) -> None:
     attack = config.attack
     build_attack("control" if attack.name == "none" else attack.name, attack.params)
     honest = attack.name in ("none", "control")  # the clean run beside an attacked one
+    if config.model.code_books and not honest and ATTACKS.find(attack.name).owned:
+        raise ConfigError(
+            f"attack.name: {attack.name!r} turns the rows of single items, and with model.code_books items "
+            "share theirs"
+        )
     if attack.knowledge == "full" and not honest and not ATTACKS.find(attack.name).full:
         able = ", ".join(name for name, rule in ATTACKS.items() if rule.full)
         raise ConfigError(

@@ -21,7 +21,7 @@ from common.data import DATASETS, describe
 from common.errors import UnknownName
 from common.models import MODELS, build_model
 from experiments import library
-from server.aggregators import AGGREGATORS
+from server.aggregators import AGGREGATORS, Aggregator
 from server.aggregators.pre import KNOWN
 from server.constraints import CONSTRAINTS
 from server.optimizers import OPTIMIZERS
@@ -29,7 +29,7 @@ from server.optimizers import OPTIMIZERS
 Entry = dict[str, str]
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "catalogue.md"
 SHOWN: Mapping[str, tuple[str, ...]] = {
-    "aggregators": ("name", "family", "cost", "breakdown", "host", "reference"),
+    "aggregators": ("name", "family", "cost", "breakdown", "slices", "host", "reference"),
     "pre": ("name", "reference", "summary"),
     "constraints": ("name", "parameters", "summary"),
     "optimizers": ("name", "parameters", "summary"),
@@ -45,7 +45,13 @@ def entries(what: str) -> list[Entry]:
     """Entries of ``fedsieve list``. Raises UnknownName."""
     known: Mapping[str, Callable[[], list[Entry]]] = {
         "aggregators": lambda: [
-            {"name": name, "family": rule.family, "host": rule.host or "-", **facts(rule)}
+            {
+                "name": name,
+                "family": rule.family,
+                "host": rule.host or "-",
+                **facts(rule),
+                "slices": _slices(rule),
+            }
             for name, rule in AGGREGATORS.items()
         ],
         "pre": lambda: [{"name": name, **facts(mixer)} for name, mixer in KNOWN.items()],
@@ -78,6 +84,11 @@ def facts(rule: Callable[..., object]) -> Entry:
         "parameters": ", ".join(inspect.signature(rule).parameters) or "-",
         "summary": _lines(rule),
     }
+
+
+def _slices(rule: type[Aggregator]) -> str:
+    """How many slices of a round the rule takes."""
+    return "any" if rule.sliced else "1"
 
 
 def _attack(name: str) -> Entry:

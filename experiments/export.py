@@ -30,7 +30,7 @@ def weights(run: Trained) -> bytes:
     """``encoder.NAME`` for every parameter of the encoder, and ``item_table`` [N + 1, d]."""
     named = run.layout.unflatten(run.parameters.encoder)
     tensors = {f"encoder.{name}": tensor.contiguous() for name, tensor in named.items()}
-    return save({**tensors, "item_table": run.parameters.table.contiguous()})
+    return save({**tensors, "item_table": run.parameters.embeddings.contiguous()})
 
 
 def graph(run: Trained) -> bytes:
@@ -86,7 +86,7 @@ def architecture(run: Trained, known: Catalogue) -> dict[str, Any]:
         "score": SCORE,
         "tensors": {
             **{f"encoder.{n}": list(shape) for n, shape in zip(layout.names, layout.shapes, strict=True)},
-            "item_table": list(run.parameters.table.shape),
+            "item_table": list(run.parameters.embeddings.shape),
         },
         "data": known.name,
         "seed": run.config.seed,

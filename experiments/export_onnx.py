@@ -21,7 +21,7 @@ class Scorer(nn.Module):
     def __init__(self, run: Trained) -> None:
         super().__init__()
         self.encoder = run.encoder()
-        self.item_table = nn.Parameter(run.parameters.table)
+        self.item_table = nn.Parameter(run.parameters.embeddings)
 
     def forward(self, items: Tensor) -> Tensor:
         hidden = self.encoder(self.item_table[items], items == 0)  # [L, d]

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from client.ranking import score
+from common.codes import codes_of
 from common.config import RunConfig
 from common.data import CATALOGUE, Dataset, load, read_catalogue
 from common.data.names import Names
@@ -35,7 +36,7 @@ class Trained:
 
     @property
     def num_items(self) -> int:
-        return self.parameters.table.shape[0] - 1
+        return self.parameters.num_items
 
     @property
     def layout(self) -> Layout:
@@ -78,8 +79,10 @@ def open_run(folder: Path) -> Trained:
         raise RunError(f"--run {folder}: no run there; expected a folder that `fedsieve run` wrote")
     try:
         with safe_open(path, framework="pt") as file:
-            config = validate(json.loads(file.metadata()["config"]))
-            parameters = GlobalModel(file.get_tensor("encoder"), file.get_tensor("item_table"))
+            meta = file.metadata()
+            config = validate(json.loads(meta["config"]))
+            codes = codes_of(config.model, int(meta["num_items"])) if config.model.code_books else None
+            parameters = GlobalModel(file.get_tensor("encoder"), file.get_tensor("item_table"), codes)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, ConfigError) as error:
         raise CheckpointError(f"{path} is damaged or of another version: {error}") from error
     wanted = (layout_of(build_model(config.model)).total, config.model.dim)

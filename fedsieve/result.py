@@ -114,8 +114,8 @@ class Result:
         Raises RunError or CheckpointError where the folder lacks it.
         """
         run = self._trained
-        table = run.parameters.table
-        return Recommender(run.encoder(), table, run.config.model.max_len).eval().requires_grad_(False)
+        items = run.parameters.embeddings
+        return Recommender(run.encoder(), items, run.config.model.max_len).eval().requires_grad_(False)
 
     def recommend(
         self, history: Sequence[str | int], k: int = 10, *, with_seen: bool = False

@@ -155,7 +155,12 @@ def protocol(config: RunConfig) -> str:
     if t.negatives == "slice":
         correction = "" if t.slice_correction else ", no log q"
         size = f"for {t.busy_share:.0%} busy devices" if t.slice_size == "auto" else str(t.slice_size)
-        slice_text = f"slice {size} (popularity^{t.slice_power:g}{correction})"
+        of = "" if t.slice_size == "auto" else "of "
+        several = "slice " if t.slices == 1 else f"best of {t.slices} slices {of}"
+        slice_text = f"{several}{size} (popularity^{t.slice_power:g}{correction})"
+    if config.model.code_books:
+        slice_text += f", {config.model.code_books} x {config.model.code_rows} code rows"
+    products = "" if t.precision == "float32" else f" in {t.precision}"
     secret = "; repeatable (the secret is set)" if s.secret else ""
     parts = [f"{name} {value:g}" for name, value in (("clip", c.clip), ("noise", c.noise)) if value]
     parts += [f"{c.decoys} decoys"] * bool(c.decoys)
@@ -165,5 +170,6 @@ def protocol(config: RunConfig) -> str:
     return (
         "full ranking, leave-one-out, seen items filtered; "
         f"{t.rounds} rounds x {t.devices_per_round} devices, {slice_text}, "
-        f"{t.local_steps} local step(s), {t.loss} loss, {s.optimizer.name} {s.lr:g}{changed}{secret}{sees}"
+        f"{t.local_steps} local step(s), {t.loss} loss{products}, "
+        f"{s.optimizer.name} {s.lr:g}{changed}{secret}{sees}"
     )

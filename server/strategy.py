@@ -82,16 +82,18 @@ class RobustStrategy(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
         """Draw the slice and the devices of a round; one message for each node that has some."""
-        model = from_record(arrays, self.device)
+        model = from_record(arrays, self.device, self.state.model.codes)
         drawing = draw_round(self.config, self.run, server_round, model, self.state, self.roster)
         if self.pipeline.aggregator.rooted:
             drawing = replace(drawing, roots={n: e.devices for n, e in self.roster.roots.items()})
         drawing.check_size(self.num_items)
         self._drawing = drawing
         group = str(server_round)  # for the nodes' logs
+        requests = drawing.requests(self.num_items)
+        contents = encode_train_tasks(drawing.task, [devices for _, devices in requests])
         return [
             Message(content, node, MessageType.TRAIN, group_id=group)
-            for node, content in encode_train_tasks(drawing.task, drawing.asked | drawing.roots).items()
+            for (node, _), content in zip(requests, contents, strict=True)
         ]
 
     def aggregate_train(
@@ -109,7 +111,8 @@ class RobustStrategy(Strategy):
         figures = {"admitted": float(found), "asked": float(asked)}
         if not why:
             try:
-                step = self.pipeline.step(self.state, admitted, server_round)
+                items = None if self.state.model.codes is None else self._drawing.task.items
+                step = self.pipeline.step(self.state, admitted, server_round, items)
                 self.state, weights = step.state, step.weights
                 figures |= step.figures
             except RunError as error:  # too few devices for the rule: this round is lost, not the run
@@ -135,8 +138,8 @@ class RobustStrategy(Strategy):
         self._warned_of_idle = True
         assert self._drawing is not None
         size = len(self._drawing.task.items)
-        text = "round %d: %d of %d devices have no next item among the %d of %d items of the slice; %s"
-        remedy = "a larger train.slice_size, or auto, keeps more of them busy"
+        text = "round %d: %d of %d devices have no next item among the %d of %d items drawn; %s"
+        remedy = "a larger train.slice_size, or auto, or more train.slices keep more of them busy"
         log(
             WARNING,
             text,
@@ -150,14 +153,14 @@ class RobustStrategy(Strategy):
         )
 
     def _admit(self, drawing: Drawing, replies: Sequence[Message]) -> Admitted:
-        answers, silent = sort_replies(replies, drawing.asked | drawing.roots)
+        answers, silent = sort_replies(replies, drawing.requests(self.num_items))
         for node in silent:
             self.roster.rest(node, drawing.task.round)
-        self.roster.answered(answer.node for answer in answers if answer.content is not None)
+        self.roster.answered({answer.node for answer in answers if answer.content is not None} - {*silent})
         strategy, spec = self.config.strategy, drawing.spec(self.num_items)
         trusted = [answer for answer in answers if answer.node in drawing.roots]
         others = [answer for answer in answers if answer.node not in drawing.roots]
-        admitted = admit(others, spec, strategy.max_history, self.device)
+        admitted = admit(others, spec, strategy.max_history, self.device, consume=True)
         newcomers = self.roster.newcomers(admitted.identity, drawing.task.round)
         admitted = replace(admitted, newcomers=newcomers)
         if not trusted:
@@ -169,7 +172,8 @@ class RobustStrategy(Strategy):
     ) -> list[Message]:
         """One message to every enrolled node, for the split and the devices chosen by :meth:`evaluate`."""
         self._began = time.perf_counter()
-        state = replace(self.state, round=server_round, model=from_record(arrays, self.device))
+        model = from_record(arrays, self.device, self.state.model.codes)
+        state = replace(self.state, round=server_round, model=model)
         return evaluate_messages(self.config, self.run, state, self.roster, self._split, self._sample)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
@@ -223,7 +227,8 @@ class RobustStrategy(Strategy):
         if initial_arrays is not None:
             if self.state.round:
                 raise ConfigError(f"initial_arrays: given after round {self.state.round} of a run")
-            given = fitting(from_record(initial_arrays, self.device), self.state.model)
+            before = self.state.model
+            given = fitting(from_record(initial_arrays, self.device, before.codes), before)
             self.state = replace(self.state, model=given)
         self.summary()
         result = Result()
@@ -268,9 +273,10 @@ class RobustStrategy(Strategy):
             close_at=self.config.strategy.close_at,
         )
         waited = time.perf_counter() - clock
+        exchanged = traffic(messages, replies, known)  # the replies are emptied as they are read
         _, metrics = self.aggregate_train(round_, replies)
         seconds = {"seconds_exchange": waited, "seconds": time.perf_counter() - clock}
-        figures = self._report.figures | traffic(messages, replies, known) | seconds
+        figures = self._report.figures | exchanged | seconds
         report = replace(self._report, figures=figures)
         for listener in self.listeners:
             listener.on_round(report, self.state)

@@ -28,8 +28,9 @@ NAMED = {
     "server/round/drawing.py:draw_round": "the popularity that a slice is drawn by",
     "server/round/admission.py": "numbers, counts and claims of devices, for the audit",
     "server/round/verdicts.py:text": "weights, for the audit",
+    "common/updates.py:take": "which devices stay: the numbers of their slices are on the CPU",
     "server/aggregators/memory.py:take": "who is believed, and who is new",
-    "client/cohort.py:busy": "the slice: who has nothing to predict in it is no work for the device",
+    "client/cohort.py:numbered": "the slices: who has nothing to predict in them is no work for the device",
     "server/round/evidence.py:trusted_updates": "who is believed",
     "server/constraints/encoder.py:__call__": "norms of the blocks of a step, a number each",
     "common/probes.py:made_up": "the rates that first loves are drawn by",
@@ -68,7 +69,12 @@ CASES = {
         *("strategy.aggregator=sieve", "strategy.constraints=[exposure_cap, row_trust, encoder_step]"),
         *("attack.name=explicit_boost", "strategy.optimizer=block_adam"),
     ],
+    "slices": [
+        *("strategy.aggregator=sieve", "strategy.constraints=[exposure_cap]", "attack.name=explicit_boost"),
+        *("train.slices=3", "train.slice_size=8"),
+    ],
     "float32": ["strategy.aggregator=krum", "wire.dtype=float32", "attack.name=sign_flip"],
+    "parts": ["strategy.aggregator=mean", "attack.name=none", "wire.reply_mb=0.01"],
     "device": ["strategy.aggregator=union", "train.negatives=device", "attack.name=none"],
     "trusted": ["strategy.aggregator=fltrust", "attack.name=label_to_target"],
 }

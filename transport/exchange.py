@@ -55,6 +55,7 @@ def exchange(
             message.metadata.ttl = deadline_s + CLOCK_SKEW_S
     pull = puller(grid, max_reply_bytes, lambda: end - clock())
     sent = _push(grid, messages, poll[1], clock, sleep, end)
+    place = {id(message): number for number, message in enumerate(messages)}
     replies: dict[str, Message] = {}
     last = clock()
     troubles: dict[str, int] = {}
@@ -73,9 +74,10 @@ def exchange(
         if len(replies) == len(sent) or now >= end or _enough(replies, close_at * len(sent)):
             missing = [m.metadata.dst_node_id for i, m in sent.items() if i not in replies]
             found = [replies[i] for i in sent if i in replies]
+            requests = [place[id(m)] for i, m in sent.items() if i in replies]
             if now >= end:
-                return Replies(found, held=dict.fromkeys(missing, now - last))
-            return Replies(found, early=missing)
+                return Replies(found, held=dict.fromkeys(missing, now - last), requests=requests)
+            return Replies(found, early=missing, requests=requests)
         left = end - now
         if failed:  # an outage takes longer than a training step to pass
             wait = poll[1] * 2.0 ** max(troubles[i] for i in failed)

@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from common.codes import codes_of
 from common.config import ModelConfig, TrainConfig
 from common.models.flat import Layout, layout_of
 from common.models.gru4rec import GRU4Rec
@@ -50,7 +51,10 @@ def build_model(config: ModelConfig) -> nn.Module:
 
 
 def initial(config: ModelConfig, num_items: int, generator: torch.Generator) -> tuple[GlobalModel, Layout]:
-    """Seeded start: matrices Xavier-normal, item rows N(0, 1/d), norms 1, biases and positions 0."""
+    """Seeded start: matrices Xavier-normal, rows of the table N(0, 1/d), norms 1, biases and positions 0.
+
+    Raises ConfigError where ``config`` has too few codes for the catalogue.
+    """
     model = build_model(config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -60,21 +64,24 @@ def initial(config: ModelConfig, num_items: int, generator: torch.Generator) -> 
             elif name.endswith("bias"):  # torch draws these from its global generator
                 parameter.zero_()
     layout = layout_of(model)
-    table = torch.randn(num_items + 1, config.dim, generator=generator) / config.dim**0.5  # [N + 1, d]
+    codes = codes_of(config, num_items)
+    size = num_items if codes is None else codes.total
+    table = torch.randn(size + 1, config.dim, generator=generator) / config.dim**0.5  # [R + 1, d]
     table[0] = 0.0
     encoder = layout.flatten({name: p.detach() for name, p in model.named_parameters()})  # [P]
-    return GlobalModel(encoder, table), layout
+    return GlobalModel(encoder, table, codes), layout
 
 
 def interaction_length(model: ModelConfig, train: TrainConfig, encoder: Tensor) -> Lengths | None:
     """How far one interaction moves the row of its next item at most: η·E·s(v)/L along a unit vector v.
 
     The slope of −log softmax there is (1 − p_t)·h_t/L, and h_t of that direction is s(v) long. encoder [P]:
-    of the global model. None where the model has no ``state_length``, or the loss has another slope.
+    of the global model. None where the model has no ``state_length``, the loss has another slope, or a row
+    belongs to several items.
     """
     module = build_model(model)
     length = getattr(module, "state_length", None)
-    if length is None or train.loss != "softmax":
+    if length is None or train.loss != "softmax" or model.code_books:
         return None
     named = layout_of(module).unflatten(encoder)
     share = train.local_lr * train.local_steps / model.max_len

@@ -202,17 +202,29 @@ def encode_scaled(values: Tensor, dtype: str) -> tuple[Array, Array | None]:
 
 
 def decode_scaled(
-    values: Array, scale: Array | None, field: str, shape: Shape, device: torch.device = CPU
+    values: Array,
+    scale: Array | None,
+    field: str,
+    shape: Shape,
+    device: torch.device = CPU,
+    out: Tensor | None = None,
 ) -> Tensor:
-    """float32 values of ``shape`` [n, …]; with a scale the values must be float16. Raises WireError."""
+    """float32 values of ``shape`` [n, …]; with a scale the values must be float16. Raises WireError.
+
+    out: a tensor [m, …] of m ≥ n, of whose memory the first n become the values; by default it is fresh.
+    """
     if scale is None:
-        return unpack(values, field, "float32", shape, device)
+        if out is None:
+            return unpack(values, field, "float32", shape, device)
+        plain = _read(values, field, "float32", shape, device)
+        return out[: len(plain)].copy_(plain)
     factor = _read(scale, f"{field}_scale", "float32", shape[:1], device)  # [n]
     if not bool(((factor >= 0) & (factor < torch.inf)).all()):  # NaN is neither
         finite(f"{field}_scale", factor, "a scale is NaN or infinite")
         fail(f"{field}_scale", Reason.RANGE, "a scale is negative")
     half = _read(values, field, "float16", shape, device)
-    return half.float().mul_(factor.view(-1, *[1] * (half.dim() - 1)))
+    single = half.float() if out is None else out[: len(half)].copy_(half)
+    return single.mul_(factor.view(-1, *[1] * (half.dim() - 1)))
 
 
 def within(field: str, values: Tensor, low: int, high: int | None = None) -> None:

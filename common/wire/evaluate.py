@@ -18,7 +18,7 @@ from common.tasks import CUTS, EXPOSURES, GROUPS, METRICS, EvaluateSums, Evaluat
 from common.wire.arrays import finite, pack, unique, within
 from common.wire.message import Received, seal
 from common.wire.reasons import Reason, fail, show
-from common.wire.train import MAX_TASK_BYTES, choice, pack_model, read_model, read_vector
+from common.wire.train import MAX_TASK_BYTES, choice, model_arrays, pack_model, read_model, read_vector
 
 TOLERANCE = 1e-4
 """Relative slack of sums that must agree: nodes may add in another order or precision."""
@@ -109,11 +109,11 @@ def decode_evaluate_task(
     """
     names = ("run", "round", "split", "model_config", "salt", "below")
     message = Received(record, "evaluate", names, max_bytes, device)
-    message.only("encoder", "table", "targets", "quartiles")
     model_config = message.section("model_config", ModelConfig)
-    model = read_model(message, model_config.dim)
-    targets = read_vector(message, "targets", "int64", len(model.table) - 1, CPU)
-    within("targets", targets, 1, len(model.table) - 1)
+    message.only(*model_arrays(model_config), "targets", "quartiles")
+    model = read_model(message, model_config)
+    targets = read_vector(message, "targets", "int64", model.num_items, CPU)
+    within("targets", targets, 1, model.num_items)
     unique("targets", targets)
     return EvaluateTask(
         run=message.text("run"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flwr.app import Message, RecordDict
 from torch import Tensor
 
+from common.tasks import Asked
 from common.wire.reasons import Reason
 
 LATE = "no reply by the deadline"
@@ -20,7 +21,8 @@ class Replies(list[Message]):
     """What came back, in the order of the messages, and which nodes are missing.
 
     held: node -> the seconds that were waited for it alone (and others like it) until the deadline.
-    early: nodes that had not answered yet when enough others had.
+    early: nodes that had not answered everything yet when enough others had.
+    requests: to which message, counted from 0, each reply is; by default each is a node's next one.
     """
 
     def __init__(
@@ -28,10 +30,12 @@ class Replies(list[Message]):
         messages: Iterable[Message] = (),
         held: Mapping[int, float] | None = None,
         early: Iterable[int] = (),
+        requests: Sequence[int] | None = None,
     ) -> None:
         super().__init__(messages)
         self.held = dict(held or {})
         self.early = frozenset(early)
+        self.requests = requests
 
 
 @dataclass(frozen=True)
@@ -49,27 +53,34 @@ class Reply:
     seconds_held: float | None = None
 
 
-def sort_replies(messages: Iterable[Message], asked: Mapping[int, Tensor]) -> tuple[list[Reply], list[int]]:
-    """A reply for every node that was asked, and the nodes that missed the deadline, ascending.
+def sort_replies(messages: Iterable[Message], asked: Sequence[Asked]) -> tuple[list[Reply], list[int]]:
+    """A reply for every message of ``asked``, and the nodes that missed the deadline with one, ascending.
 
-    asked: node -> device numbers int64 [m]. A reply that nobody asked for is dropped, and with it what a
-    grid says by itself (expired, node gone): a SuperLink signs that as itself, and takes a reply only from
-    the node that was asked. Whatever a node signs is its answer, whichever error code it carries.
+    A reply that nobody asked for is dropped, and with it what a grid says by itself (expired, node gone): a
+    SuperLink signs that as itself, and takes a reply only from the node that was asked. Whatever a node signs
+    is its answer, whichever error code it carries.
     """
-    answers, silent = [], set(asked)
-    for message in messages:
+    replies = messages if isinstance(messages, Replies) else Replies(messages)
+    answers, left = [], dict(enumerate(asked))
+    for place, message in enumerate(replies):
         node = message.metadata.src_node_id
-        if node not in asked:
+        if replies.requests is not None:
+            request = replies.requests[place]
+        else:
+            request = next((number for number, (of, _) in left.items() if of == node), -1)
+        if request not in left or left[request][0] != node:
             continue
-        silent.discard(node)
+        devices = left.pop(request)[1]
         if message.has_error():
             reason = Reason.OVERSIZE if message.error.code == OVERSIZE else Reason.FAILED
-            answers.append(Reply(node, asked[node], None, message.error.reason or "error", reason))
+            answers.append(Reply(node, devices, None, message.error.reason or "error", reason))
         else:
-            answers.append(Reply(node, asked[node], message.content))
-    found = messages if isinstance(messages, Replies) else Replies()
-    early = silent & found.early
-    late = sorted(silent - early)
-    answers += [Reply(node, asked[node], None, EARLY) for node in sorted(early)]
-    held = found.held
-    return answers + [Reply(n, asked[n], None, LATE, seconds_held=held.get(n)) for n in late], late
+            answers.append(Reply(node, devices, message.content))
+    missing = sorted(left.values(), key=lambda request: request[0])
+    early = [Reply(node, devices, None, EARLY) for node, devices in missing if node in replies.early]
+    late = [
+        Reply(node, devices, None, LATE, seconds_held=replies.held.get(node))
+        for node, devices in missing
+        if node not in replies.early
+    ]
+    return answers + early + late, sorted({reply.node for reply in late})

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Literal, cast
 
 import torch
 from flwr.app import Array, ConfigRecord, RecordDict
 from torch import Tensor
 
+from common.codes import ONE_SLICE, OWN_ROWS, codes_of
 from common.config import ClientConfig, ModelConfig, TrainConfig
 from common.device import CPU
 from common.tasks import GlobalModel, TrainTask
@@ -24,17 +25,36 @@ _ANY = range(2**31)
 
 
 def pack_model(model: GlobalModel) -> dict[str, Array | None]:
-    """The two arrays of a model."""
-    return {"encoder": pack(model.encoder, "float32"), "table": pack(model.table, "float32")}
+    """The arrays of a model; of codes the size of the catalogue, from which all else follows."""
+    size = None if model.codes is None else pack(torch.tensor([model.num_items]), "int64")
+    return {
+        "encoder": pack(model.encoder, "float32"),
+        "table": pack(model.table, "float32"),
+        "num_items": size,
+    }
 
 
-def read_model(message: Received, dim: int) -> GlobalModel:
-    """encoder [P], table [N + 1, dim] with at least one item, all finite. Raises WireError."""
+def model_arrays(config: ModelConfig) -> tuple[str, ...]:
+    """Names of what :func:`pack_model` gives."""
+    return ("encoder", "table", *(("num_items",) if config.code_books else ()))
+
+
+def read_model(message: Received, config: ModelConfig) -> GlobalModel:
+    """encoder [P], table [R + 1, dim], all finite, of at least one item. Raises WireError.
+
+    R is the number of items or, with codes, of all code rows.
+    """
     encoder = message.array("encoder", "float32", (_ANY,))
-    table = message.array("table", "float32", (range(2, MAX_ITEMS + 2), dim))
+    codes, rows = None, range(1, MAX_ITEMS + 1)
+    if config.code_books:
+        size = message.array("num_items", "int64", (1,), CPU)
+        within("num_items", size, 1, min(MAX_ITEMS, config.code_rows**config.code_books))
+        codes = codes_of(config, int(size))
+        rows = range(config.code_books * config.code_rows, config.code_books * config.code_rows + 1)
+    table = message.array("table", "float32", (range(rows.start + 1, rows.stop + 1), config.dim))
     finite("encoder", encoder)
     finite("table", table)
-    return GlobalModel(encoder=encoder, table=table)
+    return GlobalModel(encoder=encoder, table=table, codes=codes)
 
 
 def choice(message: Received, name: str, valid: tuple[str, ...]) -> str:
@@ -56,19 +76,19 @@ LEAST_LOG_Q = -60.0
 SECTIONS = {"model_config": ModelConfig, "train_config": TrainConfig, "client_config": ClientConfig}
 
 
-def encode_train_tasks(task: TrainTask, asked: Mapping[int, Tensor]) -> dict[int, RecordDict]:
-    """Node -> the message for its devices int64 [m]; the model and all else is packed once for all."""
+def encode_train_tasks(task: TrainTask, asked: Sequence[Tensor]) -> list[RecordDict]:
+    """A message for each group of devices int64 [m]; the model and all else is packed once for all."""
     shared = encode_train_task(task)
     arrays = shared.array_records["arrays"]
-    return {
-        node: RecordDict(
+    return [
+        RecordDict(
             {
                 "meta": ConfigRecord(dict(shared.config_records["meta"])),
                 "arrays": as_record({**arrays, "devices": pack(devices, "int64")}),
             }
         )
-        for node, devices in asked.items()
-    }
+        for devices in asked
+    ]
 
 
 def encode_train_task(task: TrainTask) -> RecordDict:
@@ -98,12 +118,13 @@ def decode_train_task(
     """
     names = ("run", "round", "nonce", "wire_dtype", *SECTIONS)
     message = Received(record, "train", names, max_bytes, device)
-    message.only("encoder", "table", "items", "log_q", "devices")
     model_config = message.section("model_config", ModelConfig)
-    model = read_model(message, model_config.dim)
+    message.only(*model_arrays(model_config), "items", "log_q", "devices")
+    model = read_model(message, model_config)
+    train_config = message.section("train_config", TrainConfig)
     items = read_vector(message, "items", "int32")
-    within("items", items, 1, len(model.table) - 1)
-    ascending("items", items)
+    within("items", items, 1, model.num_items)
+    _check_slices(items, train_config.slices)
     log_q = message.array("log_q", "float32", (len(items),))
     finite("log_q", log_q)
     if bool((log_q > 1e-4).any()):  # a probability is at most 1, up to rounding
@@ -116,6 +137,10 @@ def decode_train_task(
     devices = read_vector(message, "devices", "int64", device=CPU)
     within("devices", devices, 0)
     unique("devices", devices)
+    if model.codes is not None and train_config.negatives == "device":
+        fail("meta.train_config", Reason.RANGE, OWN_ROWS)
+    if model.codes is not None and train_config.slices > 1:
+        fail("meta.train_config", Reason.RANGE, ONE_SLICE)
     return TrainTask(
         run=message.text("run"),
         round=message.integer("round", 0),
@@ -125,7 +150,17 @@ def decode_train_task(
         log_q=log_q,
         devices=devices,
         model_config=model_config,
-        train_config=message.section("train_config", TrainConfig),
+        train_config=train_config,
         client_config=message.section("client_config", ClientConfig),
         wire_dtype=cast(Literal["float16", "float32"], choice(message, "wire_dtype", ("float16", "float32"))),
     )
+
+
+def _check_slices(items: Tensor, count: int) -> None:
+    """``count`` slices of one size, each ascending, no item in two of them."""
+    if len(items) % count:
+        fail("items", Reason.SHAPE, f"{len(items)} items are not {count} slices of one size")
+    for part in items.view(count, -1):
+        ascending("items", part)
+    if count > 1:
+        unique("items", items)

@@ -21,7 +21,7 @@ from server.aggregators import AGGREGATORS, build_aggregator
 from server.aggregators.pre import with_pre
 from server.constraints import build_constraints
 from server.optimizers import build_optimizer
-from server.round.pipeline import check_bound, constraints_of
+from server.round.pipeline import check_bound, check_codes, constraints_of
 
 
 def _as_budget(value: object) -> object:
@@ -209,7 +209,7 @@ def _attacks(grid: GridConfig) -> list[Component]:
 def _check(config: RunConfig) -> None:
     strategy = config.strategy
     check_bound(with_pre(build_aggregator(strategy.aggregator), strategy.pre), config)
-    build_constraints(constraints_of(config))
+    check_codes(config, build_constraints(constraints_of(config)))
     build_optimizer(strategy.optimizer)
     build_regularisers(config.client.regularisers)
     check_attack(config)

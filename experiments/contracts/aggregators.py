@@ -196,6 +196,17 @@ def claims(make: Make) -> None:
     require(same, "a device that claims a longer history moves the aggregate")
 
 
+def apart(make: Make) -> None:
+    """Where it takes several slices, it takes encoders beside a row of zeros."""
+    if not make().sliced:
+        return
+    updates = make_updates(N)
+    bare = replace(updates, rows=updates.rows.new_zeros(N, 1, D), items=updates.items[:1])
+    result = once(make, bare, F)
+    require(flat_of(result).isfinite().all(), "beside a row of zeros the aggregate is not finite")
+    require(not result.rows.any(), "a row that nobody moved moves")
+
+
 def strides(make: Make) -> None:
     """Rows that are not contiguous in memory are read right."""
     updates = make_updates(N)
@@ -233,6 +244,7 @@ CHECKS = (
     extremes,
     shares,
     claims,
+    apart,
     strides,
     state_returned,
 )

@@ -63,12 +63,14 @@ class Aggregate:
 
     encoder [P], rows [K, d]; weights [n] in [0, 1] are each device's share in it (for the audit;
     None where a rule works on values and devices have no single weight); figures are audited.
+    items int32 [K]: whose rows they are, where they are not those of the updates.
     """
 
     encoder: Tensor
     rows: Tensor
     weights: Tensor | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
+    items: Tensor | None = None
 
 
 class Aggregator(ABC):
@@ -78,6 +80,8 @@ class Aggregator(ABC):
     rooted: whether it measures devices against ``Round.root``, the update of trusted ones.
     host: what it copies to the CPU in a round, for numpy or scikit-learn; never whole updates.
     constraints: those that belong to the recipe; a run has them unless ``strategy.constraints`` names others.
+    sliced: whether it may be given encoders and the rows of each slice apart (by_slice.py). Not where it
+    remembers rows, or its verdict on the encoder comes from rows alone.
     """
 
     name: ClassVar[str]
@@ -85,6 +89,7 @@ class Aggregator(ABC):
     rooted: ClassVar[bool] = False
     host: ClassVar[str] = ""
     constraints: ClassVar[tuple[str, ...]] = ()
+    sliced: ClassVar[bool] = True
 
     def init(self) -> State:
         """The state before the first round."""

@@ -27,6 +27,7 @@ class CentredClipping(Aggregator):
     """
 
     name: ClassVar[str] = "centred_clipping"
+    sliced: ClassVar[bool] = False
     tau: float | None = None
     relative: float = 1.0
     iterations: int = 5

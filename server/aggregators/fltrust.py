@@ -31,6 +31,7 @@ class FlTrust(Aggregator):
 
     name: ClassVar[str] = "fltrust"
     rooted: ClassVar[bool] = True
+    sliced: ClassVar[bool] = False
 
     def __call__(self, updates: DeviceUpdates, state: State, round_: Round) -> tuple[Aggregate, State]:
         enough(self, len(updates), round_.byzantine)

@@ -38,6 +38,7 @@ class FoolsGold(Aggregator):
     """
 
     name: ClassVar[str] = "foolsgold"
+    sliced: ClassVar[bool] = False
     confidence: float = 1.0
     width: int = 2048
     capacity: int = 16_384

@@ -34,6 +34,7 @@ class Hics(Aggregator):
 
     name: ClassVar[str] = "hics"
     family: ClassVar[str] = "recommendation"
+    sliced: ClassVar[bool] = False
     share: float = 0.1
     max_norm: float | None = None
     clip_devices: bool = False

@@ -32,6 +32,7 @@ class Union(Aggregator):
 
     name: ClassVar[str] = "union"
     family: ClassVar[str] = "recommendation"
+    sliced: ClassVar[bool] = False
     sample: int = 500
     filter: Literal["either", "gap"] = "either"
 

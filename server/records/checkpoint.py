@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -197,4 +198,5 @@ def restored(saved: ServerState, fresh: ServerState) -> ServerState:
         given, expected = list(found[name].shape), list(tensor.shape)
         if given != expected and not name.startswith("aggregator/"):
             raise CheckpointError(f"the saved state is damaged: {name} is {given}, expected {expected}")
-    return saved.to(fresh.model.table.device)
+    model = replace(saved.model, codes=fresh.model.codes)
+    return replace(saved, model=model).to(fresh.model.table.device)

@@ -9,6 +9,7 @@ import torch
 from flwr.app import ArrayRecord
 from torch import Tensor
 
+from common.codes import Codes
 from common.device import CPU
 from common.errors import ConfigError
 from common.tasks import GlobalModel
@@ -27,19 +28,22 @@ class NumpyArray(HeldArray):
 
 
 def to_record(model: GlobalModel) -> ArrayRecord:
-    """Two arrays: ``encoder`` float32 [P] and ``table`` float32 [N + 1, d]; copies."""
+    """Two arrays: ``encoder`` float32 [P] and ``table`` float32 [R + 1, d]; copies."""
     arrays = {"encoder": model.encoder.clone(), "table": model.table.clone()}
     return as_record({name: NumpyArray(t, str(t.dtype).removeprefix("torch.")) for name, t in arrays.items()})
 
 
-def from_record(record: ArrayRecord, device: torch.device = CPU) -> GlobalModel:
-    """The inverse of :func:`to_record`, on ``device``; an array that holds its tensor gives it as it is."""
+def from_record(record: ArrayRecord, device: torch.device = CPU, codes: Codes | None = None) -> GlobalModel:
+    """The inverse of :func:`to_record`, on ``device``; an array that holds its tensor gives it as it is.
+
+    codes: the run's; a record has the rows alone.
+    """
 
     def read(name: str) -> Tensor:
         array = record[name]
         return (array.held if isinstance(array, HeldArray) else torch.from_numpy(array.numpy())).to(device)
 
-    return GlobalModel(read("encoder"), read("table"))
+    return GlobalModel(read("encoder"), read("table"), codes)
 
 
 def fitting(given: GlobalModel, expected: GlobalModel) -> GlobalModel:

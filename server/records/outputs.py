@@ -171,7 +171,7 @@ class RunFolder:
     def finish(self, state: ServerState, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Write the model and ``summary.json``; returns the summary."""
         tensors = {"encoder": state.model.encoder.contiguous(), "item_table": state.model.table.contiguous()}
-        meta = {"config": json.dumps(to_tree(self.config))}
+        meta = {"config": json.dumps(to_tree(self.config)), "num_items": str(state.model.num_items)}
         write_atomically(self.folder / "model.safetensors", save(tensors, metadata=meta))
         summary = {**facts, **self._results()}
         write_atomically(self.folder / "summary.json", json.dumps(summary, indent=2).encode())

@@ -19,10 +19,11 @@ def content_bytes(message: Message) -> int:
 
 def traffic(sent: Sequence[Message], received: Sequence[Message], known: int) -> dict[str, float]:
     """Bytes and nodes of a round's exchange; known: the nodes that could have been asked."""
+    asked = {m.metadata.dst_node_id for m in sent}
     return {
         "bytes_down": float(sum(content_bytes(m) for m in sent)),
         "bytes_up": float(sum(content_bytes(m) for m in received)),
         "nodes_known": float(known),
-        "nodes_asked": float(len(sent)),
-        "nodes_answered": float(len(received)),
+        "nodes_asked": float(len(asked)),
+        "nodes_answered": float(len(asked & {m.metadata.src_node_id for m in received})),
     }

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from common.device import CPU
 from common.errors import WireError
-from common.updates import DeviceUpdates, concatenate, onto
+from common.updates import DeviceUpdates, merged, onto
 from common.wire import Reason, UpdateSpec, decode_updates
 from common.wire.reasons import show
 from common.wire.replies import Reply
 from server.aggregators.memory import Identity, signed
+from server.round.room import Room
 from server.round.verdicts import Admitted, Audit, AuditEntry
 
 __all__ = ["Admitted", "AuditEntry", "Reply", "admit", "faults", "thin", "with_root"]
@@ -43,26 +44,35 @@ LARGEST = torch.finfo(torch.float32).max
 
 
 def admit(
-    replies: Sequence[Reply], expect: UpdateSpec, max_history: int, device: torch.device = CPU
+    replies: Sequence[Reply],
+    expect: UpdateSpec,
+    max_history: int,
+    device: torch.device = CPU,
+    consume: bool = False,
 ) -> Admitted:
     """Decode and judge all replies of a round on ``device``; ``expect.devices`` is each reply's ``asked``.
 
     History claims are cut to [1, max_history]. How many devices a node may stand for is decided where they
-    are drawn: a device that was not asked of this node is refused.
+    are drawn: a device that was not asked of this node is refused. consume: the content of a reply is emptied
+    once it is read, so that its bytes and its values are not both there until the end of the round.
     Never raises for what a node sent.
     """
-    screening = Screening(expect, device)
+    screening = Screening(expect, device, consume)
     parts = screening.read(replies)
     if expect.negatives != "device":
         parts = screening.drop(parts, thin([part for _, part in parts]))
-    parts = [(node, prune(part)) for node, part in parts if len(part)]
-    if not parts:
+    nodes, kept = [node for node, part in parts if len(part)], [prune(part) for _, part in parts if len(part)]
+    del parts
+    if not kept:
         return Admitted(None, NOBODY, Audit(expect.round, entries=tuple(screening.audit)))
-    sizes = torch.tensor([len(part) for _, part in parts])
-    node = torch.repeat_interleave(signed([(node, 0) for node, _ in parts])[:, 0], sizes)  # [n]
-    claimed = torch.cat([part.device for _, part in parts]).cpu()  # [n]
-    order = torch.from_numpy(np.lexsort((node.numpy().astype(np.uint64), claimed.numpy())))  # [n]
-    updates = concatenate([part for _, part in parts], order)
+    sizes = torch.tensor([len(part) for part in kept])
+    node = torch.repeat_interleave(signed([(node, 0) for node in nodes])[:, 0], sizes)  # [n]
+    claimed = torch.cat([part.device for part in kept]).cpu()  # [n]
+    keys = [node.numpy().astype(np.uint64), claimed.numpy()]
+    if expect.items.dim() == 2:  # the devices of a slice side by side
+        keys.append(torch.cat([part.slice for part in kept if part.slice is not None]).numpy())
+    order = torch.from_numpy(np.lexsort(keys))  # [n]
+    updates = merged(kept, order) if screening.room is None else screening.room.joined(kept, order)
     identity = Identity(torch.stack([node[order], claimed[order]], dim=1))
     counted = updates.history.clamp(1, max_history)
     clipped, entries = _clipped(expect.round, identity, updates.history, counted)
@@ -102,8 +112,9 @@ def _clipped(
 class Screening:
     """One round's screening; ``audit`` grows as replies are read."""
 
-    def __init__(self, expect: UpdateSpec, device: torch.device) -> None:
-        self.expect, self.device = expect, device
+    def __init__(self, expect: UpdateSpec, device: torch.device, consume: bool = False) -> None:
+        self.expect, self.device, self.consume = expect, device, consume
+        self.room: Room | None = None
         self.audit: list[AuditEntry] = []
 
     def read(self, replies: Sequence[Reply]) -> Parts:
@@ -113,10 +124,23 @@ class Screening:
             of_node.setdefault(reply.node, []).append(reply)
         parts: Parts = []
         for node in sorted(of_node):
-            decoded = [self._decode(reply) for reply in self._without_replays(node, of_node[node])]
-            own = [(node, updates) for updates in decoded if updates is not None]
-            parts += self.drop(own, [faults(updates) for _, updates in own])
+            kept = self._without_replays(node, of_node[node])
+            if len(of_node) == 1 < len(kept) and self._in_order():
+                self.room = Room.of(self.expect, sum(len(reply.asked) for reply in kept), self.device)
+            for reply in kept:
+                updates = self._decode(reply)
+                if self.consume and reply.content is not None:
+                    reply.content.clear()
+                if updates is not None:
+                    updates = self._without(node, updates, faults(updates))
+                    if self.room is not None:
+                        self.room.used += len(updates)
+                    parts.append((node, updates))
         return parts
+
+    def _in_order(self) -> bool:
+        """Whether devices of one node come in the order and with the rows in which the round has them."""
+        return self.expect.negatives != "device" and self.expect.items.dim() == 1
 
     def _without_replays(self, node: int, replies: Sequence[Reply]) -> list[Reply]:
         """One reply a request: a copy is dropped, and two different answers cancel each other."""
@@ -144,7 +168,9 @@ class Screening:
         assert reply.content is not None
         asked = len(reply.asked)
         try:
-            updates = decode_updates(reply.content, replace(self.expect, devices=reply.asked), self.device)
+            expect = replace(self.expect, devices=reply.asked)
+            free = None if self.room is None else self.room.free()
+            updates = decode_updates(reply.content, expect, self.device, free)
         except WireError as error:
             self.refuse(reply.node, None, Reason(error.reason), str(error))
             return None
@@ -159,18 +185,23 @@ class Screening:
         return updates
 
     def drop(self, parts: Parts, found: Sequence[Faults]) -> Parts:
-        """The parts without the devices named, which are audited."""
+        """``parts``, emptied one by one, without the devices named, which are audited."""
         left: Parts = []
-        for (node, part), bad in zip(parts, found, strict=True):
-            numbers = part.device.tolist() if bad else []
-            for i, (reason, detail) in bad.items():
-                self.refuse(node, numbers[i], reason, detail)
-            if bad:
-                keep = torch.ones(len(part), dtype=torch.bool)
-                keep[list(bad)] = False
-                part = part.take(keep.nonzero().squeeze(1).to(part.rows.device))
-            left.append((node, part))
+        for bad in found:
+            node, part = parts.pop(0)
+            left.append((node, self._without(node, part, bad)))
         return left
+
+    def _without(self, node: int, part: DeviceUpdates, bad: Faults) -> DeviceUpdates:
+        if not bad:
+            return part
+        numbers = part.device.tolist()
+        for i, (reason, detail) in bad.items():
+            self.refuse(node, numbers[i], reason, detail)
+        keep = torch.ones(len(part), dtype=torch.bool)
+        keep[list(bad)] = False
+        index = keep.nonzero().squeeze(1)
+        return part.take(index.to(part.rows.device)) if self.room is None else self.room.keep(part, index)
 
     def refuse(
         self, node: int, device: int | None, reason: Reason, detail: str, held: float | None = None

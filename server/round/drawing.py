@@ -1,7 +1,8 @@
-"""What a training round asks for: the slice of items and the devices, drawn from the server's key."""
+"""What a training round asks for: the slices of items and the devices, drawn from the server's key."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from common.config import RunConfig
 from common.errors import RunError
 from common.seeding import generator, subkey
-from common.tasks import GlobalModel, TrainTask
+from common.tasks import Asked, GlobalModel, TrainTask
 from common.updates import UpdateSpec
 from server.round.popularity import estimate
 from server.round.state import ServerState
@@ -43,38 +44,57 @@ class Devices(Protocol):
 class Drawing:
     """asked: node -> device numbers int64 [m]; task: what all of them get, less their device numbers.
 
-    roots: the same of trusted nodes, where the rule is measured against them.
+    roots: the same of trusted nodes, where the rule is measured against them. most: bytes of a reply.
     """
 
     task: TrainTask
     asked: dict[int, Tensor]
     roots: dict[int, Tensor] = field(default_factory=dict)
+    most: int = 1 << 28
 
-    def tasks(self) -> dict[int, TrainTask]:
-        """Node -> its task, for each node that has some of the devices."""
-        asked = self.asked | self.roots
-        return {node: replace(self.task, devices=devices) for node, devices in asked.items()}
+    def requests(self, num_items: int) -> list[Asked]:
+        """Node and devices of each message: those of a node in as few as keep each reply within ``most``."""
+        together = self.together(num_items)
+        return [
+            (node, part)
+            for node, devices in (self.asked | self.roots).items()
+            for part in torch.tensor_split(devices, max(1, -(-len(devices) // together)))
+        ]
+
+    def together(self, num_items: int) -> int:
+        """The most devices n ≥ 1 whose updates, n·(P + K·d) values of the wire's dtype, are within ``most``.
+
+        With ``negatives: device`` K is the union of what each touched: at most all N items, and n·T.
+        """
+        spec, values = self.spec(num_items), self.most / self.width
+        width, rows = spec.num_parameters, spec.items.shape[-1]
+        if spec.negatives != "device":
+            return max(1, int(values / (width + rows * spec.dim)))
+        each = spec.max_touched * spec.dim  # T·d
+        by_touched = (math.sqrt(width**2 + 4 * each * values) - width) / (2 * each)  # n·(P + n·T·d) = values
+        return max(1, int(by_touched), int(values / (width + num_items * spec.dim)))
+
+    @property
+    def width(self) -> int:
+        """Bytes of a value on the wire."""
+        return 2 if self.task.wire_dtype == "float16" else 4
 
     def limits(self, num_items: int) -> dict[int, int]:
-        """Node -> bytes that its reply may hold: what :meth:`spec` allows for the devices asked of it."""
-        spec, asked = self.spec(num_items), self.asked | self.roots
-        return {node: replace(spec, devices=devices).limit for node, devices in asked.items()}
+        """Node -> bytes that its replies may hold: what :meth:`spec` allows for the devices asked at once."""
+        spec, limits = self.spec(num_items), dict[int, int]()
+        for node, devices in self.requests(num_items):
+            limits[node] = max(limits.get(node, 0), replace(spec, devices=devices).limit)
+        return limits
 
     def check_size(self, num_items: int) -> None:
-        """Raise RunError before anything is sent where a reply would be larger than one may be.
-
-        A full reply of n devices holds n·(P + K·d) values of the wire's dtype.
-        """
-        spec, task = self.spec(num_items), self.task
-        width = 2 if task.wire_dtype == "float16" else 4
-        rows = min(num_items, spec.max_touched) if spec.negatives == "device" else len(spec.items)
-        device = width * (spec.num_parameters + rows * spec.dim)
-        for node, devices in (self.asked | self.roots).items():
-            if (size := len(devices) * device) > spec.max_bytes:
-                told = f"{size / 1e9:.1f} GB for {len(devices)} devices ({rows} rows each)"
-                most = f"{spec.max_bytes / 1e9:.1f} GB"
-                remedy = "fewer train.devices_per_round, a smaller train.slice_size, or more nodes"
-                raise RunError(f"node {node} would send {told}; a reply may hold {most}: {remedy}")
+        """Raise RunError before anything is sent where one device's update is more than a reply may be."""
+        spec = self.spec(num_items)
+        rows = min(num_items, spec.max_touched) if spec.negatives == "device" else spec.items.shape[-1]
+        size = self.width * (spec.num_parameters + rows * spec.dim)
+        if size > spec.max_bytes:
+            told = f"{size / 1e9:.1f} GB ({rows} rows); a reply may hold {spec.max_bytes / 1e9:.1f} GB"
+            fewer = "a smaller train.slice_size" if self.task.model.codes is None else "fewer model.code_rows"
+            raise RunError(f"the update of one device is {told}: {fewer} or model.dim")
 
     def spec(self, num_items: int) -> UpdateSpec:
         """What a reply has to look like."""
@@ -84,7 +104,7 @@ class Drawing:
             round=self.task.round,
             num_parameters=model.encoder.shape[0],
             dim=model.table.shape[1],
-            items=self.task.items,
+            items=self.task.rows,
             num_items=num_items,
             devices=self.task.devices,
             negatives=train.negatives,
@@ -100,10 +120,11 @@ def draw_round(
     Slice and devices are drawn apart: who sees the slice learns nothing about the next devices.
     """
     train = config.train
-    num_items = model.table.shape[0] - 1
+    num_items = model.num_items
     popularity = estimate(state.pulls, state.trained, devices.count).cpu()
     size = num_items if train.negatives == "full" else slice_size(config, num_items, devices)
-    drawn = draw_slice(popularity, size, generator(state.secret, "slice", round_), train.slice_power)
+    draw = generator(state.secret, "slice", round_)
+    drawn = draw_slice(popularity, size, draw, train.slice_power, train.slices)
     items, log_q = (part.to(model.table.device) for part in drawn)
     wanted = round(train.devices_per_round * config.strategy.oversample)
     asked = devices.sample(wanted, generator(state.secret, "devices", round_), round_)
@@ -120,27 +141,29 @@ def draw_round(
         client_config=config.client,
         wire_dtype=config.wire.dtype,
     )
-    return Drawing(task, asked)
+    return Drawing(task, asked, most=int(config.wire.reply_mb * (1 << 20)))
 
 
 def slice_size(config: RunConfig, num_items: int, devices: Devices) -> int:
-    """Items of a round's slice: ``train.slice_size``, or with ``auto`` the least that keeps enough busy.
+    """Items of a slice: ``train.slice_size``, or with ``auto`` the least that keeps enough devices busy.
 
-    A device with m next items in its window finds one among K of N items with chance 1 − (1 − K/N)^m if all
-    items are as likely. The least K is taken whose mean over the devices with m ≥ 1 is ``train.busy_share``.
+    A device with t next items in its window finds one among M of N items with chance 1 − (1 − M/N)^t if all
+    items are as likely. The least M is taken whose mean over the devices with t ≥ 1 is ``train.busy_share``.
     Popular items are more likely in a slice and in a history, so that more devices are busy than that.
+    A device is busy if the best of the round's slices holds one of its next items, so if any does: M counts
+    all m slices together, and one has M/m items.
     """
     train = config.train
     if train.slice_size != "auto":
         return train.slice_size
-    count = devices.next_items(config.model.max_len).double()  # devices with m = 1, 2, … next items
-    length = torch.arange(1, len(count) + 1)  # m
+    count = devices.next_items(config.model.max_len).double()  # devices with t = 1, 2, … next items
+    length = torch.arange(1, len(count) + 1)  # t
     low, high = 0, num_items
     while high - low > 1:
         middle = (low + high) // 2
         busy = (count * (1 - (1 - middle / num_items) ** length)).sum()
         low, high = (low, middle) if busy >= train.busy_share * count.sum() else (middle, high)
-    return high
+    return -(-high // train.slices)
 
 
 def draw_places(count: int, total: int, generator: torch.Generator) -> Tensor:
@@ -186,15 +209,24 @@ def inclusion(weights: Tensor, size: int) -> Tensor:
 
 
 def draw_slice(
-    popularity: Tensor, size: int, generator: torch.Generator, power: float = POWER
+    popularity: Tensor, size: int, generator: torch.Generator, power: float = POWER, slices: int = 1
 ) -> tuple[Tensor, Tensor]:
-    """Items int32 [K], sorted, and log q float32 [K]; popularity [N] is of items 1..N.
+    """Items int32 [m·K] and log q float32 [m·K] of m = ``slices`` disjoint slices, one after the other, each
+    sorted; popularity [N] is of items 1..N. K = ``size``, or ⌊N/m⌋ where the catalogue is too small for it.
 
-    Each item finishes a race after Exp(1)/w_i; the first K are the slice.
+    Each item finishes a race after Exp(1)/w_i. The first m·K are drawn, item i with chance r_i
+    (:func:`inclusion` of m·K), and dealt: every way to share them out among the slices is as likely. So any
+    one slice holds i with chance q_i = r_i/m; in a race of K alone popular items would be further from their
+    limit, 1/m. A device takes the slice with most of its own next items. For any other item j the chance to
+    be in it is q_j all the same, since the deal does not see items. Further next items of the device are in
+    it more often than q tells, for which nothing corrects: they are its labels, not its negatives.
     """
     weights = draw_weights(popularity, power)
-    size = min(size, len(weights))
+    size = min(size, len(weights) // slices)
     finish = -torch.log1p(-torch.rand(len(weights), generator=generator, dtype=torch.float64)) / weights
-    chosen = finish.topk(size, largest=False).indices.sort().values  # [K]
-    log_q = inclusion(weights, size)[chosen].log()
+    chosen = finish.topk(slices * size, largest=False).indices  # [m·K]
+    if slices > 1:
+        chosen = chosen[torch.randperm(len(chosen), generator=generator)]
+    chosen = chosen.view(slices, size).sort(dim=1).values.flatten()
+    log_q = (inclusion(weights, slices * size)[chosen] / slices).log()
     return (chosen + 1).to(torch.int32), log_q.float()

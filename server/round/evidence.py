@@ -65,7 +65,10 @@ def gather(
     trusted: TrustedUpdates,
     round_: int,
 ) -> Evidence:
-    """The evidence of a round. ``state``: before the step; ``moved``: after a change; popularity [N]."""
+    """The evidence of a round. ``state``: before the step; ``moved``: after a change; popularity [N].
+
+    With code rows (common/codes.py) a constraint sees how many hold any item of a row.
+    """
 
     def users(delta: ParameterUpdate, count: int, taste: float) -> Audience:
         """As long as those that replied, under the model after the change."""
@@ -73,17 +76,34 @@ def gather(
         history = trusted.updates.history[trusted.places]
         drawn = torch.randint(len(history), (count,), generator=draw).to(history.device)
         lengths = history[drawn].long()
-        items = made_up(popularity, lengths.clamp(1, config.model.max_len), draw, state.model.table, taste)
+        lengths = lengths.clamp(1, config.model.max_len)
+        items = made_up(popularity, lengths, draw, state.model.embeddings, taste)
         return Audience(items, last_states(config.model, moved(delta), items))
 
     def draw_witnesses(most: int) -> Audience:
         draw = generator(state.secret, "witness", round_)
         return witnesses(trusted.updates, trusted.marks, most, draw, trusted.places)
 
-    round_marks = RoundMarks(
-        round_, trusted.identity, trusted.updates.items, trusted.marks, trusted.newcomers
-    )
-    return Evidence(popularity, users, round_marks, draw_witnesses)
+    items, marks = spread(trusted)
+    round_marks = RoundMarks(round_, trusted.identity, items, marks, trusted.newcomers)
+    of_rows = popularity
+    if state.model.codes is not None and config.strategy.constraints:  # a pass over the catalogue
+        of_rows = state.model.onto_rows(torch.cat([popularity.new_zeros(1), popularity]))[1:]  # [R]
+    return Evidence(of_rows, users, round_marks, draw_witnesses)
+
+
+def spread(trusted: TrustedUpdates) -> tuple[Tensor, Tensor]:
+    """Items int32 [m·K] of all slices, and marks int8 [n, m·K] on them: 0 on those of other slices.
+
+    A byte a device and item; the rows themselves are never spread.
+    """
+    updates, marks = trusted.updates, trusted.marks  # marks [n, K]
+    if updates.slice is None:
+        return updates.items, marks
+    number = updates.slice.to(marks.device)[trusted.places.to(marks.device)]  # [n]
+    whole = marks.new_zeros(len(marks), *updates.items.shape)  # [n, m, K]
+    whole[torch.arange(len(marks), device=marks.device), number] = marks
+    return updates.items.flatten(), whole.flatten(1)
 
 
 def witnesses(
@@ -104,4 +124,6 @@ def witnesses(
     device = device if places is None else places[device]
     slot = drawn.indices[some]  # [P]
     states = F.normalize(updates.rows[device, slot], dim=1)  # [P, d]
-    return Audience(updates.items[slot].long()[:, None], states)
+    number = None if updates.slice is None else updates.slice.to(device.device)[device]  # [P]
+    items = updates.items[slot] if number is None else updates.items[number, slot]  # [P]
+    return Audience(items.long()[:, None], states)

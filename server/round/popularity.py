@@ -45,6 +45,22 @@ def marks(updates: DeviceUpdates) -> Tensor:
     return row_marks if updates.touched is None else row_marks * updates.touched
 
 
+def of_items(row_marks: Tensor, numbers: Tensor, wanted: Tensor) -> Tensor:
+    """What each device did to each item, int8 [n, K], where an item is several rows: their least mark.
+
+    A device holds an item, as far as its update shows, if it moved all of the item's rows strongly: the test
+    of a Bloom filter (Bloom 1970, doi 10.1145/362686.362692). No item that it holds is missed for its codes;
+    of the others the share s^B counts as held where a share s of the rows is strong.
+
+    row_marks int8 [n, R] of the rows ``numbers`` int32 [R], sorted; wanted int64 [K, B]: the items' rows.
+    """
+    place = torch.searchsorted(numbers.long(), wanted)  # [K, B]
+    least = row_marks[:, place[:, 0]]  # [n, K]
+    for book in place.T[1:]:
+        least = torch.minimum(least, row_marks[:, book])
+    return least
+
+
 def observe(pulls: Tensor, trained: Tensor, items: Tensor, row_marks: Tensor) -> tuple[Tensor, Tensor]:
     """Counts float64 [N] after a round of ``items`` [K] with these marks: pulls_i += devices that moved row
     i strongly, trained_i += devices that trained it."""

@@ -71,7 +71,7 @@ class ServerState:
 
         return replace(
             self,
-            model=GlobalModel(self.model.encoder.to(device), self.model.table.to(device)),
+            model=self.model.to(device),
             optimizer=moved(self.optimizer),
             aggregator=moved(self.aggregator),
             constraints=moved(self.constraints),
@@ -81,7 +81,7 @@ class ServerState:
 
     @staticmethod
     def from_tensors(round_: int, named: Mapping[str, Tensor]) -> ServerState:
-        """The inverse of :meth:`tensors`. Raises KeyError if one is missing."""
+        """The inverse of :meth:`tensors`, but for the model's codes. Raises KeyError if one is missing."""
 
         def part(name: str) -> dict[str, Tensor]:
             return {k.removeprefix(f"{name}/"): v for k, v in named.items() if k.startswith(f"{name}/")}

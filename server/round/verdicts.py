@@ -174,7 +174,7 @@ def verdicts(lines: Sequence[Line]) -> Counter[tuple[bool, str, str]]:
 
 @dataclass(frozen=True)
 class Admitted:
-    """Devices in the order (device number, node), whatever the order of arrival; None when there is none.
+    """Devices in the order (slice, device number, node), whatever the order of arrival; None without any.
 
     root: what trusted nodes sent, on the items of ``updates``; they are not among those.
     newcomers: bool [n], those whose node came late and has not been here for long; None: nobody's.

@@ -28,6 +28,11 @@ from tests.client.samples import ITEMS, MAX_LEN, histories, history, model_confi
 QUARTILES = (2, 9, 11)
 
 
+def of(table: Tensor) -> GlobalModel:
+    """A model of this table [N + 1, d]."""
+    return GlobalModel(torch.zeros(1), table)
+
+
 def slow_rank(scores: list[float], item: int, excluded: set[int]) -> int:
     """Sort the catalogue by (score descending, number) and look where the item stands."""
     if not math.isfinite(scores[item]):
@@ -94,8 +99,12 @@ def as_model(values: Tensor, patch: pytest.MonkeyPatch) -> tuple[Tensor, Tensor]
 
 def cut_small(monkeypatch: pytest.MonkeyPatch, users: int, width: int) -> None:
     """Blocks of at most ``users`` x ``width`` scores, whatever the catalogue."""
-    cut = staticmethod(lambda table: Tiles(users, min(width, len(table)), len(table)))
-    monkeypatch.setattr(Tiles, "of", cut)
+
+    def cut(model: GlobalModel) -> Tiles:
+        size = model.num_items + 1
+        return Tiles(users, min(width, size), size)
+
+    monkeypatch.setattr(Tiles, "of", staticmethod(cut))
 
 
 @pytest.fixture(params=[(512, 2048), (7, 5), (1, 1), (40, 4)], ids=str)
@@ -108,9 +117,7 @@ def fixed_scores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     values[4] = 0.0
     hidden, table = as_model(values, monkeypatch)
     monkeypatch.setattr(client.ranking, "last_hidden", lambda *args: hidden)
-    monkeypatch.setattr(
-        sys.modules[__name__], "parameters", lambda config: GlobalModel(torch.zeros(1), table)
-    )
+    monkeypatch.setattr(sys.modules[__name__], "parameters", lambda config: of(table))
     cut_small(monkeypatch, *request.param)
     return values
 
@@ -176,7 +183,7 @@ def test_tiles_rank_as_one_dense_matrix_does(size: int, twins: bool) -> None:
     seen = Ragged.split(torch.randint(1, size, (int(lengths.sum()),), generator=g).int().numpy(), lengths)
     wanted = torch.randint(1, size, (n, 3), generator=g).numpy()
     wanted[:, 2] = 5  # a target is the same for all
-    found = ranks(hidden, table, Pairs.of(seen, Tiles.of(table)), wanted)
+    found = ranks(hidden, of(table), Pairs.of(seen, Tiles.of(of(table))), wanted)
     expected = torch.cat(
         [
             dense(hidden[i : i + 100] @ table.T, seen[i : i + 100], wanted[i : i + 100])
@@ -189,10 +196,10 @@ def test_tiles_rank_as_one_dense_matrix_does(size: int, twins: bool) -> None:
 
 def test_scores_that_are_held_at_once_are_bounded() -> None:
     for size in (2, 100, 4 * client.tiles.ITEMS, 4 * client.tiles.ITEMS + 1, 10**6):
-        tiles = Tiles.of(torch.empty(size, 0))
+        tiles = Tiles.of(of(torch.empty(size, 0)))
         assert tiles.users * tiles.width * 4 <= 64 * 2**20
         assert tiles.starts[-1] == size
-    card = Tiles.of(torch.empty(10**6, 0, device="meta"))
+    card = Tiles.of(of(torch.empty(10**6, 0, device="meta")))
     assert card.users * card.width * 4 == 64 * 2**20
 
 
@@ -266,7 +273,7 @@ def test_a_rank_is_a_place_in_the_sorted_catalogue(values: list[float], data: st
         hidden, table = as_model(torch.tensor([values]), patch)
         cut_small(patch, tiles.users, tiles.width)
         seen = Pairs.of(Ragged.of([np.array(sorted(excluded))], np.int32), tiles)
-        found = ranks(hidden, table, seen, np.array([[item]]))
+        found = ranks(hidden, of(table), seen, np.array([[item]]))
     assert found.flatten().tolist() == [slow_rank(values, item, excluded | {0}), slow_rank(values, item, {0})]
     assert found.dtype == torch.int64
 
@@ -274,8 +281,8 @@ def test_a_rank_is_a_place_in_the_sorted_catalogue(values: list[float], data: st
 def test_ties_go_to_the_lower_number_so_a_constant_model_gains_nothing() -> None:
     for size in (6, 9000):
         table = torch.zeros(size, 4)
-        none = Pairs.of(Ragged.of([np.array([])] * 5, np.int32), Tiles.of(table))
-        found = ranks(torch.ones(5, 4), table, none, np.arange(1, 6)[:, None])
+        none = Pairs.of(Ragged.of([np.array([])] * 5, np.int32), Tiles.of(of(table)))
+        found = ranks(torch.ones(5, 4), of(table), none, np.arange(1, 6)[:, None])
         assert found.tolist() == [[[0], [1], [2], [3], [4]]] * 2
 
 
@@ -370,5 +377,5 @@ def test_everything_is_on_the_device_of_the_table() -> None:
     hidden = last_hidden(model, there, sequences, MAX_LEN)
     assert hidden.device.type == "meta"
     wanted = np.ones((len(sequences), 2), dtype=np.int64)
-    found = ranks(hidden, there.table, Pairs.of(sequences, Tiles.of(there.table)), wanted)
+    found = ranks(hidden, there, Pairs.of(sequences, Tiles.of(there)), wanted)
     assert (found.device.type, found.shape) == ("meta", (2, len(sequences), 2))

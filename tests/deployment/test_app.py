@@ -19,6 +19,7 @@ from tests.deployment.federation import (
     Place,
     assert_same_run,
     audit_of,
+    federation,
     in_this_process,
     lines,
     rounds,
@@ -48,6 +49,38 @@ def test_grpc_and_one_process_end_with_the_same_model_and_rounds_are_quick(place
     assert all(node.popen.poll() is None for node in nodes)
 
 
+def test_several_slices_over_grpc_end_with_the_model_of_one_process(place: Place) -> None:
+    slices = ("train.slices=4", "train.slice_size=15", "strategy.aggregator=mean")
+    run = place.plan(2, 1, "train.rounds=3", "attack.name=label_to_target", *slices)
+    nodes = [place.local.warm_node(node) for node in run.nodes]
+    out, reference = place.folder / "grpc", place.folder / "local"
+    place.run(run, out)
+    in_this_process(run, place.data.num_items, reference)
+    assert_same_run(out, reference)
+    told = rounds(out)
+    assert all(line["admitted"] + line["idle"] == 40 for line in told)
+    assert all(1 < line["slices_trained"] <= 4 for line in told)
+    assert all(node.popen.poll() is None for node in nodes)
+
+
+def test_a_node_with_more_to_send_than_the_superlink_takes_is_asked_in_parts(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """40 devices of 34 KB, and a SuperLink that takes 1 MiB a reply: lost as a whole, and not in parts."""
+    monkeypatch.setenv("FEDSIEVE_FLEET_REPLY_MB", "1")
+    with federation(place.folder / "narrow") as narrow:
+        settings = ("train.rounds=2", "model.dim=32", "strategy.deadline_s=20")
+        whole, parts = narrow.plan(1, 0, *settings), narrow.plan(1, 0, *settings, "wire.reply_mb=0.5")
+        narrow.local.warm_node(whole.nodes[0])
+        out, lost, reference = (narrow.folder / name for name in ("parts", "whole", "local"))
+        narrow.run(parts, out)
+        in_this_process(parts, narrow.data.num_items, reference)
+        assert_same_run(out, reference)
+        assert [(line["admitted"], line["nodes_answered"]) for line in rounds(out)] == [(40, 1), (40, 1)]
+        narrow.run(whole, lost)
+        assert [line["admitted"] for line in rounds(lost)] == [0, 0]
+
+
 def test_stock_nodes_end_with_the_same_model(place: Place) -> None:
     run = place.plan(1, 1, "train.rounds=2", "attack.name=explicit_boost")
     for node in run.nodes:
@@ -60,6 +93,18 @@ def test_stock_nodes_end_with_the_same_model(place: Place) -> None:
     assert not refused  # the sums of a node that abstains are zeros in several arrays of one size
     seconds = [line["seconds"] for line in rounds(out)]
     print(f"\nseconds a round, 2 stock nodes: {[round(s, 2) for s in seconds]}")
+
+
+def test_code_rows_end_with_the_same_model_over_grpc(place: Place) -> None:
+    codes = ("model.code_books=2", "model.code_rows=31")
+    run = place.plan(2, 1, "train.rounds=3", "attack.name=explicit_boost", *codes)
+    for node in run.nodes:
+        place.local.warm_node(node)
+    out, reference = place.folder / "grpc", place.folder / "local"
+    place.run(run, out)
+    in_this_process(run, place.data.num_items, reference)
+    assert_same_run(out, reference)
+    assert load_file(out / "model.safetensors")["item_table"].shape[0] == 63
 
 
 def test_a_killed_node_and_one_that_sends_nan_cost_their_own_devices_alone(place: Place) -> None:

@@ -198,6 +198,23 @@ def test_a_fleet_may_answer_in_parts() -> None:
     assert [device for _, device in result.identity] == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_replies_that_are_consumed_are_empty_and_judged_alike(parts: int) -> None:
+    """Also one that is refused, and one that does not decode; without it all stay as they were."""
+    devices = [[1, 5], [2], [9, 3]][:parts]
+    replies = [reply(7, honest(some, seed=k)) for k, some in enumerate(devices)]
+    replies.append(reply(8, honest([4]), round_=ROUND - 1))
+    plain = run(*replies)
+    assert all(one.content for one in replies)
+    consumed = admit(replies, spec(), 50, consume=True)
+    assert not any(one.content for one in replies)
+    assert list(consumed.audit) == list(plain.audit)
+    assert consumed.identity == plain.identity
+    assert plain.updates is not None
+    assert consumed.updates is not None
+    assert torch.equal(consumed.updates.rows, plain.updates.rows)
+
+
 def test_no_replies_at_all() -> None:
     for result in (run(), run(Reply(1, torch.tensor([1]), None)), run(reply(1, honest([]), asked=[]))):
         assert result.updates is None
@@ -205,10 +222,10 @@ def test_no_replies_at_all() -> None:
 
 
 def test_not_even_a_fault_of_the_decoder_ends_the_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    def faulty(record: RecordDict, expect: UpdateSpec, device: torch.device) -> DeviceUpdates:
+    def faulty(record: RecordDict, expect: UpdateSpec, *rest: Any) -> DeviceUpdates:
         if int(expect.devices[0]) == 1:
             raise RecursionError
-        return decode_updates(record, expect, device)
+        return decode_updates(record, expect, *rest)
 
     monkeypatch.setattr("server.round.admission.decode_updates", faulty)
     result = run(reply(1, honest([1])), reply(2, honest([2])))

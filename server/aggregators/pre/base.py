@@ -58,6 +58,10 @@ class Composed(Aggregator):
     def rooted(self) -> bool:  # type: ignore[override]
         return self.rule.rooted
 
+    @property
+    def sliced(self) -> bool:  # type: ignore[override]
+        return self.rule.sliced
+
     def init(self) -> State:
         return self.rule.init()
 

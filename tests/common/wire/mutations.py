@@ -10,7 +10,20 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from hypothesis import strategies as st
 
 NAMES = st.sampled_from(
-    ["meta", "arrays", "rows", "encoder", "device", "devices", "items", "history", "table", "touched", "x"]
+    [
+        "meta",
+        "arrays",
+        "rows",
+        "encoder",
+        "device",
+        "devices",
+        "items",
+        "history",
+        "table",
+        "touched",
+        "slice",
+        "x",
+    ]
 ) | st.text(max_size=5)
 SIZES = st.sampled_from([0, 1, 2, 4, 5, -1, True, 2**31, 2**63, 10**5000]) | st.integers()
 SHAPES = st.lists(SIZES, max_size=4).map(tuple)
