@@ -1,6 +1,6 @@
 """How far a strategy is from the oracle, in one table over several grids.
 
-``python -m benchmarks.bars DIR … --rule "sieve + exposure_cap" [--share 0.2]``: folders of
+``python -m benchmarks.bars DIR … --rule sieve [--share 0.2]``: folders of
 ``fedsieve compare``, one of them with the cells of the oracle, the plain mean under `slow_reply`, where
 malicious devices never answer. Seeds with an oracle count; targets are averaged within a seed. Entries are
 means over seeds ± half their 95 % t interval:

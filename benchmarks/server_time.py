@@ -1,7 +1,8 @@
 """What a rule costs the server: one round of 512 devices, from the bytes on the wire to the next model.
 
-``python -m benchmarks.server_time [--rules mean sieve sieve+exposure_cap] [--devices 512]
-[--repeats 5]``; a rule may name constraints after a ``+``. Timed are admission (decoding, checks),
+``python -m benchmarks.server_time [--rules mean sieve sieve+none] [--devices 512]
+[--repeats 5]``; a rule has its own constraints, or
+those after a ``+``. Timed are admission (decoding, checks),
 aggregation, constraints and server step of a round of ML-100K's shape (SASRec, slice 512 of 1,682 items,
 d = 64), replies of eight nodes. The rules take turns in one process; the ratio to the first one is of the
 same turn. Updates are drawn, not trained: Gaussian encoders, and rows as a softmax makes them.
@@ -32,7 +33,7 @@ ITEMS, NODES = 1682, 8
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rules", nargs="+", default=["mean", "sieve", "sieve+exposure_cap"])
+    parser.add_argument("--rules", nargs="+", default=["mean", "sieve", "sieve+none"])
     parser.add_argument("--devices", type=int, default=512)
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args(arguments)
@@ -53,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def configured(base: RunConfig, rule: str) -> RunConfig:
     name, *constraints = rule.split("+")
-    parts = {"aggregator": component(name), "constraints": tuple(map(component, constraints))}
+    named = tuple(component(part) for part in constraints if part != "none")
+    parts = {"aggregator": component(name), "constraints": named if constraints else "auto"}
     return base.model_copy(update={"strategy": base.strategy.model_copy(update=parts)})
 
 

@@ -23,18 +23,14 @@ FEW = 16
 """Devices whose rows are scaled at a time: they stay in the cache."""
 
 
-def fold(values: Tensor, generator: torch.Generator, factors: Tensor | None = None) -> Tensor:
+def fold(values: Tensor, generator: torch.Generator) -> Tensor:
     """Every coordinate, with a drawn sign, added to place j mod ``FOLD``: [n, …] -> [n, at most FOLD].
 
     ⟨fold(a), fold(b)⟩ is ⟨a, b⟩ in expectation over the signs, for vectors of one round; nobody outside the
-    server knows the signs. What is short enough stays as it is. ``factors`` [n, K]: of f_ui · v_ui for
-    values [n, K, d]. One pass and no copy of the whole.
+    server knows the signs. What is short enough stays as it is. One pass and no copy of the whole.
     """
     width = values[0].numel()
     signs = (torch.randint(0, 2, (width,), generator=generator) * 2 - 1).to(values)  # [D]
-    if factors is not None:
-        few = zip(torch.split(values, FEW), torch.split(factors, FEW), strict=True)
-        return torch.cat([_folded((v * f[:, :, None]).flatten(1), signs) for v, f in few])
     return _folded(values.flatten(1), signs)
 
 
@@ -50,17 +46,12 @@ def _folded(flat: Tensor, signs: Tensor) -> Tensor:
     return total
 
 
-def folded_cosines(
-    values: Tensor,
-    generator: torch.Generator,
-    beyond_mean: bool = False,
-    factors: Tensor | None = None,
-) -> Tensor:
+def folded_cosines(values: Tensor, generator: torch.Generator, beyond_mean: bool = False) -> Tensor:
     """cos(v_u, v_w) of folded vectors, 0 beside zeros: [n, …] -> float32 [n, n].
 
-    ``beyond_mean``: of v_u/‖v_u‖ − mean_w v_w/‖v_w‖; ``factors``: as in ``fold``.
+    ``beyond_mean``: of v_u/‖v_u‖ − mean_w v_w/‖v_w‖.
     """
-    unit = _normalised(fold(values, generator, factors))
+    unit = _normalised(fold(values, generator))
     if beyond_mean:
         unit = _normalised(unit - unit.mean(dim=0))
     return symmetric(unit)
