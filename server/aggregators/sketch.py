@@ -19,8 +19,6 @@ PRIME = 2**31 - 1
 FOLD = 4096
 """Values of a folded vector: a cosine is true to about 1/√FOLD = .016."""
 
-FEW = 16
-"""Devices whose rows are scaled at a time: they stay in the cache."""
 
 
 def fold(values: Tensor, generator: torch.Generator) -> Tensor:

@@ -11,9 +11,10 @@ from torch import Tensor
 from common.models import Lengths
 from common.updates import interaction_sizes
 from server.aggregators.gram import middle
-from server.aggregators.sketch import FEW
 
 TINY = 1e-12
+FEW = 16
+"""Devices whose rows are scaled at a time: they stay in the cache."""
 
 
 def interaction_size(norms: Tensor) -> Tensor:
