@@ -76,8 +76,9 @@ def batched_step(
     slopes["position"] = torch.zeros_like(tape.weights["position"]).expand(len(inputs), -1, -1).clone()
     slopes["position"][:, -inputs.shape[1] :] = of_inputs / math.sqrt(inputs.shape[2])  # x = √d·e + p
     of_rows = of_scores.transpose(1, 2) @ states.detach()  # [n, K, m] @ [n, m, d]
-    learns = (devices.slot_in < size)[:, :, None]  # [n, L, 1]
-    place = devices.slot_in.clamp(max=size - 1) + size * torch.arange(len(inputs))[:, None]  # [n, L]
+    slots = devices.slot_in[:, :, 0]  # [n, L]; an item has one row
+    learns = (slots < size)[:, :, None]  # [n, L, 1]
+    place = slots.clamp(max=size - 1) + size * torch.arange(len(inputs))[:, None]  # [n, L]
     as_inputs = torch.where(learns, of_inputs, 0.0)
     add_rows(of_rows.view(-1, rows.shape[1]), place.flatten(), as_inputs.flatten(0, 1))
     change = torch.empty(len(inputs), training.layout.total)

@@ -111,14 +111,15 @@ def merged(parts: list[DeviceUpdates], order: Tensor | None = None) -> DeviceUpd
     n, dim, where = len(place), first.rows.shape[2], first.rows.device
     one_slice = all(p.touched is None and torch.equal(p.items, first.items) for p in parts)
     items = first.items if one_slice else torch.unique(torch.cat([p.items for p in parts]))
+    size = items.shape[-1]
     # Memory that nobody wrote to is none yet, so that it comes as the parts go.
     whole = DeviceUpdates(
         encoder=first.encoder.new_empty(n, first.encoder.shape[1]),
-        rows=(first.rows.new_empty if one_slice else first.rows.new_zeros)(n, len(items), dim),
+        rows=(first.rows.new_empty if one_slice else first.rows.new_zeros)(n, size, dim),
         items=items,
         history=first.history.new_empty(n),
         device=first.device.new_empty(n),
-        touched=None if one_slice else torch.zeros(n, len(items), dtype=torch.bool, device=where),
+        touched=None if one_slice else torch.zeros(n, size, dtype=torch.bool, device=where),
         slice=None if first.slice is None else first.slice.new_empty(n),
     )
     ends = torch.tensor([len(part) for part in parts]).cumsum(0).tolist()

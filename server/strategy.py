@@ -33,6 +33,7 @@ from server.round.pipeline import Pipeline
 from server.round.state import ServerState
 from server.round.verdicts import AuditLines
 from transport.exchange import exchange
+from transport.limits import planned_reply
 
 log = getLogger("flwr").log
 SUMS_BYTES, TARGET_BYTES = 1 << 20, 256
@@ -66,6 +67,7 @@ class RobustStrategy(Strategy):
         trusted = frozenset(strategy.trusted_nodes)
         self.roster = Roster(strategy.quota, strategy.newcomer_rounds, trusted=trusted)
         self.listeners = listeners
+        self._planned = planned_reply()
         self._drawing: Drawing | None = None
         self._split: Split = "valid"
         self._warned_of_idle = False
@@ -84,6 +86,7 @@ class RobustStrategy(Strategy):
         """Draw the slice and the devices of a round; one message for each node that has some."""
         model = from_record(arrays, self.device, self.state.model.codes)
         drawing = draw_round(self.config, self.run, server_round, model, self.state, self.roster)
+        drawing = replace(drawing, most=min(drawing.most, self._planned))
         if self.pipeline.aggregator.rooted:
             drawing = replace(drawing, roots={n: e.devices for n, e in self.roster.roots.items()})
         drawing.check_size(self.num_items)

@@ -31,13 +31,9 @@ from flwr.supercore.utils import get_metadata_bytes
 
 from common.errors import ConfigError
 from common.logs import plain_logs
+from transport import limits
 from transport.flower import need_grpc
-
-MESSAGE_MB = "FEDSIEVE_FLEET_MESSAGE_MB", 32
-"""The largest message of the Fleet API: Flower sends arrays in chunks of 20 MiB."""
-
-REPLY_MB = "FEDSIEVE_FLEET_REPLY_MB", 2048
-"""What a node may upload for one reply, all its objects together."""
+from transport.limits import MESSAGE_MB, REPLY_MB
 
 MAX_NODES, MAX_DEPTH = 1024, 8
 IDENTITY_ONLY = ("grpc.compression_enabled_algorithms_bitset", 1)
@@ -186,12 +182,11 @@ class Guard(grpc.ServerInterceptor):  # type: ignore[misc]
 
 
 def megabytes(setting: tuple[str, int]) -> int:
-    """Bytes of a setting in MiB from the environment, or its default. Ends the program for nonsense."""
-    name, default = setting
-    text = os.environ.get(name, "").strip() or str(default)
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1 << 20):
-        sys.exit(f"{name}: a whole number of MiB from 1 to 1048576, given {text[:40]!r}")
-    return int(text) << 20
+    """As in :mod:`transport.limits`, but ends the program for nonsense."""
+    try:
+        return limits.megabytes(setting)
+    except ConfigError as error:
+        sys.exit(str(error))
 
 
 def guarded(servicer_and_add_fn: Any, **options: Any) -> grpc.Server:

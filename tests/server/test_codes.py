@@ -141,6 +141,7 @@ def test_a_slice_is_drawn_among_items_and_rows_are_sent() -> None:
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
+        ("train.slices=4", "train.slices above 1: with model.code_books a device sends all code rows"),
         ("train.negatives=device", "train.negatives: device sends rows of a device's own items"),
         ("strategy.constraints=[exposure_cap]", "'exposure_cap' holds down the row of one item"),
         (

@@ -10,6 +10,7 @@ import pytest
 from flwr.app import Message, MessageType
 
 from attacks.app import app as client_app
+from common.errors import ConfigError
 from common.wire.replies import LATE
 from emulation.local_grid import LocalGrid
 from tests.server.federation import config, lines, model, node, run
@@ -41,7 +42,22 @@ def training(out: Path) -> list[dict[str, Any]]:
     return [line for line in lines(out, "audit") if "evaluation" not in line]
 
 
-@pytest.mark.parametrize("extra", [(), ("strategy.aggregator=sieve",), ("train.negatives=device",)])
+SLICES = ("train.slices=3", "train.slice_size=8")
+CODES = ("model.code_books=2", "model.code_rows=7")
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        (),
+        ("strategy.aggregator=sieve",),
+        ("train.negatives=device",),
+        (*SLICES, "strategy.aggregator=mean"),
+        (*SLICES, "train.precision=bfloat16"),
+        CODES,
+        (*CODES, "strategy.aggregator=mean", "train.precision=bfloat16"),
+    ],
+)
 def test_a_run_in_parts_is_the_run_in_one(tmp_path: Path, extra: tuple[str, ...]) -> None:
     whole, parts = Counting(2), Counting(2)
     run(config(*WHOLE, *extra), tmp_path / "whole", grid=whole)
@@ -55,6 +71,19 @@ def test_a_run_in_parts_is_the_run_in_one(tmp_path: Path, extra: tuple[str, ...]
     left, right = model(tmp_path / "whole"), model(tmp_path / "parts")
     for name in ("encoder", "item_table"):
         assert (left[name] - right[name]).abs().max() < 1e-6
+
+
+def test_what_the_superlink_takes_bounds_a_reply_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """16 devices of more than 100 KB are one reply by ``wire.reply_mb``, and several where 1 MiB is taken."""
+    large = config("train.rounds=1", "model.dim=64", "model.blocks=1")
+    whole, parts = Counting(), Counting()
+    run(large, tmp_path / "whole", grid=whole)
+    monkeypatch.setenv("FEDSIEVE_FLEET_REPLY_MB", "1")
+    run(large, tmp_path / "parts", grid=parts)
+    assert len(whole.asked[0]) == 1 < len(parts.asked[0])
+    monkeypatch.setenv("FEDSIEVE_FLEET_REPLY_MB", "much")
+    with pytest.raises(ConfigError, match="FEDSIEVE_FLEET_REPLY_MB: a whole number of MiB"):
+        run(large, tmp_path / "nonsense", grid=Counting())
 
 
 def test_a_part_that_is_lost_costs_its_devices_and_its_node_rests(tmp_path: Path) -> None:
