@@ -20,7 +20,6 @@ FOLD = 4096
 """Values of a folded vector: a cosine is true to about 1/√FOLD = .016."""
 
 
-
 def fold(values: Tensor, generator: torch.Generator) -> Tensor:
     """Every coordinate, with a drawn sign, added to place j mod ``FOLD``: [n, …] -> [n, at most FOLD].
 
