@@ -138,6 +138,11 @@ def _put(part: DeviceUpdates, whole: DeviceUpdates, place: Tensor) -> None:
     place = place.to(part.rows.device)
     whole.encoder[place] = part.encoder
     whole.history[place] = part.history
+    _put_rows(part, whole, place)
+
+
+def _put_rows(part: DeviceUpdates, whole: DeviceUpdates, place: Tensor) -> None:
+    """The rows alone, each in the column of its item where the parts have their own."""
     if whole.touched is None:
         whole.rows[place] = part.rows
         return
@@ -169,7 +174,7 @@ def onto(updates: DeviceUpdates, items: Tensor) -> DeviceUpdates:
     n = len(part)
     rows = part.rows.new_zeros(n, len(items), part.rows.shape[2])
     whole = replace(part, rows=rows, items=items, touched=rows.new_zeros(n, len(items), dtype=torch.bool))
-    _put(part, whole, torch.arange(n, device=rows.device))
+    _put_rows(part, whole, torch.arange(n, device=rows.device))
     return whole
 
 

@@ -198,5 +198,6 @@ def restored(saved: ServerState, fresh: ServerState) -> ServerState:
         given, expected = list(found[name].shape), list(tensor.shape)
         if given != expected and not name.startswith("aggregator/"):
             raise CheckpointError(f"the saved state is damaged: {name} is {given}, expected {expected}")
-    model = replace(saved.model, codes=fresh.model.codes)
-    return replace(saved, model=model).to(fresh.model.table.device)
+    if fresh.model.codes is not None:  # they follow from the settings, and are not saved
+        saved = replace(saved, model=replace(saved.model, codes=fresh.model.codes))
+    return saved.to(fresh.model.table.device)

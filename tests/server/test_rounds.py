@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -78,10 +79,10 @@ def test_a_rule_that_fails_on_what_was_admitted_loses_the_round_and_not_the_run(
 ) -> None:
     whole = Pipeline.step
 
-    def step(self: Pipeline, state: ServerState, admitted: Admitted, round_: int) -> Step:
+    def step(self: Pipeline, state: ServerState, admitted: Admitted, round_: int, *more: Any) -> Step:
         if round_ == 2:
             raise IndexError("what nobody thought of")
-        return whole(self, state, admitted, round_)
+        return whole(self, state, admitted, round_, *more)
 
     monkeypatch.setattr(Pipeline, "step", step)
     watch = Watch()
