@@ -18,7 +18,7 @@ def made(**more: object) -> fedsieve.RobustStrategy:
     watch = Watch()
     found = fedsieve.RobustStrategy(
         num_items=30,
-        aggregator=fedsieve.aggregators.Sieve(kappa=2.0),
+        aggregator=fedsieve.aggregators.Sieve(rows=2.0),
         optimizer=fedsieve.optimizers.Adam(),
         constraints=[fedsieve.constraints.RowNormCap()],
         rounds=2,
@@ -34,7 +34,7 @@ def made(**more: object) -> fedsieve.RobustStrategy:
 def test_objects_become_the_strategy() -> None:
     found = made()
     assert isinstance(found, strategy.RobustStrategy)
-    assert found.pipeline.aggregator == fedsieve.aggregators.Sieve(kappa=2.0)
+    assert found.pipeline.aggregator == fedsieve.aggregators.Sieve(rows=2.0)
     assert found.pipeline.optimizer == fedsieve.optimizers.Adam()
     assert found.pipeline.constraints.parts == (fedsieve.constraints.RowNormCap(),)
     assert (found.config.train.rounds, found.num_items) == (2, 30)
