@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -161,12 +162,18 @@ class Holders:
         near = min(near, len(order) - 1)
         if near < 1:
             return exposure
-        place = torch.arange(len(order), device=order.device)
-        first = (place - near // 2).clamp(0, len(order) - near - 1)  # of near + 1 in a row  [N]
-        beside = first[:, None] + torch.arange(near, device=order.device)  # [N, near]
+        first = torch.arange(len(order), device=order.device) - near // 2  # of near + 1 in a row  [N]
+        first = first.clamp(0, len(order) - near - 1)
+        # Nearly all items are shown to nobody, and where too few are, the quantile is 0 without a look.
+        shown = F.pad((gain > 0).cumsum(0), (1, 0))  # before each place  [N + 1]
+        enough = shown[first + near + 1] - shown[first] > near - 1 - math.ceil(quantile * (near - 1))
+        place = enough.nonzero().flatten()  # [m]
+        beside = first[place, None] + torch.arange(near, device=order.device)  # [m, near]
         beside = beside + (beside >= place[:, None]).long()  # but not i itself
-        found = torch.quantile(gain[beside], quantile, dim=1)  # [N]
-        return self.most * torch.empty_like(found).index_copy(0, order, found)
+        found = torch.zeros_like(gain)
+        if len(place):
+            found[order[place]] = torch.quantile(gain[beside], quantile, dim=1)
+        return self.most * found
 
 
 def lowered(above: Tensor, limit: Tensor, states: Tensor) -> Tensor:
