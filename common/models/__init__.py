@@ -79,9 +79,11 @@ def interaction_length(model: ModelConfig, train: TrainConfig, encoder: Tensor) 
     of the global model. None where the model has no ``state_length``, the loss has another slope, or a row
     belongs to several items.
     """
+    if train.loss != "softmax" or model.code_books:
+        return None
     module = build_model(model)
     length = getattr(module, "state_length", None)
-    if length is None or train.loss != "softmax" or model.code_books:
+    if length is None:
         return None
     named = layout_of(module).unflatten(encoder)
     share = train.local_lr * train.local_steps / model.max_len

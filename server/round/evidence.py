@@ -87,7 +87,8 @@ def gather(
     items, marks = spread(trusted)
     round_marks = RoundMarks(round_, trusted.identity, items, marks, trusted.newcomers)
     of_rows = popularity
-    if state.model.codes is not None and config.strategy.constraints:  # a pass over the catalogue
+    named = config.strategy.constraints not in ("auto", ())  # with codes ``auto`` is none
+    if state.model.codes is not None and named:  # a pass over the catalogue
         of_rows = state.model.onto_rows(torch.cat([popularity.new_zeros(1), popularity]))[1:]  # [R]
     return Evidence(of_rows, users, round_marks, draw_witnesses)
 

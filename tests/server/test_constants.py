@@ -196,7 +196,7 @@ def alone_and_apart(*strong: float) -> Tensor:
     return rows
 
 
-def test_three_quarters_of_an_interaction_are_spared_above_the_bound_of_one() -> None:
+def test_a_fifth_of_an_interaction_beyond_the_bound_is_spared() -> None:
     """Rows that are next item and input at once move further than a next item alone."""
     found = combined(cohort(alone_and_apart(1.2, 1.0)))
     assert float(found.rows[0, 0]) * 20 == pytest.approx(1.2 + 2, rel=1e-4)  # devices 8 and 16 pull it too
