@@ -13,7 +13,7 @@ import yaml
 from experiments.report.drawing import COLOURS
 from experiments.report.plots import Figure, Heatmap, Line, Lines, Point, Scatter
 from experiments.report.reading import Cell
-from experiments.report.section import ER, NDCG, PLAIN, RETAINED, Condition, Section, percent
+from experiments.report.section import BEYOND, ER, NDCG, PLAIN, RETAINED, Condition, Section, percent
 from experiments.report.statistics import Estimate, estimate, pareto
 
 Measure = Callable[[str], Estimate | None]
@@ -35,7 +35,7 @@ def retained(section: Section) -> Figure | None:
         found = [section.estimate(s, c, metric) for s in section.strategies for c in conditions]
         best = max((e.mean for e in found if e is not None), default=0.0) or 1.0
     note += "Blue is good. Best strategy on top, hardest attack on the left."
-    return _figure(section, "retained", title, note, metric, (0.0, best), lambda _: True)
+    return heatmaps(section, "retained", title, note, metric, (0.0, best), lambda _: True)
 
 
 def exposure(section: Section) -> Figure | None:
@@ -43,10 +43,10 @@ def exposure(section: Section) -> Figure | None:
     note = (
         "Share of honest users without the target in their history who get it in their top 10. Blue is good."
     )
-    return _figure(section, "exposure", "ER@10", note, ER, (1.0, 0.0), lambda c: c.targeted)
+    return heatmaps(section, "exposure", "ER@10", note, ER, (1.0, 0.0), lambda c: c.targeted)
 
 
-def _figure(
+def heatmaps(
     section: Section,
     name: str,
     title: str,
@@ -55,14 +55,15 @@ def _figure(
     ends: tuple[float, float],
     shown: Callable[[Condition], bool],
 ) -> Figure | None:
+    """A metric by strategy and attack, a map a share."""
     variants = {}
     for share in section.shares or (None,):
         attacks = [c for c in section.attacks if c.share == share and shown(c)]
-        if metric == ER:  # the hardest first by what this map shows
+        if metric in (ER, BEYOND):  # the hardest first by what this map shows
             attacks.sort(key=lambda c: -_mean(section, c, metric))
         if section.attacks and not attacks:
             continue
-        columns = [*_clean(section, share), *attacks]
+        columns = attacks if metric == BEYOND else [*_clean(section, share), *attacks]
         cells = [[section.estimate(s, c, metric) for c in columns] for s in section.strategies]
         used = [j for j in range(len(columns)) if any(row[j] is not None for row in cells)]
         if used:

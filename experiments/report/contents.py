@@ -6,7 +6,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from experiments.report.accuracy import worst
-from experiments.report.section import ER, HR, NDCG, RETAINED, Condition, Section, percent
+from experiments.report.section import (
+    BEYOND,
+    ER,
+    HR,
+    NDCG,
+    RETAINED,
+    Condition,
+    Section,
+    percent,
+)
 from experiments.report.statistics import LEVEL, Paired, holm, paired, seed_means
 from experiments.report.tables import Column, Table, Value
 
@@ -114,6 +123,8 @@ def main_table(section: Section) -> Table:
     exposed = section.has(ER, targeted)
     if exposed:
         columns += [Column("ER@10 mean", ".3f", "low"), Column("ER@10 worst", ".3f", "low")]
+    if section.promotions:
+        columns += [Column("ER@10 beyond parity, worst", "+.3f", "low")]
     columns += [
         Column("p (Holm)", "p"),
         Column("cells", "d", extra=True),
@@ -127,6 +138,9 @@ def main_table(section: Section) -> Table:
         if exposed:
             found = [e for c in targeted if (e := section.estimate(s, c, ER)) is not None]
             row += [section.mean(s, targeted, ER), max(found, key=lambda e: e.mean, default=None)]
+        if section.promotions:
+            gains = [e for c in section.promotions if (e := section.estimate(s, c, BEYOND)) is not None]
+            row += [max(gains, key=lambda e: e.mean, default=None)]
         p: Value = "baseline" if s == baseline else tests[s].p if s in tests else None
         every = (*section.cleans, *section.attacks)
         row += [p, _cells(section, s), section.mean(s, every, "seconds")]

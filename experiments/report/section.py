@@ -22,6 +22,11 @@ SECTION_SETTINGS = ("data.", "model.", "train.", "eval.")
 NDCG, HR, ER = "test.ndcg@10", "test.hr@10", "er@10"
 RETAINED = "retained"
 """NDCG@10 over that of the clean run: same section and seed, plain mean, no attack."""
+PARITY = "parity"
+BEYOND, BEYOND_PLAIN = "beyond_parity", "beyond_plain_parity"
+"""ER@10 less that of `parity`, same seed, share and targets: under the same strategy, or the plain mean."""
+OVER_PLAIN = {"ndcg_over_plain": NDCG, "er_over_plain": ER}
+"""A metric less that of the plain mean under the same attack and seed."""
 
 
 @dataclass(frozen=True, order=True)
@@ -151,7 +156,37 @@ class Section:
         base = self.clean.get((cell.seed, condition.share), self.clean.get((cell.seed, None)))
         return None if own is None or not base else own / base
 
+    @cached_property
+    def plain(self) -> str | None:
+        """The strategy that is the plain mean; None where the grid has none, or several that differ."""
+        found = {
+            s
+            for (s, _), cells in self.runs.items()
+            if self.rules[s] == PLAIN and not any(map(pre, cells.values()))
+        }
+        return found.pop() if len(found) == 1 else None
+
+    def _reference(self, strategy: str, condition: Condition, metric: str) -> tuple[str, dict[int, float]]:
+        """A metric that is a difference: the metric whose difference it is, and by seed what it is less."""
+        if metric in OVER_PLAIN:
+            own = OVER_PLAIN[metric]
+            return own, self.by_seed(self.plain, condition, own) if self.plain else {}
+        by = strategy if metric == BEYOND else self.plain
+        mine = self.runs.get((strategy, condition), {})
+        found: dict[int, float] = {}
+        for (name, other), cells in self.runs.items():
+            if name == by and other.kind == PARITY and other.share == condition.share:
+                for seed, cell in cells.items():
+                    same = seed in mine and mine[seed].label("targets") == cell.label("targets")
+                    if same and ER in cell.values:
+                        found[seed] = cell.values[ER]
+        return ER, found
+
     def by_seed(self, strategy: str, condition: Condition, metric: str) -> dict[int, float]:
+        if metric in (BEYOND, BEYOND_PLAIN, *OVER_PLAIN):
+            own, less = self._reference(strategy, condition, metric)
+            values = self.by_seed(strategy, condition, own)
+            return {seed: value - less[seed] for seed, value in values.items() if seed in less}
         cells = self.runs.get((strategy, condition), {})
         found = {seed: self.value(cell, condition, metric) for seed, cell in sorted(cells.items())}
         return {seed: value for seed, value in found.items() if value is not None}
@@ -170,6 +205,12 @@ class Section:
     ) -> Estimate | None:
         """Over conditions, then over seeds; ``unit`` times the metric."""
         return estimate([unit * value for value in self.overall(strategy, conditions, metric).values()])
+
+    @cached_property
+    def promotions(self) -> tuple[Condition, ...]:
+        """The attacks that promote an item, but for the yardstick; empty without a run of `parity`."""
+        yardstick = any(c.kind == PARITY for c in self.attacks)
+        return tuple(c for c in self.attacks if yardstick and c.targeted and c.kind != PARITY)
 
     def has(self, metric: str, conditions: Iterable[Condition] | None = None) -> bool:
         chosen = None if conditions is None else set(conditions)

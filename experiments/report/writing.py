@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from common.errors import RunError
 from experiments.report import contents, pages
 from experiments.report.accuracy import Curves, exposure, learning, retained, tradeoff
+from experiments.report.beside import beside_table, beyond_parity
 from experiments.report.defence import cost, rejections, rows, weights
 from experiments.report.drawing import draw
 from experiments.report.images import ImagesError, save
@@ -24,7 +25,7 @@ from experiments.report.tables import Column, Table, markdown
 from server.records.checkpoint import write_atomically
 
 PROTOCOLS = 6
-WIDE = ("retained", "exposure", "weights")
+WIDE = ("retained", "exposure", "beyond", "weights")
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ def part(section: Section, curves: Curves) -> Part:
     made = [
         retained(section),
         exposure(section),
+        beyond_parity(section),
         tradeoff(section),
         *learning(section, curves),
         weights(section),
@@ -92,6 +94,7 @@ def part(section: Section, curves: Curves) -> Part:
     quality = "NDCG@10 retained" if section.quality == RETAINED else "NDCG@10"
     tables = [
         contents.main_table(section),
+        beside_table(section),
         contents.test_table(section),
         contents.quartile_table(section),
         contents.weight_table(section),

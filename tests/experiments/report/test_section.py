@@ -8,10 +8,21 @@ from pathlib import Path
 import pytest
 
 from experiments.report.accuracy import exposure
-from experiments.report.contents import best_baseline, by_condition, overall
+from experiments.report.beside import beside_table, beyond_parity
+from experiments.report.contents import best_baseline, by_condition, main_table, overall
 from experiments.report.plots import Heatmap
 from experiments.report.reading import Cell, read_grid
-from experiments.report.section import NDCG, RETAINED, Condition, Section, sections, slug
+from experiments.report.section import (
+    BEYOND,
+    BEYOND_PLAIN,
+    NDCG,
+    RETAINED,
+    Condition,
+    Section,
+    sections,
+    slug,
+)
+from experiments.report.statistics import Estimate
 from tests.experiments.report.samples import Row, Shape, row, rows, write
 
 
@@ -220,3 +231,52 @@ def test_a_grid_of_ours_alone_has_no_baseline(tmp_path: Path) -> None:
 def test_cells_are_plain_records() -> None:
     one = Cell({"cell": "x", "seed": "3", "status": "failed"}, {})
     assert (one.id, one.seed, one.done, one.label("pre")) == ("x", 3, False, "")
+
+
+def exposed(rule: str, attack: str, seed: int, er: float, targets: str = "10,11") -> Row:
+    return cell(rule, attack, seed, 0.1, targets=targets) | {"er@10": er}
+
+
+PROMOTED = [
+    *(exposed("mean", "parity", seed, 0.2 + 0.1 * seed) for seed in (0, 1)),
+    *(exposed("sieve", "parity", seed, 0.05) for seed in (0, 1)),
+    *(exposed("mean", "adaptive", seed, 0.6) for seed in (0, 1)),
+    *(exposed("sieve", "adaptive", seed, 0.04 + 0.05 * seed) for seed in (0, 1, 2)),
+    *(exposed("sieve", "sign_flip", seed, 0.9) for seed in (0, 1)),
+]
+
+
+def test_exposure_beyond_parity_is_of_the_same_strategy_and_seed(tmp_path: Path) -> None:
+    section = only(tmp_path, PROMOTED)
+    adaptive = Condition("adaptive", 0.2)
+    assert section.by_seed("sieve", adaptive, BEYOND) == pytest.approx({0: -0.01, 1: 0.04})
+    assert section.by_seed("sieve", adaptive, BEYOND_PLAIN) == pytest.approx({0: -0.16, 1: -0.21})
+    assert section.by_seed("mean", adaptive, BEYOND) == pytest.approx({0: 0.4, 1: 0.3})
+    assert section.by_seed("sieve", adaptive, "er_over_plain") == pytest.approx({0: -0.56, 1: -0.51})
+    assert section.promotions == (adaptive,)  # sign_flip promotes nothing, parity is the yardstick
+
+
+def test_parity_with_another_target_is_no_yardstick(tmp_path: Path) -> None:
+    found = [exposed("mean", "parity", 0, 0.2, targets="7"), exposed("mean", "adaptive", 0, 0.6)]
+    section = only(tmp_path, found)
+    assert section.by_seed("mean", Condition("adaptive", 0.2), BEYOND) == {}
+
+
+def test_without_parity_nothing_is_measured_beside_it(tmp_path: Path) -> None:
+    section = only(tmp_path, [exposed("mean", "adaptive", 0, 0.6), exposed("sieve", "adaptive", 0, 0.1)])
+    assert section.promotions == ()
+    assert beyond_parity(section) is None
+    assert "ER@10 beyond parity, worst" not in [c.title for c in main_table(section).columns]
+
+
+def test_the_table_beside_the_mean_and_parity(tmp_path: Path) -> None:
+    table = beside_table(only(tmp_path, PROMOTED))
+    assert table is not None
+    titles = [c.title for c in table.columns]
+    rows = {(row[0], row[1]): dict(zip(titles, row, strict=True)) for row in table.rows}
+    gain = rows["sieve", "adaptive"]["beyond parity"]
+    assert isinstance(gain, Estimate)
+    assert (gain.mean, gain.n) == (pytest.approx(0.015), 2)
+    assert rows["sieve", "parity"]["beyond parity"] is None
+    assert rows["mean", "adaptive"]["less the mean's ER@10"] is None
+    assert rows["sieve", "sign_flip"]["ER@10"] is None
