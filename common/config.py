@@ -88,8 +88,8 @@ class OfComponent(Section):
 class DataConfig(Section):
     """Which log; ``path`` reads any file instead of a known name."""
 
-    name: str = "ml-100k"
-    path: str = ""
+    name: str = Field("ml-100k", description="a log that is known by name, see `fedsieve list datasets`")
+    path: str = Field("", description="a file to read instead")
     max_devices: Count = Field(0, description="keep only the first devices; 0 keeps all")
     max_length: Count = Field(0, description="keep only the last interactions of each device; 0 keeps all")
     public: Positive = Field(64, description="histories of an emulation that its trusted node holds too")
@@ -117,12 +117,20 @@ class ModelConfig(OfComponent):
     closed = ("none", "sasrec", "gru4rec")
     shared = ("dim", "max_len", "blocks", "heads")
 
-    name: str = "sasrec"
-    dim: Annotated[int, Field(ge=1, le=MAX_DIM)] = 64
-    max_len: Annotated[int, Field(ge=1, le=MAX_LEN)] = 50
-    blocks: Annotated[int, Field(ge=1, le=MAX_BLOCKS)] = 2
-    heads: Annotated[int, Field(ge=1, le=MAX_HEADS)] = 1
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    name: str = Field("sasrec", description="which model, see `fedsieve list models`")
+    dim: Annotated[int, Field(ge=1, le=MAX_DIM)] = Field(64, description="width of states and of item rows")
+    max_len: Annotated[int, Field(ge=1, le=MAX_LEN)] = Field(
+        50, description="the last interactions that the model reads"
+    )
+    blocks: Annotated[int, Field(ge=1, le=MAX_BLOCKS)] = Field(
+        2, description="layers, of models that have them"
+    )
+    heads: Annotated[int, Field(ge=1, le=MAX_HEADS)] = Field(
+        1, description="attention heads, of models that have them; they divide `dim`"
+    )
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.3, description="share of values that training drops"
+    )
     code_books: Annotated[int, Field(ge=0, le=MAX_BOOKS)] = Field(
         0, description="rows that an item's embedding is the sum of; 0: each item has a row of its own"
     )
@@ -177,9 +185,15 @@ def _slice_size(value: object) -> object:
 class TrainConfig(Section):
     """The protocol of a round (docs/method.md): who trains what."""
 
-    rounds: Annotated[int, Field(ge=1, le=MAX_ROUNDS)] = 600
-    devices_per_round: Annotated[int, Field(ge=1, le=MAX_DEVICES)] = 256
-    negatives: Literal["full", "slice", "device"] = "slice"
+    rounds: Annotated[int, Field(ge=1, le=MAX_ROUNDS)] = Field(600, description="server steps of the run")
+    devices_per_round: Annotated[int, Field(ge=1, le=MAX_DEVICES)] = Field(
+        256, description="devices that are asked in a round"
+    )
+    negatives: Literal["full", "slice", "device"] = Field(
+        "slice",
+        description="what a device scores beside its next items: the whole catalogue, the round's slice, or "
+        "items that it draws",
+    )
     slice_size: Annotated[int | Literal["auto"], BeforeValidator(_slice_size)] = Field(
         512,
         description="items of a slice, or auto: as many as keep `busy_share` of the devices busy",
@@ -198,13 +212,19 @@ class TrainConfig(Section):
     device_negatives: Annotated[int, Field(ge=1, le=MAX_NEGATIVES)] = Field(
         64, description="own negatives with `negatives: device`"
     )
-    local_steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] = 1
-    local_lr: Annotated[float, Field(gt=0)] = 1.0
+    local_steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] = Field(
+        1, description="gradient steps on a device"
+    )
+    local_lr: Annotated[float, Field(gt=0)] = Field(1.0, description="rate of a local step")
     precision: Literal["float32", "tf32", "bfloat16"] = Field(
         "float32", description="of the products of local training; `tf32` needs an NVIDIA card"
     )
-    loss: Annotated[Literal["softmax", "bce", "gbce"], BeforeValidator(_without_parameters)] = "softmax"
-    window: Literal["last", "random"] = "random"
+    loss: Annotated[Literal["softmax", "bce", "gbce"], BeforeValidator(_without_parameters)] = Field(
+        "softmax", description="of the next item among the candidates"
+    )
+    window: Literal["last", "random"] = Field(
+        "random", description="which part of a history longer than `model.max_len` a device trains on"
+    )
 
     @field_validator("slices")
     @classmethod
@@ -218,19 +238,29 @@ class TrainConfig(Section):
 class StrategyConfig(Section):
     """The server's recipe: admission, aggregation, constraints, server step."""
 
-    aggregator: Named = Component(name="sieve")
-    pre: tuple[Named, ...] = ()
-    byzantine: Annotated[float, Field(ge=0)] = Field(0.2, description="a share below 1 or a number")
+    aggregator: Named = Field(
+        Component(name="sieve"), description="the rule, see `fedsieve list aggregators`"
+    )
+    pre: tuple[Named, ...] = Field((), description="what mixes updates before the rule, `fedsieve list pre`")
+    byzantine: Annotated[float, Field(ge=0)] = Field(
+        0.2, description="attackers that rules which need it are told: a share below 1, or a number"
+    )
     constraints: tuple[Named, ...] | Literal["auto"] = Field(
         "auto", description="limits on the server step, in their order; auto: those of the rule's own recipe"
     )
-    optimizer: Named = Component(name="adam")
-    lr: Annotated[float, Field(gt=0)] = 1.2e-2
-    warmup_rounds: Count = 10
+    optimizer: Named = Field(
+        Component(name="adam"), description="the server step, see `fedsieve list optimizers`"
+    )
+    lr: Annotated[float, Field(gt=0)] = Field(1.2e-2, description="rate of the server step")
+    warmup_rounds: Count = Field(10, description="rounds over which the rate rises from 0")
     decay_from: Share = Field(0.4, description="share of the rounds after which the rate falls to 0")
-    deadline_s: Annotated[float, Field(gt=0)] = 60.0
-    min_replies: Positive = 1
-    oversample: Annotated[float, Field(ge=1)] = 1.0
+    deadline_s: Annotated[float, Field(gt=0)] = Field(
+        60.0, description="seconds that a round waits for replies"
+    )
+    min_replies: Positive = Field(1, description="admitted updates below which a round is skipped")
+    oversample: Annotated[float, Field(ge=1)] = Field(
+        1.0, description="devices asked, over those wanted: some are expected not to answer"
+    )
     secret: str = Field(
         "",
         exclude=True,  # in no file, result or log
@@ -244,10 +274,10 @@ class StrategyConfig(Section):
     close_at: Annotated[float, Field(gt=0, le=1)] = Field(
         1.0, description="share of the replies at which a round ends before its deadline"
     )
-    max_history: Positive = 1000
+    max_history: Positive = Field(1000, description="longest history that a device may claim")
     trusted_nodes: tuple[Count, ...] = Field((), description="nodes of the operator: the root of `fltrust`")
-    wait_nodes: Positive = 1
-    wait_s: Annotated[float, Field(ge=0)] = 60.0
+    wait_nodes: Positive = Field(1, description="nodes that must be there before the first round")
+    wait_s: Annotated[float, Field(ge=0)] = Field(60.0, description="seconds to wait for them")
 
     @field_validator("byzantine")
     @classmethod
@@ -260,7 +290,9 @@ class StrategyConfig(Section):
 class ClientConfig(Section):
     """What honest devices add to their loss and take from their update."""
 
-    regularisers: Annotated[tuple[Named, ...], Field(max_length=MAX_REGULARISERS)] = ()
+    regularisers: Annotated[tuple[Named, ...], Field(max_length=MAX_REGULARISERS)] = Field(
+        (), description="terms added to the loss, see `fedsieve list regularisers`"
+    )
     clip: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 bound of an update; 0 is off")
     noise: Annotated[float, Field(ge=0)] = Field(0.0, description="Gaussian σ as a multiple of clip")
     decoys: Annotated[int, Field(ge=0, le=MAX_NEGATIVES)] = Field(
@@ -284,13 +316,15 @@ class AttackConfig(OfComponent):
 
     closed = ("none",)
 
-    name: str = "none"
-    share: Share = 0.2
-    targets: tuple[Positive, ...] | Literal["cold", "medium", "random"] = "cold"
+    name: str = Field("none", description="which attack, see `fedsieve list attacks`")
+    share: Share = Field(0.2, description="share of all devices that are malicious")
+    targets: tuple[Positive, ...] | Literal["cold", "medium", "random"] = Field(
+        "cold", description="items to promote: numbers, or how to pick them"
+    )
     target_count: Positive = Field(1, description="how many items `cold`, `medium` or `random` picks")
-    start_round: Positive = 1
+    start_round: Positive = Field(1, description="first round of the attack")
     period: Positive = Field(1, description="from start_round on, attack in `active` rounds of `period`")
-    active: Positive = 1
+    active: Positive = Field(1, description="rounds of each `period` in which the attack is on")
     knowledge: Literal["own", "full"] = Field(
         "own", description="`full`: the honest updates of the round are seen; in one process only"
     )
@@ -308,7 +342,7 @@ class AttackConfig(OfComponent):
 class EvalConfig(Section):
     """When the devices rank the full catalogue; ``every: 0`` only at the end."""
 
-    every: Count = 50
+    every: Count = Field(50, description="rounds between two evaluations on validation; 0: at the end alone")
     sample: Count = Field(
         0,
         description="devices that rank during the run, the same each time; all do at its end; 0: all always",
@@ -319,7 +353,7 @@ class EvalConfig(Section):
 class WireConfig(Section):
     """How updates are packed."""
 
-    dtype: Literal["float16", "float32"] = "float16"
+    dtype: Literal["float16", "float32"] = Field("float16", description="of the numbers that travel")
     reply_mb: Annotated[float, Field(gt=0, le=1024)] = Field(
         256.0, description="MiB of a reply; the devices of a node that would send more are asked in parts"
     )
@@ -328,7 +362,7 @@ class WireConfig(Section):
 class RunConfig(Section):
     """All settings of one run."""
 
-    seed: Count = 0
+    seed: Count = Field(0, description="of the model's start, of the devices' draws, and of who is malicious")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N; auto takes a GPU where there is one")
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
@@ -338,7 +372,7 @@ class RunConfig(Section):
     attack: AttackConfig = AttackConfig()
     eval: EvalConfig = EvalConfig()
     wire: WireConfig = WireConfig()
-    checkpoint_every: Count = 50
+    checkpoint_every: Count = Field(50, description="rounds between two checkpoints; 0: at the end alone")
 
     @field_validator("device")
     @classmethod
