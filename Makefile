@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed-$(EXTRAS)
 # Byte code is kept: else every worker compiles all tests anew, which takes it six seconds
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install run test test-fast test-deployment grpc-demo check audit benchmark lock wheels clean
+.PHONY: install run test test-fast test-deployment grpc-demo check audit benchmark site lock wheels clean
 
 install: $(STAMP)
 
@@ -43,6 +43,7 @@ check: install  ## style, types, import rules, unsafe calls
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/codespell README.md SECURITY.md CONTRIBUTING.md CHANGELOG.md docs
 	@$(BIN)/bandit --quiet -c pyproject.toml -r server client common attacks transport emulation experiments fedsieve benchmarks docker
 
 audit: install  ## known weaknesses of what is installed; asks PyPI, and fails where it cannot be asked
@@ -57,6 +58,11 @@ benchmark: install  ## device updates per second, accuracy over seeds, the headl
 	@$(BIN)/python -m benchmarks.throughput
 	@$(BIN)/python -m benchmarks.accuracy
 	@$(BIN)/fedsieve compare configs/compare/headline.yaml --out runs/headline
+
+site:  ## the documentation as pages, in site/
+	@$(MAKE) --no-print-directory install EXTRAS=all
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "site/index.html"
 
 UV_LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	$(if $(UPGRADE),--upgrade) pyproject.toml
