@@ -1,0 +1,130 @@
+"""The tables of ``docs/results/``, written from the grids that are kept there.
+
+``python -m benchmarks.results_pages --keep runs/sparse sparse`` keeps a grid's results under
+docs/results/data/sparse, with the machine that made them; then, and without arguments, every table is
+written anew. A page says where a table goes:
+
+    <!-- table sparse beside: Strategy, Attack, ER@10 -->
+    <!-- end -->
+
+names the kept grid, the table of ``fedsieve report`` (or ``protocol``, what was run), and its columns where
+not all are wanted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from experiments.report.accuracy import Curves
+from experiments.report.reading import read_grid
+from experiments.report.section import Section, percent, sections
+from experiments.report.tables import Table, markdown
+from experiments.report.writing import part
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ROOT / "docs" / "results"
+DATA = PAGES / "data"
+KEPT = ("results.csv", "floors.json", "grid.yaml")
+ABOUT = "about.json"
+MARK = re.compile(
+    r"(?P<head><!-- table (?P<grid>[\w-]+) (?P<name>[\w-]+)(?:: (?P<columns>[^>]*?))? -->\n)"
+    r".*?(?P<end><!-- end -->)",
+    re.DOTALL,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--keep", nargs=2, metavar=("DIR", "NAME"), help="a folder of fedsieve compare")
+    parser.add_argument("--load", default="", help="what else the machine did meanwhile")
+    args = parser.parse_args(arguments)
+    if args.keep:
+        keep(Path(args.keep[0]), args.keep[1], args.load)
+    for page in sorted(PAGES.glob("*.md")):
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def keep(folder: Path, name: str, load: str) -> None:
+    """Copy what the tables are made of."""
+    place = DATA / name
+    place.mkdir(parents=True, exist_ok=True)
+    for file in KEPT:
+        shutil.copy(folder / file, place / file)
+    version = torch.__version__.partition("+")[0]
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, PyTorch {version} on the CPU"
+    (place / ABOUT).write_text(
+        json.dumps({"machine": machine, "load": load}, indent=2) + "\n", encoding="utf-8"
+    )
+
+
+def filled(text: str) -> str:
+    """A page with every table written anew. Raises KeyError for a table or column that is not there."""
+
+    def one(found: re.Match[str]) -> str:
+        wanted = [name.strip() for name in (found["columns"] or "").split(",") if name.strip()]
+        return found["head"] + "\n" + written(found["grid"], found["name"], wanted) + "\n" + found["end"]
+
+    return MARK.sub(one, text)
+
+
+def written(grid: str, name: str, columns: Sequence[str]) -> str:
+    """One table, of each section of the grid."""
+    folder = DATA / grid
+    found, _ = sections(read_grid(folder))
+    if name == "protocol":
+        return protocol(folder, found)
+    texts = []
+    for section in found:
+        tables = {table.name: table for table in part(section, Curves(folder)).tables}
+        text = markdown(chosen(tables[name], columns) if columns else tables[name])
+        body = text.partition("\n\n")[2]  # the page has a heading of its own
+        texts.append(f"**{section.title}**\n\n{body}" if len(found) > 1 else body)
+    return "\n".join(texts)
+
+
+def chosen(table: Table, columns: Sequence[str]) -> Table:
+    """The columns of these titles."""
+    titles = [column.title for column in table.columns]
+    if missing := [name for name in columns if name not in titles]:
+        raise KeyError(f"no column {missing[0]!r}; valid: {', '.join(titles)}")
+    places = [titles.index(name) for name in columns]
+
+    def cut(rows: Sequence[Sequence[object]]) -> list[list[object]]:
+        return [[row[j] for j in places] for row in rows]
+
+    return replace(
+        table,
+        columns=[table.columns[j] for j in places],
+        rows=cut(table.rows),  # type: ignore[arg-type]
+        floors=cut(table.floors),  # type: ignore[arg-type]
+    )
+
+
+def protocol(folder: Path, found: Sequence[Section]) -> str:
+    """What was run: protocol, seeds, shares, cells, machine."""
+    about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    seeds = sorted({seed for section in found for seed in section.seeds})
+    shares = sorted({c.share for section in found for _, c in section.runs if c.share})
+    cells = sum(len(section.cells) for section in found)
+    hours = sum(cell.values.get("seconds", 0.0) for section in found for cell in section.cells) / 3600
+    lines = [f"{section.title}: {text}" for section in found for text in section.protocols[:1]]
+    meanwhile = f"; {about['load']}" if about["load"] else ""
+    facts = (
+        f"{', '.join(percent(share) for share in shares)} malicious; seeds {', '.join(map(str, seeds))}; "
+        f"{cells} runs, {hours:.1f} hours of one core; {about['machine']}{meanwhile}."
+    )
+    return "\n".join(f"* {line}" for line in [*lines, facts]) + "\n"
+
+
+if __name__ == "__main__":
+    main()
