@@ -1,4 +1,4 @@
-"""What README and notebook show runs as it stands there, and needs nothing but the library."""
+"""What the page on Python and the notebook show runs as it stands there, and needs nothing but the library."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ LARGEST = 100_000
 """Bytes of the notebook with its outputs."""
 
 
-def readme() -> list[str]:
-    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("### From Python\n")[2]
-    return re.findall(r"```python\n(.*?)```", section.partition("\n## ")[0], re.S)
+def page() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), re.S)
 
 
 def cells() -> list[str]:
@@ -29,7 +28,7 @@ def cells() -> list[str]:
     return ["".join(cell["source"]) for cell in found if cell["cell_type"] == "code"]
 
 
-SOURCES = {"readme": readme, "notebook": cells}
+SOURCES = {"page": page, "notebook": cells}
 
 
 def shortened(code: str) -> str:
