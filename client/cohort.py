@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from client.batch import Batch, Histories, Rows, buckets, make_batch, rows_of, window_starts
+from client.losses import options
 from client.precision import precision
 from client.regularisers import CHANNELS, build_regularisers
 from client.training import Device, LocalTraining, Lookup
@@ -77,13 +78,38 @@ class Cohort:
 
     @cached_property
     def next_items(self) -> Index:
-        """How many next items of each window are in each of the m slices: int64 [n, m]."""
+        """How many next items of each window, of those that are asked for, are in each of m slices: int64 [n, m]."""
         count, n = self.task.train_config.slices, len(self.devices)
         targets = self.windows.last(np.maximum(self.windows.lengths - 1, 0))
         number = self.numbered()[targets.flat()]  # of each target's slice, or m
         inside = number < count
+        if self.asked is not None:
+            length = self.asked.shape[2]
+            real = np.arange(length) >= length - targets.lengths[:, None]  # [n, L]
+            inside &= self.asked.any(dim=1).numpy()[real]
         place = targets.owners()[inside] * count + number[inside]
         return np.bincount(place, minlength=n * count).reshape(n, count)
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The encoder, without the task's parameters."""
+        return build_model(self.task.model_config)
+
+    @cached_property
+    def asked(self) -> Tensor | None:
+        """Next items of each window that the loss is at in each local step, right-aligned: bool [n, E, L].
+
+        None for all. A model that learns by cloze is asked for a random share, and always for the last.
+        """
+        share, last = getattr(self.model, "cloze", 0.0), self.task.train_config.targets == "last"
+        if not share and not last:
+            return None
+        steps, length = self.task.train_config.local_steps, self.task.model_config.max_len
+        asked = torch.zeros(len(self.devices), steps, length, dtype=torch.bool)
+        if not last:
+            asked = self.draws("cloze").uniform(steps, length) < share
+        asked[:, :, -1] = True
+        return asked
 
     def numbered(self) -> NDArray[np.int16]:
         """The slice of each item, m where it is in none: int16 [N + 1]."""
@@ -155,7 +181,7 @@ class Cohort:
 
     def _training(self) -> LocalTraining:
         task = self.task
-        model = build_model(task.model_config).to(task.model.table.device)
+        model = self.model.to(task.model.table.device)
         return LocalTraining(
             model=model,
             layout=layout_of(model),
@@ -166,6 +192,7 @@ class Cohort:
             lr=task.train_config.local_lr,
             regularisers=build_regularisers(task.client_config.regularisers),
             lookup=self._lookup(),
+            options=options(task.train_config),
         )
 
     @cached_property
@@ -208,6 +235,10 @@ class Cohort:
         inputs, targets = batch.inputs.to(where), batch.targets.to(where)  # [n, ℓ]
         # Item 0 (padding, nothing to predict) is in no slice, so its slot is K: not counted.
         slot_out = self._slots[targets]  # [n, ℓ]
+        asked = None
+        if self.asked is not None:
+            asked = self.asked[torch.from_numpy(chosen)][:, :, -length:].to(where)  # [n, E, ℓ]
+            slot_out = torch.where(asked.any(dim=1), slot_out, len(rows.items))
         return Device(
             context=model.embed(inputs),  # [n, ℓ, d]
             slot_in=self._row_slots[model.numbers(inputs)],  # [n, ℓ, B]
@@ -220,6 +251,7 @@ class Cohort:
             keep=self._dropout(training, chosen, length, where),
             noise=self._noise(training, chosen, length, where),
             gaps=self._gaps(training, chosen, length).to(where),
+            asked=asked,
         )
 
     def _dropout(

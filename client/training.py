@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 import torch
@@ -29,6 +30,7 @@ class Device:
     candidates  bool [K]             rows that the device may score; None for all
     keep        [E, sites, ℓ, d]     dropout multipliers of each local step; None without dropout
     noise       [E, CHANNELS, ℓ]     for regularisers, as are gaps [ℓ]
+    asked       bool [E, ℓ]          next items that the loss is at in each step; None for all
     """
 
     context: Tensor
@@ -40,6 +42,7 @@ class Device:
     keep: Tensor | None
     noise: Tensor
     gaps: Tensor
+    asked: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,12 @@ class LocalTraining:
     lr: float
     regularisers: tuple[Regulariser, ...] = ()
     lookup: Lookup = field(default_factory=Lookup)
+    options: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def cloze(self) -> bool:
+        """Whether the model is not to see the items that it is asked for."""
+        return bool(getattr(self.model, "cloze", 0.0))
 
     def objective(
         self,
@@ -118,28 +127,36 @@ class LocalTraining:
         model; log_q [K].
         """
 
-        def encode(items: Tensor, padding: Tensor, positions: Tensor | None = None) -> Tensor:
+        def encode(items: Tensor, padding: Tensor, positions: Tensor | None = None, **more: Tensor) -> Tensor:
             keep = None if device.keep is None else device.keep[step]
-            out: Tensor = functional_call(self.model, encoder, (items, padding, keep, positions))
+            out: Tensor = functional_call(self.model, encoder, (items, padding, keep, positions), more)
             return out
 
-        if anchor is None:
-            states = encode(inputs, device.padding, device.counted)  # [m, d]
-        else:
-            hidden = encode(inputs, device.padding)  # [ℓ, d]
-            states = hidden[device.counted]  # [m, d]
         size = items.shape[0]
         inside = device.slot_out < size  # [ℓ]
+        asked = None if device.asked is None else device.asked[step]  # [ℓ]
+        if asked is not None:
+            inside = inside & asked
+        if anchor is not None:
+            hidden = encode(inputs, device.padding)  # [ℓ, d]
+        if self.cloze and asked is not None:
+            masked = torch.cat([torch.zeros_like(asked[:1]), asked[:-1]])  # [ℓ]: item t + 1 is asked for at t
+            states = encode(inputs, device.padding, device.counted, masked=masked)  # [m, d]
+        elif anchor is None:
+            states = encode(inputs, device.padding, device.counted)  # [m, d]
+        else:
+            states = hidden[device.counted]  # [m, d]
         target = device.slot_out.clamp(max=size - 1)  # [ℓ]
-        scores = corrected(self.loss, states @ items.T, log_q)  # [m, K]
-        losses = LOSSES[self.loss](scores, target[device.counted], device.candidates, self.num_items)  # [m]
+        own = target[device.counted]  # [m]
+        scores = corrected(self.loss, states @ items.T, own, log_q)  # [m, K]
+        losses = LOSSES[self.loss](scores, own, device.candidates, self.num_items, **self.options)  # [m]
         # The fixed L: one interaction has one size on every device, however short its history.
         total = torch.where(inside[device.counted], losses, 0.0).sum()
         if anchor is not None:
             candidates = device.candidates
             if candidates is None:
                 candidates = torch.ones(size, dtype=torch.bool, device=items.device)
-            own = Own(
+            seen = Own(
                 hidden,
                 anchor,
                 device.padding,
@@ -154,7 +171,7 @@ class LocalTraining:
                 encode,
             )
             for term in self.regularisers:
-                total = total + torch.where(device.padding, 0.0, term(own)).sum()
+                total = total + torch.where(device.padding, 0.0, term(seen)).sum()
         return total / self.max_len
 
     def cohort(

@@ -102,9 +102,14 @@ def prime_from(number: int) -> int:
     return number
 
 
-def most_parameters(dim: int, max_len: int, blocks: int) -> int:
-    """No model of this project has more: L·d + 7·B·d·(d + 1) + 2·d."""
-    return max_len * dim + 7 * blocks * dim * (dim + 1) + 2 * dim
+def most_parameters(name: str, dim: int, max_len: int, blocks: int) -> int:
+    """No model of this project has more: (B + 1)·L·d + 20·B·d·(d + 1) + 8·d.
+
+    The narrow ones: L·d + 7·B·d·(d + 1) + 2·d.
+    """
+    if name in ("sasrec", "gru4rec"):
+        return max_len * dim + 7 * blocks * dim * (dim + 1) + 2 * dim
+    return (blocks + 1) * max_len * dim + 20 * blocks * dim * (dim + 1) + 8 * dim
 
 
 class ModelConfig(OfComponent):
@@ -114,7 +119,7 @@ class ModelConfig(OfComponent):
     Nodes and tools read it from strangers, so that what it would take is bounded before anything is built.
     """
 
-    closed = ("none", "sasrec", "gru4rec")
+    closed = ("none", "sasrec", "gru4rec", "lrurec")
     shared = ("dim", "max_len", "blocks", "heads")
 
     name: str = Field("sasrec", description="which model, see `fedsieve list models`")
@@ -161,8 +166,8 @@ class ModelConfig(OfComponent):
     @field_validator("blocks")
     @classmethod
     def _of_a_size_that_fits(cls, blocks: int, others: ValidationInfo) -> int:
-        dim, length = others.data.get("dim", 1), others.data.get("max_len", 1)
-        if (size := most_parameters(dim, length, blocks)) > MAX_PARAMETERS:
+        name, dim, length = (others.data.get(key, 1) for key in ("name", "dim", "max_len"))
+        if (size := most_parameters(name, dim, length, blocks)) > MAX_PARAMETERS:
             raise ValueError(
                 f"expected at most {MAX_PARAMETERS:,} parameters in all; dim {dim}, max_len {length} and "
                 f"{blocks} blocks may have {size:,}"
@@ -219,12 +224,27 @@ class TrainConfig(Section):
     precision: Literal["float32", "tf32", "bfloat16"] = Field(
         "float32", description="of the products of local training; `tf32` needs an NVIDIA card"
     )
-    loss: Annotated[Literal["softmax", "bce", "gbce"], BeforeValidator(_without_parameters)] = Field(
-        "softmax", description="of the next item among the candidates"
+    loss: Annotated[
+        Literal["softmax", "sampled_softmax", "bce", "gbce"], BeforeValidator(_without_parameters)
+    ] = Field("softmax", description="of the next item among the candidates")
+    calibration: Share = Field(0.75, description="t of `loss: gbce`: 0 is bce, 1 undoes the sampling")
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="share of each label that all items of the slice have alike; of the softmax losses"
+    )
+    targets: Literal["all", "last"] = Field(
+        "all", description="next items of a window that the loss is at: each, or the last one alone"
     )
     window: Literal["last", "random"] = Field(
         "random", description="which part of a history longer than `model.max_len` a device trains on"
     )
+
+    @field_validator("label_smoothing")
+    @classmethod
+    def _of_softmax(cls, smoothing: float, others: ValidationInfo) -> float:
+        loss = others.data.get("loss", "softmax")
+        if smoothing and "softmax" not in loss:
+            raise ValueError(f"expected 0 beside train.loss: {loss}; softmax and sampled_softmax have it")
+        return smoothing
 
     @field_validator("slices")
     @classmethod

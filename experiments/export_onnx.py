@@ -24,8 +24,9 @@ class Scorer(nn.Module):
         self.item_table = nn.Parameter(run.parameters.embeddings)
 
     def forward(self, items: Tensor) -> Tensor:
-        hidden = self.encoder(self.item_table[items], items == 0)  # [L, d]
-        return self.item_table @ hidden[-1]  # type: ignore[no-any-return]  # [N + 1]
+        last = torch.tensor([len(items) - 1])
+        hidden = self.encoder(self.item_table[items], items == 0, positions=last)  # [1, d]
+        return self.item_table @ hidden[0]  # type: ignore[no-any-return]  # [N + 1]
 
 
 def graph(run: Trained) -> bytes:

@@ -11,7 +11,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from common.accounting import DELTA, local_epsilon
-from common.config import RunConfig
+from common.config import RunConfig, TrainConfig
 from common.data import catalogue
 from common.device import resolve, title
 from common.errors import ConfigError
@@ -148,6 +148,13 @@ def told(private: Mapping[str, float]) -> str:
     return "; " + cost.format(**private)
 
 
+def loss_text(train: TrainConfig) -> str:
+    """The loss with what of it is not as usual."""
+    calibrated = f" t={train.calibration:g}" if train.loss == "gbce" else ""
+    smoothed = f", labels smoothed by {train.label_smoothing:g}" if train.label_smoothing else ""
+    return f"{train.loss}{calibrated} loss{smoothed}{' at the last item' * (train.targets == 'last')}"
+
+
 def protocol(config: RunConfig) -> str:
     """One line that says how the numbers were obtained."""
     t, s, c = config.train, config.strategy, config.client
@@ -170,6 +177,6 @@ def protocol(config: RunConfig) -> str:
     return (
         "full ranking, leave-one-out, seen items filtered; "
         f"{t.rounds} rounds x {t.devices_per_round} devices, {slice_text}, "
-        f"{t.local_steps} local step(s), {t.loss} loss{products}, "
+        f"{t.local_steps} local step(s), {loss_text(t)}{products}, "
         f"{s.optimizer.name} {s.lr:g}{changed}{secret}{sees}"
     )

@@ -14,8 +14,13 @@ from torch import Tensor, nn
 
 from common.codes import codes_of
 from common.config import ModelConfig, TrainConfig
+from common.models.bert4rec import BERT4Rec
+from common.models.esasrec import ESASRec
 from common.models.flat import Layout, layout_of
+from common.models.fmlprec import FMLPRec
 from common.models.gru4rec import GRU4Rec
+from common.models.hstu import HSTU
+from common.models.lrurec import LRURec
 from common.models.sasrec import SASRec
 from common.registry import Registry
 from common.tasks import GlobalModel
@@ -26,6 +31,9 @@ class SequenceModel(Protocol):
 
     One whose states have one length in each direction says so: ``state_length(named, directions [m, d])``
     -> [m], from its parameters by name. The sieve then knows what one interaction can do at most.
+
+    One that learns by cloze says so: ``cloze``, the share of its items that a device hides; its call also
+    takes ``masked`` bool [L], and state t is then of what stands at t + 1, hidden or beyond the last.
     """
 
     dropout_sites: int
@@ -38,7 +46,20 @@ class SequenceModel(Protocol):
 Lengths = Callable[[Tensor], Tensor]
 """Unit vectors [m, d] -> a length along each, [m]."""
 
-MODELS: Registry[nn.Module] = Registry("model", "models", {"sasrec": SASRec, "gru4rec": GRU4Rec}, nn.Module)
+MODELS: Registry[nn.Module] = Registry(
+    "model",
+    "models",
+    {
+        "sasrec": SASRec,
+        "esasrec": ESASRec,
+        "bert4rec": BERT4Rec,
+        "hstu": HSTU,
+        "gru4rec": GRU4Rec,
+        "lrurec": LRURec,
+        "fmlprec": FMLPRec,
+    },
+    nn.Module,
+)
 OF_THE_MODEL = ("dim", "max_len", "blocks", "heads")
 """Settings that a model is given where its constructor takes them."""
 
@@ -79,7 +100,7 @@ def interaction_length(model: ModelConfig, train: TrainConfig, encoder: Tensor) 
     of the global model. None where the model has no ``state_length``, the loss has another slope, or a row
     belongs to several items.
     """
-    if train.loss != "softmax" or model.code_books:
+    if train.loss not in ("softmax", "sampled_softmax") or model.code_books:
         return None
     module = build_model(model)
     length = getattr(module, "state_length", None)
@@ -96,8 +117,13 @@ def interaction_length(model: ModelConfig, train: TrainConfig, encoder: Tensor) 
 
 
 __all__ = [
+    "HSTU",
     "MODELS",
+    "BERT4Rec",
+    "ESASRec",
+    "FMLPRec",
     "GRU4Rec",
+    "LRURec",
     "Layout",
     "Lengths",
     "SASRec",

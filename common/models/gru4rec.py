@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from common.models.sasrec import dropped
+from common.models.parts import dropped
 
 
 class GRU4Rec(nn.Module):

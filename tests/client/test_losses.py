@@ -25,7 +25,7 @@ SOME = torch.tensor([True, False, False, True, True, True, False, True, True])
 def one(values: list[float], place: int, chosen: list[bool], name: str, t: float = 0.75) -> float:
     """The loss of one position, in Python floats."""
     negatives = [s for i, s in enumerate(values) if chosen[i] and i != place]
-    if name == "softmax":
+    if "softmax" in name:
         return math.log(sum(math.exp(s) for s in [*negatives, values[place]])) - values[place]
     alpha = len(negatives) / (N - 1)
     beta = alpha * (t * (1 - 1 / alpha) + 1 / alpha)
@@ -85,7 +85,7 @@ def test_a_lone_candidate_has_a_finite_loss(name: str) -> None:
     alone = torch.arange(K) == 3
     found = LOSSES[name](scores()[1:2], TARGET[1:2], alone, N)
     assert bool(torch.isfinite(found).all())
-    if name == "softmax":
+    if "softmax" in name:
         assert float(found) == pytest.approx(0.0, abs=1e-6)
 
 
@@ -100,13 +100,23 @@ def test_losses_map_over_devices(name: str) -> None:
 
 def test_only_softmax_is_corrected() -> None:
     log_q = torch.linspace(-3, 0, K)
-    assert torch.equal(corrected("softmax", scores(), log_q), scores() - log_q)
-    assert torch.equal(corrected("bce", scores(), log_q), scores())
-    assert torch.equal(corrected("gbce", scores(), log_q), scores())
+    assert torch.equal(corrected("softmax", scores(), TARGET, log_q), scores() - log_q)
+    assert torch.equal(corrected("bce", scores(), TARGET, log_q), scores())
+    assert torch.equal(corrected("gbce", scores(), TARGET, log_q), scores())
+
+
+def test_sampled_softmax_corrects_all_but_the_target() -> None:
+    log_q = torch.linspace(-3, -1, K)
+    found = scores() - corrected("sampled_softmax", scores(), TARGET, log_q)
+    for row, place in zip(found, TARGET.tolist(), strict=True):
+        expected = log_q.clone()
+        expected[place] = 0.0
+        torch.testing.assert_close(row, expected)
+    assert torch.equal(corrected("sampled_softmax", scores(), TARGET, None), scores())
 
 
 def test_the_correction_does_nothing_over_the_whole_catalogue() -> None:
-    found = softmax(corrected("softmax", scores(), torch.zeros(K)), TARGET, EVERY, K)
+    found = softmax(corrected("softmax", scores(), TARGET, torch.zeros(K)), TARGET, EVERY, K)
     torch.testing.assert_close(found, softmax(scores(), TARGET, EVERY, K))
 
 
@@ -117,7 +127,7 @@ def test_the_correction_makes_the_sampled_partition_sum_right_on_average() -> No
     q = 0.1 + 0.8 * torch.rand(200, generator=g).double()
     whole = float(logits.exp().sum())
     drawn = torch.rand(4000, 200, generator=g, dtype=torch.float64) < q  # [draws, N]
-    fixed = corrected("softmax", logits, q.log()).exp()
+    fixed = corrected("softmax", logits, TARGET, q.log()).exp()
     assert float((drawn * fixed).sum(1).mean()) == pytest.approx(whole, rel=0.01)
     assert float((drawn * logits.exp()).sum(1).mean()) < 0.8 * whole
 
@@ -137,7 +147,7 @@ def test_the_corrected_gradient_points_like_the_full_one() -> None:
             inside = torch.rand(30, generator=g) < q
             inside[7] = True
             values = logits.clone().requires_grad_()
-            softmax(corrected("softmax", values, log_q)[None], target, inside, 30).sum().backward()
+            softmax(corrected("softmax", values, target, log_q)[None], target, inside, 30).sum().backward()
             assert values.grad is not None
             total += values.grad
         return total / 1500
