@@ -78,7 +78,7 @@ class Cohort:
 
     @cached_property
     def next_items(self) -> Index:
-        """How many next items of each window, of those that are asked for, are in each of m slices: int64 [n, m]."""
+        """How many next items of each window that are asked for are in each of the m slices: int64 [n, m]."""
         count, n = self.task.train_config.slices, len(self.devices)
         targets = self.windows.last(np.maximum(self.windows.lengths - 1, 0))
         number = self.numbered()[targets.flat()]  # of each target's slice, or m
@@ -178,6 +178,13 @@ class Cohort:
             device=torch.from_numpy(self.devices),
             touched=rows.candidates,
         )
+
+    def losses(self) -> Iterator[Tensor]:
+        """Σ of the losses of some devices after others, 0-d tensors that lead back to the task's model."""
+        training, rows = self._training(), self.rows
+        for _, devices in self._chunks(training, rows, None):
+            items = self.task.model.embed(rows.items)  # [K, d]
+            yield training.total(self.task.model.encoder, items, devices, rows.log_q)
 
     def _training(self) -> LocalTraining:
         task = self.task

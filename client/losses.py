@@ -73,9 +73,9 @@ def options(config: TrainConfig) -> dict[str, float]:
 def corrected(name: str, scores: Tensor, target: Tensor, log_q: Tensor | None) -> Tensor:
     """Scores [L, K] as if the slice were the catalogue: s_j − log q_j, q the inclusion probabilities.
 
-    ``softmax`` counts the target as drawn like any item. ``sampled_softmax`` knows that a position trains only
-    if its target is in the slice: q = 1 there (Khrylchenko et al. 2025, arXiv 2507.09331). BCE and gBCE take
-    the slice as it is.
+    ``softmax`` counts the target as drawn like any item. ``sampled_softmax`` knows that a position trains
+    only if its target is in the slice: q = 1 there (as Khrylchenko et al. 2025 observe, arXiv 2507.09331).
+    BCE and gBCE take the slice as it is.
     """
     if log_q is None or name not in ("softmax", "sampled_softmax"):
         return scores

@@ -205,6 +205,25 @@ class LocalTraining:
             own_rows.sub_(row_slopes, alpha=self.lr)
         return change.sub_(encoder), own_rows.sub_(rows)
 
+    def total(self, encoder: Tensor, items: Tensor, devices: Device, log_q: Tensor | None) -> Tensor:
+        """Σ of n devices' losses under ONE model, 0-d and to be differentiated: what a centralised step lowers.
+
+        encoder [P] flat, embeddings of the slice [K, d]; those of the inputs are ``devices.context``.
+        """
+        named, anchor = self.layout.unflatten(encoder), None
+        if self.regularisers:
+            with torch.no_grad():
+                anchor = vmap(self._anchor, (None, 0, 0))(named, devices.context, devices.padding)
+        tensors = [getattr(devices, field.name) for field in fields(Device)]
+        start = items.detach()
+
+        def loss(anchor: Tensor | None, *of_one: Tensor) -> Tensor:
+            device = Device(*of_one)
+            return self.objective(named, items, device.context, anchor, start, log_q, 0, device)
+
+        dims = [None if tensor is None else 0 for tensor in (anchor, *tensors)]
+        return vmap(loss, tuple(dims))(anchor, *tensors).sum()
+
     def _slopes(
         self,
         encoder: Parameters,

@@ -45,12 +45,22 @@ def run(
     ] = 0.0,
     device: Device = "",
     mlflow: Annotated[bool, typer.Option("--mlflow", help="also log to MLFLOW_TRACKING_URI")] = False,
+    centralised: Annotated[
+        bool, typer.Option("--centralised", help="no federation: one program with all histories, by Adam")
+    ] = False,
+    epochs: Annotated[int, typer.Option(min=0, help="centralised: at most so many; 0: 200")] = 0,
+    patience: Annotated[
+        int, typer.Option(min=0, help="centralised: epochs without a better validation; 0: 10")
+    ] = 0,
+    batch: Annotated[int, typer.Option(min=0, help="centralised: users in a step; 0: 128")] = 0,
+    rate: Annotated[float, typer.Option(min=0, help="centralised: of Adam; 0: 0.001")] = 0.0,
 ) -> None:
-    """Train and evaluate one federation on this machine."""
+    """Train and evaluate one federation on this machine, or its centralised reference."""
     from common.errors import ConfigError, RunError
     from common.extras import install
     from common.settings import load
     from experiments import shipped
+    from experiments.centralised import CENTRALISED, Recipe, centralise
     from experiments.engines import emulate, reported
     from experiments.mlflow_log import MlflowLog
     from experiments.progress import Bar
@@ -61,6 +71,13 @@ def run(
     for option, given in (("--nodes", nodes), ("--gpus-per-node", gpus)):
         if given and engine != "ray":
             raise ConfigError(f"{option} is for --engine ray")
+    given = {"epochs": epochs, "patience": patience, "batch": batch, "rate": rate}
+    for option, value in given.items():
+        if value and not centralised:
+            raise ConfigError(f"--{option} is for --centralised")
+    for option, chosen in {"engine ray": engine == "ray", "resume": resume}.items():
+        if chosen and centralised:
+            raise ConfigError(f"--{option} is for a federation, not for --centralised")
     if resume and out is None:
         raise RunError("--resume needs --out, the folder of the run to go on with")
     if resume and config is None and out is not None:
@@ -68,13 +85,18 @@ def run(
         if not Path(config).exists():
             raise RunError(f"nothing to resume: {config} does not exist")
     settings = load(None if config is None else shipped.config(config), _with_device(overrides, device))
-    folder = out or _fresh(Path("runs"), f"{settings.data.name}-{settings.strategy.aggregator.name}")
+    recipe = Recipe(**{option: value for option, value in given.items() if value})  # type: ignore[arg-type]
+    title = CENTRALISED if centralised else settings.strategy.aggregator.name
+    folder = out or _fresh(Path("runs"), f"{settings.data.name}-{title}")
     console = Console()
     logging.getLogger("flwr").setLevel(logging.WARNING)
     with ExitStack() as stack:
         log = [stack.enter_context(MlflowLog(settings, folder.name))] if mlflow else []
-        bar = stack.enter_context(Bar(settings.strategy.aggregator.name, settings.train.rounds, console))
-        if engine == "ray":
+        steps, unit = (recipe.epochs, "epoch") if centralised else (settings.train.rounds, "round")
+        bar = stack.enter_context(Bar(title, steps, console, unit))
+        if centralised:
+            summary = reported(centralise)(settings, folder, recipe, [bar, *log])
+        elif engine == "ray":
             from emulation.simulation import simulate
 
             summary = reported(simulate)(settings, folder, resume, [bar, *log], nodes, gpus)

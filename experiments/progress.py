@@ -34,14 +34,14 @@ from server.round.state import ServerState
 class Bar:
     """A listener that draws a bar on a terminal or in a notebook; elsewhere a line an evaluation."""
 
-    def __init__(self, title: str, rounds: int, console: Console) -> None:
-        self._console, self._title, self._rounds = console, title, rounds
+    def __init__(self, title: str, rounds: int, console: Console, unit: str = "round") -> None:
+        self._console, self._title, self._rounds, self._unit = console, title, rounds, unit
         self._drawn = console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("rounds"),
+            TextColumn(f"{unit}s"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -76,7 +76,7 @@ class Bar:
         note = describe(evaluation)
         self._progress.update(self._task, note=note)
         if not self._drawn:
-            self._console.print(f"{self._title}: round {evaluation.round} of {self._rounds}, {note}")
+            self._console.print(f"{self._title}: {self._unit} {evaluation.round} of {self._rounds}, {note}")
 
 
 class _News(logging.Handler):

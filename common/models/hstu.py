@@ -34,7 +34,7 @@ class HSTUBlock(nn.Module):
         place = torch.arange(length, device=x.device)  # [L]
         query_place = place if positions is None else positions  # [T]
         distance = (query_place[:, None] - place).clamp(min=0)  # [T, L]; what is later is masked
-        u, v, q, k = F.silu(self.input(self.input_norm(x))).split(dim, dim=1)  # 4 x [L, d]
+        u, v, q, k = F.silu(self.input(self.input_norm(x))).view(length, 4, dim).unbind(1)  # 4 x [L, d]
         if positions is not None:
             x, u, q = x[positions], u[positions], q[positions]  # [T, d]
         q = q.reshape(wanted, self.heads, -1).transpose(0, 1)  # [H, T, d/H]

@@ -1,0 +1,243 @@
+"""``fedsieve run --centralised``: one program that holds all histories, the reference of a federated run.
+
+The model, its loss, the split and the ranking are those of the federation; what differs is that minibatches of
+users descend the mean of their losses by Adam, and that no attack, rule or wire is there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from client.cohort import Cohort
+from client.precision import precision
+from client.ranking import evaluate
+from common.config import RunConfig
+from common.data import Dataset, content_digest
+from common.data.cut import held_out, training
+from common.data.ragged import Index, Ragged
+from common.device import resolve, title
+from common.errors import ConfigError, RunError
+from common.machine import peak_cuda_mib, peak_mib
+from common.metrics import exposures, exposures_by_target, means
+from common.models import build_model, initial
+from common.seeding import generator
+from common.tasks import GlobalModel, TrainTask
+from emulation.federation import prepared
+from server.app import loss_text
+from server.nodes.shares import quartiles
+from server.records.outputs import RunFolder
+from server.records.report import Evaluation, Listener, RoundReport
+from server.round.drawing import draw_slice
+from server.round.state import ServerState, no_counts
+
+CENTRALISED = "centralised"
+"""Stands where a summary has the aggregator."""
+
+WATCHED = "ndcg@10"
+"""Of the validation items: the model that was best by it is kept."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """At most ``epochs``, until ``patience`` of them bring no better validation; ``batch`` users a step."""
+
+    epochs: int = 200
+    patience: int = 10
+    batch: int = 128
+    rate: float = 1e-3
+
+
+@dataclass
+class Program:
+    """The model of one centralised run, and the log that it sees.
+
+    parameters are leaves, whose gradients :meth:`descend` fills; histories: training parts of all users.
+    """
+
+    config: RunConfig
+    dataset: Dataset
+    parameters: GlobalModel
+    histories: Ragged[np.int32] = field(init=False)
+    popularity: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.histories = training(self.dataset.sequences)
+        counts = np.bincount(self.histories.flat(), minlength=self.dataset.num_items + 1)[1:]
+        self.popularity = torch.from_numpy(counts).double()  # [N]
+        for leaf in self.leaves:
+            leaf.requires_grad_()
+
+    @property
+    def leaves(self) -> tuple[Tensor, Tensor]:
+        return self.parameters.encoder, self.parameters.table
+
+    def task(self, epoch: int, step: int) -> TrainTask:
+        """What the users of a step train on: all items, or a slice drawn by the counts of the log."""
+        train, where = self.config.train, self.parameters.table.device
+        size = self.dataset.num_items if train.negatives == "full" else train.slice_size
+        if size == "auto":
+            raise ConfigError("train.slice_size: auto is for a federation; --centralised takes a number")
+        draw = generator(self.config.seed, "slice", epoch, step)
+        items, log_q = draw_slice(self.popularity, size, draw, train.slice_power)
+        return TrainTask(
+            run=CENTRALISED,
+            round=epoch,
+            nonce="0",
+            model=self.parameters,
+            items=items.to(where),
+            log_q=(log_q if train.slice_correction else torch.zeros_like(log_q)).to(where),
+            devices=torch.zeros(0, dtype=torch.int64),
+            model_config=self.config.model,
+            train_config=train.model_copy(update={"slices": 1, "local_steps": 1}),
+            client_config=self.config.client,
+        )
+
+    def descend(self, users: Index, epoch: int, step: int) -> float:
+        """Fill the gradients of the mean over ``users`` of Σ_positions loss / L; returns that mean."""
+        times = self.dataset.times
+        cohort = Cohort(
+            self.task(epoch, step),
+            self.dataset.devices[users],
+            self.histories.take(users),
+            times=None if times is None else training(times.take(users)),
+            key=self.config.seed,
+        )
+        for leaf in self.leaves:
+            leaf.grad = torch.zeros_like(leaf)
+        total = 0.0
+        with precision(self.config.train.precision, self.parameters.table.device):
+            for part in cohort.losses():
+                (part / len(users)).backward()  # type: ignore[no-untyped-call]
+                total += float(part.detach())
+        table = self.parameters.table.grad
+        assert table is not None
+        table[0] = 0.0  # padding
+        return total / len(users)
+
+    def frozen(self) -> GlobalModel:
+        """The parameters as they are now, without gradients."""
+        encoder, table = (leaf.detach().clone() for leaf in self.leaves)
+        return replace(self.parameters, encoder=encoder, table=table)
+
+    def evaluated(self, parameters: GlobalModel, split: str, epoch: int) -> Evaluation:
+        """The full ranking of ``split``, as a federation's devices report it."""
+        began = time.perf_counter()
+        histories, answers = held_out(self.dataset.sequences, split)
+        targets, length = self.config.eval.targets, self.config.model.max_len
+        bounds = quartiles(torch.from_numpy(self.histories.lengths))
+        first, second, third = (bound + (split == "test") for bound in bounds)
+        model = build_model(self.config.model).eval()
+        with torch.no_grad():
+            sums = evaluate(model, parameters, histories, answers, targets, (first, second, third), length)
+        by_target = {str(item): found for item, found in exposures_by_target(sums, targets).items()}
+        devices, seconds = int(sums.count[0]), time.perf_counter() - began
+        return Evaluation(
+            epoch, split, means(sums), exposures(sums), devices, by_target, enrolled=devices, seconds=seconds
+        )
+
+
+def start(config: RunConfig, dataset: Dataset) -> Program:
+    """The program with the model that a federation of this config starts from."""
+    model, _ = initial(config.model, dataset.num_items, generator(config.seed, "model"))
+    return Program(config, dataset, model.to(resolve(config.device)))
+
+
+def centralise(
+    config: RunConfig, out: Path, recipe: Recipe | None = None, listeners: Sequence[Listener] = ()
+) -> dict[str, Any]:
+    """Train ``config`` in one program, write ``out`` as a federated run does, and return the summary.
+
+    Raises ConfigError for settings that only a federation has, RunError where a loss is not finite.
+    """
+    recipe = recipe or Recipe()
+    if config.attack.name not in ("none", "control"):
+        raise ConfigError(f"attack.name: {config.attack.name!r}; with --centralised there is nobody to attack")
+    dataset, config = prepared(config)
+    program, folder = start(config, dataset), RunFolder(out, config, data=content_digest(dataset))
+    told: list[Listener] = [folder, *listeners]
+    folder.hold()
+    try:
+        folder.create()
+        kept, best, found, epoch = program.frozen(), 0, -1.0, 0
+        for epoch, figures in _epochs(program, recipe):
+            model = program.frozen()
+            evaluation = program.evaluated(model, "valid", epoch)
+            for one in told:
+                one.on_round(RoundReport(epoch, figures), _state(model, epoch))
+                one.on_evaluation(evaluation)
+            if (value := evaluation.groups.get("all", {}).get(WATCHED, 0.0)) > found:
+                kept, best, found = model, epoch, value
+            if epoch - best >= recipe.patience:
+                break
+        for split in ("valid", "test"):
+            evaluation = program.evaluated(kept, split, best)
+            for one in told:
+                one.on_evaluation(evaluation)
+        return folder.finish(_state(kept, best), _facts(config, folder, recipe, epoch, best))
+    finally:
+        folder.close()
+
+
+def _epochs(program: Program, recipe: Recipe) -> Iterator[tuple[int, dict[str, float]]]:
+    """Epoch after epoch of Adam, and the figures of each."""
+    trained = np.flatnonzero(program.histories.lengths > 1)  # who has a next item
+    if not len(trained):
+        raise ConfigError("data: no user of the log has two interactions to train on")
+    adam = torch.optim.Adam(program.leaves, lr=recipe.rate)
+    for epoch in range(1, recipe.epochs + 1):
+        began, total = time.perf_counter(), 0.0
+        order = torch.randperm(len(trained), generator=generator(program.config.seed, "users", epoch))
+        for step, some in enumerate(order.split(recipe.batch)):
+            loss = program.descend(trained[some.numpy()], epoch, step)
+            if not np.isfinite(loss):
+                raise RunError(f"epoch {epoch}: the loss is {loss}; --rate {recipe.rate:g} may be too large")
+            adam.step()
+            total += loss * len(some)
+        seconds = time.perf_counter() - began
+        yield epoch, {"loss": total / len(trained), "seconds": seconds, "admitted": float(len(trained))}
+
+
+def _state(model: GlobalModel, epoch: int) -> ServerState:
+    """The model as listeners and files want it; there is no server whose state it were."""
+    counts = no_counts(model.num_items)
+    return ServerState(epoch, model, {}, {}, {}, counts, counts, b"")
+
+
+def _facts(config: RunConfig, folder: RunFolder, recipe: Recipe, epochs: int, best: int) -> dict[str, Any]:
+    device, train = title(resolve(config.device)), config.train
+    corrected = "" if train.slice_correction else ", no log q"
+    among = {
+        "full": "all items",
+        "device": f"{train.device_negatives} negatives a user",
+        "slice": f"slice {train.slice_size} (popularity^{train.slice_power:g}{corrected})",
+    }[train.negatives]
+    protocol = (
+        "full ranking, leave-one-out, seen items filtered; centralised: "
+        f"epoch {best} of {epochs}, best {WATCHED.upper()} of validation (patience {recipe.patience}), "
+        f"{recipe.batch} users a step, {among}, {loss_text(train)}, Adam {recipe.rate:g}; on {device}"
+    )
+    return {
+        CENTRALISED: True,
+        "rounds": epochs,
+        "best_epoch": best,
+        "seconds": round(folder.elapsed(), 3),
+        "seconds_evaluation": round(folder.totals["seconds_evaluation"], 3),
+        "protocol": protocol,
+        "data": config.data.path or config.data.name,
+        "model": config.model.name,
+        "aggregator": CENTRALISED,
+        **config.scenario(),
+        "targets": list(config.eval.targets),
+        "seed": config.seed,
+        "device": device,
+        "peak_rss_mb": round(peak_mib(), 1),
+        **({"peak_cuda_mb": round(card, 1)} if (card := peak_cuda_mib()) else {}),
+    }
