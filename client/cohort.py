@@ -84,9 +84,7 @@ class Cohort:
         number = self.numbered()[targets.flat()]  # of each target's slice, or m
         inside = number < count
         if self.asked is not None:
-            length = self.asked.shape[2]
-            real = np.arange(length) >= length - targets.lengths[:, None]  # [n, L]
-            inside &= self.asked.any(dim=1).numpy()[real]
+            inside &= self.asked.any(dim=1)[self._real].numpy()
         place = targets.owners()[inside] * count + number[inside]
         return np.bincount(place, minlength=n * count).reshape(n, count)
 
@@ -109,7 +107,14 @@ class Cohort:
         if not last:
             asked = self.draws("cloze").uniform(steps, length) < share
         asked[:, :, -1] = True
-        return asked
+        return asked & self._real[:, None]
+
+    @cached_property
+    def _real(self) -> Tensor:
+        """Right-aligned positions that have a next item: bool [n, L]."""
+        pairs = torch.from_numpy(np.maximum(self.windows.lengths - 1, 0))  # [n]
+        length = self.task.model_config.max_len
+        return torch.arange(length) >= length - pairs[:, None]
 
     def numbered(self) -> NDArray[np.int16]:
         """The slice of each item, m where it is in none: int16 [N + 1]."""

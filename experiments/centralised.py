@@ -159,7 +159,9 @@ def centralise(
     """
     recipe = recipe or Recipe()
     if config.attack.name not in ("none", "control"):
-        raise ConfigError(f"attack.name: {config.attack.name!r}; with --centralised there is nobody to attack")
+        raise ConfigError(
+            f"attack.name: {config.attack.name!r}; with --centralised there is nobody to attack"
+        )
     dataset, config = prepared(config)
     program, folder = start(config, dataset), RunFolder(out, config, data=content_digest(dataset))
     told: list[Listener] = [folder, *listeners]

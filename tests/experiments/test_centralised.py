@@ -1,0 +1,126 @@
+"""The centralised reference: the step of a federation of everybody, and a run with its files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from common.errors import ConfigError, RunError
+from common.settings import load
+from emulation.federation import federate, prepared
+from experiments.centralised import Recipe, centralise, start
+from experiments.run_report import write_report
+from experiments.trained import open_run
+from tests.server.federation import Watch
+
+SMALL = (
+    "data.name=synthetic",
+    "data.path='devices=60,items=40,interactions=600'",
+    "model.dim=8",
+    "model.max_len=12",
+    "model.blocks=1",
+    "train.negatives=full",
+    "device=cpu",
+)
+RECIPE = Recipe(epochs=12, patience=3, batch=16, rate=0.01)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["model=sasrec"],
+        ["model=esasrec", "train.label_smoothing=0.1"],
+        ["model=bert4rec"],
+        ["model=hstu", "model.dropout=0.3", "train.loss=gbce"],
+        ["model=lrurec", "train.targets=last"],
+        ["model.code_books=2", "model.code_rows=11"],
+    ],
+    ids=lambda changes: changes[0].partition("=")[2],
+)
+def test_one_federated_step_of_all_devices_is_one_centralised_step_of_all_users(
+    changes: list[str], tmp_path: Path
+) -> None:
+    """θ − η·∇ 1/n Σ_u loss_u: by the mean of all updates, and by the gradient of the mean loss."""
+    federation = (
+        *("train.rounds=1", "train.devices_per_round=60", "train.local_lr=0.5", "wire.dtype=float32"),
+        *("strategy.aggregator=mean", "strategy.constraints=[]", "strategy.optimizer=sgd"),
+        *("strategy.lr=1", "strategy.warmup_rounds=0", "strategy.decay_from=1"),
+        *("eval.every=0", "model.dropout=0", "client.clip=0", "train.window=last"),
+    )
+    config = load(overrides=[*SMALL, *federation, *changes])
+    watch = Watch()
+    federate(config, tmp_path / "run", listeners=[watch])
+    found = load_file(tmp_path / "run" / "model.safetensors")
+    dataset, config = prepared(config)
+    program = start(config, dataset)
+    users = (program.histories.lengths > 1).nonzero()[0]
+    assert watch.rounds[0].figures["admitted"] == len(users)
+    program.descend(users, epoch=1, step=0)
+    for name, leaf in zip(("encoder", "item_table"), program.leaves, strict=True):
+        assert leaf.grad is not None
+        assert float((0.5 * leaf.grad).abs().max()) > 1e-3
+        torch.testing.assert_close(
+            found[name], leaf.detach() - 0.5 * leaf.grad, rtol=0, atol=1e-5, msg=f"{name} differs"
+        )
+
+
+@pytest.mark.parametrize("negatives", ["full", "slice", "device"])
+def test_it_learns_and_keeps_its_best_model(negatives: str, tmp_path: Path) -> None:
+    config = load(overrides=[*SMALL, f"train.negatives={negatives}", "train.slice_size=20"])
+    watch = Watch()
+    summary = centralise(config, tmp_path / "run", RECIPE, [watch])
+    folder = tmp_path / "run"
+    assert summary == json.loads((folder / "summary.json").read_text())
+    assert (summary["centralised"], summary["aggregator"]) == (True, "centralised")
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines if "split" not in line]
+    assert losses[-1] < 0.95 * losses[0]
+    valid = [line["ndcg@10"] for line in lines if line.get("split") == "valid"]
+    *epochs, kept = valid
+    assert kept == max(epochs) == summary["valid"]["ndcg@10"]
+    assert summary["best_epoch"] == 1 + epochs.index(max(epochs))
+    assert summary["rounds"] == len(epochs) == min(RECIPE.epochs, summary["best_epoch"] + RECIPE.patience)
+    assert [e.split for e in watch.evaluations[-2:]] == ["valid", "test"]
+    model = open_run(folder).parameters
+    program = start(*reversed(prepared(config)))
+    assert program.evaluated(model, "test", 0).groups["all"] == summary["test"]
+
+
+def test_it_writes_a_report_and_says_what_it_is(tmp_path: Path) -> None:
+    config = load(overrides=[*SMALL, "train.loss=sampled_softmax", "eval.targets=[3]"])
+    summary = centralise(config, tmp_path / "run", Recipe(epochs=2, batch=32))
+    assert "centralised: epoch " in summary["protocol"]
+    assert "32 users a step, all items, sampled_softmax loss, Adam 0.001" in summary["protocol"]
+    assert 0 <= summary["er@10"] <= 1
+    assert "centralised" in write_report(tmp_path / "run").read_text()
+    with pytest.raises(RunError, match="already holds a run"):
+        centralise(config, tmp_path / "run", Recipe(epochs=1))
+
+
+def test_the_same_seed_gives_the_same_model(tmp_path: Path) -> None:
+    config = load(overrides=SMALL)
+    for name in "ab":
+        centralise(config, tmp_path / name, Recipe(epochs=2, batch=32))
+    one, other = (load_file(tmp_path / name / "model.safetensors") for name in "ab")
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (["attack=sign_flip"], "attack.name: 'sign_flip'; with --centralised there is nobody to attack"),
+        (["train.negatives=slice", "train.slice_size=auto"], "train.slice_size: auto is for a federation"),
+    ],
+)
+def test_what_only_a_federation_has_is_refused(changes: list[str], told: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=told):
+        centralise(load(overrides=[*SMALL, *changes]), tmp_path / "run", RECIPE)
+
+
+def test_a_rate_that_is_too_large_is_said(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"epoch \d: the loss is nan; --rate 1e\+30 may be too large"):
+        centralise(load(overrides=SMALL), tmp_path / "run", Recipe(epochs=5, rate=1e30))
