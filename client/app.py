@@ -28,6 +28,7 @@ from client.privacy import protect
 from client.ranking import answer_ranks, counts, nothing
 from client.ranking import evaluate as rank_devices
 from common import wire
+from common.data.ragged import Ragged
 from common.data.types import Items, Times
 from common.errors import WireError
 from common.models import build_model
@@ -91,7 +92,8 @@ def ranked(task: EvaluateTask, fleet: Fleet) -> EvaluateSums:
     """The sums that ``task`` asks for, over all devices of the node that it asks."""
     asked, _ = parted(task, fleet)
     model, max_len = build_model(task.model_config).eval(), task.model_config.max_len
-    return rank_devices(model, task.model, *asked, task.targets, task.quartiles, max_len)
+    seconds = asked_seconds(task, fleet)
+    return rank_devices(model, task.model, *asked, task.targets, task.quartiles, max_len, seconds)
 
 
 def parted(task: EvaluateTask, fleet: Fleet) -> tuple[Held, Held]:
@@ -101,6 +103,14 @@ def parted(task: EvaluateTask, fleet: Fleet) -> tuple[Held, Held]:
         return (histories, answers), (histories[:0], answers[:0])
     inside = task.sample.holds(torch.from_numpy(fleet.evaluated)).numpy()  # [n]
     return (histories.take(inside), answers[inside]), (histories.take(~inside), answers[~inside])
+
+
+def asked_seconds(task: EvaluateTask, fleet: Fleet) -> Ragged[np.float64] | None:
+    """When the interactions of the histories that are asked for were; None where the log has no times."""
+    seconds = fleet.seconds(task.split)
+    if seconds is None or task.sample is None:
+        return seconds
+    return seconds.take(task.sample.holds(torch.from_numpy(fleet.evaluated)).numpy())
 
 
 def told(task: EvaluateTask, fleet: Fleet, tells: Disclosure, memory: RecordDict) -> EvaluateSums:
@@ -115,7 +125,7 @@ def told(task: EvaluateTask, fleet: Fleet, tells: Disclosure, memory: RecordDict
     if not len(answers) or not tells.epsilon:
         return nothing(len(task.targets))
     model, max_len = build_model(task.model_config).eval(), task.model_config.max_len
-    ranks = answer_ranks(model, task.model, histories, answers, max_len)
+    ranks = answer_ranks(model, task.model, histories, answers, max_len, asked_seconds(task, fleet))
     return noisy(nothing(len(task.targets)), ranks, tells.epsilon)
 
 

@@ -58,6 +58,14 @@ def make_batch(windows: Sequence[Items] | Histories, length: int) -> Batch:
     return Batch(torch.from_numpy(inputs).long(), torch.from_numpy(targets).long())
 
 
+def gaps_of(seconds: Ragged[np.float64], length: int) -> Tensor:
+    """Seconds since the item before, 0 for the first: right-aligned and padded with 0, float32 [n, ℓ]."""
+    padded, real = seconds.padded(length), np.minimum(seconds.lengths, length)
+    gaps = np.diff(padded, axis=1, prepend=0.0)
+    gaps[np.arange(length) <= length - real[:, None]] = 0.0
+    return torch.from_numpy(gaps).float()
+
+
 def buckets(lengths: Sequence[int] | Index, max_len: int) -> list[tuple[int, Index]]:
     """Group device indices by padded length: powers of two from 8 up, then ``max_len``.
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from client.batch import Batch, Histories, Rows, buckets, make_batch, rows_of, window_starts
+from client.batch import Batch, Histories, Rows, buckets, gaps_of, make_batch, rows_of, window_starts
 from client.losses import options
 from client.precision import precision
 from client.regularisers import CHANNELS, build_regularisers
@@ -288,18 +288,14 @@ class Cohort:
         return None if self.times is None else self._windowed(Ragged.of(self.times, np.float64))
 
     def _gaps(self, training: LocalTraining, chosen: Index, length: int) -> Tensor:
-        """Seconds since the item before, right-aligned [n, ℓ], where a term asks for them; else zeros.
+        """Seconds since the item before, right-aligned [n, ℓ], where model or term asks for them; else zeros.
 
         The last interaction of a window is only a target, so its time is not read.
         """
-        if not any(term.timed for term in training.regularisers) or self._seconds is None:
+        if not training.timed or self._seconds is None:
             return torch.zeros(len(chosen), length)
         windows = self._seconds.take(chosen)
-        inputs = windows.first(np.maximum(windows.lengths - 1, 0))
-        seconds, real = inputs.padded(length), np.minimum(inputs.lengths, length)
-        gaps = np.diff(seconds, axis=1, prepend=0.0)
-        gaps[np.arange(length) <= length - real[:, None]] = 0.0  # before the second input there is no gap
-        return torch.from_numpy(gaps).float()
+        return gaps_of(windows.first(np.maximum(windows.lengths - 1, 0)), length)
 
 
 def places(numbers: Tensor, size: int) -> Tensor:

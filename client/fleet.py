@@ -141,6 +141,10 @@ class Fleet:
         histories, answers = held_out(self.sequences, which)
         return histories, answers.astype(np.int64)
 
+    def seconds(self, which: str) -> Ragged[np.float64] | None:
+        """Seconds of the interactions of :meth:`histories`; None where the log has no times."""
+        return None if self.times is None else held_out(self.times, which)[0]
+
     def _own(self, numbers: Numbers) -> Numbers:
         places = self.positions(numbers)
         if (places < 0).any():

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from client.batch import Histories, buckets
+from client.batch import Histories, buckets, gaps_of
 from client.tiles import Pairs, Tiles, ranks
 from common.data.ragged import Index, Ragged
 from common.data.types import Items
@@ -23,6 +23,7 @@ from common.models import layout_of
 from common.tasks import EXPOSURES, GROUPS, METRICS, EvaluateSums, GlobalModel
 
 _LOG = logging.getLogger(__name__)
+Seconds = Ragged[np.float64]
 DEVICES = 8192
 """Devices whose hidden states are there at once."""
 
@@ -33,25 +34,37 @@ NEWS_S = 5.0
 """Seconds between two lines about a long evaluation."""
 
 
-def last_hidden(model: nn.Module, parameters: GlobalModel, histories: Histories, max_len: int) -> Tensor:
-    """The last hidden state of n histories, each on the shortest bucket that holds it: [n, d]."""
+def last_hidden(
+    model: nn.Module,
+    parameters: GlobalModel,
+    histories: Histories,
+    max_len: int,
+    times: Seconds | None = None,
+) -> Tensor:
+    """The last hidden state of n histories, each on the shortest bucket that holds it: [n, d].
+
+    times: seconds of every interaction of ``histories``, for models that read them.
+    """
     table = parameters.table
     named = layout_of(model).unflatten(parameters.encoder)
     hidden = table.new_empty(len(histories), table.shape[1])
+    timed = getattr(model, "timed", False)
     most = POSITIONS if table.device.type == "cpu" else ON_A_CARD
     for length, members in buckets(histories.lengths, max_len) if len(histories) else ():
         last = torch.tensor([length - 1], device=table.device)
 
-        def one(items: Tensor, padding: Tensor, last: Tensor = last) -> Tensor:
-            out: Tensor = functional_call(model, named, (items, padding), {"positions": last})  # [1, d]
+        def one(items: Tensor, padding: Tensor, gaps: Tensor, last: Tensor = last) -> Tensor:
+            when = {"gaps": gaps} if timed else {}
+            out: Tensor = functional_call(model, named, (items, padding), {"positions": last, **when})  # [1, d]
             return out[0]
 
         step = max(1, most // length)
         for first in range(0, len(members), step):
             some = members[first : first + step]
             ids = torch.from_numpy(histories.take(some).padded(length)).to(table.device).long()  # [m, ℓ]
+            gaps = torch.zeros(len(some), length) if times is None else gaps_of(times.take(some), length)
             hidden[torch.from_numpy(some).to(table.device)] = vmap(one)(
-                parameters.embed(ids), ids == 0
+                parameters.embed(ids), ids == 0, gaps.to(table.device)
             )  # [m, d]
     return hidden
 
@@ -78,9 +91,10 @@ def answer_ranks(
     histories: Sequence[Items],
     answers: Sequence[int] | Index,
     max_len: int,
+    times: Seconds | None = None,
 ) -> Tensor:
     """0-based ranks of ``answers`` after ``histories``, int64 [2, n]: seen items filtered, and not."""
-    parts = [part.ranks[:, :, 0] for part in _ranked(model, parameters, histories, answers, (), max_len)]
+    parts = [part.ranks[:, :, 0] for part in _ranked(model, parameters, histories, answers, (), max_len, times)]
     return torch.cat(parts, dim=1).cpu() if parts else torch.zeros(2, 0, dtype=torch.int64)
 
 
@@ -92,14 +106,15 @@ def evaluate(
     targets: Sequence[int],
     quartiles: tuple[int, int, int],
     max_len: int,
+    times: Seconds | None = None,
 ) -> EvaluateSums:
     """Sums over devices: rank of ``answers`` after ``histories``, exposure of ``targets``.
 
     Seen items are filtered, and not filtered beside it. A device counts for a target that is neither
-    in its history nor its answer.
+    in its history nor its answer. times: seconds of ``histories``, where the log has them.
     """
     sums = [nothing(len(targets))]
-    for part in _ranked(model, parameters, histories, answers, targets, max_len):
+    for part in _ranked(model, parameters, histories, answers, targets, max_len, times):
         where = part.ranks.device
         # An answer that recurs in the history is not filtered: it competes with the unseen items.
         values = rank_values(part.ranks[0, :, 0], part.ranks[1, :, 0])  # [m, M]
@@ -146,6 +161,7 @@ def _ranked(
     answers: Sequence[int] | Index,
     targets: Sequence[int],
     max_len: int,
+    times: Seconds | None,
 ) -> Iterator[_Part]:
     """Part after part of at most DEVICES devices; of a long evaluation the log says how far it is."""
     tiles, done = Tiles.of(parameters), 0
@@ -153,7 +169,8 @@ def _ranked(
     for some, theirs in _chunks(histories, answers):
         seen = Pairs.of(some, tiles)
         wanted = np.column_stack([theirs, *(np.full(len(some), target) for target in targets)])  # [m, 1 + T]
-        hidden = last_hidden(model, parameters, some, max_len)  # [m, d]
+        when = None if times is None else times[done : done + len(some)]
+        hidden = last_hidden(model, parameters, some, max_len, when)  # [m, d]
         found = ranks(hidden, parameters, seen, wanted)
         yield _Part(found, some.lengths, _free(some, theirs, targets))
         done, now = done + len(some), time.monotonic()

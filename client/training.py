@@ -109,6 +109,15 @@ class LocalTraining:
         """Whether the model is not to see the items that it is asked for."""
         return bool(getattr(self.model, "cloze", 0.0))
 
+    @property
+    def timed(self) -> bool:
+        """Whether the model, or a term, reads how long ago an item was."""
+        return bool(getattr(self.model, "timed", False)) or any(term.timed for term in self.regularisers)
+
+    def _when(self, gaps: Tensor) -> dict[str, Tensor]:
+        """The seconds before each item, for a model that reads them."""
+        return {"gaps": gaps} if getattr(self.model, "timed", False) else {}
+
     def objective(
         self,
         encoder: Parameters,
@@ -137,13 +146,14 @@ class LocalTraining:
         asked = None if device.asked is None else device.asked[step]  # [ℓ]
         if asked is not None:
             inside = inside & asked
+        when = self._when(device.gaps)
         if anchor is not None:
-            hidden = encode(inputs, device.padding)  # [ℓ, d]
+            hidden = encode(inputs, device.padding, **when)  # [ℓ, d]
         if self.cloze and asked is not None:
             masked = torch.cat([torch.zeros_like(asked[:1]), asked[:-1]])  # [ℓ]: item t + 1 is asked for at t
             states = encode(inputs, device.padding, device.counted, masked=masked)  # [m, d]
         elif anchor is None:
-            states = encode(inputs, device.padding, device.counted)  # [m, d]
+            states = encode(inputs, device.padding, device.counted, **when)  # [m, d]
         else:
             states = hidden[device.counted]  # [m, d]
         target = device.slot_out.clamp(max=size - 1)  # [ℓ]
@@ -183,7 +193,7 @@ class LocalTraining:
         """
         named, anchor = self.layout.unflatten(encoder), None
         if self.regularisers:
-            anchor = vmap(self._anchor, (None, 0, 0))(named, devices.context, devices.padding)
+            anchor = self._anchors(named, devices)
         start = self.lookup.items(rows)  # [K, d]
         slopes, row_slopes = self._slopes(
             named, rows, devices.context, anchor, start, log_q, 0, devices, own=False
@@ -213,7 +223,7 @@ class LocalTraining:
         named, anchor = self.layout.unflatten(encoder), None
         if self.regularisers:
             with torch.no_grad():
-                anchor = vmap(self._anchor, (None, 0, 0))(named, devices.context, devices.padding)
+                anchor = self._anchors(named, devices)
         tensors = [getattr(devices, field.name) for field in fields(Device)]
         start = items.detach()
 
@@ -257,7 +267,12 @@ class LocalTraining:
         slopes, item_slopes, input_slopes = vmap(gradient, dims)(encoder, items, inputs, anchor, *tensors)
         return slopes, self.lookup.slopes(item_slopes, input_slopes, devices, rows.shape[-2])
 
-    def _anchor(self, encoder: Parameters, inputs: Tensor, padding: Tensor) -> Tensor:
-        """Hidden states [ℓ, d] of ONE device under the global model, without dropout."""
-        out: Tensor = functional_call(self.model, encoder, (inputs, padding))
-        return out
+    def _anchors(self, encoder: Parameters, devices: Device) -> Tensor:
+        """Hidden states [n, ℓ, d] under the global model, without dropout."""
+
+        def one(inputs: Tensor, padding: Tensor, gaps: Tensor) -> Tensor:
+            out: Tensor = functional_call(self.model, encoder, (inputs, padding), self._when(gaps))  # [ℓ, d]
+            return out
+
+        found: Tensor = vmap(one)(devices.context, devices.padding, devices.gaps)
+        return found

@@ -1,7 +1,7 @@
 """``fedsieve run --centralised``: one program that holds all histories, the reference of a federated run.
 
-The model, its loss, the split and the ranking are those of the federation; what differs is that minibatches of
-users descend the mean of their losses by Adam, and that no attack, rule or wire is there.
+Model, loss, split and ranking are those of the federation; what differs is that minibatches of users descend
+the mean of their losses by Adam, and that no attack, rule or wire is there.
 """
 
 from __future__ import annotations
@@ -131,12 +131,14 @@ class Program:
         """The full ranking of ``split``, as a federation's devices report it."""
         began = time.perf_counter()
         histories, answers = held_out(self.dataset.sequences, split)
+        times = None if self.dataset.times is None else held_out(self.dataset.times, split)[0]
         targets, length = self.config.eval.targets, self.config.model.max_len
         bounds = quartiles(torch.from_numpy(self.histories.lengths))
         first, second, third = (bound + (split == "test") for bound in bounds)
         model = build_model(self.config.model).eval()
         with torch.no_grad():
-            sums = evaluate(model, parameters, histories, answers, targets, (first, second, third), length)
+            bounds = (first, second, third)
+            sums = evaluate(model, parameters, histories, answers, targets, bounds, length, times)
         by_target = {str(item): found for item, found in exposures_by_target(sums, targets).items()}
         devices, seconds = int(sums.count[0]), time.perf_counter() - began
         return Evaluation(

@@ -99,7 +99,8 @@ class SelfAttention(nn.Module):
 class CausalStack(EndsInNorm):
     """Blocks over x_t = √d·e_t + p_t, and a LayerNorm: what SASRec, eSASRec and HSTU have in common.
 
-    A block takes (x [L, d], bias [T, L], keep [sites, T, d], positions) and gives [T, d].
+    A block takes (x [L, d], bias [T, L], keep [sites, T, d], positions) and gives [T, d]. What is added to its
+    logits may also depend on when items were (:meth:`biases`).
     """
 
     def __init__(
@@ -113,22 +114,33 @@ class CausalStack(EndsInNorm):
         self.sites = int(blocks[0].sites)  # type: ignore[arg-type]
         self.dropout_sites = 1 + self.sites * len(blocks)
 
+    def biases(self, padding: Tensor, gaps: Tensor | None, dtype: torch.dtype) -> list[Tensor]:
+        """What each block adds to its logits [L, L]: see :func:`causal`."""
+        return [causal(padding, dtype)] * len(self.blocks)
+
     def forward(
-        self, items: Tensor, padding: Tensor, keep: Tensor | None = None, positions: Tensor | None = None
+        self,
+        items: Tensor,
+        padding: Tensor,
+        keep: Tensor | None = None,
+        positions: Tensor | None = None,
+        gaps: Tensor | None = None,
     ) -> Tensor:
         """items [L, d] looked-up rows, padding bool [L], keep [sites, L, d] or None -> hidden [T, d].
 
         positions int64 [T]: whose states are wanted, by default all; the last block leaves out the others.
+        gaps [L]: seconds since the item before, for a model that reads them.
         """
         length, dim = items.shape
         x = items * math.sqrt(dim)  # [L, d]
         x = dropped(x if self.position is None else x + self.position[-length:], keep, 0)  # [L, d]
-        bias = causal(padding, items.dtype)  # [L, L]
+        biases = self.biases(padding, gaps, items.dtype)  # B x [L, L]
         *before, last = self.blocks
         for number, block in enumerate(before):
             first = 1 + self.sites * number
-            x = block(x, bias, None if keep is None else keep[first : first + self.sites])  # [L, d]
+            x = block(x, biases[number], None if keep is None else keep[first : first + self.sites])  # [L, d]
         of_last = None if keep is None else keep[-self.sites :]  # [sites, L, d]
+        bias = biases[-1]
         if positions is not None:
             bias, of_last = bias[positions], at(of_last, positions)
         return self.norm(last(x, bias, of_last, positions))  # type: ignore[no-any-return]
