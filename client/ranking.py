@@ -55,7 +55,9 @@ def last_hidden(
 
         def one(items: Tensor, padding: Tensor, gaps: Tensor, last: Tensor = last) -> Tensor:
             when = {"gaps": gaps} if timed else {}
-            out: Tensor = functional_call(model, named, (items, padding), {"positions": last, **when})  # [1, d]
+            out: Tensor = functional_call(
+                model, named, (items, padding), {"positions": last, **when}
+            )  # [1, d]
             return out[0]
 
         step = max(1, most // length)
@@ -94,7 +96,9 @@ def answer_ranks(
     times: Seconds | None = None,
 ) -> Tensor:
     """0-based ranks of ``answers`` after ``histories``, int64 [2, n]: seen items filtered, and not."""
-    parts = [part.ranks[:, :, 0] for part in _ranked(model, parameters, histories, answers, (), max_len, times)]
+    parts = [
+        part.ranks[:, :, 0] for part in _ranked(model, parameters, histories, answers, (), max_len, times)
+    ]
     return torch.cat(parts, dim=1).cpu() if parts else torch.zeros(2, 0, dtype=torch.int64)
 
 

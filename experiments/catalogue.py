@@ -16,10 +16,9 @@ from rich.table import Table
 
 from attacks import ATTACKS
 from client.regularisers import REGULARISERS
-from common.config import ModelConfig
 from common.data import DATASETS, describe
 from common.errors import UnknownName
-from common.models import MODELS, build_model
+from common.models import MODELS, OF_THE_MODEL
 from experiments import library
 from server.aggregators import AGGREGATORS, Aggregator
 from server.aggregators.pre import KNOWN
@@ -35,7 +34,7 @@ SHOWN: Mapping[str, tuple[str, ...]] = {
     "optimizers": ("name", "parameters", "summary"),
     "regularisers": ("name", "parameters", "reference", "summary"),
     "attacks": ("name", "kind", "goal", "knowledge", "reference"),
-    "models": ("name", "summary"),
+    "models": ("name", "parameters", "reference", "summary"),
     "datasets": ("name", "summary"),
 }
 """Columns of the tables; --json has all."""
@@ -60,7 +59,16 @@ def entries(what: str) -> list[Entry]:
         "regularisers": lambda: [{"name": name, **facts(term)} for name, term in REGULARISERS.items()],
         "attacks": lambda: [_attack(name) for name in ATTACKS],
         "models": lambda: [
-            {"name": name, "summary": _lines(build_model(ModelConfig(name=name)))} for name in MODELS
+            {
+                "name": name,
+                "parameters": ", ".join(
+                    p for p in inspect.signature(kind).parameters if p not in OF_THE_MODEL
+                )
+                or "-",
+                "reference": _paper(kind),
+                "summary": _lines(kind),
+            }
+            for name, kind in MODELS.items()
         ],
         "datasets": lambda: [{"name": name, "summary": describe(name)} for name in DATASETS],
     }
@@ -102,6 +110,12 @@ def _attack(name: str) -> Entry:
         "parameters": ", ".join(inspect.signature(attack).parameters) or "-",
         "summary": _lines(attack),
     }
+
+
+def _paper(kind: type) -> str:
+    """The first arXiv number of the module that ``kind`` is from."""
+    found = re.search(r"arXiv [\d.]+\d", inspect.getdoc(inspect.getmodule(kind)) or "")
+    return found.group() if found else "-"
 
 
 def _lines(thing: object) -> str:

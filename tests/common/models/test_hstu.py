@@ -92,7 +92,9 @@ def test_ranking_reads_the_times_of_a_log() -> None:
     model, g = build("hstu", params={"times": True}), torch.Generator().manual_seed(1)
     encoder = layout_of(model).flatten({name: p.detach() for name, p in model.named_parameters()})
     shared = GlobalModel(encoder, torch.randn(20, DIM, generator=g))
-    histories = Ragged.of([np.array(part, dtype=np.int32) for part in ([3, 4, 9], range(1, 8), [5])], np.int32)
+    histories = Ragged.of(
+        [np.array(part, dtype=np.int32) for part in ([3, 4, 9], range(1, 8), [5])], np.int32
+    )
     times = Ragged.of([TIMES[:3], TIMES, TIMES[:1]], np.float64)
     found = last_hidden(model, shared, histories, MAX_LEN, times)
     for place, items in enumerate(histories):
