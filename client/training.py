@@ -216,7 +216,7 @@ class LocalTraining:
         return change.sub_(encoder), own_rows.sub_(rows)
 
     def total(self, encoder: Tensor, items: Tensor, devices: Device, log_q: Tensor | None) -> Tensor:
-        """Σ of n devices' losses under ONE model, 0-d and to be differentiated: what a centralised step lowers.
+        """Σ of n devices' losses under ONE model, 0-d, to be differentiated: what a centralised step lowers.
 
         encoder [P] flat, embeddings of the slice [K, d]; those of the inputs are ``devices.context``.
         """

@@ -133,12 +133,14 @@ class Program:
         histories, answers = held_out(self.dataset.sequences, split)
         times = None if self.dataset.times is None else held_out(self.dataset.times, split)[0]
         targets, length = self.config.eval.targets, self.config.model.max_len
-        bounds = quartiles(torch.from_numpy(self.histories.lengths))
-        first, second, third = (bound + (split == "test") for bound in bounds)
+        first, second, third = quartiles(torch.from_numpy(self.histories.lengths))
+        more = int(split == "test")  # what was held out for validation
+        bounds = (first + more, second + more, third + more)
         model = build_model(self.config.model).eval()
         with torch.no_grad():
-            bounds = (first, second, third)
-            sums = evaluate(model, parameters, histories, answers, targets, bounds, length, times)
+            sums = evaluate(
+                model, parameters, histories, answers.astype(np.int64), targets, bounds, length, times
+            )
         by_target = {str(item): found for item, found in exposures_by_target(sums, targets).items()}
         devices, seconds = int(sums.count[0]), time.perf_counter() - began
         return Evaluation(
@@ -199,7 +201,7 @@ def _epochs(program: Program, recipe: Recipe) -> Iterator[tuple[int, dict[str, f
     for epoch in range(1, recipe.epochs + 1):
         began, total = time.perf_counter(), 0.0
         order = torch.randperm(len(trained), generator=generator(program.config.seed, "users", epoch))
-        for step, some in enumerate(order.split(recipe.batch)):
+        for step, some in enumerate(torch.split(order, recipe.batch)):
             loss = program.descend(trained[some.numpy()], epoch, step)
             if not np.isfinite(loss):
                 raise RunError(f"epoch {epoch}: the loss is {loss}; --rate {recipe.rate:g} may be too large")

@@ -7,7 +7,7 @@ import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -48,12 +48,12 @@ def run(
     centralised: Annotated[
         bool, typer.Option("--centralised", help="no federation: one program with all histories, by Adam")
     ] = False,
-    epochs: Annotated[int, typer.Option(min=0, help="centralised: at most so many; 0: 200")] = 0,
+    epochs: Annotated[int | None, typer.Option(min=1, help="centralised: at most so many; else 200")] = None,
     patience: Annotated[
-        int, typer.Option(min=0, help="centralised: epochs without a better validation; 0: 10")
-    ] = 0,
-    batch: Annotated[int, typer.Option(min=0, help="centralised: users in a step; 0: 128")] = 0,
-    rate: Annotated[float, typer.Option(min=0, help="centralised: of Adam; 0: 0.001")] = 0.0,
+        int | None, typer.Option(min=1, help="centralised: epochs without a better validation; else 10")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="centralised: users in a step; else 128")] = None,
+    rate: Annotated[float | None, typer.Option(min=1e-9, help="centralised: of Adam; else 0.001")] = None,
 ) -> None:
     """Train and evaluate one federation on this machine, or its centralised reference."""
     from common.errors import ConfigError, RunError
@@ -71,12 +71,12 @@ def run(
     for option, given in (("--nodes", nodes), ("--gpus-per-node", gpus)):
         if given and engine != "ray":
             raise ConfigError(f"{option} is for --engine ray")
-    given = {"epochs": epochs, "patience": patience, "batch": batch, "rate": rate}
-    for option, value in given.items():
-        if value and not centralised:
-            raise ConfigError(f"--{option} is for --centralised")
-    for option, chosen in {"engine ray": engine == "ray", "resume": resume}.items():
-        if chosen and centralised:
+    options: dict[str, Any] = {"epochs": epochs, "patience": patience, "batch": batch, "rate": rate}
+    chosen = {option: value for option, value in options.items() if value is not None}
+    if chosen and not centralised:
+        raise ConfigError(f"--{next(iter(chosen))} is for --centralised")
+    for option in (o for o, value in {"engine ray": engine == "ray", "resume": resume}.items() if value):
+        if centralised:
             raise ConfigError(f"--{option} is for a federation, not for --centralised")
     if resume and out is None:
         raise RunError("--resume needs --out, the folder of the run to go on with")
@@ -85,7 +85,7 @@ def run(
         if not Path(config).exists():
             raise RunError(f"nothing to resume: {config} does not exist")
     settings = load(None if config is None else shipped.config(config), _with_device(overrides, device))
-    recipe = Recipe(**{option: value for option, value in given.items() if value})  # type: ignore[arg-type]
+    recipe = Recipe(**chosen)
     title = CENTRALISED if centralised else settings.strategy.aggregator.name
     folder = out or _fresh(Path("runs"), f"{settings.data.name}-{title}")
     console = Console()

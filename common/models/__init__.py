@@ -35,8 +35,8 @@ class SequenceModel(Protocol):
     One that learns by cloze says so: ``cloze``, the share of its items that a device hides; its call also
     takes ``masked`` bool [L], and state t is then of what stands at t + 1, hidden or beyond the last.
 
-    One that reads when items were has ``timed``, true, and its call takes ``gaps`` [L]: seconds since the item
-    before, 0 for the first; without them, and of a log without times, all are 0.
+    One that reads when items were has ``timed``, true, and its call takes ``gaps`` [L]: seconds since the
+    item before, 0 for the first; without them, and of a log without times, all are 0.
     """
 
     dropout_sites: int

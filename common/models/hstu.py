@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from common.models.parts import CausalStack, causal, checked_heads, dropped
 
 INTERVALS = 16
-"""Buckets of the time between two items: k holds 4^k − 1 to 4^(k + 1) − 2 seconds, the last all from 34 years."""
+"""Buckets of the time between two items: k is from 4^k − 1 seconds on, the last from 34 years on."""
 
 
 class HSTUBlock(nn.Module):

@@ -99,8 +99,8 @@ class SelfAttention(nn.Module):
 class CausalStack(EndsInNorm):
     """Blocks over x_t = √d·e_t + p_t, and a LayerNorm: what SASRec, eSASRec and HSTU have in common.
 
-    A block takes (x [L, d], bias [T, L], keep [sites, T, d], positions) and gives [T, d]. What is added to its
-    logits may also depend on when items were (:meth:`biases`).
+    A block takes (x [L, d], bias [T, L], keep [sites, T, d], positions) and gives [T, d]. What is added to
+    its logits may also depend on when items were (:meth:`biases`).
     """
 
     def __init__(

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 from common.errors import ConfigError, RunError
 from common.settings import load
 from emulation.federation import federate, prepared
 from experiments.centralised import Recipe, centralise, start
+from experiments.cli import app
 from experiments.run_report import write_report
 from experiments.trained import open_run
 from tests.server.federation import Watch
@@ -124,3 +126,22 @@ def test_what_only_a_federation_has_is_refused(changes: list[str], told: str, tm
 def test_a_rate_that_is_too_large_is_said(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"epoch \d: the loss is nan; --rate 1e\+30 may be too large"):
         centralise(load(overrides=SMALL), tmp_path / "run", Recipe(epochs=5, rate=1e30))
+
+
+def test_the_command_line_has_its_recipe(tmp_path: Path) -> None:
+    runner, out = CliRunner(), tmp_path / "run"
+    sets = [part for setting in SMALL for part in ("--set", setting)]
+    told = runner.invoke(
+        app, ["run", *sets, "--centralised", "--epochs", "1", "--batch", "20", "--out", str(out)]
+    )
+    assert told.exit_code == 0, told.output
+    assert "centralised: epoch 1 of 1, valid HR@10" in told.output
+    assert "20 users a step" in " ".join(json.loads((out / "summary.json").read_text())["protocol"].split())
+    for arguments, why in (
+        (["--epochs", "3"], "--epochs is for --centralised"),
+        (["--centralised", "--resume", "--out", str(out)], "--resume is for a federation"),
+        (["--centralised", "--engine", "ray"], "--engine ray is for a federation"),
+    ):
+        error = runner.invoke(app, ["run", *sets, *arguments]).exception
+        assert isinstance(error, ConfigError)
+        assert why in str(error)
