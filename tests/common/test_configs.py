@@ -17,7 +17,7 @@ CONFIGS = sorted(FOLDER.glob("*.yaml"))
 def test_every_config_is_valid(path: Path) -> None:
     config = load(path)
     assert config.data.name in path.stem or path.stem == "demo"
-    assert config.train.slice_size <= 2048
+    assert config.train.slice_size <= 4096
 
 
 def test_the_defaults_are_the_budget_of_ml_100k_and_defended() -> None:

@@ -1,4 +1,4 @@
-"""What the page on Python and the notebook show runs as it stands there, and needs nothing but the library."""
+"""What the page on Python and the notebook show runs as it stands, and needs nothing but the library."""
 
 from __future__ import annotations
 
