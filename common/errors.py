@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 
@@ -60,6 +61,16 @@ def choices(given: str, valid: Sequence[str], most: int = 12, near: str = "") ->
     rest = f" and {len(valid) - most} more" if len(valid) > most else ""
     question = f": did you mean {asked[0]!r}?" if asked else ";"
     return f"{question} valid: {', '.join(listed) or 'none'}{rest}"
+
+
+def nearest_file(path: Path) -> str:
+    """``; did you mean DIR/name?`` where something beside ``path`` has nearly its name, else nothing."""
+    try:
+        names = [one.name for one in path.parent.iterdir()]
+    except OSError:
+        return ""
+    near = [one for one in get_close_matches(path.name, names, 1, 0.75) if one != path.name]
+    return f"; did you mean {path.with_name(near[0])}?" if near else ""
 
 
 class DataError(FedSieveError):

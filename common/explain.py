@@ -69,11 +69,11 @@ def names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 def _beside(model: type[BaseModel], group: str) -> list[str]:
     """The names at the top of ``model``, or within ``group``, with the group before them."""
-    for name in group.split(".") if group else ():
-        inner = _model(model.model_fields[name].annotation) if name in model.model_fields else None
-        if inner is None:
-            return []
-        model = inner
+    _, kind = _walk(model, [int(part) if part.isdecimal() else part for part in group.split(".") if group])
+    inner = model if not group else _model(kind)
+    if inner is None:
+        return []
+    model = inner
     return [f"{group}.{name}" if group else name for name in model.model_fields]
 
 

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from common.config import AttackConfig, Component, ModelConfig, RunConfig
-from common.errors import ConfigError
+from common.errors import ConfigError, nearest_file
 from common.explain import problems, value_text
 
 Scalar = bool | int | float | str
@@ -80,7 +80,7 @@ def read_tree(path: Path) -> dict[str, Any]:
     try:
         tree = _read(path.read_text(encoding="utf-8"), str(path)) or {}
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+        raise ConfigError(f"cannot read {path}: {error.strerror}{nearest_file(path)}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not YAML: byte {error.start + 1} is not UTF-8") from error
     if not isinstance(tree, dict):

@@ -96,7 +96,7 @@ def node(
     """Serve the devices of one log, until SIGTERM or Ctrl-C; the log never leaves this process."""
     import logging
 
-    from attacks.app import node_settings
+    from attacks.app import node_settings, read_attacker
     from client.fleet import open_fleet
     from client.node import load_app, load_keys
     from common.logs import json_logs, plain_logs
@@ -108,6 +108,7 @@ def node(
         raise ConfigError("give either --root-certificates ca.pem or --insecure")
     config = {**parse_node_config(extra), "path": str(data.resolve())}
     config |= {"device": device} if device else {}
+    read_attacker(config)  # a misspelt attack is told now, and not in every round
     devices = open_fleet(node_settings(config)).numbers
     keys = load_keys(key) if key else None
     stop = threading.Event()

@@ -112,7 +112,7 @@ def export(
     run: Run,
     out: Annotated[Path, typer.Option("--out", help="a new folder, or one of an earlier export")],
     form: Annotated[
-        str, typer.Option("--format", help="safetensors, or onnx (needs fedsieve[onnx])")
+        str, typer.Option("--format", help="safetensors, or onnx, which is an extra")
     ] = "safetensors",
 ) -> None:
     """Write the model for use elsewhere, with its architecture and the item names."""

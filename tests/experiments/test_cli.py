@@ -197,11 +197,10 @@ def test_main_tells_errors_in_one_line(
     status: int,
     told: str,
 ) -> None:
-    def fails() -> None:
+    def fails(app: object) -> None:
         raise error
 
-    monkeypatch.setattr(cli, "app", fails)
-    fails.add_typer = lambda *_, **__: None  # type: ignore[attr-defined]
+    monkeypatch.setattr("typer.main.get_command", fails)
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == status
