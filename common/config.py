@@ -373,9 +373,7 @@ class AttackConfig(OfComponent):
     share: Share = Field(0.2, description="share of all devices that are malicious")
     targets: Annotated[
         tuple[Positive, ...] | Literal["cold", "medium", "random"], BeforeValidator(_word_or_list)
-    ] = Field(
-        "cold", description="items to promote: numbers, or how to pick them"
-    )
+    ] = Field("cold", description="items to promote: numbers, or how to pick them")
     target_count: Positive = Field(1, description="how many items `cold`, `medium` or `random` picks")
     start_round: Positive = Field(1, description="first round of the attack")
     period: Positive = Field(1, description="from start_round on, attack in `active` rounds of `period`")

@@ -79,7 +79,7 @@ def run(
     from experiments.engines import emulate, reported
     from experiments.mlflow_log import MlflowLog
     from experiments.progress import Bar
-    from experiments.run_files import summary_table, times
+    from experiments.run_files import folder_name, summary_table, times
 
     if engine not in ("local", "ray"):
         raise ConfigError(f"--engine {engine!r}; valid: local, ray")
@@ -102,7 +102,7 @@ def run(
     settings = load(None if config is None else shipped.config(config), _with_device(overrides, device))
     recipe = Recipe(**chosen)
     title = CENTRALISED if centralised else settings.strategy.aggregator.name
-    folder = out or _fresh(Path("runs"), f"{settings.data.name}-{title}")
+    folder = out or _fresh(Path("runs"), folder_name(settings, title))
     console = Console()
     logging.getLogger("flwr").setLevel(logging.WARNING)
     with ExitStack() as stack:

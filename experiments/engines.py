@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
 from common.config import RunConfig
 from common.extras import lacks
+from common.settings import load
 from emulation.federation import federate
+from experiments.beside import add_beside
 
 P = ParamSpec("P")
 
@@ -16,10 +19,11 @@ P = ParamSpec("P")
 def reported(
     engine: Callable[Concatenate[RunConfig, Path, P], dict[str, Any]],
 ) -> Callable[Concatenate[RunConfig, Path, P], dict[str, Any]]:
-    """``engine``, which writes ``report.html`` beside its files where the extra ``report`` is installed."""
+    """``engine``, with floors and names in its summary, and ``report.html`` where that extra is installed."""
 
     def run(config: RunConfig, out: Path, /, *args: P.args, **kwargs: P.kwargs) -> dict[str, Any]:
-        summary = engine(config, out, *args, **kwargs)
+        engine(config, out, *args, **kwargs)
+        add_beside(out, load(out / "config.yaml"))
         try:
             from experiments.run_report import write_report
         except ImportError as error:  # a run without a report is whole
@@ -27,6 +31,7 @@ def reported(
                 raise
         else:
             write_report(out)
+        summary: dict[str, Any] = json.loads((out / "summary.json").read_text(encoding="utf-8"))
         return summary
 
     return run

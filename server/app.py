@@ -90,6 +90,7 @@ def serve(
         else:
             folder.create()
         strategy.start(grid)
+        folder.check()
         return folder.finish(strategy.state, facts(config, folder))
     finally:
         folder.close()
