@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from client.fleet import Numbers
 from common.config import RunConfig
 from common.data import CATALOGUE, Dataset, read_catalogue
 from common.data.names import Names
 from common.data.shards import titles_of
 from common.errors import FedSieveError
-from emulation.federation import malicious_numbers, open_log
+from emulation.federation import malicious_numbers, open_log, sides
 from experiments.floors import floors
 from server.records.checkpoint import write_atomically
 
@@ -25,14 +26,15 @@ FLOOR_DEVICES = 10_000
 def add_beside(folder: Path, config: RunConfig) -> None:
     """Write floors and the targets' ids and titles into ``summary.json``, where log or catalogue is there.
 
-    floors: name -> metrics on the test items of ``floor_devices`` devices. target_items: number -> id, title.
+    floors: name -> metrics on the test items of ``floor_devices`` honest devices. target_items: number -> id
+    and title.
     """
     path = folder / "summary.json"
     summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     dataset = log_of(config)
     if dataset is not None:
-        chosen = _spread(len(dataset))
-        summary |= {"floors": floors(dataset, devices=chosen), "floor_devices": chosen and len(chosen)}
+        chosen = _spread(sides(config, dataset)[0])
+        summary |= {"floors": floors(dataset, devices=chosen), "floor_devices": len(chosen)}
     summary["target_items"] = names_of(summary["targets"], config, dataset)
     write_atomically(path, json.dumps(summary, indent=2).encode())
 
@@ -69,7 +71,7 @@ def malicious_of(config: RunConfig, dataset: Dataset | None) -> frozenset[int] |
     return None if dataset is None or config.attack.name == "none" else malicious_numbers(config, dataset)
 
 
-def _spread(size: int) -> list[int] | None:
-    if size <= FLOOR_DEVICES:
-        return None
-    return [int(place) for place in np.linspace(0, size - 1, FLOOR_DEVICES)]
+def _spread(honest: Numbers) -> list[int]:
+    places = np.linspace(0, len(honest) - 1, min(len(honest), FLOOR_DEVICES)).astype(int)
+    found: list[int] = honest[places].tolist()
+    return found

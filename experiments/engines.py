@@ -16,6 +16,22 @@ from experiments.beside import add_beside
 P = ParamSpec("P")
 
 
+def completed(out: Path) -> bool:
+    """Add floors, names and ``report.html`` to a finished run; False where the extra ``report`` is missing.
+
+    A server calls it by the name in ``FEDSIEVE_REPORT`` (server.app).
+    """
+    add_beside(out, load(out / "config.yaml"))
+    try:
+        from experiments.run_report import write_report
+    except ImportError as error:  # a run without a report is whole
+        if not lacks("report", error):
+            raise
+        return False
+    write_report(out)
+    return True
+
+
 def reported(
     engine: Callable[Concatenate[RunConfig, Path, P], dict[str, Any]],
 ) -> Callable[Concatenate[RunConfig, Path, P], dict[str, Any]]:
@@ -23,14 +39,7 @@ def reported(
 
     def run(config: RunConfig, out: Path, /, *args: P.args, **kwargs: P.kwargs) -> dict[str, Any]:
         engine(config, out, *args, **kwargs)
-        add_beside(out, load(out / "config.yaml"))
-        try:
-            from experiments.run_report import write_report
-        except ImportError as error:  # a run without a report is whole
-            if not lacks("report", error):
-                raise
-        else:
-            write_report(out)
+        completed(out)
         summary: dict[str, Any] = json.loads((out / "summary.json").read_text(encoding="utf-8"))
         return summary
 

@@ -46,12 +46,15 @@ def compare(
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="folder that fedsieve compare wrote")],
-    images: Annotated[bool, typer.Option(help="write every plot as PNG and SVG too")] = True,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="folder of a run, or of a comparison")],
+    images: Annotated[bool, typer.Option(help="of a comparison: write every plot as PNG and SVG too")] = True,
 ) -> None:
-    """The page, plots and tables of a comparison."""
+    """The page of a run; the page, plots and tables of a comparison."""
     from common.extras import needed
 
+    if (folder / "summary.json").is_file() or (folder / "config.yaml").is_file():
+        report_run(folder)
+        return
     try:
         from experiments.report.tables import terminal
         from experiments.report.writing import write_grid_report
@@ -68,6 +71,19 @@ def report(
         console.print(note, markup=False)
     plots = f", {len(written.images)} plots in {folder / 'plots'}/" if images else ""
     typer.echo(f"Report in {written.page}{plots}, {len(written.tables)} tables in {folder / 'tables'}/")
+
+
+def report_run(folder: Path) -> None:
+    """The page of one run, whatever engine it had; what stands beside it is looked up where its log is."""
+    from common.errors import RunError
+    from common.extras import install
+    from experiments.engines import completed
+
+    if not (folder / "summary.json").is_file():
+        raise RunError(f"the run in {folder} is not finished: fedsieve run --resume --out {folder}")
+    if not completed(folder):
+        raise RunError(f"fedsieve report needs plotly and jinja2: {install('report')}")
+    typer.echo(f"Report in {folder / 'report.html'}")
 
 
 def recommend(

@@ -51,11 +51,19 @@ def times(summary: Mapping[str, Any]) -> str:
     return f"{summary['seconds']:.0f} s, {summary['seconds_evaluation']:.0f} s of them evaluation"
 
 
+def _targets(summary: Mapping[str, Any]) -> str:
+    """Whose exposure ER is, for the end of a line."""
+    if "er@10" not in summary:
+        return ""
+    known = summary.get("target_items", {})
+    return f"; targets: {', '.join(item_text(item, known) for item in summary['targets'])}"
+
+
 def summary_table(summary: Mapping[str, Any]) -> Table:
     """The metrics of one run, by split."""
     table = Table(
         title=Text(printable(f"{summary['model']} on {summary['data']}, {summary['aggregator']}")),
-        caption=Text(printable(summary["protocol"], LONGEST)),
+        caption=Text(printable(summary["protocol"] + _targets(summary), LONGEST)),
     )
     names = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr")
     for column in ("", *(n.upper() for n in names)):
@@ -67,8 +75,6 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
         table.add_row(FLOORS.get(name, name), *(f"{found[n]:.4f}" for n in names), style="dim")
     if "er@10" in summary:
         table.add_section()
-        named = summary.get("target_items", {})
-        targets = ", ".join(item_text(item, named) for item in summary["targets"])
         exposed = [f"{summary[f'er@{k}']:.4f}" for k in (5, 10, 20)]
-        table.add_row(Text(printable(f"ER@5/10/20 of item {targets}")), *exposed)
+        table.add_row("ER@5/10/20", *exposed)
     return table

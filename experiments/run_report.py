@@ -133,7 +133,7 @@ def _floors_on(summary: Mapping[str, Any]) -> str:
     """What the floors beside the run are, if it has some."""
     if not summary.get("floors"):
         return ""
-    on = f" of {summary['floor_devices']:,} devices" if summary.get("floor_devices") else ""
+    on = f" of {summary['floor_devices']:,} honest devices"
     return (
         "Popularity and Markov-1 (what most often follows the last item) need no training: a model has to "
         f"beat them. They are measured on the test items{on}."
