@@ -16,6 +16,9 @@ def compare(
     out: Annotated[
         Path, typer.Option("--out", help="folder of the results; an interrupted grid goes on there")
     ],
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="say the cells, what is reused and the hours; run nothing")
+    ] = False,
     workers: Annotated[int, typer.Option("--workers", min=0, help="cells at a time; 0: one a core")] = 0,
     memory: Annotated[
         float, typer.Option("--memory", min=0, help="GiB for all cells; 0: most of what is free")
@@ -28,7 +31,11 @@ def compare(
     from common.extras import install, lacks
     from experiments import shipped
     from experiments.compare.command import compare as run_grid
+    from experiments.compare.dry import dry_run
 
+    if dry:
+        dry_run(shipped.grid(grid), out, Console(), workers, device)
+        return
     failed = run_grid(shipped.grid(grid), out, Console(), workers, memory, device)
     numbers = f"Numbers in {out}/results.csv and .parquet"
     try:

@@ -266,9 +266,10 @@ class RobustStrategy(Strategy):
         return result
 
     def _check_model(self, round_: int) -> None:
-        """Raise RunError once the model has a value that is not finite: nothing after it means anything."""
+        """Raise RunError once the squared norm of the model is not finite: no score is, after that."""
         model, s = self.state.model, self.config.strategy
-        if not all(bool(part.isfinite().all()) for part in (model.encoder, model.table)):
+        flat = [part.reshape(-1) for part in (model.encoder, model.table)]
+        if not all(bool(part.dot(part).isfinite()) for part in flat):
             raise RunError(
                 f"the model is not finite after round {round_}: the run diverged; a smaller strategy.lr "
                 f"({s.lr:g} now), or a robust strategy.aggregator ({s.aggregator.name} now), keeps it finite"

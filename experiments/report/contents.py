@@ -151,7 +151,7 @@ def main_table(section: Section) -> Table:
     if len(section.seeds) >= FEWEST:
         note += " Bold: better than every other (paired t tests over seeds, p < 0.05 after Holm)."
     if any(one.p is not None for one in tests.values()):
-        note += f" p: paired t test of NDCG@10 against {baseline}, the baseline with the highest mean, after Holm."
+        note += f" p: paired t test of NDCG@10 against {baseline}, the baseline of the highest mean, by Holm."
     return Table("main", "Strategies", section.title, columns, rows, note, _floors(section, len(columns)))
 
 
