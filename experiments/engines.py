@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
 from common.config import RunConfig
+from common.errors import RunError
 from common.extras import lacks
 from common.settings import load
 from emulation.federation import federate
@@ -21,7 +22,10 @@ def completed(out: Path) -> bool:
 
     A server calls it by the name in ``FEDSIEVE_REPORT`` (server.app).
     """
-    add_beside(out, load(out / "config.yaml"))
+    try:
+        add_beside(out, load(out / "config.yaml"))
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{out} holds damaged results: {error!r}") from error
     try:
         from experiments.run_report import write_report
     except ImportError as error:  # a run without a report is whole

@@ -116,7 +116,7 @@ def _exact(cell: Estimate | None) -> str:
     if cell.half is not None:
         return f"{cell.mean:.4f} ± {cell.half:.4f}, {cell.n} seeds"
     each = ", ".join(f"{value:.4f}" for value in cell.seeds.values())
-    return f"{cell.mean:.4f}" + (f" ({each})" if cell.n > 1 else "")
+    return f"{cell.mean:.4f}" + (f" ({each})" if len(cell.seeds) > 1 else "")
 
 
 def lines(plot: Lines) -> go.Figure:

@@ -73,7 +73,10 @@ def test_without_out_a_fresh_folder_is_made(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
         assert invoke("run", *SETS, "--set", "train.rounds=1").exit_code == 0
-    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["synthetic-sieve", "synthetic-sieve-2"]
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == [
+        "synthetic-sasrec-sieve-no-attack",
+        "synthetic-sasrec-sieve-no-attack-2",
+    ]
 
 
 def stopped(out: Path) -> None:
