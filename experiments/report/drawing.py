@@ -197,7 +197,8 @@ def scatter(plot: Scatter) -> go.Figure:
     for name, strong, colour in (("ours", True, COLOURS[1]), ("others", False, COLOURS[0])):
         if points := [p for p in plot.points if p.strong == strong]:
             figure.add_trace(_points(name, points, colour))
-            figure.add_trace(_seeds_of(points, colour))
+            if len((few := _seeds_of(points, colour)).x):
+                figure.add_trace(few)
     for (name, x), dash in zip(plot.marks.items(), DASHES * len(plot.marks), strict=False):
         figure.add_shape(_upright(x, dash))
         place = {"x": x, "y": 0, "yref": "paper", "xanchor": "right", "yanchor": "bottom", "textangle": -90}

@@ -104,14 +104,12 @@ def test_each_of_several_targets_has_its_own_line(finished: Path) -> None:
     assert set(summary["exposure_by_target"]) == {"3", "7"}
     rows = {row[0]: row[1:] for row in parsed((finished / "report.html").read_text()).rows if row}
     for item, found in summary["exposure_by_target"].items():
-        assert summary["target_items"][item]["id"] in item_text(item, summary["target_items"])
-        assert rows[f"item {item_text(item, summary['target_items'])}"] == [
-            f"{found[f'er@{k}']:.4f}" for k in (5, 10, 20)
-        ]
+        told = item_text(item, summary["target_items"])
+        assert summary["target_items"][item]["id"] in told
+        assert rows[f"item {told}"] == [f"{found[f'er@{k}']:.4f}" for k in (5, 10, 20)]
     del summary["exposure_by_target"]["3"]
-    assert f"item {item_text(7, summary['target_items'])}" not in page(
-        summary, {}
-    )  # of one target the headline is all there is
+    told = item_text(7, summary["target_items"])
+    assert f"item {told}" not in page(summary, {})  # of one target the headline is all there is
     del summary["exposure_by_target"]
     assert "ER" in page(summary, {})  # a run of before
 
