@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shlex
 import sys
 import tempfile
@@ -65,10 +66,20 @@ def page() -> str:
 
 def _parts() -> Iterator[str]:
     for title, group in mistakes().items():
-        yield f"## {title}\n"
-        yield from (f"```console\n$ {command}\n{message}\n```\n" for command, message in group)
+        yield f"## {title}\n\n| mistake | message |\n|---|---|"
+        yield from (f"| <code>{plain(command)}</code> | {plain(message)} |" for command, message in group)
+        yield ""
     yield "## Files of this page\n"
-    yield from (f"`{name}`\n\n```\n{text.rstrip()}\n```\n" for name, text in files().items())
+    yield from (f"`{name}`\n\n```text\n{text.rstrip()}\n```\n" for name, text in files().items())
+
+
+def plain(text: str) -> str:
+    """A cell in which nothing is Markdown."""
+    return (
+        re.sub(r"[^\w\s.,:;=/?()'-]", lambda found: f"&#{ord(found[0])};", text)
+        .replace("_", "&#95;")
+        .replace("\n", "<br>")
+    )
 
 
 def update() -> None:

@@ -103,7 +103,7 @@ def page(summary: Mapping[str, Any], drawn: Mapping[str, go.Figure]) -> str:
     return pages.render(
         "run.html",
         charts,
-        title=f"{summary['model']} on {summary['data']}, {summary['aggregator']}",
+        title=f"{summary['model']} on {summary['data']}, {summary['aggregator']}{_under(summary)}",
         protocol=summary["protocol"],
         metrics=metric_table(summary),
         floors_on=_floors_on(summary),
@@ -112,6 +112,12 @@ def page(summary: Mapping[str, Any], drawn: Mapping[str, go.Figure]) -> str:
         figures=views,
         facts=[(label, _show(key, summary)) for key, label in FACTS.items() if key in summary],
     )
+
+
+def _under(summary: Mapping[str, Any]) -> str:
+    """The attack, for the end of the title."""
+    attack = summary.get("attack", "none")
+    return "" if attack == "none" else f" under {attack}"
 
 
 def metric_table(summary: Mapping[str, Any]) -> PlainTable:
