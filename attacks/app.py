@@ -17,10 +17,11 @@ from client.app import evaluate as honest_evaluation
 from client.app import train as honest_training
 from client.batch import Batch
 from client.cohort import Cohort
-from client.fleet import Fleet, NodeSettings, read_settings
+from client.fleet import FLOWER_KEYS, Fleet, NodeSettings, read_settings
+from client.fleet import KEYS as OF_DEVICES
 from client.ranking import nothing
 from common import wire
-from common.errors import ConfigError
+from common.errors import ConfigError, choices
 from common.seeding import generator
 from common.tasks import TrainTask
 from common.updates import DeviceUpdates, concatenate, of_slices
@@ -152,6 +153,9 @@ def _as_honest(context: Context) -> Context:
 
 def node_settings(config: Mapping[str, Scalar]) -> NodeSettings:
     """What the config of a malicious node says of its devices. Raises ConfigError."""
+    for key in config:
+        if key not in (*KEYS, *OF_DEVICES, *FLOWER_KEYS):
+            raise ConfigError(f"node config: unknown key {key!r}{choices(key, [*KEYS, *OF_DEVICES])}")
     return read_settings(_honest(config))
 
 
@@ -166,9 +170,16 @@ def read_attacker(config: Mapping[str, Scalar]) -> Attacker | None:
         return None
     try:
         params = json.loads(str(config.get("params", "{}")))
+        if not isinstance(params, dict):
+            raise ValueError
+    except ValueError:
+        given = config["params"]
+        raise ConfigError(f'node config: params is {given!r}; expected JSON, as in {{"scale": 3}}') from None
+    try:
         targets = tuple(int(t) for t in str(config.get("targets", "")).split(",") if t.strip())
-    except ValueError as error:
-        raise ConfigError(f"node config: params must be JSON and targets item numbers: {error}") from error
+    except ValueError:
+        given = config["targets"]
+        raise ConfigError(f"node config: targets is {given!r}; expected item numbers, as in 50,12") from None
     times = {key: _positive(config, key) for key in ("start_round", "period", "active")}
     if times["active"] > times["period"]:
         raise ConfigError(f"node config: active is {times['active']}; expected at most period")

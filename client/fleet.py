@@ -18,7 +18,7 @@ from common.data.cut import SHORTEST, held_out, only, training
 from common.data.ragged import Ragged
 from common.data.types import Items
 from common.device import CPU, resolve
-from common.errors import ConfigError
+from common.errors import ConfigError, choices
 from common.seeding import Key, generator
 
 Numbers = NDArray[np.int64]
@@ -74,7 +74,7 @@ def _read(items: frozenset[tuple[str, type, Scalar]]) -> NodeSettings:
     if "attack" in unknown:
         raise ConfigError("node config: attack: an honest node has none; attackers run attacks.app:app")
     if unknown:
-        raise ConfigError(f"node config: unknown key {unknown[0]!r}; valid: {', '.join(KEYS)}")
+        raise ConfigError(f"node config: unknown key {unknown[0]!r}{choices(unknown[0], KEYS)}")
     repeatable = config.get("repeatable", False)
     if not isinstance(repeatable, bool):
         raise ConfigError(f"node config: repeatable is {repeatable!r}; valid: true, false")

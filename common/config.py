@@ -28,7 +28,34 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-Named = Annotated[Component, BeforeValidator(as_component)]
+def _one(value: object) -> object:
+    """A component; of a list with one, that one."""
+    if isinstance(value, list | tuple) and len(value) == 1:
+        value = value[0]
+    return as_component(value)
+
+
+def _listed(value: object) -> object:
+    """A list, also where one thing stands alone; ``none`` is an empty one."""
+    if value is None or value == "none":
+        return ()
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def _word_or_list(value: object) -> object:
+    """A word such as ``auto`` also as a list of it, and a number as a list of one."""
+    if isinstance(value, list | tuple) and len(value) == 1 and isinstance(value[0], str):
+        return value[0]
+    return (value,) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _auto_or_list(value: object) -> object:
+    return "auto" if value in ("auto", ["auto"]) else _listed(value)
+
+
+Named = Annotated[Component, BeforeValidator(_one)]
+Several = Annotated[tuple[Named, ...], BeforeValidator(_listed)]
+Numbers = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_listed)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -70,11 +97,15 @@ class OfComponent(Section):
     @model_validator(mode="before")
     @classmethod
     def _grammar(cls, value: object) -> object:
+        if isinstance(value, list | tuple) and len(value) == 1:
+            value = value[0]
         if isinstance(value, BaseModel) and not isinstance(value, Component):
             return value
         given = value.model_dump() if isinstance(value, Component) else as_component(value)
         if not isinstance(given, Mapping):
             return given
+        if isinstance(name := given.get("name"), list | tuple) and len(name) == 1:
+            given = value = {**given, "name": name[0]}
         settings = cls.model_fields if given is value else ("name", *cls.shared)
         own = {key: one for key, one in given.items() if key not in settings}
         if given is value:
@@ -184,7 +215,7 @@ def _slice_size(value: object) -> object:
     """One sentence for both that are valid; of a union pydantic would tell of each by itself."""
     if value == "auto" or (type(value) is int and 1 <= value <= MAX_SLICE):
         return value
-    raise ValueError(f"Input should be auto or a whole number from 1 to {MAX_SLICE}")
+    raise ValueError(f"expected auto or a whole number from 1 to {MAX_SLICE:,}")
 
 
 class TrainConfig(Section):
@@ -261,11 +292,11 @@ class StrategyConfig(Section):
     aggregator: Named = Field(
         Component(name="sieve"), description="the rule, see `fedsieve list aggregators`"
     )
-    pre: tuple[Named, ...] = Field((), description="what mixes updates before the rule, `fedsieve list pre`")
+    pre: Several = Field((), description="what mixes updates before the rule, `fedsieve list pre`")
     byzantine: Annotated[float, Field(ge=0)] = Field(
         0.2, description="attackers that rules which need it are told: a share below 1, or a number"
     )
-    constraints: tuple[Named, ...] | Literal["auto"] = Field(
+    constraints: Annotated[tuple[Named, ...] | Literal["auto"], BeforeValidator(_auto_or_list)] = Field(
         "auto", description="limits on the server step, in their order; auto: those of the rule's own recipe"
     )
     optimizer: Named = Field(
@@ -295,7 +326,9 @@ class StrategyConfig(Section):
         1.0, description="share of the replies at which a round ends before its deadline"
     )
     max_history: Positive = Field(1000, description="longest history that a device may claim")
-    trusted_nodes: tuple[Count, ...] = Field((), description="nodes of the operator: the root of `fltrust`")
+    trusted_nodes: Annotated[tuple[Count, ...], BeforeValidator(_listed)] = Field(
+        (), description="nodes of the operator: the root of `fltrust`"
+    )
     wait_nodes: Positive = Field(1, description="nodes that must be there before the first round")
     wait_s: Annotated[float, Field(ge=0)] = Field(60.0, description="seconds to wait for them")
 
@@ -310,7 +343,7 @@ class StrategyConfig(Section):
 class ClientConfig(Section):
     """What honest devices add to their loss and take from their update."""
 
-    regularisers: Annotated[tuple[Named, ...], Field(max_length=MAX_REGULARISERS)] = Field(
+    regularisers: Annotated[Several, Field(max_length=MAX_REGULARISERS)] = Field(
         (), description="terms added to the loss, see `fedsieve list regularisers`"
     )
     clip: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 bound of an update; 0 is off")
@@ -338,9 +371,9 @@ class AttackConfig(OfComponent):
 
     name: str = Field("none", description="which attack, see `fedsieve list attacks`")
     share: Share = Field(0.2, description="share of all devices that are malicious")
-    targets: tuple[Positive, ...] | Literal["cold", "medium", "random"] = Field(
-        "cold", description="items to promote: numbers, or how to pick them"
-    )
+    targets: Annotated[
+        tuple[Positive, ...] | Literal["cold", "medium", "random"], BeforeValidator(_word_or_list)
+    ] = Field("cold", description="items to promote: numbers, or how to pick them")
     target_count: Positive = Field(1, description="how many items `cold`, `medium` or `random` picks")
     start_round: Positive = Field(1, description="first round of the attack")
     period: Positive = Field(1, description="from start_round on, attack in `active` rounds of `period`")
@@ -367,7 +400,7 @@ class EvalConfig(Section):
         0,
         description="devices that rank during the run, the same each time; all do at its end; 0: all always",
     )
-    targets: tuple[Positive, ...] = Field((), description="items whose exposure is measured")
+    targets: Numbers = Field((), description="items whose exposure is measured")
 
 
 class WireConfig(Section):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 
@@ -47,17 +48,29 @@ class UnknownName(ConfigError):
         super().__init__(f"unknown {kind} {name!r}{choices(name, self.valid)}")
 
 
-def choices(given: str, valid: Sequence[str], most: int = 12) -> str:
+def choices(given: str, valid: Sequence[str], most: int = 12, near: str = "") -> str:
     """The end of an error: the nearest valid word, if one is near, and all; of many those ``most`` nearest.
+
+    ``near``: the word to ask for, where the caller knows better.
 
     >>> choices("meen", ["krum", "mean"])
     ": did you mean 'mean'? valid: krum, mean"
     """
-    near = get_close_matches(given, valid, 1)
+    asked = [near] if near else get_close_matches(given, valid, 1)
     listed = valid if len(valid) <= most else get_close_matches(given, valid, most, cutoff=0.0)
     rest = f" and {len(valid) - most} more" if len(valid) > most else ""
-    question = f": did you mean {near[0]!r}?" if near else ";"
+    question = f": did you mean {asked[0]!r}?" if asked else ";"
     return f"{question} valid: {', '.join(listed) or 'none'}{rest}"
+
+
+def nearest_file(path: Path) -> str:
+    """``; did you mean DIR/name?`` where something beside ``path`` has nearly its name, else nothing."""
+    try:
+        names = [one.name for one in path.parent.iterdir()]
+    except OSError:
+        return ""
+    near = [one for one in get_close_matches(path.name, names, 1, 0.75) if one != path.name]
+    return f"; did you mean {path.with_name(near[0])}?" if near else ""
 
 
 class DataError(FedSieveError):

@@ -13,7 +13,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from common.config import AttackConfig, Component, ModelConfig, RunConfig
-from common.errors import ConfigError
+from common.errors import ConfigError, nearest_file
+from common.explain import problems, value_text
 
 Scalar = bool | int | float | str
 SECTIONS: Mapping[str, type[BaseModel]] = {"model": ModelConfig, "attack": AttackConfig}
@@ -22,8 +23,20 @@ JSON_STARTS = ("{", "[", '"')
 """Text of the flat form that begins like this is JSON."""
 
 
+class _Twice(yaml.MarkedYAMLError):
+    """A key that one mapping has twice: YAML forbids it, and PyYAML would take the last."""
+
+
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 reads 1e-6 as text; here it is a number, as in YAML 1.2 and as everyone means it."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key.value, str) and key.value in seen:
+                raise _Twice(problem=key.value, problem_mark=key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(
@@ -49,12 +62,8 @@ def key_values(overrides: Iterable[str]) -> dict[str, Any]:
         key, sign, text = item.partition("=")
         if not sign or not key:
             raise ConfigError(f"--set {item!r}: expected KEY=VALUE, as in train.rounds=100")
-        try:
-            value = yaml.load(text, _Loader)  # a SafeLoader  # nosec B506
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {item!r}: the value is not YAML: {error}") from error
         found.pop(key, None)  # so that it comes where it was said last
-        found[key] = value
+        found[key] = _read(text, f"--set {item!r}: the value")
     return found
 
 
@@ -69,15 +78,27 @@ def changed(tree: Mapping[str, Any], settings: Mapping[str, Any]) -> RunConfig:
 def read_tree(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file. Raises :class:`ConfigError` when there is none."""
     try:
-        text = path.read_text(encoding="utf-8")
-        tree = yaml.load(text, _Loader) or {}  # a SafeLoader  # nosec B506
+        tree = _read(path.read_text(encoding="utf-8"), str(path)) or {}
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+        raise ConfigError(f"cannot read {path}: {error.strerror}{nearest_file(path)}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not YAML: byte {error.start + 1} is not UTF-8") from error
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: expected a mapping, found {type(tree).__name__}")
+        told = f"{path}: expected a mapping of settings, as in `seed: 0`"
+        raise ConfigError(f"{told} (given: {value_text(tree)})")
     return tree
+
+
+def _read(text: str, what: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)  # a SafeLoader  # nosec B506
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "it has characters of control"
+        if isinstance(error, _Twice):
+            raise ConfigError(f"{what}: {where}: {error.problem} is given twice") from error
+        told = "expected KEY: VALUE, spaces for indents, brackets and quotes closed"
+        raise ConfigError(f"{what} is not YAML: {where}: {told}") from error
 
 
 def _put(tree: dict[str, Any], dotted: str, value: object) -> None:
@@ -85,10 +106,12 @@ def _put(tree: dict[str, Any], dotted: str, value: object) -> None:
     node = tree
     for name in parents:
         child = node.setdefault(name, {})
+        if child is None:  # `train:` with nothing below it
+            child = node[name] = {}
         if isinstance(child, str):  # `aggregator: krum` grows into `{name: krum, …}`
             child = node[name] = {"name": child}
         if not isinstance(child, dict):
-            raise ConfigError(f"{dotted}: {name} is not a group of settings")
+            raise ConfigError(f"{dotted}: {name} is no group of settings (given: {value_text(child)})")
         node = child
     old = node.get(leaf)
     if isinstance(value, str) and (section := SECTIONS.get(dotted)):  # what is around the component stays
@@ -104,30 +127,11 @@ def _put(tree: dict[str, Any], dotted: str, value: object) -> None:
 
 def validate(tree: Mapping[str, Any]) -> RunConfig:
     """Check a nested mapping; every problem is named in one :class:`ConfigError`."""
+    tree = {key: value for key, value in tree.items() if value is not None}  # `train:` with nothing below
     try:
         return RunConfig.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(e) for e in error.errors())) from error
-
-
-def _explain(problem: Any) -> str:
-    place = [str(part) for part in problem["loc"]]
-    if problem["type"] == "extra_forbidden":
-        return f"unknown setting {'.'.join(place)}; valid: {', '.join(_siblings(place[:-1]))}"
-    given = problem["input"]  # of a whole section its error says the values
-    told = "" if isinstance(given, Mapping) and problem["type"] == "value_error" else f" (given: {given!r})"
-    return f"{'.'.join(place)}: {problem['msg']}{told}"
-
-
-def _siblings(place: list[str]) -> list[str]:
-    model: type[BaseModel] = RunConfig
-    for name in place:
-        inner = model.model_fields[name].annotation if name in model.model_fields else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            break
-        model = inner
-    prefix = "".join(f"{p}." for p in place)
-    return [prefix + name for name in model.model_fields]
+        raise ConfigError("\n".join(problems(RunConfig, error, tree))) from error
 
 
 def to_tree(config: RunConfig) -> dict[str, Any]:
@@ -168,7 +172,8 @@ def from_flat(flat: Mapping[str, Scalar]) -> RunConfig:
             try:
                 value = json.loads(value)
             except json.JSONDecodeError as error:
-                raise ConfigError(f"{key}: not JSON: {error}") from error
+                told = f"{key}: begins like JSON and is none (given: {value_text(value)})"
+                raise ConfigError(told) from error
         _put(tree, key, value)
     return validate(tree)
 

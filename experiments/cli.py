@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,18 +16,32 @@ from rich.console import Console
 from common.errors import FedSieveError
 from common.logs import plain_logs
 from common.printable import json_text, printable_lines
+from experiments.data_cli import app as data_app
 from experiments.deploy_cli import register as register_deployment
 from experiments.results_cli import compare, export, recommend, report
+from experiments.usage import is_usage, told, with_help
+from experiments.versions import version
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
+NAME, INTERRUPTED = "fedsieve", 130
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a setting")]
 Out = Annotated[Path | None, typer.Option("--out", help="folder of the run's files")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N; else as the settings say")]
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version())
+        raise typer.Exit
+
+
 @app.callback()
-def callback() -> None:
+def callback(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="say what is installed")
+    ] = False,
+) -> None:
     """Robust federated sequential recommendation on Flower."""
 
 
@@ -64,7 +79,7 @@ def run(
     from experiments.engines import emulate, reported
     from experiments.mlflow_log import MlflowLog
     from experiments.progress import Bar
-    from experiments.run_files import summary_table, times
+    from experiments.run_files import folder_name, summary_table, times
 
     if engine not in ("local", "ray"):
         raise ConfigError(f"--engine {engine!r}; valid: local, ray")
@@ -87,7 +102,7 @@ def run(
     settings = load(None if config is None else shipped.config(config), _with_device(overrides, device))
     recipe = Recipe(**chosen)
     title = CENTRALISED if centralised else settings.strategy.aggregator.name
-    folder = out or _fresh(Path("runs"), f"{settings.data.name}-{title}")
+    folder = out or _fresh(Path("runs"), folder_name(settings, title))
     console = Console()
     logging.getLogger("flwr").setLevel(logging.WARNING)
     with ExitStack() as stack:
@@ -183,6 +198,7 @@ def check(
 
 
 register_deployment(app)
+app.add_typer(data_app, name="data")
 
 
 def _with_device(overrides: list[str] | None, device: str) -> list[str]:
@@ -202,22 +218,42 @@ def _fresh(parent: Path, name: str) -> Path:
     return folder
 
 
+def call(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line (by default this process's own) and return its exit status.
+
+    An error on purpose, and a wrong command line, is one line on stderr and status 2.
+    """
+    try:
+        given = None if arguments is None else list(arguments)
+        status = with_help(typer.main.get_command(app)).main(given, NAME, standalone_mode=False)
+    except FedSieveError as error:
+        return _failed(printable_lines(error))
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    except Exception as error:
+        if not is_usage(error):
+            raise
+        usage: Any = error
+        if type(error).__name__ == "NoArgsIsHelpError":
+            usage.show()
+            return 2
+        return _failed(printable_lines(told(error)))
+    if status == INTERRUPTED:
+        print("fedsieve: interrupted; --resume goes on from the last checkpoint", file=sys.stderr)
+    return status if isinstance(status, int) else 0
+
+
+def _failed(text: str) -> int:
+    print(f"fedsieve: {text}", file=sys.stderr)
+    return 2
+
+
 def main() -> None:
-    """Entry point: a FedSieveError is told in one line, with exit status 2."""
+    """Entry point."""
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ["PYTHONSAFEPATH"] = "1"  # no child takes a file of the working folder for a module
-    from experiments.data_cli import app as data_app
-
-    app.add_typer(data_app, name="data")
     plain_logs()
-    try:
-        app()
-    except FedSieveError as error:
-        print(f"fedsieve: {printable_lines(error)}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("fedsieve: interrupted; --resume goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(call())
 
 
 if __name__ == "__main__":

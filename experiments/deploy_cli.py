@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from common.errors import ConfigError
-from experiments.processes import import_path, module
+from experiments.processes import REPORT, import_path, module
 
 CONTROL, FLEET, RUNTIME = "127.0.0.1:9093", "0.0.0.0:9092", "127.0.0.1:9091"
 enroll = typer.Typer(help="Certificates and keys: ca, key, add.", no_args_is_help=True)
@@ -58,7 +58,7 @@ def superlink_as_given(context: typer.Context) -> None:
 
 def _become(command: list[str]) -> NoReturn:
     """Go on as the SuperLink, with what its children are to inherit; modules are found as they are here."""
-    os.environ |= {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"} | import_path()
+    os.environ |= {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"} | import_path() | REPORT
     os.execv(command[0], command)  # without a shell  # nosec B606
 
 
@@ -96,7 +96,7 @@ def node(
     """Serve the devices of one log, until SIGTERM or Ctrl-C; the log never leaves this process."""
     import logging
 
-    from attacks.app import node_settings
+    from attacks.app import node_settings, read_attacker
     from client.fleet import open_fleet
     from client.node import load_app, load_keys
     from common.logs import json_logs, plain_logs
@@ -108,6 +108,7 @@ def node(
         raise ConfigError("give either --root-certificates ca.pem or --insecure")
     config = {**parse_node_config(extra), "path": str(data.resolve())}
     config |= {"device": device} if device else {}
+    read_attacker(config)  # a misspelt attack is told now, and not in every round
     devices = open_fleet(node_settings(config)).numbers
     keys = load_keys(key) if key else None
     stop = threading.Event()

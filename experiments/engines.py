@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
 from common.config import RunConfig
+from common.errors import RunError
 from common.extras import lacks
+from common.settings import load
 from emulation.federation import federate
+from experiments.beside import add_beside
 
 P = ParamSpec("P")
+
+
+def completed(out: Path) -> bool:
+    """Add floors, names and ``report.html`` to a finished run; False where the extra ``report`` is missing.
+
+    A server calls it by the name in ``FEDSIEVE_REPORT`` (server.app).
+    """
+    try:
+        add_beside(out, load(out / "config.yaml"))
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{out} holds damaged results: {error!r}") from error
+    try:
+        from experiments.run_report import write_report
+    except ImportError as error:  # a run without a report is whole
+        if not lacks("report", error):
+            raise
+        return False
+    write_report(out)
+    return True
 
 
 def reported(
     engine: Callable[Concatenate[RunConfig, Path, P], dict[str, Any]],
 ) -> Callable[Concatenate[RunConfig, Path, P], dict[str, Any]]:
-    """``engine``, which writes ``report.html`` beside its files where the extra ``report`` is installed."""
+    """``engine``, with floors and names in its summary, and ``report.html`` where that extra is installed."""
 
     def run(config: RunConfig, out: Path, /, *args: P.args, **kwargs: P.kwargs) -> dict[str, Any]:
-        summary = engine(config, out, *args, **kwargs)
-        try:
-            from experiments.run_report import write_report
-        except ImportError as error:  # a run without a report is whole
-            if not lacks("report", error):
-                raise
-        else:
-            write_report(out)
+        engine(config, out, *args, **kwargs)
+        completed(out)
+        summary: dict[str, Any] = json.loads((out / "summary.json").read_text(encoding="utf-8"))
         return summary
 
     return run

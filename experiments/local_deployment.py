@@ -19,7 +19,7 @@ from common.errors import RunError
 from common.printable import printable_log
 from emulation.federation import app_of
 from experiments.flower_config import argument, toml
-from experiments.processes import Process, free_ports, import_path, listening, module, wait_until
+from experiments.processes import REPORT, Process, free_ports, import_path, listening, module, wait_until
 
 BIN = Path(sys.executable).parent
 SUPERLINK = tuple(module("transport.superlink"))
@@ -54,6 +54,7 @@ class Deployment:
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_UPDATE_CHECK": "1",
             **import_path(),
+            **REPORT,
             "PYTHONUNBUFFERED": "1",
             "PATH": os.pathsep.join([str(BIN), os.environ.get("PATH", "")]),
             "OMP_NUM_THREADS": "1",

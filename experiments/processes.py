@@ -18,6 +18,8 @@ from common.errors import RunError
 from experiments.shipped import HOME
 
 STOP_S = 8.0
+REPORT = {"FEDSIEVE_REPORT": "experiments.engines:completed"}
+"""What a ServerApp hands a finished run to, see server.app."""
 
 
 def module(name: str) -> list[str]:

@@ -16,6 +16,9 @@ def compare(
     out: Annotated[
         Path, typer.Option("--out", help="folder of the results; an interrupted grid goes on there")
     ],
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="say the cells, what is reused and the hours; run nothing")
+    ] = False,
     workers: Annotated[int, typer.Option("--workers", min=0, help="cells at a time; 0: one a core")] = 0,
     memory: Annotated[
         float, typer.Option("--memory", min=0, help="GiB for all cells; 0: most of what is free")
@@ -28,7 +31,11 @@ def compare(
     from common.extras import install, lacks
     from experiments import shipped
     from experiments.compare.command import compare as run_grid
+    from experiments.compare.dry import dry_run
 
+    if dry:
+        dry_run(shipped.grid(grid), out, Console(), workers, device)
+        return
     failed = run_grid(shipped.grid(grid), out, Console(), workers, memory, device)
     numbers = f"Numbers in {out}/results.csv and .parquet"
     try:
@@ -46,12 +53,15 @@ def compare(
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="folder that fedsieve compare wrote")],
-    images: Annotated[bool, typer.Option(help="write every plot as PNG and SVG too")] = True,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="folder of a run, or of a comparison")],
+    images: Annotated[bool, typer.Option(help="of a comparison: write every plot as PNG and SVG too")] = True,
 ) -> None:
-    """The page, plots and tables of a comparison."""
+    """The page of a run; the page, plots and tables of a comparison."""
     from common.extras import needed
 
+    if (folder / "summary.json").is_file() or (folder / "config.yaml").is_file():
+        report_run(folder)
+        return
     try:
         from experiments.report.tables import terminal
         from experiments.report.writing import write_grid_report
@@ -68,6 +78,19 @@ def report(
         console.print(note, markup=False)
     plots = f", {len(written.images)} plots in {folder / 'plots'}/" if images else ""
     typer.echo(f"Report in {written.page}{plots}, {len(written.tables)} tables in {folder / 'tables'}/")
+
+
+def report_run(folder: Path) -> None:
+    """The page of one run, whatever engine it had; what stands beside it is looked up where its log is."""
+    from common.errors import RunError
+    from common.extras import install
+    from experiments.engines import completed
+
+    if not (folder / "summary.json").is_file():
+        raise RunError(f"the run in {folder} is not finished: fedsieve run --resume --out {folder}")
+    if not completed(folder):
+        raise RunError(f"fedsieve report needs plotly and jinja2: {install('report')}")
+    typer.echo(f"Report in {folder / 'report.html'}")
 
 
 def recommend(
@@ -112,7 +135,7 @@ def export(
     run: Run,
     out: Annotated[Path, typer.Option("--out", help="a new folder, or one of an earlier export")],
     form: Annotated[
-        str, typer.Option("--format", help="safetensors, or onnx (needs fedsieve[onnx])")
+        str, typer.Option("--format", help="safetensors, or onnx, which is an extra")
     ] = "safetensors",
 ) -> None:
     """Write the model for use elsewhere, with its architecture and the item names."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,27 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from common.config import RunConfig
 from common.printable import LONGEST, printable
+
+FLOORS = {"popularity": "Popularity", "markov": "Markov-1"}
+LONGEST_NAME = 120
+"""Characters of a folder's name."""
+
+
+def item_text(item: int | str, names: Mapping[str, Mapping[str, str]]) -> str:
+    """``50 Star Wars (1977)``, id and title; the number, said to be one, where neither is known."""
+    found = names.get(str(item))
+    return " ".join(filter(None, (found["id"], found["title"]))) if found else f"number {item}"
+
+
+def folder_name(config: RunConfig, rule: str) -> str:
+    """The default name of a run's folder: log, model, rule and attack, ``ml-100k-sasrec-sieve-sign_flip``."""
+    data = config.data
+    log = Path(data.path).stem if data.path and data.name != "synthetic" else data.name
+    attack = "no-attack" if config.attack.name == "none" else config.attack.name
+    parts = (log, config.model.name, rule, attack)
+    return "-".join(re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip("-.") for part in parts)[:LONGEST_NAME]
 
 
 def json_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -30,11 +51,19 @@ def times(summary: Mapping[str, Any]) -> str:
     return f"{summary['seconds']:.0f} s, {summary['seconds_evaluation']:.0f} s of them evaluation"
 
 
+def _targets(summary: Mapping[str, Any]) -> str:
+    """Whose exposure ER is, for the end of a line."""
+    if "er@10" not in summary:
+        return ""
+    known = summary.get("target_items", {})
+    return f"; targets: {', '.join(item_text(item, known) for item in summary['targets'])}"
+
+
 def summary_table(summary: Mapping[str, Any]) -> Table:
     """The metrics of one run, by split."""
     table = Table(
         title=Text(printable(f"{summary['model']} on {summary['data']}, {summary['aggregator']}")),
-        caption=Text(printable(summary["protocol"], LONGEST)),
+        caption=Text(printable(summary["protocol"] + _targets(summary), LONGEST)),
     )
     names = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr")
     for column in ("", *(n.upper() for n in names)):
@@ -42,8 +71,10 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     for split in ("valid", "test"):
         if split in summary:
             table.add_row(split, *(f"{summary[split][n]:.4f}" for n in names))
+    for name, found in summary.get("floors", {}).items():
+        table.add_row(FLOORS.get(name, name), *(f"{found[n]:.4f}" for n in names), style="dim")
     if "er@10" in summary:
         table.add_section()
-        targets = ", ".join(map(str, summary["targets"]))
-        table.add_row(f"ER@5/10/20 of item {targets}", *(f"{summary[f'er@{k}']:.4f}" for k in (5, 10, 20)))
+        exposed = [f"{summary[f'er@{k}']:.4f}" for k in (5, 10, 20)]
+        table.add_row("ER@5/10/20", *exposed)
     return table

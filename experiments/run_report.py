@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,26 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from common.errors import RunError
+from common.errors import ConfigError, RunError
+from common.settings import load
+from experiments.beside import log_of, malicious_of
 from experiments.report import pages
 from experiments.report.drawing import COLOURS, frame
-from experiments.run_files import json_lines, of_training
+from experiments.run_files import FLOORS, item_text, json_lines, of_training
+from experiments.units import bytes_text, seconds_text
 from server.records.checkpoint import write_atomically
 
 METRICS = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr")
+IDLE = "#c3c8cf"
+"""Nothing is wrong with a device that has nothing to do: no colour of warning."""
+REFUSALS = ("#e0803a", "#d2544f", "#c75590", "#a3963a", "#8d72d6")
+LABELS = {"refused: idle": "idle: no next item in the slice"}
+VERDICTS = {
+    "admitted": COLOURS[0],
+    "refused: idle": IDLE,
+    "clipped: quota": "#2fa08f",
+    "clipped: history": "#2fa08f",
+}
 FACTS = {
     "data": "Data",
     "model": "Model",
@@ -28,17 +41,25 @@ FACTS = {
     "targets": "Target items",
     "seed": "Seed",
     "rounds": "Rounds",
-    "seconds": "Seconds",
-    "seconds_evaluation": "of them evaluation",
+    "seconds": "Time",
+    "seconds_evaluation": "of it evaluation",
     "device_updates_per_second": "Device updates a second",
-    "bytes_up": "Bytes up",
-    "bytes_down": "Bytes down",
-    "peak_rss_mb": "Peak memory, MiB",
+    "bytes_up": "Sent by devices",
+    "bytes_down": "Sent to devices",
+    "peak_rss_mb": "Peak memory",
     "evaluated_devices": "Devices evaluated",
     "test_randomised_devices": "of them by randomised response",
     "test_widened": "so many times as wide that makes an interval of HR@10",
 }
 BINS = 40
+UNITS: Mapping[str, Callable[[float], str]] = {
+    "seconds": seconds_text,
+    "seconds_evaluation": seconds_text,
+    "bytes_up": bytes_text,
+    "bytes_down": bytes_text,
+    "peak_rss_mb": lambda mib: bytes_text(mib * 2**20),
+    "malicious_share": lambda share: f"{share:.0%}",
+}
 HEIGHT = 360
 PlainTable = tuple[Sequence[str], Sequence[Sequence[str]]]
 """The head, and the rows."""
@@ -52,7 +73,7 @@ def write_report(folder: Path) -> Path:
     try:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         metrics = list(json_lines(folder / "metrics.jsonl"))
-        drawn = figures(metrics, json_lines(folder / "audit.jsonl"))
+        drawn = figures(metrics, json_lines(folder / "audit.jsonl"), _malicious(folder))
     except OSError as error:
         raise RunError(f"no finished run in {folder}: {error.filename}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -60,6 +81,15 @@ def write_report(folder: Path) -> Path:
     path = folder / "report.html"
     write_atomically(path, page(summary, drawn).encode("utf-8"))
     return path
+
+
+def _malicious(folder: Path) -> frozenset[int] | None:
+    """The malicious devices, where the run is an emulation whose log is still there."""
+    try:
+        config = load(folder / "config.yaml")
+    except ConfigError:
+        return None
+    return malicious_of(config, log_of(config))
 
 
 def page(summary: Mapping[str, Any], drawn: Mapping[str, go.Figure]) -> str:
@@ -73,14 +103,21 @@ def page(summary: Mapping[str, Any], drawn: Mapping[str, go.Figure]) -> str:
     return pages.render(
         "run.html",
         charts,
-        title=f"{summary['model']} on {summary['data']}, {summary['aggregator']}",
+        title=f"{summary['model']} on {summary['data']}, {summary['aggregator']}{_under(summary)}",
         protocol=summary["protocol"],
         metrics=metric_table(summary),
+        floors_on=_floors_on(summary),
         exposure=exposure,
         by_target=by_target,
         figures=views,
-        facts=[(label, _show(summary[key])) for key, label in FACTS.items() if key in summary],
+        facts=[(label, _show(key, summary)) for key, label in FACTS.items() if key in summary],
     )
+
+
+def _under(summary: Mapping[str, Any]) -> str:
+    """The attack, for the end of the title."""
+    attack = summary.get("attack", "none")
+    return "" if attack == "none" else f" under {attack}"
 
 
 def metric_table(summary: Mapping[str, Any]) -> PlainTable:
@@ -93,8 +130,20 @@ def metric_table(summary: Mapping[str, Any]) -> PlainTable:
         groups["test, median node"] = beside["median"]
         groups["test, trimmed mean of nodes"] = beside["trimmed_mean"]
     groups["validation"] = summary.get("valid")
+    groups |= {FLOORS.get(name, name): found for name, found in summary.get("floors", {}).items()}
     rows = [(name, *(f"{found[m]:.4f}" for m in METRICS)) for name, found in groups.items() if found]
     return ("", *(m.upper() for m in METRICS)), rows
+
+
+def _floors_on(summary: Mapping[str, Any]) -> str:
+    """What the floors beside the run are, if it has some."""
+    if not summary.get("floors"):
+        return ""
+    on = f" of {summary['floor_devices']:,} honest devices"
+    return (
+        "Popularity and Markov-1 (what most often follows the last item) need no training: a model has to "
+        f"beat them. They are measured on the test items{on}."
+    )
 
 
 def exposure_tables(summary: Mapping[str, Any]) -> tuple[PlainTable | None, PlainTable | None]:
@@ -108,20 +157,36 @@ def exposure_tables(summary: Mapping[str, Any]) -> tuple[PlainTable | None, Plai
     if len(each) < 2:
         return mean, None
     names = [f"er@{k}" for k in (5, 10, 20)]
-    lines = [(f"item {item}", *(f"{of[name]:.4f}" for name in names)) for item, of in each.items()]
+    known = summary.get("target_items", {})
+    lines = [
+        (f"item {item_text(item, known)}", *(f"{of[name]:.4f}" for name in names))
+        for item, of in each.items()
+    ]
     return mean, (("", *(name.upper() for name in names)), lines)
 
 
-def _show(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
+def _show(key: str, summary: Mapping[str, Any]) -> str:
+    value = summary[key]
+    if key == "targets":
+        return ", ".join(item_text(item, summary.get("target_items", {})) for item in value) or "none"
+    if key in UNITS:
+        return UNITS[key](value)
+    if key == "seed":
+        return str(value)
     return f"{value:,}" if isinstance(value, int | float) else str(value)
 
 
-def figures(metrics: Sequence[Mapping[str, Any]], audit: Iterable[Mapping[str, Any]]) -> dict[str, go.Figure]:
-    """Title -> figure, of all that the lines of a run give; ``audit`` is read once, line by line."""
+def figures(
+    metrics: Sequence[Mapping[str, Any]],
+    audit: Iterable[Mapping[str, Any]],
+    malicious: frozenset[int] | None = None,
+) -> dict[str, go.Figure]:
+    """Title -> figure, of all that the lines of a run give; ``audit`` is read once, line by line.
+
+    malicious: numbers of the malicious devices, where they are known.
+    """
     rounds = [line for line in metrics if "split" not in line]
-    verdicts, shares = read_audit(audit)
+    verdicts, shares = read_audit(audit, malicious)
     found = {
         **{f"{one.layout.yaxis.title.text} by round": one for one in learning(metrics)},
         "Seconds a round": seconds(rounds),
@@ -135,7 +200,9 @@ def learning(metrics: Sequence[Mapping[str, Any]]) -> list[go.Figure]:
     """NDCG@10 and, where items are targeted, ER@10 over the rounds, by split."""
     found = []
     for name in ("ndcg@10", "er@10"):
-        figure = frame("round", name.upper(), HEIGHT).update_yaxes(rangemode="tozero")
+        figure = frame("round", name.upper(), HEIGHT)
+        most = max((float(m[name]) for m in metrics if name in m), default=1.0)
+        figure.update_yaxes(range=[0, min(1.0, 1.08 * most) or 1.0])  # a share has no more and no less
         for colour, split in zip(COLOURS, ("valid", "test"), strict=False):
             points = [(m["round"], m[name]) for m in metrics if m.get("split") == split and name in m]
             if points:
@@ -160,44 +227,67 @@ def seconds(rounds: Sequence[Mapping[str, Any]]) -> go.Figure:
 
 Verdicts = dict[str, Counter[int]]
 """What became of devices -> round -> how many."""
+Shares = Mapping[str, Sequence[float]]
+"""Whose devices -> the weight of each admitted one in each round, 1 for an equal share of the round."""
+EVERYBODY, HONEST, MALICIOUS = "admitted", "honest", "malicious"
 
 
-def read_audit(audit: Iterable[Mapping[str, Any]]) -> tuple[Verdicts, list[float]]:
+def read_audit(
+    audit: Iterable[Mapping[str, Any]], malicious: frozenset[int] | None = None
+) -> tuple[Verdicts, Shares]:
     """Counts by verdict and reason, and each admitted device's weight times the number admitted with it.
 
     A reply refused as a whole counts once, under its own label. Evaluations are left out.
     """
     verdicts: Verdicts = defaultdict(Counter)
-    weight: dict[int, list[float]] = defaultdict(list)
+    weight: dict[int, list[tuple[str, float]]] = defaultdict(list)
     for line in of_training(audit):
         label = ": ".join(filter(None, (line["verdict"], line["reason"])))
         if line["device"] is None:
             label += " (whole reply)"
         verdicts[label][line["round"]] += 1
         if line.get("weight") is not None:
-            weight[line["round"]].append(float(line["weight"]))
-    return dict(verdicts), [len(all_) * w for all_ in weight.values() for w in all_]
+            whose = EVERYBODY
+            if malicious is not None:
+                whose = MALICIOUS if line["device"] in malicious else HONEST
+            weight[line["round"]].append((whose, float(line["weight"])))
+    shares: dict[str, list[float]] = defaultdict(list)
+    for all_ in weight.values():
+        for whose, one in all_:
+            shares[whose].append(len(all_) * one)
+    return dict(verdicts), dict(sorted(shares.items()))
 
 
 def devices(verdicts: Verdicts) -> go.Figure:
     """Stacked counts by round; admitted at the bottom."""
     figure = frame("round", "devices", HEIGHT)
-    ordered = sorted(verdicts, key=lambda label: (label != "admitted", label))
-    for number, label in enumerate(ordered):
+    refused = sorted(label for label in verdicts if label not in VERDICTS)
+    colours = VERDICTS | {label: REFUSALS[i % len(REFUSALS)] for i, label in enumerate(refused)}
+    for label in [label for label in colours if label in verdicts]:
         count = verdicts[label]
         x = sorted(count)
-        marker = {"color": COLOURS[number % len(COLOURS)], "line": {"width": 0}}
-        figure.add_bar(x=x, y=[count[r] for r in x], name=escape(label), marker=marker)
+        marker = {"color": colours[label], "line": {"width": 0}}
+        figure.add_bar(x=x, y=[count[r] for r in x], name=escape(LABELS.get(label, label)), marker=marker)
     return figure.update_layout(barmode="stack", bargap=0, showlegend=True)
 
 
-def weights(shares: Sequence[float]) -> go.Figure:
-    """Histogram of weight relative to an equal share (1)."""
-    figure = frame("weight, 1 = an equal share of its round", "devices", HEIGHT)
-    if shares:
-        top = max(2.0, float(np.quantile(shares, 0.999)))
-        count, edges = np.histogram(np.clip(shares, 0, top), BINS, (0, top))
+def weights(shares: Shares) -> go.Figure:
+    """Histograms of weight relative to an equal share (1), of honest and malicious devices where known.
+
+    Each is a share of its own group, so that few malicious devices are seen beside many honest ones.
+    """
+    figure = frame("weight, 1 = an equal share of its round", "share of these devices", HEIGHT)
+    every = [one for found in shares.values() for one in found]
+    if not every:
+        return figure
+    top = max(2.0, float(np.quantile(every, 0.999)))
+    for whose, found in shares.items():
+        count, edges = np.histogram(np.clip(found, 0, top), BINS, (0, top))
         centre = (edges[1:] + edges[:-1]) / 2
-        marker = {"color": COLOURS[0], "line": {"width": 0}}
-        figure.add_bar(x=centre.tolist(), y=count.tolist(), marker=marker, width=0.95 * top / BINS)
-    return figure
+        marker = {"color": COLOURS[1] if whose == MALICIOUS else COLOURS[0], "line": {"width": 0}}
+        y = (count / len(found)).tolist()
+        figure.add_bar(
+            x=centre.tolist(), y=y, name=whose, marker=marker, width=0.95 * top / BINS, opacity=0.7
+        )
+    figure.update_xaxes(range=[0, top])
+    return figure.update_layout(barmode="overlay", showlegend=len(shares) > 1)

@@ -18,7 +18,7 @@ from common.data import CATALOGUE, Dataset, load, read_catalogue
 from common.data.names import Names
 from common.data.shards import titles_of
 from common.data.types import Items
-from common.errors import CheckpointError, ConfigError, RunError
+from common.errors import CheckpointError, ConfigError, RunError, nearest_file
 from common.models import Layout, build_model, layout_of
 from common.settings import validate
 from common.tasks import GlobalModel
@@ -76,7 +76,9 @@ def open_run(folder: Path) -> Trained:
     if not path.is_file():
         if (folder / "config.yaml").is_file():
             raise RunError(f"the run in {folder} is not finished: fedsieve run --resume --out {folder}")
-        raise RunError(f"--run {folder}: no run there; expected a folder that `fedsieve run` wrote")
+        raise RunError(
+            f"--run {folder}: no run there; expected a folder that `fedsieve run` wrote{nearest_file(folder)}"
+        )
     try:
         with safe_open(path, framework="pt") as file:
             meta = file.metadata()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import PurePath
 from typing import Any
 
-from common.config import Component, RunConfig, Section
+from common import explain
+from common.config import Component, RunConfig
 from common.errors import ConfigError
 from common.registry import as_component
 from common.settings import changed, to_tree
@@ -63,19 +64,7 @@ def joined(*groups: Mapping[str, object] | None) -> dict[str, object]:
 
 def names() -> list[str]:
     """Every dotted name of a setting."""
-    return list(_names(RunConfig, ""))
-
-
-def _names(section: type[Section], prefix: str) -> Iterator[str]:
-    for name, field in section.model_fields.items():
-        if (inner := _section(field.annotation)) is not None:
-            yield from _names(inner, f"{prefix}{name}.")
-        else:
-            yield prefix + name
-
-
-def _section(kind: object) -> type[Section] | None:
-    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
+    return list(explain.names(RunConfig))
 
 
 def _known(name: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,7 @@ def main(grid: Grid, context: Context) -> None:
     with metrics(config, str(context.run_id)) as listeners:
         told = [LogProgress(config.train.rounds), *listeners]
         summary = serve(grid, config, size, Path(out), resume, told, data=data)
+    complete(Path(out))
     test, exposed = summary.get("test", {}), summary.get("er@10")
     logging.getLogger("flwr").info(
         "finished: test HR@10 %.4f NDCG@10 %.4f%s; %.0f s, %.0f s of them evaluation; results in %s",
@@ -60,6 +63,22 @@ def main(grid: Grid, context: Context) -> None:
         out,
         extra=event("finished", {**test, "er@10": exposed, "out": out}),
     )
+
+
+def complete(out: Path) -> None:
+    """Hand a finished run to what ``FEDSIEVE_REPORT`` names, ``module:function``.
+
+    Who starts a server may have a page written, by code that an app need not have. A run without one is
+    whole: a failure is only logged.
+    """
+    module, _, function = os.environ.get("FEDSIEVE_REPORT", "").partition(":")
+    if not module:
+        return
+    try:
+        getattr(importlib.import_module(module), function)(out)
+    except Exception as error:
+        told = f"no report.html ({type(error).__name__}: {error}); write it with fedsieve report {out}"
+        logging.getLogger("flwr").warning(told)
 
 
 def serve(
@@ -90,6 +109,7 @@ def serve(
         else:
             folder.create()
         strategy.start(grid)
+        folder.check()
         return folder.finish(strategy.state, facts(config, folder))
     finally:
         folder.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from logging import INFO, WARNING, getLogger
@@ -109,7 +110,7 @@ class RobustStrategy(Strategy):
         admitted = self._admit(self._drawing, replies if isinstance(replies, Replies) else Replies(replies))
         seconds = time.perf_counter() - clock
         found, least = len(admitted.identity), self.config.strategy.min_replies
-        why = "" if found >= least else f"{found} updates, and strategy.min_replies is {least}"
+        why = "" if found >= least else self._too_few(found, admitted)
         weights = None
         figures = {"admitted": float(found), "asked": float(asked)}
         if not why:
@@ -133,6 +134,13 @@ class RobustStrategy(Strategy):
         lines = AuditLines(admitted.audit, weights, self.roster.news())
         self._report = RoundReport(server_round, figures, lines, why)
         return (None if why else to_record(self.state.model)), MetricRecord(dict(figures))
+
+    def _too_few(self, found: int, admitted: Admitted) -> str:
+        """Why a round lacks updates: how many there are, and the refusals by reason."""
+        counts = Counter(e.reason for e in admitted.audit.entries if e.verdict == "refused")
+        refused = ", ".join(f"{number} {reason}" for reason, number in counts.most_common())
+        told = f"{found} updates, and strategy.min_replies is {self.config.strategy.min_replies}"
+        return f"{told}; refused: {refused}" if refused else told
 
     def _warn_of_idle(self, idle: int, asked: int, round_: int) -> None:
         """Say once that most devices have nothing to do: such a run takes all its time and learns little."""
@@ -245,6 +253,7 @@ class RobustStrategy(Strategy):
             if not self.roster.nodes:  # all are silent: the rounds that are left would pass in a moment
                 self.wait_for_nodes(grid, 1)
             result.train_metrics_clientapp[round_] = self.round(grid, round_, timeout)
+            self._check_model(round_)
             due = round_ == rounds or (every and round_ % every == 0)
             if due and (metrics := self.evaluate(grid, "valid", round_ < rounds)) is not None:
                 result.evaluate_metrics_clientapp[round_] = metrics
@@ -255,6 +264,16 @@ class RobustStrategy(Strategy):
         self.evaluate(grid, "test")
         result.arrays = to_record(self.state.model)
         return result
+
+    def _check_model(self, round_: int) -> None:
+        """Raise RunError once the squared norm of the model is not finite: no score is, after that."""
+        model, s = self.state.model, self.config.strategy
+        flat = [part.reshape(-1) for part in (model.encoder, model.table)]
+        if not all(bool(part.dot(part).isfinite()) for part in flat):
+            raise RunError(
+                f"the model is not finite after round {round_}: the run diverged; a smaller strategy.lr "
+                f"({s.lr:g} now), or a robust strategy.aggregator ({s.aggregator.name} now), keeps it finite"
+            )
 
     def _whole(self) -> ServerState:
         return replace(self.state, roster=self.roster.tensors())

@@ -22,11 +22,19 @@ _LOG = logging.getLogger(__name__)
 POLL_S = (0.02, 0.2)
 RECONNECT_S = (0.5, 10.0)
 MAX_RUNS = 16
+NODE_CONFIG = "expected KEY=VALUE pairs with text in double quotes, as in 'part=\"0/4\" seed=3'"
 
 
 def parse_node_config(text: str) -> UserConfig:
-    """Settings written ``a=1 b="x"``, as Flower's own nodes take them. Raises click's ClickException."""
-    return parse_config_args([text])
+    """Settings written ``a=1 b="x"``, as Flower's own nodes take them. Raises ConfigError."""
+    found: UserConfig = {}
+    try:
+        found = parse_config_args([text])
+    except Exception as error:  # click's, tomli's or the system's: Flower's own reader says which of many
+        raise ConfigError(f"--node-config {text!r}: {NODE_CONFIG}") from error
+    if text.strip() and not found:
+        raise ConfigError(f"--node-config {text!r}: {NODE_CONFIG}")
+    return found
 
 
 def run_node(

@@ -11,6 +11,7 @@ from common.data.build import build
 from common.data.synthetic_large import LargeRecipe, large
 from common.data.types import Dataset
 from common.errors import ConfigError
+from common.explain import problems
 
 DESCRIPTION = "seeded Markov chain; data.path: devices=200,items=120; of any size with interactions=1000000"
 
@@ -41,9 +42,9 @@ def recipe(text: str) -> Recipe | LargeRecipe:
     try:
         return kind.model_validate(given)
     except ValidationError as error:
+        told = "; ".join(problems(kind, error, given))
         keys = ", ".join(kind.model_fields)
-        told = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"synthetic {text!r}: {told}; expected KEY=VALUE,… of {keys}") from error
+        raise ConfigError(f"data.path: synthetic {text!r}: {told}; expected KEY=VALUE,… of {keys}") from error
 
 
 def generate(what: Recipe | LargeRecipe | None = None) -> Dataset:

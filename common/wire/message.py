@@ -11,6 +11,8 @@ from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
 from common.device import CPU
+from common.explain import problems
+from common.printable import printable
 from common.wire.arrays import Shape, as_record, num_bytes, unpack
 from common.wire.reasons import Reason, fail, show
 
@@ -90,10 +92,7 @@ class Received:
         try:
             return model.model_validate_json(text.encode(), strict=True)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False)[0]
-            place = ".".join(show(part).strip("'") for part in first["loc"])
-            told = f"{place or 'text'}: {show(first['msg'], 200)} (given: {show(first['input'])})"
-            fail(f"meta.{name}", Reason.TYPE, told)
+            fail(f"meta.{name}", Reason.TYPE, printable(problems(model, error, shown=show)[0]))
         except UnicodeEncodeError:
             fail(f"meta.{name}", Reason.TYPE, "expected text that UTF-8 can hold")
 

@@ -93,13 +93,7 @@ def compare(
     data and the code. ``device`` is where all cells run, whatever the grid says. Raises ConfigError for a
     wrong grid or device, RunError when ``out`` cannot be written.
     """
-    grid, name = (read_grid(of), of.name) if isinstance(of, Path) else (of, "grid")
-    if device:
-        grid = grid.model_copy(update={"set": {**grid.set, "device": device}})
-    datasets = Datasets()
-    planned = plan(expand(grid), datasets)
-    for name in {one.config.device for one in planned}:
-        resolve(name, "--device" if device else "device")
+    grid, name, datasets, planned = opened(of, device)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -117,8 +111,8 @@ def compare(
     telling = [n for n in planned[0].labels if len({str(p.labels[n]) for p in planned}) > 1]
     jobs = [Job(p.key, p.title(telling), p.config, out / "cells" / p.key) for p in missing]
     errors: dict[str, str] = {}
-    shared, warm_ups = _warm_ups(missing, out)
-    remaining = Remaining(_stretches(jobs, shared, warm_ups))
+    shared, warm_ups = shared_rounds(missing, out)
+    remaining = Remaining(stretches(jobs, shared, warm_ups))
     written = 0.0
     try:
         with Display(console, len(planned), len(planned) - len(missing), remaining) as display:
@@ -134,6 +128,18 @@ def compare(
     return len(errors)
 
 
+def opened(of: Path | GridConfig, device: str) -> tuple[GridConfig, str, Datasets, list[Planned]]:
+    """The grid and its name, its logs and its cells, once each is checked. Raises ConfigError."""
+    grid, name = (read_grid(of), of.name) if isinstance(of, Path) else (of, "grid")
+    if device:
+        grid = grid.model_copy(update={"set": {**grid.set, "device": device}})
+    datasets = Datasets()
+    planned = plan(expand(grid), datasets)
+    for wanted in {one.config.device for one in planned}:
+        resolve(wanted, "--device" if device else "device")
+    return grid, name, datasets, planned
+
+
 def _tell(event: Event, display: Display, errors: dict[str, str]) -> None:
     if event.kind in ("started", "round"):
         display.running(event)
@@ -143,7 +149,7 @@ def _tell(event: Event, display: Display, errors: dict[str, str]) -> None:
     display.ended(event, read_row(event.job.folder) if event.kind == "done" else None)
 
 
-def _warm_ups(missing: Sequence[Planned], out: Path) -> tuple[dict[str, Path], list[Job]]:
+def shared_rounds(missing: Sequence[Planned], out: Path) -> tuple[dict[str, Path], list[Job]]:
     """Honest rounds that two or more missing cells share: their folder by the cell's key, those to train."""
     users: dict[str, list[Planned]] = {}
     configs: dict[str, RunConfig] = {}
@@ -161,7 +167,7 @@ def _warm_ups(missing: Sequence[Planned], out: Path) -> tuple[dict[str, Path], l
     return {one.key: folder for key, folder in shared.items() for one in users[key]}, jobs
 
 
-def _stretches(cells: Sequence[Job], shared: Container[str], warm_ups: Sequence[Job]) -> dict[str, Stretch]:
+def stretches(cells: Sequence[Job], shared: Container[str], warm_ups: Sequence[Job]) -> dict[str, Stretch]:
     """The rounds that every job does by itself."""
     found = {}
     for job in cells:

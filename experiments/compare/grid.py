@@ -12,8 +12,9 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from attacks import ATTACKS
 from client.regularisers import build_regularisers
-from common.config import Component, DataConfig, Named, Positive, RunConfig, Section, Share
+from common.config import Component, DataConfig, Named, Positive, RunConfig, Section, Several, Share
 from common.errors import ConfigError
+from common.explain import problems
 from common.settings import changed, read_tree
 from emulation.federation import check_attack
 from experiments.shipped import config as shipped_config
@@ -29,7 +30,14 @@ def _as_budget(value: object) -> object:
 
 
 def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
+    """One thing alone is a list of it."""
+    return value if isinstance(value, list | tuple) else [value]
+
+
+def _as_targets(value: object) -> object:
+    """Each entry is an experiment: a word, or the item numbers that it promotes at once."""
+    alone = isinstance(value, list | tuple) and value and all(type(one) is int for one in value)
+    return [value] if alone else _as_list(value)
 
 
 def _as_recipe(value: object) -> object:
@@ -63,20 +71,28 @@ class Recipe(Section):
 class GridConfig(Section):
     """What to compare; ``all``, alone or in a list, is every rule, or ``control`` and every attack."""
 
-    configs: Annotated[tuple[Annotated[Budget, BeforeValidator(_as_budget)], ...], Field(min_length=1)] = (
-        Budget(),
-    )
-    models: tuple[Named, ...] = ()
+    configs: Annotated[
+        tuple[Annotated[Budget, BeforeValidator(_as_budget)], ...],
+        BeforeValidator(_as_list),
+        Field(min_length=1),
+    ] = (Budget(),)
+    models: Several = ()
     strategies: Annotated[
         tuple[Annotated[Recipe, BeforeValidator(_as_recipe)], ...], BeforeValidator(_as_list)
-    ] = (Recipe(aggregator=Component(name="all")),)
+    ] = ()
     attacks: Annotated[tuple[Named, ...], BeforeValidator(_as_list)] = (Component(name="all"),)
-    shares: tuple[Share, ...] = (0.2,)
-    targets: tuple[Literal["cold", "medium", "random"] | tuple[Positive, ...], ...] = ("cold",)
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
+    shares: Annotated[tuple[Share, ...], BeforeValidator(_as_list)] = (0.2,)
+    targets: Annotated[
+        tuple[Literal["cold", "medium", "random"] | tuple[Positive, ...], ...], BeforeValidator(_as_targets)
+    ] = ("cold",)
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_as_list)] = (0,)
     set: dict[str, Any] = Field({}, description="settings of every cell, by dotted name")
-    vary: dict[str, list[Any]] = Field({}, description="more axes: dotted name -> its values")
-    skip: tuple[str, ...] = Field((), description="rules or attacks that `all` leaves out")
+    vary: dict[str, Annotated[list[Any], BeforeValidator(_as_list)]] = Field(
+        {}, description="more axes: dotted name -> its values"
+    )
+    skip: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(
+        (), description="rules or attacks that `all` leaves out"
+    )
     keep: Literal["all", "results"] = Field(
         "all", description="results: no model, audit and events of a cell"
     )
@@ -92,9 +108,11 @@ def grid_of(tree: Mapping[str, Any], name: str, folder: Path) -> GridConfig:
     try:
         grid = GridConfig.model_validate(tree)
     except ValidationError as error:
-        lines = [f"{name}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        lines.append(f"keys of a grid: {', '.join(GridConfig.model_fields)}")
+        lines = [f"{name}: {told}" for told in problems(GridConfig, error, tree)]
         raise ConfigError("\n".join(lines)) from error
+    if not grid.strategies:
+        rules = ", ".join(sorted(AGGREGATORS))
+        raise ConfigError(f"{name}: strategies: missing; expected rules to compare, or all: {rules}")
     budgets = tuple(
         b if b.config is None else b.model_copy(update={"config": shipped_config(b.config, folder).resolve()})
         for b in grid.configs

@@ -14,7 +14,7 @@ from experiments.report.drawing import COLOURS
 from experiments.report.plots import Figure, Heatmap, Line, Lines, Point, Scatter
 from experiments.report.reading import Cell
 from experiments.report.section import BEYOND, ER, NDCG, PLAIN, RETAINED, Condition, Section, percent
-from experiments.report.statistics import Estimate, estimate, pareto
+from experiments.report.statistics import FEWEST, Estimate, estimate, pareto
 
 Measure = Callable[[str], Estimate | None]
 Curve = Mapping[int, float]
@@ -134,7 +134,7 @@ def _scatter(section: Section, title: str, measure: Measure) -> Scatter:
 
 
 def _turned(found: Estimate | None) -> Estimate | None:
-    return found and Estimate(1 - found.mean, found.half, found.n)
+    return found and Estimate(1 - found.mean, found.half, found.n, {s: 1 - v for s, v in found.seeds.items()})
 
 
 @dataclass
@@ -190,8 +190,8 @@ def learning(section: Section, curves: Curves) -> list[Figure]:
         }
         if variants:
             note = (
-                "Mean over seeds, band: 95 % confidence interval. Coloured: ours, the plain mean and the "
-                "best; the others in grey."
+                f"Mean over seeds; band: 95 % confidence interval, from {FEWEST} seeds on; else a thin line "
+                "a seed. Coloured: ours, the plain mean and the highest means; the others in grey."
             )
             name = f"curves-{metric.partition('@')[0]}"
             figures.append(Figure(name, f"Learning curves: {title}", note, variants, "attack"))
@@ -240,5 +240,5 @@ def bands(curves: list[Curve]) -> dict[int, Estimate]:
     for curve in curves:
         for at, value in curve.items():
             values[at].append(value)
-    found = {at: estimate(v) for at, v in sorted(values.items()) if len(v) == len(curves)}
+    found = {at: estimate(dict(enumerate(v))) for at, v in sorted(values.items()) if len(v) == len(curves)}
     return {at: point for at, point in found.items() if point is not None}

@@ -16,7 +16,7 @@ from experiments.report.section import (
     Section,
     percent,
 )
-from experiments.report.statistics import LEVEL, Paired, holm, paired, seed_means
+from experiments.report.statistics import FEWEST, LEVEL, Paired, holm, paired, seed_means
 from experiments.report.tables import Column, Table, Value
 
 QUARTILES = ("q1", "q2", "q3", "q4")
@@ -104,6 +104,8 @@ def interval(section: Section) -> str:
     """What stands behind ±, for the note of a table."""
     if len(section.seeds) < 2:
         return "One seed, so no interval."
+    if len(section.seeds) < FEWEST:
+        return f"{len(section.seeds)} seeds: the mean; an interval or a test needs {FEWEST}."
     return f"± is the {percent(LEVEL)} confidence interval (t) over seeds."
 
 
@@ -128,7 +130,7 @@ def main_table(section: Section) -> Table:
     columns += [
         Column("p (Holm)", "p"),
         Column("cells", "d", extra=True),
-        Column("s a run", ".0f", extra=True),
+        Column("a run", "seconds", extra=True),
     ]
     rows = []
     for s in section.strategies:
@@ -146,8 +148,10 @@ def main_table(section: Section) -> Table:
         row += [p, _cells(section, s), section.mean(s, every, "seconds")]
         rows.append(row)
     note = f"{interval(section)} Mean and worst are over the attacks."
+    if len(section.seeds) >= FEWEST:
+        note += " Bold: better than every other (paired t tests over seeds, p < 0.05 after Holm)."
     if any(one.p is not None for one in tests.values()):
-        note += f" p: paired t test of NDCG@10 against {baseline}, the best baseline, corrected after Holm."
+        note += f" p: paired t test of NDCG@10 against {baseline}, the baseline of the highest mean, by Holm."
     return Table("main", "Strategies", section.title, columns, rows, note, _floors(section, len(columns)))
 
 
@@ -176,7 +180,7 @@ def runs_table(section: Section) -> Table:
         "rejected": Column("rejected", ".3f"),
         "weight.honest": Column("weight honest", ".5f"),
         "weight.malicious": Column("weight malicious", ".5f"),
-        "seconds": Column("seconds", ".0f"),
+        "seconds": Column("time", "seconds"),
     }
     used = {m: c for m, c in shown.items() if section.has(m) or (m == RETAINED and section.clean)}
     heads = [Column(n, choose=True) for n in ("Strategy", "Attack")]
@@ -228,7 +232,7 @@ def test_table(section: Section) -> Table | None:
     columns = [
         Column("Attack", choose=True),
         Column("Strategy", choose=True),
-        Column("best baseline"),
+        Column("baseline"),
         Column("Δ NDCG@10", "+.4f"),
         Column("p", "p"),
         Column("p (Holm)", "p"),
@@ -238,10 +242,10 @@ def test_table(section: Section) -> Table | None:
     ]
     note = (
         f"Paired t tests over seeds, {len(tests)} comparisons of NDCG@10 corrected after Holm; those of "
-        "ER@10 are not. The baseline is the best by mean on these very runs, which makes it harder to beat."
+        "ER@10 are not. The baseline has the highest mean on these very runs, which makes it harder to beat."
     )
     rows = [_test_row(section, one) for one in tests]
-    return Table("tests", "Against the best baseline", section.title, columns, rows, note)
+    return Table("tests", "Against the baseline with the highest mean", section.title, columns, rows, note)
 
 
 def _test_row(section: Section, one: Comparison) -> list[Value]:
@@ -273,11 +277,11 @@ def weight_table(section: Section) -> Table | None:
 def cost_table(section: Section) -> Table | None:
     """Time, memory and bytes by strategy, mean over its runs."""
     shown = {
-        "seconds": (Column("seconds a run", ".1f", "low"), 1.0),
+        "seconds": (Column("time of a run", "seconds", "low"), 1.0),
         "device_updates_per_second": (Column("device updates a second", ".1f", "high"), 1.0),
-        "peak_rss_mb": (Column("peak memory, MiB", ".0f", "low"), 1.0),
-        "bytes_up": (Column("up, MB", ".1f"), 1e-6),
-        "bytes_down": (Column("down, MB", ".1f"), 1e-6),
+        "peak_rss_mb": (Column("peak memory", "bytes", "low"), 2**20),
+        "bytes_up": (Column("sent by devices", "bytes"), 1.0),
+        "bytes_down": (Column("sent to devices", "bytes"), 1.0),
     }
     used = {metric: found for metric, found in shown.items() if section.has(metric)}
     if not used:

@@ -90,7 +90,7 @@ def relative_weight(section: Section, strategy: str, condition: Condition, colum
     """Weight of a group over that of the honest devices, seed by seed."""
     honest = section.by_seed(strategy, condition, "weight.honest")
     group = section.by_seed(strategy, condition, column)
-    return estimate([value / honest[seed] for seed, value in group.items() if honest.get(seed, 0.0) > 0])
+    return estimate({s: value / honest[s] for s, value in group.items() if honest.get(s, 0.0) > 0})
 
 
 def rows(section: Section) -> Figure | None:

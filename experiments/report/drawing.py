@@ -19,6 +19,8 @@ COLOURS = ("#3f86d9", "#e0803a", "#2fa08f", "#c75590", "#8d72d6", "#a3963a", "#d
 GREY = "#8a929c"
 SCALE = ("#b3491b", "#e58e4f", "#f6d9b8", "#eef0f2", "#bcd7ee", "#6aa5d8", "#2563a8")
 """From worst to best; told apart by people who do not tell red from green."""
+_POSSIBLE: dict[str, Any] = {"autorangeoptions": {"clipmin": 0, "clipmax": 1}, "minallowed": 0}
+"""An axis of shares: no band or margin makes it show what cannot be. Retained may be a little over 1."""
 DASHES = ("dot", "dashdot", "dash")
 LETTER, LINE = 7, 18
 """Pixels that a letter and a line of text take."""
@@ -111,12 +113,15 @@ def _ticks(names: Sequence[str]) -> dict[str, Any]:
 def _exact(cell: Estimate | None) -> str:
     if cell is None:
         return "not run"
-    return f"{cell.mean:.4f}" + ("" if cell.half is None else f" ± {cell.half:.4f}, {cell.n} seeds")
+    if cell.half is not None:
+        return f"{cell.mean:.4f} ± {cell.half:.4f}, {cell.n} seeds"
+    each = ", ".join(f"{value:.4f}" for value in cell.seeds.values())
+    return f"{cell.mean:.4f}" + (f" ({each})" if len(cell.seeds) > 1 else "")
 
 
 def lines(plot: Lines) -> go.Figure:
     """Means over the rounds with their bands; the first is drawn last, above the others."""
-    figure = frame(plot.x, plot.y, 440)
+    figure = frame(plot.x, plot.y, 440).update_yaxes(**_POSSIBLE)
     for line in plot.lines:
         figure.add_traces(_line(line))
     return figure.update_layout(legend_traceorder="reversed")
@@ -137,8 +142,10 @@ def _line(line: Line) -> list[go.Scatter]:
         line={"color": colour, "width": 1 if grey else 2.2},
         hovertemplate=f"{escape(line.name)}: %{{y:.4f}}<extra></extra>",
     )
-    if grey or all(p.half is None for p in line.points):
+    if grey:
         return [mean]
+    if all(p.half is None for p in line.points):
+        return [*_each_seed(line, colour), mean]
     there = [short(min(1.0, p.high)) for p in line.points]  # no metric leaves 0 … 1, an interval may
     back = [short(max(0.0, p.low)) for p in reversed(line.points)]
     band = go.Scatter(
@@ -155,9 +162,28 @@ def _line(line: Line) -> list[go.Scatter]:
     return [band, mean]
 
 
+def _each_seed(line: Line, colour: str) -> list[go.Scatter]:
+    """A thin line a seed: of so few there is no interval."""
+    seeds = list(line.points[0].seeds) if line.points and line.points[0].n > 1 else []
+    return [
+        go.Scatter(
+            mode="lines",
+            legendgroup=line.name,
+            showlegend=False,
+            hoverinfo="skip",
+            x=list(line.x),
+            y=[short(p.seeds[seed]) for p in line.points],
+            line={"color": colour, "width": 1, "dash": "dot"},
+            opacity=0.6,
+        )
+        for seed in seeds
+    ]
+
+
 def scatter(plot: Scatter) -> go.Figure:
     """Points with their intervals, the front joined, the marks as lines from the bottom to the top."""
     figure = frame(plot.x, plot.y, 460)
+    figure.update_xaxes(**_POSSIBLE).update_yaxes(**_POSSIBLE)
     front = sorted((p for p in plot.points if p.front), key=lambda p: p.x.mean)
     if len(front) > 1:
         figure.add_scatter(
@@ -171,11 +197,27 @@ def scatter(plot: Scatter) -> go.Figure:
     for name, strong, colour in (("ours", True, COLOURS[1]), ("others", False, COLOURS[0])):
         if points := [p for p in plot.points if p.strong == strong]:
             figure.add_trace(_points(name, points, colour))
+            if len((few := _seeds_of(points, colour)).x):
+                figure.add_trace(few)
     for (name, x), dash in zip(plot.marks.items(), DASHES * len(plot.marks), strict=False):
         figure.add_shape(_upright(x, dash))
         place = {"x": x, "y": 0, "yref": "paper", "xanchor": "right", "yanchor": "bottom", "textangle": -90}
         figure.add_annotation(place, text=escape(name), showarrow=False)
     return figure
+
+
+def _seeds_of(points: Sequence[Point], colour: str) -> go.Scatter:
+    """A small point a seed, where these are too few for an interval."""
+    few = [p for p in points if p.x.half is None and p.y.half is None and p.x.n > 1]
+    both = [(p, seed) for p in few for seed in p.x.seeds if seed in p.y.seeds]
+    return go.Scatter(
+        mode="markers",
+        showlegend=False,
+        hoverinfo="skip",
+        x=[short(p.x.seeds[seed]) for p, seed in both],
+        y=[short(p.y.seeds[seed]) for p, seed in both],
+        marker={"color": colour, "size": 4, "opacity": 0.6},
+    )
 
 
 def _points(name: str, points: Sequence[Point], colour: str) -> go.Scatter:
@@ -210,7 +252,7 @@ def panels(plot: Panels) -> go.Figure:
     found = [v.mean for one in plot.panels for s in one.series for v in s.values if v is not None]
     low, high = min([0.0, *found]), max([0.0, *found])
     room = 0.06 * (high - low) or 1.0
-    figure.update_xaxes(range=[short(low - room), short(high + room)], title_text="")
+    figure.update_xaxes(range=[short(low - room if low < 0 else 0.0), short(high + room)], title_text="")
     figure.layout[f"xaxis{len(plot.panels) // 2 + 1}".removesuffix("1")].title.text = escape(plot.panels[0].x)
     for i, one in enumerate(plot.panels):
         place = {"xref": f"{_axis(i)} domain", "x": 0, "xanchor": "left", "yref": "paper", "y": 1}
@@ -228,6 +270,8 @@ def _ranked(plots: Sequence[Ranks], x: str) -> go.Figure:
     wide = 1 / len(plots)
     for i, plot in enumerate(plots):
         figure.add_traces([_series(one, plot, i) for one in plot.series])
+        if not plot.dots:
+            figure.add_traces([one for series in plot.series if (one := _seeds(series, plot, i)) is not None])
         if i:
             figure.layout[f"xaxis{i + 1}"] = {**figure.layout.xaxis.to_plotly_json(), "anchor": "y"}
         if plot.mark is not None:
@@ -272,6 +316,28 @@ def _series(one: Series, plot: Ranks, place: int) -> go.Bar | go.Scatter:
         ends = {"array": array, "arrayminus": below, "symmetric": False}
         bars.error_x = {**ends, "thickness": 1, "width": 2, "color": GREY}
     return bars
+
+
+def _seeds(one: Series, plot: Ranks, place: int) -> go.Scatter | None:
+    """A point a seed on the bars, where these are too few for an interval."""
+    few = [
+        (name, value)
+        for name, v in zip(plot.names, one.values, strict=True)
+        if v is not None and v.half is None and v.n > 1
+        for value in v.seeds.values()
+    ]
+    if not few:
+        return None
+    return go.Scatter(
+        mode="markers",
+        showlegend=False,
+        hoverinfo="skip",
+        x=[short(value) for _, value in few],
+        y=[escape(name) for name, _ in few],
+        xaxis=_axis(place),
+        offsetgroup=one.name,
+        marker={"color": GREY, "size": 5},
+    )
 
 
 def _axis(place: int) -> str:

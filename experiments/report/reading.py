@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from common.errors import RunError
+from common.errors import RunError, nearest_file
 
 NEEDED = ("cell", "data", "model", "aggregator", "attack", "seed", "status")
 ROUNDS = ("rounds", "devices_per_round", "start_round")
@@ -86,7 +86,9 @@ def read_grid(folder: Path) -> Grid:
     path = next((p for n in ("results.csv", "results.parquet") if (p := folder / n).is_file()), None)
     if path is None:
         told = "no such folder" if not folder.is_dir() else "neither results.csv nor results.parquet"
-        raise RunError(f"no results of a grid in {folder}: {told}; write them with fedsieve compare")
+        raise RunError(
+            f"no results of a grid in {folder}: {told}; fedsieve compare writes some{nearest_file(folder)}"
+        )
     try:
         # all as text: a content hash such as 123456789012 or 1e1234567890 must not become a number
         table = (

@@ -192,7 +192,7 @@ class Section:
         return {seed: value for seed, value in found.items() if value is not None}
 
     def estimate(self, strategy: str, condition: Condition, metric: str) -> Estimate | None:
-        return estimate(list(self.by_seed(strategy, condition, metric).values()))
+        return estimate(self.by_seed(strategy, condition, metric))
 
     def overall(self, strategy: str, conditions: Iterable[Condition], metric: str) -> dict[int, float]:
         """By seed, the mean over conditions."""
@@ -204,7 +204,8 @@ class Section:
         self, strategy: str, conditions: Iterable[Condition], metric: str, unit: float = 1.0
     ) -> Estimate | None:
         """Over conditions, then over seeds; ``unit`` times the metric."""
-        return estimate([unit * value for value in self.overall(strategy, conditions, metric).values()])
+        found = self.overall(strategy, conditions, metric)
+        return estimate({seed: unit * value for seed, value in found.items()})
 
     @cached_property
     def promotions(self) -> tuple[Condition, ...]:

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
 
 import numpy as np
 from scipy import stats
 
 LEVEL = 0.95
+FEWEST = 3
+"""Seeds from which there are intervals and tests: of two, t with one degree of freedom says nothing."""
 Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over ``n`` seeds; ``half`` is half the width of its confidence interval, None for one seed."""
+    """A mean over ``n`` seeds; ``half`` is half the width of its confidence interval, None for under FEWEST.
+
+    seeds: the values by seed, to show in place of an interval and to compare in pairs.
+    """
 
     mean: float
     half: float | None
     n: int
+    seeds: Mapping[int, float] = field(default_factory=dict, compare=False)
 
     @property
     def low(self) -> float:
@@ -31,15 +37,16 @@ class Estimate:
         return self.mean + (self.half or 0.0)
 
 
-def estimate(values: Sequence[float]) -> Estimate | None:
+def estimate(by_seed: Mapping[int, float]) -> Estimate | None:
     """mean ± t_{.975, n−1} · s / √n, with s the sample standard deviation (n − 1); None without values."""
+    values = list(by_seed.values())
     if not values:
         return None
     n, mean = len(values), math.fsum(values) / len(values)
-    if n == 1:
-        return Estimate(mean, None, 1)
+    if n < FEWEST:
+        return Estimate(mean, None, n, by_seed)
     spread = float(np.std(values, ddof=1))
-    return Estimate(mean, float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * spread / math.sqrt(n), n)
+    return Estimate(mean, float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * spread / math.sqrt(n), n, by_seed)
 
 
 @dataclass(frozen=True)
@@ -52,13 +59,13 @@ class Paired:
 
 
 def paired(a: Mapping[Key, float], b: Mapping[Key, float]) -> Paired | None:
-    """Paired t test over the keys (seeds) that both have; None for fewer than two pairs.
+    """Paired t test over the keys (seeds) that both have; None for fewer than FEWEST pairs.
 
     t = d̄ / (s_d / √n) with n − 1 degrees of freedom. Differences that are all 0 give p = 1, differences
     that are all the same p = 0, the limits of the formula.
     """
     common = [key for key in a if key in b]
-    if len(common) < 2:
+    if len(common) < FEWEST:
         return None
     differences = np.array([a[key] - b[key] for key in common])
     mean, spread = float(differences.mean()), float(differences.std(ddof=1))
@@ -79,6 +86,22 @@ def holm(ps: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(ps) - rank) * ps[index]))
         adjusted[index] = highest
     return adjusted
+
+
+def outstanding(values: Sequence[Estimate], kind: Literal["high", "low"]) -> int | None:
+    """The place of the value that is better than each other in a paired t test over seeds, p < .05 by Holm.
+
+    None where there is none: no two values, under FEWEST seeds, or a difference that seeds could have made.
+    """
+    if len(values) < 2:
+        return None
+    sign = 1.0 if kind == "high" else -1.0
+    top = max(range(len(values)), key=lambda i: sign * values[i].mean)
+    tests = [paired(values[top].seeds, one.seeds) for i, one in enumerate(values) if i != top]
+    if any(test is None or sign * test.difference <= 0 for test in tests):
+        return None
+    ps = holm([test.p for test in tests if test is not None])
+    return top if max(ps) < 1 - LEVEL else None
 
 
 def seed_means(values: Mapping[tuple[Hashable, int], float]) -> dict[int, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,9 +12,12 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from common.printable import LONGEST, printable
-from experiments.report.statistics import Estimate
+from experiments.report.statistics import Estimate, outstanding
+from experiments.units import bytes_text, seconds_text
 
 Value = str | float | Estimate | None
+UNITS: Mapping[str, Callable[[float], str]] = {"bytes": bytes_text, "seconds": seconds_text}
+"""Forms that bring their unit."""
 Bold = Callable[[str], str]
 
 
@@ -34,6 +37,8 @@ class Column:
     def show(self, value: float) -> str:
         if self.form == "p":
             return "<0.001" if value < 0.001 else f"{value:.3f}"
+        if self.form in UNITS:
+            return UNITS[self.form](value)
         if self.form == "percent":
             return f"{100 * value:g} %"
         text = format(value, self.form)
@@ -58,14 +63,13 @@ class Table:
         return f"{self.title}: {self.place}" if self.place else self.title
 
     def best(self) -> list[float | None]:
-        """By column, the number to set in bold: None where nothing is compared or all are the same."""
+        """By column, the number to set in bold: None unless a test says that it is better than each other."""
         return [self._best(j, column.best) for j, column in enumerate(self.columns)]
 
-    def _best(self, j: int, kind: str) -> float | None:
-        found = {n for row in self.rows if (n := number(row[j])) is not None} if kind else set()
-        if len(found) < 2:
-            return None
-        return max(found) if kind == "high" else min(found)
+    def _best(self, j: int, kind: Literal["", "high", "low"]) -> float | None:
+        found = [value for row in self.rows if isinstance(value := row[j], Estimate)]
+        top = outstanding(found, kind) if kind else None
+        return None if top is None else found[top].mean
 
 
 def number(value: Value) -> float | None:
@@ -76,7 +80,7 @@ def number(value: Value) -> float | None:
 
 
 def shown(value: Value, column: Column, between: str = " ± ") -> str:
-    """``mean ± half``, or the mean alone where there is one seed; – where nothing was measured."""
+    """``mean ± half``, or the mean alone of few seeds; – where nothing was measured."""
     if value is None:
         return "–"
     if isinstance(value, Estimate):

@@ -6,10 +6,9 @@ name (``demo``, ``smoke``) or the path of a file, which wins.
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 
-from common.errors import ConfigError
+from common.errors import ConfigError, choices, nearest_file
 
 FOLDER = Path(__file__).resolve().parent
 CONFIGS = FOLDER / "configs"
@@ -41,6 +40,5 @@ def _find(wanted: Path, beside: Path, folder: Path, kind: str) -> Path:
     names = sorted(path.stem for path in folder.glob("*.yaml"))
     if wanted.name in names:
         return folder / f"{wanted.name}.yaml"
-    near = get_close_matches(wanted.name, names, 1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise ConfigError(f"{kind}: {wanted.name!r}; {hint}valid: {', '.join(names)}, or a YAML file")
+    told = choices(wanted.name, names, most=len(names))
+    raise ConfigError(f"unknown {kind} {wanted.name!r}{told}, or a YAML file{nearest_file(place)}")

@@ -43,12 +43,15 @@ MOST = 4
 
 
 def check_settings(path: Path, saved: RunConfig, config: RunConfig) -> None:
-    """Raise CheckpointError that names what differs from the run in ``path``, but for FREE."""
+    """Raise CheckpointError that names what differs from the run in ``path``: not FREE, nor more rounds."""
     before, now = _leaves(to_tree(saved)), _leaves(to_tree(config))
+    if now["train.rounds"] > before["train.rounds"]:
+        before["train.rounds"] = now["train.rounds"]
     names = [n for n in dict.fromkeys([*before, *now]) if n not in FREE and before.get(n) != now.get(n)]
     if not names:
         return
     told = [f"{n} was {_short(before, n)}, given {_short(now, n)}" for n in names[:MOST]]
+    told = [f"{one} (a run can only be extended)" if one.startswith("train.rounds ") else one for one in told]
     more = [f"and {len(names) - MOST} more"] if len(names) > MOST else []
     raise CheckpointError(
         f"{path} belongs to a run with other settings: {'; '.join(told + more)}; use its own config.yaml"

@@ -15,6 +15,7 @@ from filelock import BaseFileLock
 from safetensors.torch import save
 
 from common.config import RunConfig
+from common.data.cut import SHORTEST
 from common.errors import CheckpointError, RunError
 from common.settings import load, to_tree
 from common.wire import Reason
@@ -167,6 +168,22 @@ class RunFolder:
                     nodes[line["node"]] += 1
         most = max((count + nodes[node] for (node, _), count in devices.items()), default=0)
         return max(most, *nodes.values()) if nodes else most
+
+    def check(self) -> None:
+        """Raise RunError for numbers that would mean nothing: nobody trained, or nobody was evaluated."""
+        rounds, skipped, why = 0, 0, ""
+        with self._files["metrics.jsonl"].open(encoding="utf-8") as lines:
+            for line in map(json.loads, lines):
+                if "split" not in line:
+                    rounds, skipped = rounds + 1, skipped + bool(line["skipped"])
+                    why = line.get("why", why)
+        if rounds and skipped == rounds:
+            raise RunError(f"nobody trained: all {rounds} rounds were skipped, the last one: {why}")
+        if "test" not in self.evaluations:
+            raise RunError(
+                f"nobody was evaluated: no device with at least {SHORTEST} interactions answered; "
+                f"{self.folder / 'audit.jsonl'} has the reason of each node"
+            )
 
     def finish(self, state: ServerState, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Write the model and ``summary.json``; returns the summary."""

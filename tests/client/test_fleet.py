@@ -122,7 +122,7 @@ def test_a_value_that_is_no_number_in_range_is_refused(key: str, value: object) 
 
 
 def test_an_unknown_key_is_refused_with_the_valid_ones() -> None:
-    with pytest.raises(ConfigError, match=r"unknown key 'dta'; valid: data, path, part, share"):
+    with pytest.raises(ConfigError, match=r"unknown key 'dta': did you mean 'data'\?"):
         open_fleet(read_settings({"dta": "synthetic"}))
 
 

@@ -61,7 +61,7 @@ def test_it_runs_and_shows_its_result(tmp_path: Path) -> None:
     for round_ in range(1, 6):
         assert f"round {round_} of 5: " in output
     assert "sasrec on synthetic" in output
-    assert "ER@5/10/20 of item" in output
+    assert "ER@5/10/20" in output
     assert "Results in result/" in output
     summary = json.loads((tmp_path / "result" / "summary.json").read_text())
     assert (summary["rounds"], summary["attack"], summary["malicious_share"]) == (5, "explicit_boost", 0.25)

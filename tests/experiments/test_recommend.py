@@ -222,7 +222,7 @@ def test_a_model_of_absurd_settings_is_refused_in_one_line(
     assert ended.value.code == 2
     told = " ".join(said.getvalue().split())
     assert told.endswith(f"(given: {value})")
-    assert f"{section}.{name}: Input should be less than or equal to" in told
+    assert f"{section}.{name}: expected a whole number from " in told
 
 
 def test_a_model_that_does_not_fit_its_settings_or_diverged_is_refused(tmp_path: Path, run: Path) -> None:

@@ -11,10 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from common.errors import RunError
+from experiments.cli import app
 from experiments.engines import emulate
+from experiments.run_files import item_text
 from experiments.run_report import (
+    IDLE,
+    REFUSALS,
     devices,
     figures,
     learning,
@@ -24,6 +29,7 @@ from experiments.run_report import (
     weights,
     write_report,
 )
+from experiments.units import bytes_text
 from tests.server.federation import config, lines
 
 
@@ -88,7 +94,9 @@ def test_the_tables_hold_the_numbers_of_the_summary(finished: Path) -> None:
         assert rows[f"test {quartile}"] == [f"{found[m]:.4f}" for m in _metrics()]
     assert rows["@10"] == [f"{summary['er@10']:.4f}", f"{summary['t_ndcg@10']:.4f}"]
     assert rows["Seed"] == ["0"]
-    assert rows["Bytes up"] == [f"{summary['bytes_up']:,}"]
+    assert rows["Sent by devices"] == [bytes_text(summary["bytes_up"])]
+    for name, key in (("Popularity", "popularity"), ("Markov-1", "markov")):
+        assert rows[name] == [f"{summary['floors'][key][m]:.4f}" for m in _metrics()]
 
 
 def test_each_of_several_targets_has_its_own_line(finished: Path) -> None:
@@ -96,9 +104,12 @@ def test_each_of_several_targets_has_its_own_line(finished: Path) -> None:
     assert set(summary["exposure_by_target"]) == {"3", "7"}
     rows = {row[0]: row[1:] for row in parsed((finished / "report.html").read_text()).rows if row}
     for item, found in summary["exposure_by_target"].items():
-        assert rows[f"item {item}"] == [f"{found[f'er@{k}']:.4f}" for k in (5, 10, 20)]
+        told = item_text(item, summary["target_items"])
+        assert summary["target_items"][item]["id"] in told
+        assert rows[f"item {told}"] == [f"{found[f'er@{k}']:.4f}" for k in (5, 10, 20)]
     del summary["exposure_by_target"]["3"]
-    assert "item 7" not in page(summary, {})  # of one target the headline is all there is
+    told = item_text(7, summary["target_items"])
+    assert f"item {told}" not in page(summary, {})  # of one target the headline is all there is
     del summary["exposure_by_target"]
     assert "ER" in page(summary, {})  # a run of before
 
@@ -153,16 +164,49 @@ def test_verdicts_are_counted_by_reason_and_round() -> None:
         "refused: not_finite": {1: 1},
         "refused: stale (whole reply)": {2: 1},
     }
-    assert shares == [1.5, 0.5, 1.0]
+    assert shares == {"admitted": [1.5, 0.5, 1.0]}
+    _, apart = read_audit(iter(audit), frozenset([5]))
+    assert apart == {"honest": [1.5, 1.0], "malicious": [0.5]}
     figure = devices(verdicts)
     assert figure.data[0].name == "admitted"
     assert sum(sum(bar.y) for bar in figure.data) == len(audit) - 2  # evaluations are not among the updates
 
 
 def test_the_histogram_counts_every_weight() -> None:
-    (bars,) = weights([0.0, 0.5, 1.0, 1.0, 40.0]).data
-    assert sum(bars.y) == 5
-    assert weights([]).data == ()
+    (bars,) = weights({"admitted": [0.0, 0.5, 1.0, 1.0, 40.0]}).data
+    assert sum(bars.y) == pytest.approx(1)
+    honest, malicious = weights({"honest": [1.0, 1.0, 1.0], "malicious": [0.0]}).data
+    assert (honest.name, malicious.name) == ("honest", "malicious")
+    assert sum(honest.y) == pytest.approx(sum(malicious.y)) == pytest.approx(1)
+    assert honest.marker.color != malicious.marker.color
+    assert weights({}).data == ()
+
+
+def test_idle_has_no_colour_of_warning() -> None:
+    drawn = devices({"refused: idle": Counter({1: 3}), "refused: stale": Counter({1: 1})})
+    idle, stale = drawn.data
+    assert idle.name.startswith("idle")
+    assert (idle.marker.color, stale.marker.color) == (IDLE, REFUSALS[0])
+
+
+def test_the_weights_of_an_emulation_are_of_honest_and_malicious_devices(finished: Path) -> None:
+    (histogram,) = [
+        chart[""]
+        for chart in _charts((finished / "report.html").read_text()).values()
+        if "weight" in chart[""]["layout"]["xaxis"]["title"]["text"]
+    ]
+    assert [bars["name"] for bars in histogram["data"]] == ["honest", "malicious"]
+
+
+def test_the_page_of_a_run_is_made_again_by_the_command(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    (tmp_path / "run" / "report.html").unlink()
+    done = CliRunner().invoke(app, ["report", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
+    again, first = ((folder / "report.html").read_text() for folder in (tmp_path / "run", finished))
+    assert again == first
+    (tmp_path / "run" / "summary.json").unlink()
+    assert "is not finished" in str(CliRunner().invoke(app, ["report", str(tmp_path / "run")]).exception)
 
 
 def test_charts_without_data_are_left_out() -> None:

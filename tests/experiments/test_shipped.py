@@ -51,8 +51,8 @@ def test_a_file_wins_over_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("find", "name", "told"),
     [
-        (shipped.config, "dmo", "config: 'dmo'; did you mean demo? valid: amazon-beauty, demo, "),
-        (shipped.grid, "demo", "grid: 'demo'; valid: ablation, adaptive, "),
+        (shipped.config, "dmo", "unknown config 'dmo': did you mean 'demo'? valid: amazon-beauty, demo, "),
+        (shipped.grid, "demo", "unknown grid 'demo'; valid: ablation, adaptive, "),
     ],
 )
 def test_an_unknown_name_is_told_with_the_valid_ones(find: object, name: str, told: str) -> None:
@@ -65,7 +65,7 @@ def test_an_unknown_name_is_told_with_the_valid_ones(find: object, name: str, to
 
 def test_a_grid_names_a_shipped_config_or_one_beside_it(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("seed: 3\n")
-    (tmp_path / "grid.yaml").write_text("configs: [demo, mine.yaml]\n")
+    (tmp_path / "grid.yaml").write_text("configs: [demo, mine.yaml]\nstrategies: [mean]\n")
     first, second = (budget.config for budget in read_grid(tmp_path / "grid.yaml").configs)
     assert first == (ROOT / "configs" / "demo.yaml")
     assert second == tmp_path / "mine.yaml"

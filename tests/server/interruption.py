@@ -39,6 +39,8 @@ def summary(out: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((out / "summary.json").read_text())
     for key in ("seconds", "seconds_evaluation", "device_updates_per_second", "peak_rss_mb"):
         del found[key]
+    for key in ("floors", "floor_devices", "target_items"):  # which commands add
+        found.pop(key, None)
     return found
 
 

@@ -53,11 +53,11 @@ def test_the_server_app_resumes(tmp_path: Path) -> None:
 
 
 def test_unknown_settings_of_the_run_config_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"unknown setting train\.round; valid: train\.rounds"):
+    with pytest.raises(ConfigError, match=r"unknown setting train\.round: did you mean 'train\.rounds'"):
         start(tmp_path, **{"train.round": 3})
 
 
-@pytest.mark.parametrize(("size", "told"), [("1", 1), ("auto", 0)])
+@pytest.mark.parametrize(("size", "told"), [("3", 1), ("auto", 0)])
 def test_a_slice_that_leaves_most_devices_idle_is_told_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, size: str, told: int
 ) -> None:
@@ -70,7 +70,7 @@ def test_a_slice_that_leaves_most_devices_idle_is_told_once(
         if "asked" in one:
             assert one["idle"] + one["admitted"] == one["asked"]
     if told:
-        assert "among the 1 of " in said[0]
+        assert "among the 3 of " in said[0]
         assert "train.slice_size, or auto" in said[0]
 
 

@@ -13,6 +13,7 @@ from flwr.app import Context, Message
 
 from client.app import app as client_app
 from client.fleet import open_fleet, read_settings
+from common.errors import RunError
 from common.tasks import METRICS, EvaluateSums
 from common.wire import SumsSpec, decode_evaluate_sums, encode_evaluate_sums
 from tests.server.federation import DEVICES, Watch, config, node, run, without
@@ -121,7 +122,7 @@ def test_quartiles_hold_the_same_devices_for_both_splits(tmp_path: Path) -> None
     assert counts["valid"] == [DEVICES, *expected]
 
 
-def test_no_evaluation_at_all_leaves_the_summary_without_metrics(tmp_path: Path) -> None:
-    summary = run(SETTINGS, tmp_path, [node(bad=True)], app=lying(None))
-    assert "test" not in summary
-    assert summary["rounds"] == 2
+def test_a_run_that_nobody_evaluates_fails_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="^nobody was evaluated: no device with at least 3 interactions"):
+        run(SETTINGS, tmp_path, [node(bad=True)], app=lying(None))
+    assert not (tmp_path / "summary.json").exists()

@@ -15,6 +15,7 @@ from flwr.app import Context, Message, MessageType, RecordDict
 import server.evaluation.collection
 from attacks import build_attack
 from attacks.app import app as client_app
+from common.errors import RunError
 from common.metrics import rank_values
 from common.response import kept
 from common.tasks import EXPOSURES, GROUPS, METRICS, Enrolment, EvaluateSums
@@ -232,8 +233,8 @@ def test_what_nobody_could_use_is_in_the_audit_too(tmp_path: Path) -> None:
             raise ZeroDivisionError("no")
         return client_app(message, context)
 
-    summary = run(SETTINGS, tmp_path, app=app)
-    assert "test" not in summary
+    with pytest.raises(RunError, match="nobody was evaluated"):
+        run(SETTINGS, tmp_path, app=app)
     assert [(e["evaluation"], e["reason"]) for e in evaluated(tmp_path)] == [
         ("valid", "failed"),
         ("test", "failed"),

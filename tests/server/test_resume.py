@@ -68,6 +68,21 @@ def test_work_done_before_the_checkpoint_is_not_repeated(tmp_path: Path) -> None
     assert [report.round for report in watch.rounds] == [5, 6, 7]
 
 
+def test_a_finished_run_is_extended_by_more_rounds(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    train = CONFIG.train.model_copy(update={"rounds": ROUNDS + 2})
+    watch = Watch()
+    summary = run(CONFIG.model_copy(update={"train": train}), tmp_path, resume=True, listeners=[watch])
+    assert [report.round for report in watch.rounds] == [ROUNDS + 1, ROUNDS + 2]
+    assert summary["rounds"] == ROUNDS + 2
+    found = [(line["round"], line.get("split", "train")) for line in lines(tmp_path, "metrics")]
+    assert [r for r, kind in found if kind == "train"] == list(range(1, ROUNDS + 3))
+    assert [r for r, kind in found if kind == "test"] == [ROUNDS + 2]
+    assert not same_model(whole, tmp_path)
+    with pytest.raises(CheckpointError, match="train.rounds was 9, given 7 .a run can only be extended"):
+        run(CONFIG, tmp_path, resume=True)
+
+
 def test_two_interruptions(whole: Path, tmp_path: Path) -> None:
     interrupted(tmp_path, in_round(3))
     with pytest.raises(InterruptedError):

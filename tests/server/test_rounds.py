@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from tests.server.federation import (
     config,
     faulty,
     lines,
-    model,
     node,
     refusals,
     run,
@@ -70,7 +70,7 @@ def test_a_round_without_a_good_reply_is_skipped(tmp_path: Path) -> None:
     assert refusals(tmp_path) == {(2, "failed")}
     (line,) = [line for line in lines(tmp_path, "metrics") if line["round"] == 2 and "split" not in line]
     assert line["skipped"] is True
-    assert line["why"] == "0 updates, and strategy.min_replies is 1"
+    assert line["why"] == "0 updates, and strategy.min_replies is 1; refused: 1 failed"
     assert line["admitted"] == 0
 
 
@@ -90,18 +90,29 @@ def test_a_rule_that_fails_on_what_was_admitted_loses_the_round_and_not_the_run(
     assert [r.why for r in watch.rounds] == ["", "the rule failed: IndexError", "", ""]
 
 
-def test_a_run_of_bad_rounds_ends_where_it_began(tmp_path: Path) -> None:
-    summary = run(config(), tmp_path, [node(bad=True)], app=faulty(crash))
+def test_a_run_in_which_nobody_trains_fails_with_the_reason_and_moves_nothing(tmp_path: Path) -> None:
+    watch = Watch()
+    with pytest.raises(RunError, match="^nobody trained: all 4 rounds were skipped, .*refused: 1 failed$"):
+        run(config(), tmp_path, [node(bad=True)], app=faulty(crash), listeners=[watch])
     start = RobustStrategy(config(), ITEMS).state.model
-    assert torch.equal(model(tmp_path)["encoder"], start.encoder)
-    assert torch.equal(model(tmp_path)["item_table"], start.table)
-    assert summary["test"]["hr@10"] >= 0  # it still evaluates
+    assert torch.equal(watch.states[-1].model.encoder, start.encoder)
+    assert torch.equal(watch.states[-1].model.table, start.table)
+    assert not (tmp_path / "summary.json").exists()
+
+
+def test_a_run_whose_model_stops_being_finite_ends_with_the_reason(tmp_path: Path) -> None:
+    settings = config("strategy.aggregator=mean", "strategy.lr=1e30")
+    with pytest.raises(
+        RunError, match=r"^the model is not finite after round 1: .*strategy\.lr \(1e\+30 now"
+    ):
+        run(settings, tmp_path)
 
 
 @pytest.mark.parametrize(("least", "skipped"), [(1, False), (5, False), (100, True)])
 def test_a_round_needs_min_replies(tmp_path: Path, least: int, skipped: bool) -> None:
     watch = Watch()
-    run(config(f"strategy.min_replies={least}"), tmp_path, listeners=[watch])
+    with pytest.raises(RunError, match="nobody trained") if skipped else nullcontext():
+        run(config(f"strategy.min_replies={least}"), tmp_path, listeners=[watch])
     assert {r.skipped for r in watch.rounds} == {skipped}
 
 
@@ -117,7 +128,8 @@ def test_too_few_devices_for_a_rule_skip_the_round(tmp_path: Path) -> None:
         "train.devices_per_round=10",
         "train.rounds=1",
     )
-    run(settings, tmp_path, grid=Deaf(lost, 2), listeners=[watch])
+    with pytest.raises(RunError, match="nobody trained: all 1 rounds were skipped, the last one: krum"):
+        run(settings, tmp_path, grid=Deaf(lost, 2), listeners=[watch])
     assert [r.skipped for r in watch.rounds] == [True]
     admitted = int(watch.rounds[0].figures["admitted"])
     assert 0 < admitted < 9
@@ -128,7 +140,7 @@ def test_too_few_devices_for_a_rule_skip_the_round(tmp_path: Path) -> None:
     taken = [a for a in lines(tmp_path, "audit") if a["verdict"] == "admitted"]
     assert len(taken) == admitted
     assert not any("weight" in a for a in taken)
-    assert torch.equal(model(tmp_path)["item_table"], RobustStrategy(settings, ITEMS).state.model.table)
+    assert torch.equal(watch.states[0].model.table, RobustStrategy(settings, ITEMS).state.model.table)
 
 
 def test_a_silent_node_rests_and_comes_back(tmp_path: Path) -> None:

@@ -73,3 +73,18 @@ for (const box of document.querySelectorAll('.table')) {
     });
   });
 }
+
+for (const box of document.querySelectorAll('.wide, .data')) {
+  const told = document.createElement('p');
+  told.className = 'note scroll';
+  box.before(told);
+  const say = () => {
+    const wide = box.scrollWidth > box.clientWidth + 1, long = box.scrollHeight > box.clientHeight + 1;
+    told.hidden = !wide && !long;
+    told.textContent = [wide ? 'sideways \u2192' : '', long ? 'down \u2193' : ''].filter(Boolean).join(' and ')
+      .replace(/^/, 'There is more: scroll ');
+    box.tabIndex = told.hidden ? -1 : 0;  // the arrow keys scroll it too
+  };
+  new ResizeObserver(say).observe(box);
+  say();
+}

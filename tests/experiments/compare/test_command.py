@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from common.errors import RunError
 from experiments.cli import app
 from experiments.compare.command import compare
+from experiments.compare.dry import dry_run
 from tests.experiments.compare.samples import SETTINGS, grid_file, screen
 
 CLOCKED = ("seconds", "device_updates_per_second", "peak_rss_mb")
@@ -38,6 +40,15 @@ def test_a_grid_ends_with_its_tables_and_is_not_computed_twice(tmp_path: Path) -
     assert "[4/4]" in told.getvalue()
     assert told.getvalue().count("warm-up") == 2
     assert (out / "floors.json").exists()
+    console, told = screen()
+    dry_run(grid_file(tmp_path, seeds=[0, 1]), out, console, workers=2)
+    said = told.getvalue()
+    assert (said.count("\ndone ") + said.startswith("done "), said.count("to do  ")) == (4, 4)
+    assert "8 cells, 4 of them already in" in said
+    assert "The honest rounds of 4 cells are shared: 2 warm-ups are still to do" in said
+    assert re.search(
+        r"About \S+ hours, 2 cells at a time: [\d,]+ device updates, from the 4 cells that are", said
+    )
     cell = out / "cells" / found["cell"][0]
     assert (cell / "model.safetensors").exists()
     assert not (cell / "state").exists()
@@ -138,3 +149,11 @@ def test_a_warm_up_on_another_log_is_another_warm_up(tmp_path: Path) -> None:
         log.write_text("\n".join(["user,item", *rows]))
         assert compare(path, out, screen()[0]) == 0
     assert len(list((out / "warmups").iterdir())) == 2
+
+
+def test_a_dry_run_of_a_new_grid_measures_a_few_rounds_and_writes_nothing(tmp_path: Path) -> None:
+    console, told = screen()
+    dry_run(grid_file(tmp_path), tmp_path / "out", console, workers=1, seconds=0.01)
+    assert "4 cells, 0 of them already in" in told.getvalue()
+    assert re.search(r"About \S+ hours, 1 cells at a time: .* rounds of the first cell", told.getvalue())
+    assert not (tmp_path / "out").exists()

@@ -97,12 +97,15 @@ def test_a_budget_of_one_data_set_wins_over_the_grid(tmp_path: Path) -> None:
         ({"strategies": ["krumm"]}, "unknown aggregator 'krumm': did you mean 'krum'?"),
         ({"attacks": ["sgn_flip"]}, "unknown attack 'sgn_flip': did you mean 'sign_flip'?"),
         ({"strategies": [{"name": "krum", "nope": 1}]}, "'krum' has no parameter 'nope'"),
-        ({"set": {"train.round": 3}}, "unknown setting train.round; valid: "),
+        ({"set": {"train.round": 3}}, "unknown setting train.round: did you mean 'train.rounds'"),
         ({"strategies": [{"aggregator": "krum", "set": {"byzantine": 0.9}}]}, "it needs at least"),
-        ({"shares": [1.5]}, r"grid\.yaml: shares\.0"),
-        ({"seeds": ["x"]}, r"grid\.yaml: seeds\.0"),
+        ({"shares": [1.5]}, r"grid\.yaml: shares\.0: expected a number from 0 to 1 \(given: 1\.5\)"),
+        ({"seeds": ["x"]}, r"grid\.yaml: seeds\.0: expected a whole number from 0 \(given: 'x'\)"),
         ({"configs": []}, r"grid\.yaml: configs"),
-        ({"colour": 1}, r"grid\.yaml: colour(.|\n)*keys of a grid: configs, models, strategies"),
+        ({"colour": 1}, r"grid\.yaml: unknown setting colour; valid: configs, models, strategies, "),
+        ({"seed": [1]}, r"grid\.yaml: unknown setting seed: did you mean 'seeds'\?"),
+        ({"strategies": [{"aggregator": "krum", "byzantine": 0.1}]}, r"unknown setting strategies\.0\.byzan"),
+        ({"strategies": []}, r"grid\.yaml: strategies: missing; expected rules to compare, or all: .*krum, "),
         ({"configs": ["absent.yaml"]}, "cannot read .*absent.yaml"),
     ],
 )
@@ -120,3 +123,22 @@ def test_a_file_that_is_no_grid_is_refused(tmp_path: Path) -> None:
     (tmp_path / "list.yaml").write_text("- 1\n")
     with pytest.raises(ConfigError, match="list.yaml"):
         read_grid(tmp_path / "list.yaml")
+
+
+def test_one_thing_alone_is_a_list_of_it(tmp_path: Path) -> None:
+    alone = cells(
+        tmp_path,
+        strategies={"name": "multi_krum", "select": 5},
+        attacks={"name": "scaling", "scale": 3},
+        seeds=1,
+        shares=0.1,
+        targets="cold",
+        models="gru4rec",
+        vary={"model.dim": 4},
+        configs={"config": "base.yaml"},
+    )
+    (one,) = alone
+    assert one.labels["aggregator"] == "multi_krum(select=5)"
+    assert (one.config.seed, one.config.attack.share, one.config.model.name) == (1, 0.1, "gru4rec")
+    (items,) = cells(tmp_path, strategies="mean", attacks="sign_flip", targets=[3, 4])
+    assert items.config.attack.targets == (3, 4)

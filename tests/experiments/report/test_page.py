@@ -126,7 +126,7 @@ def test_tests_are_named_with_their_baseline(written: Written) -> None:
     best = max(attacked, key=attacked.__getitem__)
     assert [s for s, p in ps.items() if p == "baseline"] == [best]
     assert isinstance(ps["sieve"], float)
-    assert f"against {best}, the best baseline" in main.note
+    assert f"against {best}, the baseline of the highest mean" in main.note
 
 
 def test_shares_of_the_clean_run_are_not_called_ndcg(tmp_path: Path) -> None:

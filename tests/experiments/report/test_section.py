@@ -216,7 +216,7 @@ def test_all_are_compared_overall_and_corrected_together(tmp_path: Path) -> None
 
 
 def test_without_ours_every_rule_is_compared_and_one_seed_tests_nothing(tmp_path: Path) -> None:
-    section = only(tmp_path / "three", contest([], [0.1, 0.2], [0.05, 0.1]))
+    section = only(tmp_path / "three", contest([], [0.1, 0.2, 0.1], [0.05, 0.1, 0.1]))
     assert [one.strategy for one in by_condition(section)] == ["median"]
     single = only(tmp_path / "one", contest([0.1], [0.2], [0.3]))
     assert [(one.accuracy, one.p) for one in by_condition(single)] == [(None, None)]

@@ -10,6 +10,7 @@ from rich.console import Console
 from experiments.report.statistics import Estimate
 from experiments.report.tables import Column, Table, markdown, shown, terminal
 
+BEST = Estimate(0.2, None, 3, {0: 0.2, 1: 0.21, 2: 0.19})
 COLUMNS = [
     Column("Strategy"),
     Column("NDCG@10", best="high"),
@@ -20,8 +21,8 @@ COLUMNS = [
 
 def table(**more: object) -> Table:
     rows = [
-        ["norm_clip", Estimate(0.1, 0.01, 3), 0.25, "baseline"],
-        ["a|b & 20 % [x]", Estimate(0.2, None, 1), None, 0.0004],
+        ["norm_clip", Estimate(0.1, 0.01, 3, {0: 0.1, 1: 0.11, 2: 0.09}), 0.25, "baseline"],
+        ["a|b & 20 % [x]", BEST, None, 0.0004],
         ["krum", None, Estimate(0.125, 0.5, 2), 0.04],
     ]
     fields = {"name": "main", "title": "Strategies", "place": "ml-100k, sasrec", "columns": COLUMNS}
@@ -35,7 +36,7 @@ def test_markdown_in_full() -> None:
         "|:--|--:|--:|--:|\n"
         "| norm\\_clip | 0.1000 ± 0.0100 | 0.250 | baseline |\n"
         "| a\\|b & 20 % [x] | **0.2000** | – | <0.001 |\n"
-        "| krum | – | **0.125 ± 0.500** | 0.040 |\n"
+        "| krum | – | 0.125 ± 0.500 | 0.040 |\n"
         "| markov\\_1 | 0.3000 | – | – |\n"
         "\n± is the interval (t) of 5 % levels. More.\n"
     )
@@ -61,10 +62,30 @@ def test_values_are_shown(value: object, form: str, text: str) -> None:
     assert shown(value, Column("x", form)) == text  # type: ignore[arg-type]
 
 
-def test_the_best_is_not_marked_where_all_are_the_same() -> None:
-    columns = [Column("x", best="high"), Column("y", best="low"), Column("z")]
-    rows = [[1.0, 2.0, 3.0], [1.0, 5.0, 4.0]]
-    assert Table("t", "T", "", columns, rows).best() == [None, 2.0, None]
+def test_the_best_is_marked_only_where_a_test_supports_it() -> None:
+    columns = [Column("x", best="high"), Column("y", best="low"), Column("z"), Column("w", best="high")]
+    apart = {seed: 0.5 + 0.01 * seed for seed in range(3)}
+    far, alone = Estimate(0.51, None, 3, apart), Estimate(0.9, None, 1, {0: 0.9})
+    rows = [[BEST, BEST, BEST, 0.1], [BEST, far, far, alone]]
+    assert Table("t", "T", "", columns, rows).best() == [None, 0.2, None, None]
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "text"),
+    [
+        (0, "bytes", "0 B"),
+        (999, "bytes", "999 B"),
+        (1234, "bytes", "1.2 kB"),
+        (3_100_000_000, "bytes", "3.1 GB"),
+        (16e9, "bytes", "16 GB"),
+        (0.417, "seconds", "0.42 s"),
+        (40, "seconds", "40 s"),
+        (725, "seconds", "12 min"),
+        (11100, "seconds", "3 h 05 min"),
+    ],
+)
+def test_bytes_and_seconds_are_for_people(value: float, form: str, text: str) -> None:
+    assert Column("x", form).show(value) == text
 
 
 def printed(width: int, one: Table) -> str:

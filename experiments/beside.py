@@ -1,0 +1,77 @@
+"""Beside the figures of a run, where its log is at hand: floors, names of items, who is malicious."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from client.fleet import Numbers
+from common.config import RunConfig
+from common.data import CATALOGUE, Dataset, read_catalogue
+from common.data.names import Names
+from common.data.shards import titles_of
+from common.errors import FedSieveError
+from emulation.federation import malicious_numbers, open_log, sides
+from experiments.floors import floors
+from server.records.checkpoint import write_atomically
+
+FLOOR_DEVICES = 10_000
+"""Devices that the floors are measured on, evenly spread over a larger log: minutes are hours without."""
+
+
+def add_beside(folder: Path, config: RunConfig) -> None:
+    """Write floors and the targets' ids and titles into ``summary.json``, where log or catalogue is there.
+
+    floors: name -> metrics on the test items of ``floor_devices`` honest devices. target_items: number -> id
+    and title.
+    """
+    path = folder / "summary.json"
+    summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    dataset = log_of(config)
+    if dataset is not None:
+        chosen = _spread(sides(config, dataset)[0])
+        summary |= {"floors": floors(dataset, devices=chosen), "floor_devices": len(chosen)}
+    summary["target_items"] = names_of(summary["targets"], config, dataset)
+    write_atomically(path, json.dumps(summary, indent=2).encode())
+
+
+def log_of(config: RunConfig) -> Dataset | None:
+    """The log of a run; None where it is not here, as at a server, which has a catalogue at most."""
+    if Path(config.data.path).name == CATALOGUE:
+        return None
+    try:
+        return open_log(config)
+    except FedSieveError:
+        return None
+
+
+def names_of(items: Collection[int], config: RunConfig, dataset: Dataset | None) -> dict[str, dict[str, str]]:
+    """Id in the log and title of each item, by its number as text; nothing where neither is known."""
+    if dataset is not None:
+        ids, titles = dataset.item_ids, dataset.titles
+    elif Path(config.data.path).name == CATALOGUE:
+        try:
+            frame = read_catalogue(Path(config.data.path))
+        except FedSieveError:
+            return {}
+        ids, titles = Names.of(frame["id"]), titles_of(frame)
+    else:
+        return {}
+    return {
+        str(item): {"id": ids[item - 1], "title": titles.get(item, "")} for item in items if item <= len(ids)
+    }
+
+
+def malicious_of(config: RunConfig, dataset: Dataset | None) -> frozenset[int] | None:
+    """The malicious devices of an emulation; None where nobody knows, as over a network."""
+    return None if dataset is None or config.attack.name == "none" else malicious_numbers(config, dataset)
+
+
+def _spread(honest: Numbers) -> list[int]:
+    places = np.linspace(0, len(honest) - 1, min(len(honest), FLOOR_DEVICES)).astype(int)
+    found: list[int] = honest[places].tolist()
+    return found

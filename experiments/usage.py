@@ -1,0 +1,82 @@
+"""A wrong command line in one line: what is wrong, what is valid, the nearest; in words of its own.
+
+Newer Typer has a Click of its own inside: errors are known by what they hold, and not by their class.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any, get_type_hints
+
+from common.errors import choices
+
+WORDS = (
+    (r"^Missing (argument|option) '([^']*)'.*", r"\1 \2 is missing"),
+    (
+        r"^Invalid value for '([^']*)': '?(.*?)'? is not a valid int(eger)?.*",
+        r"\1: expected a whole number (given: '\2')",
+    ),
+    (
+        r"^Invalid value for '([^']*)': '?(.*?)'? is not a valid float.*",
+        r"\1: expected a number (given: '\2')",
+    ),
+    (
+        r"^Invalid value for '([^']*)': (\S+) is not in the range x>=(.*?)\.?$",
+        r"\1: expected at least \3 (given: \2)",
+    ),
+    (
+        r"^Invalid value for '([^']*)': (\S+) is not in the range (\S+)<=x<=(.*?)\.?$",
+        r"\1: expected \3 to \4 (given: \2)",
+    ),
+    (r"^Invalid value for '([^']*)': (.*)", r"\1: \2"),
+    (r"^Option '([^']*)' requires (an|\d+) arguments?.*", r"\1: expected a value after it"),
+    (r"^Option '([^']*)' does not take a value.*", r"\1: takes no value"),
+    (r"^Got unexpected extra arguments? \((.*)\).*", r"\1: one argument too many"),
+)
+
+
+def is_usage(error: BaseException) -> bool:
+    """Whether this is Click's error about a command line."""
+    return hasattr(error, "format_message") and hasattr(error, "exit_code")
+
+
+def told(error: Any) -> str:
+    """The line about ``error``, with the command it is about and how to see what that takes."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "fedsieve"
+    return f"{_problem(error, context)}; see {command} --help"
+
+
+def with_help(command: Any) -> Any:
+    """``command`` and those below it with the help of their arguments: Click 8.5 loses it in older Typer."""
+    callback = inspect.unwrap(command.callback) if command.callback is not None else None
+    hints = get_type_hints(callback, include_extras=True) if callback is not None else {}
+    for one in command.params:
+        if not getattr(one, "help", None) and one.name in hints:
+            meta = getattr(hints[one.name], "__metadata__", ())
+            one.help = next((part.help for part in meta if getattr(part, "help", None)), None)
+    for below in getattr(command, "commands", {}).values():
+        with_help(below)
+    return command
+
+
+def _problem(error: Any, context: Any) -> str:
+    text = " ".join(error.format_message().split())
+    if option := getattr(error, "option_name", None) if "No such option" in text else None:
+        return f"unknown option {option}{choices(option, _options(context))}"
+    if named := re.match(r"No such command '(.*?)'", text):
+        return f"unknown command {named[1]!r}{choices(named[1], _commands(context), most=20)}"
+    for pattern, words in WORDS:
+        if re.match(pattern, text):
+            return re.sub(pattern, words, text)
+    return text.removesuffix(".")
+
+
+def _options(context: Any) -> list[str]:
+    found = [name for one in context.command.params for name in one.opts if name.startswith("--")]
+    return [*found, "--help"]
+
+
+def _commands(context: Any) -> list[str]:
+    return list(context.command.list_commands(context))
