@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from common.errors import RunError
 from experiments.report import pages
 from experiments.report.drawing import COLOURS, frame
-from experiments.run_files import json_lines, of_training
+from experiments.run_files import json_lines, of_training, ranked
 from server.records.checkpoint import write_atomically
 
 METRICS = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr")
@@ -86,13 +86,13 @@ def page(summary: Mapping[str, Any], drawn: Mapping[str, go.Figure]) -> str:
 def metric_table(summary: Mapping[str, Any]) -> PlainTable:
     """Test metrics over all devices and by quartile of history length; validation beside them."""
     groups = {
-        "test": summary.get("test"),
+        **dict(ranked(summary, "test")),
         **{f"test {q}": m for q, m in summary.get("quartiles", {}).items()},
     }
     if beside := summary.get("test_over_nodes"):
         groups["test, median node"] = beside["median"]
         groups["test, trimmed mean of nodes"] = beside["trimmed_mean"]
-    groups["validation"] = summary.get("valid")
+    groups |= {label.replace("valid", "validation", 1): found for label, found in ranked(summary, "valid")}
     rows = [(name, *(f"{found[m]:.4f}" for m in METRICS)) for name, found in groups.items() if found]
     return ("", *(m.upper() for m in METRICS)), rows
 

@@ -71,11 +71,13 @@ def serve(
     listeners: Sequence[Listener] = (),
     memory: NodeMemory | None = None,
     data: str = "",
+    recurring: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Run ``config`` over ``grid`` to its end, write ``out``, and return the summary.
 
     memory: of nodes that live in this process; it belongs to the checkpoint. data: a digest of the data
-    (:mod:`common.data.digest`), by which a resumed run knows them again.
+    (:mod:`common.data.digest`), by which a resumed run knows them again. recurring: share of the answers of a
+    split that are in the history before them, where the log is known.
     """
     folder = RunFolder(out, config, memory, data)
     strategy = RobustStrategy(
@@ -90,12 +92,12 @@ def serve(
         else:
             folder.create()
         strategy.start(grid)
-        return folder.finish(strategy.state, facts(config, folder))
+        return folder.finish(strategy.state, facts(config, folder, recurring or {}))
     finally:
         folder.close()
 
 
-def facts(config: RunConfig, folder: RunFolder) -> dict[str, Any]:
+def facts(config: RunConfig, folder: RunFolder, recurring: Mapping[str, float]) -> dict[str, Any]:
     """What identifies the run and what it cost, for ``summary.json``."""
     totals, device = folder.totals, title(resolve(config.device))
     private = privacy(config, folder.most_rounds()) if config.client.noise else {}
@@ -103,7 +105,8 @@ def facts(config: RunConfig, folder: RunFolder) -> dict[str, Any]:
         "rounds": config.train.rounds,
         "seconds": round(folder.elapsed(), 3),
         "seconds_evaluation": round(totals["seconds_evaluation"], 3),
-        "protocol": f"{protocol(config)}; on {device}{sampled(config, folder)}{told(private)}",
+        "protocol": f"{protocol(config)}; on {device}{sampled(config, folder)}{told(private)}{again(recurring)}",
+        **({"recurring": dict(recurring)} if any(recurring.values()) else {}),
         **({"privacy": private} if private else {}),
         "data": config.data.path or config.data.name,
         "model": config.model.name,
@@ -140,6 +143,12 @@ def sampled(config: RunConfig, folder: RunFolder) -> str:
     return f"; progress on {config.eval.sample:,} of {last.enrolled:,} devices"
 
 
+def again(recurring: Mapping[str, float]) -> str:
+    """What the protocol line says of answers that the device had before."""
+    share = recurring.get("test", 0.0)
+    return f"; {share:.1%} of the test answers recur, and those are ranked among all items" if share else ""
+
+
 def told(private: Mapping[str, float]) -> str:
     """The end of the protocol line."""
     if not private:
@@ -173,10 +182,11 @@ def protocol(config: RunConfig) -> str:
     parts += [f"{c.decoys} decoys"] * bool(c.decoys)
     parts += [f"{c.quantise} rows" + f" {c.top_k}" * (c.quantise == "top_k")] * (c.quantise != "none")
     changed = f"; updates: {', '.join(parts)}" if parts else ""
+    log = f"; log: {rules}" if (rules := config.data.preparation.summary()) else ""
     sees = "; attackers see all honest updates" if config.omniscient else ""
     return (
         "full ranking, leave-one-out, seen items filtered; "
         f"{t.rounds} rounds x {t.devices_per_round} devices, {slice_text}, "
         f"{t.local_steps} local step(s), {loss_text(t)}{products}, "
-        f"{s.optimizer.name} {s.lr:g}{changed}{secret}{sees}"
+        f"{s.optimizer.name} {s.lr:g}{changed}{log}{secret}{sees}"
     )
