@@ -26,7 +26,15 @@ Numbers = NDArray[np.int64]
 Scalar = bool | int | float | str
 KEYS = (
     *("data", "path", "part", "share", "seed", "max_devices", "max_length", "public", "repeatable"),
-    *("prepare", "exposure_targets", "min_group", "evaluation_epsilon", "negatives", "min_noise", "components"),
+    *(
+        "prepare",
+        "exposure_targets",
+        "min_group",
+        "evaluation_epsilon",
+        "negatives",
+        "min_noise",
+        "components",
+    ),
     "device",
 )
 """What a node config may hold: the log, which devices of it, what may be told of them, where they train."""
@@ -42,7 +50,8 @@ class NodeSettings:
     part: ``all``, ``2/4``, ``honest`` or ``malicious``. ``2/4`` takes every fourth device from the third on.
     ``honest`` and ``malicious`` are the two sides of one draw of ``share`` of all devices under ``seed``: an
     emulation runs each side as a node. ``public`` is so many of the honest devices as that key says.
-    prepare: how the log is read, the settings of ``data`` as JSON. repeatable: the devices draw from ``seed``, as emulations want it; whoever knows the seed knows the draws.
+    repeatable: the devices draw from ``seed``, as emulations want it; whoever knows the seed knows the draws.
+    prepare: how the log is read.
     tells: what the node's owner lets it tell. device: the CPU, or the GPU that trains and ranks.
     """
 

@@ -109,8 +109,12 @@ class DataConfig(Section):
     repeats: Literal["keep", "drop"] = Field(
         "keep", description="interactions with an item that the user had before"
     )
-    min_user: Count = Field(0, description="drop users with fewer interactions, with min_item until none falls")
-    min_item: Count = Field(0, description="drop items with fewer interactions, with min_user until none falls")
+    min_user: Count = Field(
+        0, description="drop users with fewer interactions, with min_item until none falls"
+    )
+    min_item: Count = Field(
+        0, description="drop items with fewer interactions, with min_user until none falls"
+    )
 
     @field_validator("order")
     @classmethod

@@ -66,7 +66,9 @@ class Preparation:
         """:meth:`changed` for people, as a protocol line has it; columns, which change nothing, left out."""
         found = {name: value for name, value in self.changed().items() if name not in ("columns", "encoding")}
         shown = {
-            name: "|".join(value) if isinstance(value, tuple) else format(value, "g")
+            name: "|".join(value)
+            if isinstance(value, tuple)
+            else format(value, "g")
             if isinstance(value, float)
             else value
             for name, value in found.items()
@@ -86,7 +88,11 @@ def check_columns(columns: Mapping[str, str | int], order: str = "time") -> None
             raise ValueError(f"{role}: expected a column's name, or its position from 1, found {column!r}")
     if len({isinstance(column, int) for column in columns.values()}) > 1:
         raise ValueError("expected names for all, or positions (of a file without a header line) for all")
-    if columns and all(isinstance(one, int) for one in columns.values()) and not {"user", "item"} <= {*columns}:
+    if (
+        columns
+        and all(isinstance(one, int) for one in columns.values())
+        and not {"user", "item"} <= {*columns}
+    ):
         raise ValueError("expected the positions of user and item, as in {user: 1, item: 2, time: 4}")
     if len(set(columns.values())) < len(columns):
         raise ValueError("expected a different column for each role")
@@ -133,8 +139,10 @@ def from_text(text: str) -> Preparation:
     try:
         tree = json.loads(text) if text else {}
     except ValueError as error:
-        raise ConfigError(f"expected JSON such as {{\"min_rating\": 4}}, found {text!r}") from error
+        raise ConfigError(f'expected JSON such as {{"min_rating": 4}}, found {text!r}') from error
     if not isinstance(tree, dict) or (bad := sorted(set(tree) - {one.name for one in fields(Preparation)})):
         valid = ", ".join(one.name for one in fields(Preparation))
-        raise ConfigError(f"expected a JSON mapping of {valid}; found {bad[0] if isinstance(tree, dict) else text}")
+        raise ConfigError(
+            f"expected a JSON mapping of {valid}; found {bad[0] if isinstance(tree, dict) else text}"
+        )
     return validate({"data": tree}).data.preparation

@@ -80,11 +80,15 @@ def open_log(config: RunConfig) -> Dataset:
     whole = load(data.name, data.path, devices=data.max_devices, prepare=data.preparation)
     log = recent(whole, data.max_length)
     if (longest := int(log.sequences.lengths.max(initial=0))) < SHORTEST:
-        cut = f" of data.max_length={data.max_length}" if longest < whole.sequences.lengths.max(initial=0) else ""
+        cut = (
+            f" of data.max_length={data.max_length}"
+            if longest < whole.sequences.lengths.max(initial=0)
+            else ""
+        )
         raise DataError(
             log.source or log.name,
-            f"no device can be evaluated: that takes {SHORTEST} interactions (one to train on, one to validate, "
-            f"one to test), and the longest history{cut} has {longest}",
+            f"no device can be evaluated: that takes {SHORTEST} interactions (one to train on, one to "
+            f"validate, one to test), and the longest history{cut} has {longest}",
         )
     return log
 
@@ -174,8 +178,7 @@ def with_trusted(nodes: Sequence[NodeConfig], config: RunConfig) -> tuple[list[N
     if config.strategy.trusted_nodes not in ((), number):
         raise ConfigError("strategy.trusted_nodes: an emulation has its own trusted node; leave it out")
     keys = ("data", "path", "max_devices", "max_length", "prepare", "share", "repeatable", "seed")
-    keys = (*keys, "components")
-    public: NodeConfig = {key: nodes[0][key] for key in (*keys, "device") if key in nodes[0]}
+    public: NodeConfig = {key: nodes[0][key] for key in (*keys, "components", "device") if key in nodes[0]}
     public |= {"part": "public", "public": config.data.public}
     strategy = config.strategy.model_copy(update={"trusted_nodes": number})
     return [*nodes, public], config.model_copy(update={"strategy": strategy})

@@ -66,7 +66,10 @@ class Check:
         """Label and text of each line of the table."""
         reading, n = self.log.reading, self.numbers
         yield "format", reading.format or "prepared by fedsieve"
-        yield "columns", ", ".join(f"{role} = {name}" for role, name in reading.columns.items()) or "by position"
+        yield (
+            "columns",
+            ", ".join(f"{role} = {name}" for role, name in reading.columns.items()) or "by position",
+        )
         if reading.unread:
             yield "not read", ", ".join(reading.unread)
         yield "order", self.order()
@@ -88,12 +91,16 @@ class Check:
         """What should not be trained on as it is."""
         if self.numbers.short == self.numbers.users:
             yield f"nobody can be evaluated: no user has {SHORTEST} interactions"
-        if self.log.times is None and "one line a user" not in self.log.reading.format and self.log.reading.rows:
+        if (
+            self.log.times is None
+            and "one line a user" not in self.log.reading.format
+            and self.log.reading.rows
+        ):
             yield "the order of the file is taken for time: sort the file, or name a time column"
         if self.recurring > 0.05:
             yield (
-                f"{self.recurring:.0%} of the test answers recur: look at the unfiltered figures, or keep the "
-                "first of each with data.repeats=drop"
+                f"{self.recurring:.0%} of the test answers recur: look at the unfiltered figures, or keep "
+                "the first of each with data.repeats=drop"
             )
 
     def sequences(self) -> Iterator[tuple[str, list[str], int]]:

@@ -26,7 +26,8 @@ app = typer.Typer(help="Interaction logs: list, get, check, stats, split.", no_a
 Name = Annotated[str, typer.Argument(help="a known data set, or a file with a log")]
 Recipe = Annotated[str, typer.Option("--path", help="data.path: a file, or the recipe of synthetic")]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a setting of data, as data.min_rating=4")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="a setting of data, as data.min_rating=4"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 

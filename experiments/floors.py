@@ -47,8 +47,9 @@ class Floor:
     def ranks(self, histories: Ragged[np.int32], answers: Index, filtered: bool) -> Index:
         """Rank from 1 of each answer given the history before; equal scores rank by item number.
 
-        Seen items are left out where ``filtered``, but of an answer among them: that is ranked among all. All items are counted by
-        their base alone; then those with an extra are taken off and counted anew, and seen ones taken off.
+        Seen items are left out where ``filtered``, unless the answer is one: that is ranked among all. All
+        items are counted by their base alone; then those with an extra are taken off and counted anew, and
+        seen ones taken off.
         """
         size, last = len(self.base), histories.last(1).flat().astype(np.int64)
         own = self.scores(last, answers)  # [m]

@@ -18,10 +18,10 @@ from common.config import RunConfig
 from common.errors import RunError
 from common.printable import printable, printable_log
 from common.settings import load
+from emulation.federation import open_log
 from experiments.deployed import ATTACKING, plan, stage
 from experiments.local_deployment import Deployment, deployment
 from experiments.processes import Process
-from emulation.federation import open_log
 from experiments.run_files import json_lines, summary_table
 
 LIMIT_S = 900.0

@@ -105,7 +105,8 @@ def facts(config: RunConfig, folder: RunFolder, recurring: Mapping[str, float]) 
         "rounds": config.train.rounds,
         "seconds": round(folder.elapsed(), 3),
         "seconds_evaluation": round(totals["seconds_evaluation"], 3),
-        "protocol": f"{protocol(config)}; on {device}{sampled(config, folder)}{told(private)}{again(recurring)}",
+        "protocol": f"{protocol(config)}; on {device}{sampled(config, folder)}{told(private)}"
+        f"{again(recurring)}",
         **({"recurring": dict(recurring)} if any(recurring.values()) else {}),
         **({"privacy": private} if private else {}),
         "data": config.data.path or config.data.name,

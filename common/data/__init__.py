@@ -94,7 +94,7 @@ def _told(log: Dataset) -> Dataset:
     rows = log.reading.dropped.get("data.duplicates")
     if rows and (same := (log.source, rows)) not in _TOLD:
         _TOLD.add(same)
-        text = "%s: %d of %d interactions dropped: one user, item and time twice (data.duplicates=keep keeps them)"
+        text = "%s: %d of %d lines dropped: one user, item and time again (data.duplicates=keep keeps them)"
         _LOG.warning(text, log.source, rows, log.reading.rows)
     return log
 

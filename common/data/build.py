@@ -87,8 +87,8 @@ def build(
 ) -> Dataset:
     """Number users and items from 1 and put each history in time order.
 
-    ``log`` has ``user``, ``item`` (text) and perhaps ``time`` (of any unit), in file order; or it is many such
-    tables, of which one at a time is held: an interaction then takes 8 bytes, or 16 with its time, twice
+    ``log`` has ``user``, ``item`` (text) and perhaps ``time`` (of any unit), in file order; or it is many
+    such tables, of which one at a time is held: an interaction then takes 8 bytes, or 16 with its time, twice
     while it is put in order.
 
     The sort by time is stable, so equal times keep the file's order; without times the file's order is the

@@ -57,8 +57,8 @@ def _member(path: Path, member: str) -> bytes:
 
 def _grouplens(name: str, log: str, movies: str, path: Path, prepare: Preparation) -> Dataset:
     source = Source(f"{path}/{log}", [_member(path, log)], prepare)
+    frames = pl.concat(movielens.frames(source))
     titles = movielens.titles(_member(path, movies))
-    frames = movielens.frames(source)
     return build(name, frames, titles, source=path.name, prepare=prepare, reading=source.reading)
 
 

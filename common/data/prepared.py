@@ -55,9 +55,7 @@ _OPEN: WeakValueDictionary[tuple[object, ...], Dataset] = WeakValueDictionary()
 """Large logs that this process holds: the nodes of an emulation share one."""
 
 
-def read(
-    path: Path, devices: int = 0, cache: Path | None = None, prepare: Preparation = AS_IT_IS
-) -> Dataset:
+def read(path: Path, devices: int = 0, cache: Path | None = None, prepare: Preparation = AS_IT_IS) -> Dataset:
     """The log in the file ``path``, from its cache if it has one; ``devices``: only so many, the first.
 
     The first reading of a log reads all of it, as any line may hold a user or an item that the numbers of

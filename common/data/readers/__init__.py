@@ -12,6 +12,8 @@ from common.data.readers.source import PACKED, Source, ending, opened
 from common.errors import DataError
 from common.preparation import AS_IT_IS, Preparation, Reading
 
+__all__ = ["READERS", "ending", "frames", "read", "readable", "refuse"]
+
 Reader = Callable[[Source], Iterator[pl.DataFrame]]
 
 READERS: dict[str, Reader] = {

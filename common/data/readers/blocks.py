@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+
 from common.errors import DataError
 
 SIZE = 16 << 20
@@ -39,7 +40,7 @@ def decode(file: object, data: bytes, line: int = 1) -> str:
         place = line + data.count(b"\n", 0, error.start)
         raise DataError(
             file,
-            f"byte 0x{data[error.start]:02x} is not UTF-8 text; name the encoding, as in data.encoding=cp1252",
+            f"byte 0x{data[error.start]:02x} is not UTF-8 text; name the encoding: data.encoding=cp1252",
             place,
         ) from error
     return text.replace("\r\n", "\n")

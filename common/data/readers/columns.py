@@ -17,8 +17,8 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "item": (
         "item item_id iid movie movie_id product product_id asin parent_asin track track_id song song_id "
         "artist artist_id article article_id news news_id book book_id isbn game game_id app app_id business "
-        "business_id gmap_id poi poi_id venue venue_id location_id place_id recipe recipe_id beer beer_id anime "
-        "anime_id video video_id show show_id content content_id listing_id goods_id sku ad_id",
+        "business_id gmap_id poi poi_id venue venue_id location_id place_id recipe recipe_id beer beer_id "
+        "anime anime_id video video_id show show_id content content_id listing_id goods_id sku ad_id",
     ),
     "time": (
         "timestamp timestamps timestamp_ms timestamp_s time_ms ts unix_time unix_timestamp unix_review_time "
@@ -27,10 +27,13 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "click_time visit_time played_at listened_at watched_at purchase_date order_date utc_time",
     ),
     "rating": ("rating ratings stars score overall rate", "value"),
-    "event": ("event event_type behavior behaviour behavior_type behaviour_type action action_type "
-              "interaction_type", "type"),
+    "event": (
+        "event event_type behavior behaviour behavior_type behaviour_type action action_type "
+        "interaction_type",
+        "type",
+    ),
 }
-"""Role -> names, the first line before the second. Case, blanks, ``_``, ``-`` and RecBole's type are no part."""
+"""Role -> names, the first line before the second. Case, blanks, ``_``, ``-`` and RecBole's type do not count."""
 
 EXAMPLE = {"user": "user_id", "item": "item_id", "time": "timestamp", "rating": "rating", "event": "event"}
 HINTS = "time", "date", "stamp", "epoch", "when", "created"
@@ -51,7 +54,8 @@ def recognised(header: Sequence[str], prepare: Preparation) -> bool:
 
 def hits(header: Sequence[str], role: str, prepare: Preparation) -> list[int]:
     """The columns that may be ``role``: those of ``data.columns``, or of the first names that fit any."""
-    wanted, names = dict(prepare.columns).get(role), [plain(name) for name in header]
+    wanted = dict(prepare.columns).get(role)
+    names = [plain(name) for name in header]
     if isinstance(wanted, int):
         return [wanted - 1] if wanted <= len(header) else []
     if wanted is not None:
@@ -95,10 +99,10 @@ def _problem(header: Sequence[str], role: str, some: Sequence[int], prepare: Pre
             f"name it with data.columns.{role}=NAME"
         )
     if role == "time":
-        near = next((name for name in header if any(hint in name.lower() for hint in HINTS)), "NAME")
+        likely = next((name for name in header if any(hint in name.lower() for hint in HINTS)), "NAME")
         return (
-            f"no time column ({', '.join(KNOWN['time'][0].split()[:1])}, date, …) among {listed}; name it with "
-            f"data.columns.time={near}, or take the order of the file with data.order=file"
+            f"no time column (timestamp, date, …) among {listed}; name it with "
+            f"data.columns.time={likely}, or take the order of the file with data.order=file"
         )
     setting = {"rating": "data.min_rating", "event": "data.events"}[role]
     return f"{setting} needs a column of {role}s, none among {listed}; name it with data.columns.{role}=NAME"

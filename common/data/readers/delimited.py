@@ -48,7 +48,9 @@ def frames(
                 if name.rpartition(":")[2] not in TYPES or ":" not in name:
                     raise DataError(file, f"expected name:type with a type of {', '.join(TYPES)}", 1, name)
             where = find(file, names, source.prepare)
-            source.reading.format = f"fields separated by {SHOWN.get(separator, separator)}{source.reading.format}"
+            source.reading.format = (
+                f"fields separated by {SHOWN.get(separator, separator)}{source.reading.format}"
+            )
             source.reading.columns = {role: names[place] for role, place in where.items()}
             source.reading.unread = [name for i, name in enumerate(names) if i not in where.values()]
         if names is None or not text.strip():

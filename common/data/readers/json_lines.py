@@ -61,7 +61,9 @@ def _object(file: object, row: str, line: int) -> dict[str, Any]:
         entry = json.loads(row, parse_int=str, parse_float=str)
     except (ValueError, RecursionError) as error:
         where = f" at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else ""
-        raise DataError(file, f"expected one JSON object a line; no JSON{where}: {row[:40]!r}", line) from error
+        raise DataError(
+            file, f"expected one JSON object a line; no JSON{where}: {row[:40]!r}", line
+        ) from error
     if not isinstance(entry, dict):
         raise DataError(
             file, f"expected one JSON object a line, found {type(entry).__name__}; no array of all", line

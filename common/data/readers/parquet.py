@@ -54,7 +54,9 @@ def frames(source: Source) -> Iterator[pl.DataFrame]:
     while (raw := _rows(file, data, start, ROWS, list(roles.values()))).height or not start:
         if not raw.height:
             raise DataError(file, "no interactions")
-        yield pl.DataFrame([_column(file, role, raw[name], start).alias(role) for role, name in roles.items()])
+        yield pl.DataFrame(
+            [_column(file, role, raw[name], start).alias(role) for role, name in roles.items()]
+        )
         start += raw.height
 
 
@@ -70,9 +72,13 @@ def _column(file: object, role: str, column: pl.Series, start: int) -> pl.Series
 
 def _text(file: object, column: pl.Series) -> pl.Series:
     if column.dtype.is_float():
+        column = column.fill_nan(None)
         if (column.drop_nulls().abs() >= EXACT).any():
             raise DataError(
-                file, "floats of 2^53 and more have lost digits; store ids as integers or text", None, column.name
+                file,
+                "floats of 2^53 and more have lost digits; store ids as integers or text",
+                None,
+                column.name,
             )
         if (column.drop_nulls() % 1 == 0).all():
             column = column.cast(pl.Int64, strict=False)  # what pandas makes of whole numbers

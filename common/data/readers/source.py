@@ -19,9 +19,9 @@ from common.errors import DataError
 from common.preparation import AS_IT_IS, Preparation, Reading
 
 OPENERS: dict[str, Callable[[Path], IO[bytes]]] = {
-    ".gz": lambda path: gzip.open(path),  # type: ignore[dict-item,return-value]
-    ".bz2": lambda path: bz2.open(path),  # type: ignore[dict-item,return-value]
-    ".xz": lambda path: lzma.open(path),  # type: ignore[dict-item,return-value]
+    ".gz": gzip.GzipFile,  # type: ignore[dict-item]
+    ".bz2": bz2.BZ2File,
+    ".xz": lzma.LZMAFile,
 }
 PACKED = (*OPENERS, ".zip")
 MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -69,7 +69,7 @@ class Source:
 
 
 def ending(path: Path) -> tuple[str, str]:
-    """The ending of the log and that of what it is packed in, in small letters: ``log.csv.gz`` is .csv, .gz."""
+    """The ending of the log and that of what it is packed in, of log.csv.gz .csv and .gz."""
     last = path.suffix.lower()
     if last not in PACKED:
         return last, ""
@@ -96,7 +96,9 @@ def _member(path: Path, endings: set[str]) -> str:
             names = [one.filename for one in archive.infolist() if not one.is_dir()]
     except BROKEN as error:
         raise DataError(path, f"not a complete zip archive: {error}") from error
-    able = [name for name in names if Path(name).suffix.lower() in endings and not Path(name).name.startswith(".")]
+    able = [
+        name for name in names if Path(name).suffix.lower() in endings and not Path(name).name.startswith(".")
+    ]
     if len(able) != 1:
         held = ", ".join((able or names)[:6]) or "nothing"
         raise DataError(path, f"expected one log in the archive, found {held}; unpack it and give the file")
