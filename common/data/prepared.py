@@ -101,8 +101,9 @@ def _read_large(path: Path, devices: int, cache: Path | None, prepare: Preparati
         with suppress(OSError, pl.exceptions.PolarsError):
             _keep(whole, place, key)
             if place.parent == path.parent:
-                for stale in set(path.parent.glob(f"{path.name}-*.prepared")) - {place}:
-                    shutil.rmtree(stale, ignore_errors=True)
+                for other in path.parent.glob(f"{path.name}-*.prepared"):
+                    if not other.name.startswith(f"{path.name}-{key.partition('-')[0]}"):
+                        shutil.rmtree(other, ignore_errors=True)  # of the log as it was
             break
     return first(whole, devices)
 
@@ -113,8 +114,10 @@ def _key(path: Path, prepare: Preparation) -> str:
             content = file_digest(file, "blake2b").hexdigest()
     except OSError as error:
         raise DataError(path, f"cannot be read: {error.strerror or error}") from error
-    same = f"{VERSION} {''.join(readers.ending(path))} {prepare.text()} {content}"
-    return blake2b(same.encode(), digest_size=12).hexdigest()
+    same = f"{VERSION} {''.join(readers.ending(path))} {content}"
+    key = blake2b(same.encode(), digest_size=12).hexdigest()
+    way = prepare.text()
+    return f"{key}-{blake2b(way.encode(), digest_size=6).hexdigest()}" if way else key
 
 
 def _keep(log: Dataset, place: Path, key: str) -> None:

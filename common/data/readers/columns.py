@@ -33,7 +33,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "type",
     ),
 }
-"""Role -> names, the first line before the second. Case, blanks, ``_``, ``-`` and RecBole's type do not count."""
+"""Role -> names, the first line before the second; case, blanks, ``_`` and RecBole's type do not count."""
 
 EXAMPLE = {"user": "user_id", "item": "item_id", "time": "timestamp", "rating": "rating", "event": "event"}
 HINTS = "time", "date", "stamp", "epoch", "when", "created"

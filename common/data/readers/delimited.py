@@ -24,6 +24,8 @@ TYPES = ("token", "token_seq", "float", "float_seq")
 SEPARATORS = (",", ";", "\t", "|", "::")
 QUOTED = (",", ";", "|")
 """Those beside which a field may stand in quotes; tabs and ``::`` know none."""
+TABS = ("\t", "::")
+"""Of the files of GroupLens, which have no header line."""
 SHOWN = {"\t": "tabs", ",": "commas", ";": "semicolons"}
 ROWS = 500_000
 """Interactions of a table of the careful reading."""
@@ -95,8 +97,8 @@ def _header(
     if source.prepare.numbered:
         return tuple(str(n) for n in range(1, len(fields) + 1)), separator, line, text
     if not recognised(fields, source.prepare):
-        if fixed is not None and not source.prepare.columns and len(fields) == len(fixed):
-            return fixed, separator, line, text
+        if separator in TABS and not source.prepare.columns and len(fields) == len(fixed or ()):
+            return tuple(fixed or ()), separator, line, text
         _refuse_data(source.file, fields, line)
     lines = io.StringIO(text, newline="")
     _, names = next(_rows(source.file, lines, line, separator))
