@@ -86,12 +86,12 @@ def find(file: object, header: Sequence[str], prepare: Preparation, line: int | 
 def _problem(header: Sequence[str], role: str, some: Sequence[int], prepare: Preparation) -> str:
     listed = ", ".join(header) or "none"
     if some:
-        names = ", ".join(header[i] for i in some)
-        return f"{names} may each be the {role}; choose with data.columns.{role}={header[some[0]]}"
+        several = ", ".join(header[i] for i in some)
+        return f"{several} may each be the {role}; choose with data.columns.{role}={header[some[0]]}"
     wanted = dict(prepare.columns).get(role)
     if wanted is not None:
-        near = choices(str(wanted), list(header)) if isinstance(wanted, str) else f"; there are {len(header)}"
-        return f"data.columns.{role}: no column {wanted!r}{near}"
+        valid = choices(wanted, list(header)) if isinstance(wanted, str) else f"; there are {len(header)}"
+        return f"data.columns.{role}: no column {wanted!r}{valid}"
     if role in ("user", "item"):
         names = KNOWN[role][0].split()[:3]
         return (

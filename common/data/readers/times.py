@@ -64,7 +64,8 @@ def in_seconds(source: object, times: NDArray[np.float64]) -> str:
             raise DataError(
                 source,
                 f"times in {unit} (up to {largest:.0f}) and in {other} (interaction {row + 1}: "
-                f"{times[row]:.0f}) in one column; write them in one unit, or take the order of the file with data.order=file",
+                f"{times[row]:.0f}) in one column; write them in one unit, or take the file's order with "
+                "data.order=file",
             )
     if unit != "s":
         times /= UNITS[unit]
