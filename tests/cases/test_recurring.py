@@ -1,4 +1,4 @@
-"""Cases 02 and 04: one rule for all answers, no figure by construction, a log on which nobody is evaluated."""
+"""Cases 02 and 04: one rule for all answers, no figure by construction, a log for nobody."""
 
 from __future__ import annotations
 

@@ -110,7 +110,12 @@ def test_check_says_what_is_understood(tmp_path: Path) -> None:
     assert told["sequences"][0] == {"user": "01", "items": ["film 4", "film 3", "film 2", "film 1"]}
     assert [one["user"] for one in told["sequences"]] == ["01", "02", "03"]
     table = call(*words)
-    for text in ("fields separated by commas", "dropped by data.min_rating", "4 (19.0%)", "film 4, film 3, film 2"):
+    for text in (
+        "fields separated by commas",
+        "dropped by data.min_rating",
+        "4 (19.0%)",
+        "film 4, film 3, film 2",
+    ):
         assert text in table
 
 
