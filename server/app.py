@@ -107,7 +107,7 @@ def facts(config: RunConfig, folder: RunFolder, recurring: Mapping[str, float]) 
         "seconds_evaluation": round(totals["seconds_evaluation"], 3),
         "protocol": f"{protocol(config)}; on {device}{sampled(config, folder)}{told(private)}"
         f"{again(recurring)}",
-        **({"recurring": dict(recurring)} if any(recurring.values()) else {}),
+        **with_recurring(recurring),
         **({"privacy": private} if private else {}),
         "data": config.data.path or config.data.name,
         "model": config.model.name,
@@ -142,6 +142,16 @@ def sampled(config: RunConfig, folder: RunFolder) -> str:
     if last is None or not 0 < config.eval.sample < last.enrolled:
         return ""
     return f"; progress on {config.eval.sample:,} of {last.enrolled:,} devices"
+
+
+def with_recurring(recurring: Mapping[str, float]) -> dict[str, Any]:
+    """What the summary says of such answers; nothing where there are none."""
+    return {"recurring": dict(recurring)} if any(recurring.values()) else {}
+
+
+def log_text(config: RunConfig) -> str:
+    """What the protocol line says of the rules by which the log was read."""
+    return f"; log: {rules}" if (rules := config.data.preparation.summary()) else ""
 
 
 def again(recurring: Mapping[str, float]) -> str:
@@ -183,11 +193,10 @@ def protocol(config: RunConfig) -> str:
     parts += [f"{c.decoys} decoys"] * bool(c.decoys)
     parts += [f"{c.quantise} rows" + f" {c.top_k}" * (c.quantise == "top_k")] * (c.quantise != "none")
     changed = f"; updates: {', '.join(parts)}" if parts else ""
-    log = f"; log: {rules}" if (rules := config.data.preparation.summary()) else ""
     sees = "; attackers see all honest updates" if config.omniscient else ""
     return (
         "full ranking, leave-one-out, seen items filtered; "
         f"{t.rounds} rounds x {t.devices_per_round} devices, {slice_text}, "
         f"{t.local_steps} local step(s), {loss_text(t)}{products}, "
-        f"{s.optimizer.name} {s.lr:g}{changed}{log}{secret}{sees}"
+        f"{s.optimizer.name} {s.lr:g}{changed}{log_text(config)}{secret}{sees}"
     )

@@ -65,6 +65,13 @@ def test_two_that_may_be_it_are_refused_with_the_way_to_choose(
     assert log.reading.columns[role] == name
 
 
+def test_a_header_of_a_thousand_columns_is_not_recited(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(",".join("x" * 99 + str(n) for n in range(1000)) + "\n")
+    with pytest.raises(DataError, match="and 980 more; name it with") as caught:
+        load("", str(tmp_path / "a.csv"))
+    assert len(str(caught.value)) < 1500
+
+
 def test_any_name_can_be_given_and_a_misspelt_one_is_near(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("who,what,when\nann,x,2\nann,y,1\n")
     columns = {"user": "who", "item": "what", "time": "when"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from common.data.build import build
 from common.errors import ConfigError, DataError
 from common.preparation import Preparation, Reading
 from common.settings import load as load_settings
+from emulation.federation import federate, open_log
 from server.app import protocol
 
 Row = tuple[int, int, int]
@@ -225,3 +227,24 @@ def test_what_is_not_the_default_is_in_the_protocol() -> None:
 def test_settings_that_cannot_be_are_refused(setting: str) -> None:
     with pytest.raises(ConfigError, match=setting.partition("=")[0]):
         load_settings(None, [setting])
+
+
+def test_every_node_of_a_run_reads_the_log_by_its_rules(tmp_path: Path) -> None:
+    """Another catalogue on a node would be refused: the run would train nobody."""
+    rng = np.random.default_rng(0)
+    rows = [
+        f"u{u},{i},{rng.integers(1, 6)},{t}"
+        for u in range(20)
+        for t, i in enumerate(rng.permutation(40)[:20])
+    ]
+    (tmp_path / "log.csv").write_text("\n".join(["who,item,stars,time", *rows]))
+    rules = ["data.columns.user=who", "data.min_rating=3", "data.min_item=5", "data.min_user=5"]
+    small = ["train.rounds=1", "train.devices_per_round=16", "model.dim=8", "model.max_len=8", "eval.every=0"]
+    attack = ["attack.name=sign_flip", "attack.share=0.2", "device=cpu"]
+    config = load_settings(None, [f"data.path={tmp_path / 'log.csv'}", *rules, *small, *attack])
+    summary = federate(config, tmp_path / "run")
+    assert 0 < open_log(config).num_items < 40
+    assert summary["evaluated_devices"] > 10
+    assert "log: min_rating 3, min_user 5, min_item 5" in summary["protocol"]
+    lines = [json.loads(line) for line in (tmp_path / "run" / "audit.jsonl").read_text().splitlines()]
+    assert {line["node"] for line in lines if line["verdict"] == "admitted"} == {1, 2}

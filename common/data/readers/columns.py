@@ -35,8 +35,10 @@ KNOWN: dict[str, tuple[str, ...]] = {
 }
 """Role -> names, the first line before the second; case, blanks, ``_`` and RecBole's type do not count."""
 
-EXAMPLE = {"user": "user_id", "item": "item_id", "time": "timestamp", "rating": "rating", "event": "event"}
 HINTS = "time", "date", "stamp", "epoch", "when", "created"
+"""What a column of times may have in its name."""
+SHOWN = 20
+"""Columns that an error lists."""
 
 
 def plain(name: str) -> str:
@@ -84,9 +86,11 @@ def find(file: object, header: Sequence[str], prepare: Preparation, line: int | 
 
 
 def _problem(header: Sequence[str], role: str, some: Sequence[int], prepare: Preparation) -> str:
-    listed = ", ".join(header) or "none"
+    listed = ", ".join(name[:40] for name in header[:SHOWN]) or "none"
+    if len(header) > SHOWN:
+        listed += f" and {len(header) - SHOWN} more"
     if some:
-        several = ", ".join(header[i] for i in some)
+        several = ", ".join(header[i] for i in some[:SHOWN])
         return f"{several} may each be the {role}; choose with data.columns.{role}={header[some[0]]}"
     wanted = dict(prepare.columns).get(role)
     if wanted is not None:

@@ -111,7 +111,7 @@ def _refuse_data(file: object, fields: Names, line: int) -> None:
     if any(value is not None for value in times.parse(pl.Series(fields, dtype=pl.String))):
         raise DataError(
             file,
-            f"expected a header line with names, found {', '.join(fields)}; for a file without one give the "
+            f"expected a header line with names, found {', '.join(fields)[:80]}; for a file without one give the "
             "positions of its columns, as in data.columns={user: 1, item: 2, time: 4}",
             line,
         )
