@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--plot", type=Path, help="also draw what the row clip leaves, by role")
     args = parser.parse_args(arguments)
     config = load_settings(args.config, [*args.overrides, "strategy.aggregator=mean"])
-    log = load(config.data.name, config.data.path)
+    log = load(config.data.name, config.data.path, prepare=config.data.preparation)
     print(f"{log.name}, {config.train.devices_per_round} devices a round, seed {config.seed}\n")
     print(f"| left of honest updates at round | {' | '.join(map(str, args.rounds))} |")
     print(f"|---|{'---|' * len(args.rounds)}")

@@ -19,13 +19,22 @@ from common.data.ragged import Ragged
 from common.data.types import Items
 from common.device import CPU, resolve
 from common.errors import ConfigError, choices
+from common.preparation import AS_IT_IS, Preparation, from_text
 from common.seeding import Key, generator
 
 Numbers = NDArray[np.int64]
 Scalar = bool | int | float | str
 KEYS = (
     *("data", "path", "part", "share", "seed", "max_devices", "max_length", "public", "repeatable"),
-    *("exposure_targets", "min_group", "evaluation_epsilon", "negatives", "min_noise", "components"),
+    *(
+        "prepare",
+        "exposure_targets",
+        "min_group",
+        "evaluation_epsilon",
+        "negatives",
+        "min_noise",
+        "components",
+    ),
     "device",
 )
 """What a node config may hold: the log, which devices of it, what may be told of them, where they train."""
@@ -42,6 +51,7 @@ class NodeSettings:
     ``honest`` and ``malicious`` are the two sides of one draw of ``share`` of all devices under ``seed``: an
     emulation runs each side as a node. ``public`` is so many of the honest devices as that key says.
     repeatable: the devices draw from ``seed``, as emulations want it; whoever knows the seed knows the draws.
+    prepare: how the log is read.
     tells: what the node's owner lets it tell. device: the CPU, or the GPU that trains and ranks.
     """
 
@@ -54,6 +64,7 @@ class NodeSettings:
     max_length: int = 0
     public: int = 0
     repeatable: bool = False
+    prepare: Preparation = AS_IT_IS
     tells: Disclosure = field(default_factory=Disclosure)
     device: torch.device = CPU
 
@@ -88,6 +99,7 @@ def _read(items: frozenset[tuple[str, type, Scalar]]) -> NodeSettings:
         max_length=int(_number(config, "max_length")),
         public=int(_number(config, "public")),
         repeatable=repeatable,
+        prepare=_preparation(str(config.get("prepare", ""))),
         tells=read_disclosure(config),
         device=resolve(str(config.get("device", "auto")), "node config: device"),
     )
@@ -170,7 +182,15 @@ def open_fleet(node: NodeSettings) -> Fleet:
         node.max_devices,
         node.max_length,
         node.public,
+        node.prepare,
     )
+
+
+def _preparation(text: str) -> Preparation:
+    try:
+        return from_text(text)
+    except ConfigError as error:
+        raise ConfigError(f"node config: prepare: {error}") from error
 
 
 def _number(config: Mapping[str, Scalar], key: str, largest: float = math.inf) -> float:
@@ -183,9 +203,17 @@ def _number(config: Mapping[str, Scalar], key: str, largest: float = math.inf) -
 
 @lru_cache(maxsize=16)
 def _open(
-    data: str, path: str, part: str, share: float, seed: int, max_devices: int, max_length: int, public: int
+    data: str,
+    path: str,
+    part: str,
+    share: float,
+    seed: int,
+    max_devices: int,
+    max_length: int,
+    public: int,
+    prepare: Preparation,
 ) -> Fleet:
-    log = recent(load(data, path, devices=max_devices), max_length)
+    log = recent(load(data, path, devices=max_devices, prepare=prepare), max_length)
     own = only(log, _positions(part, len(log), share, seed, public))
     return Fleet(own.devices, own.sequences, own.num_items, own.times)
 

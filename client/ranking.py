@@ -15,6 +15,7 @@ from torch.func import functional_call, vmap
 
 from client.batch import Histories, buckets, gaps_of
 from client.tiles import Pairs, Tiles, ranks
+from common.data.cut import recurs
 from common.data.ragged import Index, Ragged
 from common.data.types import Items
 from common.logs import event
@@ -95,7 +96,10 @@ def answer_ranks(
     max_len: int,
     times: Seconds | None = None,
 ) -> Tensor:
-    """0-based ranks of ``answers`` after ``histories``, int64 [2, n]: seen items filtered, and not."""
+    """0-based ranks of ``answers`` after ``histories``, int64 [2, n]: seen items filtered, and not.
+
+    An answer that recurs in its history has one rank, among all items.
+    """
     parts = [
         part.ranks[:, :, 0] for part in _ranked(model, parameters, histories, answers, (), max_len, times)
     ]
@@ -114,13 +118,13 @@ def evaluate(
 ) -> EvaluateSums:
     """Sums over devices: rank of ``answers`` after ``histories``, exposure of ``targets``.
 
-    Seen items are filtered, and not filtered beside it. A device counts for a target that is neither
-    in its history nor its answer. times: seconds of ``histories``, where the log has them.
+    Seen items are filtered, and not filtered beside it; an answer that recurs in its history is ranked among
+    all items in both, as a filter would take its rivals and leave it. A device counts for a target that is
+    neither in its history nor its answer. times: seconds of ``histories``, where the log has them.
     """
     sums = [nothing(len(targets))]
     for part in _ranked(model, parameters, histories, answers, targets, max_len, times):
         where = part.ranks.device
-        # An answer that recurs in the history is not filtered: it competes with the unseen items.
         values = rank_values(part.ranks[0, :, 0], part.ranks[1, :, 0])  # [m, M]
         groups = _groups(part.lengths, quartiles).to(where)  # [G, m]
         free = part.free.to(where)  # [m, T]
@@ -176,6 +180,9 @@ def _ranked(
         when = None if times is None else times[done : done + len(some)]
         hidden = last_hidden(model, parameters, some, max_len, when)  # [m, d]
         found = ranks(hidden, parameters, seen, wanted)
+        # Of an answer that recurs no rival is filtered, as itself it is not.
+        again = torch.from_numpy(recurs(some, theirs)).to(found.device)  # [m]
+        found[0, again, 0] = found[1, again, 0]
         yield _Part(found, some.lengths, _free(some, theirs, targets))
         done, now = done + len(some), time.monotonic()
         if now - said > NEWS_S and done < len(histories):

@@ -14,8 +14,9 @@ from client.disclosure import MAX_TARGETS
 from client.fleet import Numbers, malicious_devices
 from client.regularisers import build_regularisers
 from common.config import RunConfig
-from common.data import Dataset, content_digest, load, recent
-from common.errors import ConfigError
+from common.data import SHORTEST, Dataset, content_digest, load, recent
+from common.data.cut import held_out, recurs
+from common.errors import ConfigError, DataError
 from common.registry import outside
 from emulation.embedded import Embedded
 from emulation.local_grid import LocalGrid
@@ -44,7 +45,8 @@ def federate(
         nodes, config = with_trusted(nodes, config)
     grid = LocalGrid(app, nodes)
     data = content_digest(dataset)
-    return serve(grid, repeatable(config), dataset.num_items, out, resume, listeners, grid, data)
+    again = recurring(dataset)
+    return serve(grid, repeatable(config), dataset.num_items, out, resume, listeners, grid, data, again)
 
 
 def app_of(config: Mapping[str, object]) -> tuple[str, str]:
@@ -70,9 +72,31 @@ def prepared(config: RunConfig) -> tuple[Dataset, RunConfig]:
 
 
 def open_log(config: RunConfig) -> Dataset:
-    """The log that a run reads, with the devices and histories that the config leaves. Raises DataError."""
+    """The log that a run reads, with the devices and histories that the config leaves.
+
+    Raises DataError, also where no history is long enough for an evaluation.
+    """
     data = config.data
-    return recent(load(data.name, data.path, devices=data.max_devices), data.max_length)
+    whole = load(data.name, data.path, devices=data.max_devices, prepare=data.preparation)
+    log = recent(whole, data.max_length)
+    if (longest := int(log.sequences.lengths.max(initial=0))) < SHORTEST:
+        cut = (
+            f" of data.max_length={data.max_length}"
+            if longest < whole.sequences.lengths.max(initial=0)
+            else ""
+        )
+        raise DataError(
+            log.source or log.name,
+            f"no device can be evaluated: that takes {SHORTEST} interactions (one to train on, one to "
+            f"validate, one to test), and the longest history{cut} has {longest}",
+        )
+    return log
+
+
+def recurring(dataset: Dataset) -> dict[str, float]:
+    """Share of the answers of each split that are in the history before them."""
+    splits = {split: held_out(dataset.sequences, split) for split in ("valid", "test")}
+    return {split: float(recurs(*held).mean()) for split, held in splits.items()}
 
 
 def check_attack(config: RunConfig) -> None:
@@ -102,6 +126,7 @@ def node_configs(config: RunConfig) -> list[NodeConfig]:
         "max_length": config.data.max_length,
         "repeatable": True,
         "seed": config.seed,
+        **({"prepare": rules} if (rules := config.data.preparation.text()) else {}),
         **open_book(config),
     }
     if attack.name == "none" or attack.share == 0:
@@ -152,8 +177,8 @@ def with_trusted(nodes: Sequence[NodeConfig], config: RunConfig) -> tuple[list[N
     number = (len(nodes) + 1,)
     if config.strategy.trusted_nodes not in ((), number):
         raise ConfigError("strategy.trusted_nodes: an emulation has its own trusted node; leave it out")
-    keys = ("data", "path", "max_devices", "max_length", "share", "repeatable", "seed", "components")
-    public: NodeConfig = {key: nodes[0][key] for key in (*keys, "device") if key in nodes[0]}
+    keys = ("data", "path", "max_devices", "max_length", "prepare", "share", "repeatable", "seed")
+    public: NodeConfig = {key: nodes[0][key] for key in (*keys, "components", "device") if key in nodes[0]}
     public |= {"part": "public", "public": config.data.public}
     strategy = config.strategy.model_copy(update={"trusted_nodes": number})
     return [*nodes, public], config.model_copy(update={"strategy": strategy})

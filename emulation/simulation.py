@@ -23,7 +23,7 @@ from common.config import RunConfig
 from common.data import Dataset, content_digest
 from common.device import available
 from common.errors import ConfigError, RunError
-from emulation.federation import NodeConfig, app_of, prepared, repeatable, trusts
+from emulation.federation import NodeConfig, app_of, prepared, recurring, repeatable, trusts
 from emulation.partitions import partitions
 from server.app import serve
 from server.nodes.roster import Roster
@@ -100,8 +100,9 @@ def _simulate(
         until(over, grid)
         with suppress(Over):
             wait_for_nodes(grid, Roster(config.strategy.quota), 0, len(nodes), START_S)
-            data = content_digest(dataset)
-            found.update(serve(grid, config, dataset.num_items, out, resume, listeners, data=data))
+            data, again = content_digest(dataset), recurring(dataset)
+            size = dataset.num_items
+            found.update(serve(grid, config, size, out, resume, listeners, data=data, recurring=again))
 
     with quiet(), interrupting(over), tempfile.TemporaryDirectory(prefix="ray-") as folder:
         try:

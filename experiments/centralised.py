@@ -30,8 +30,8 @@ from common.metrics import exposures, exposures_by_target, means
 from common.models import build_model, initial
 from common.seeding import generator
 from common.tasks import GlobalModel, TrainTask
-from emulation.federation import prepared
-from server.app import loss_text
+from emulation.federation import prepared, recurring
+from server.app import again, log_text, loss_text, with_recurring
 from server.nodes.shares import quartiles
 from server.records.outputs import RunFolder
 from server.records.report import Evaluation, Listener, RoundReport
@@ -187,7 +187,9 @@ def centralise(
             evaluation = program.evaluated(kept, split, best)
             for one in told:
                 one.on_evaluation(evaluation)
-        return folder.finish(_state(kept, best), _facts(config, folder, recipe, epoch, best))
+        facts = _facts(config, folder, recipe, epoch, best) | with_recurring(recurring(dataset))
+        facts["protocol"] += log_text(config) + again(recurring(dataset))
+        return folder.finish(_state(kept, best), facts)
     finally:
         folder.close()
 

@@ -1,4 +1,4 @@
-"""``fedsieve data``: what logs there are, fetching one, its numbers, and one log a node."""
+"""``fedsieve data``: what logs there are, fetching one, what is understood of one, and one log a node."""
 
 from __future__ import annotations
 
@@ -11,24 +11,41 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from common.data import DATASETS, Dataset, describe, load, readers, write_shards
+from common.config import RunConfig
+from common.data import DATASETS, Dataset, describe, load, write_shards
 from common.data.known import KNOWN
 from common.data.sources import cache_folder, find_local
 from common.data.stats import Stats, stats
+from common.errors import ConfigError
 from common.printable import json_text, printable
+from common.settings import changed, key_values
+from experiments.data_check import Check
 
-app = typer.Typer(help="Interaction logs: list, get, stats, split.", no_args_is_help=True)
+app = typer.Typer(help="Interaction logs: list, get, check, stats, split.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="a known data set, or a file with a log")]
 Recipe = Annotated[str, typer.Option("--path", help="data.path: a file, or the recipe of synthetic")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="a setting of data, as data.min_rating=4"),
+]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
-def _open(name: str, path: str = "") -> Dataset:
-    """A known name, else a file if the name looks like one."""
-    if not path and name not in DATASETS and Path(name).suffix.lower() in readers.READERS:
-        return load("", name)
-    return load(name, path)
+def _asked(name: str, path: str, overrides: list[str] | None) -> RunConfig:
+    """The settings for a known name, else for a file if the name looks like one, whatever its ending."""
+    keys = key_values(overrides or [])
+    if bad := [key for key in keys if not key.startswith("data.")]:
+        raise ConfigError(f"--set {bad[0]}: expected a setting of data, as in data.min_rating=4")
+    file = Path(name).expanduser()
+    if not path and name not in DATASETS and (file.suffix or file.exists() or len(file.parts) > 1):
+        name, path = "", name
+    return changed({"data": {"name": name, "path": path}}, keys)
+
+
+def _open(name: str, path: str = "", overrides: list[str] | None = None) -> Dataset:
+    data = _asked(name, path, overrides).data
+    return load(data.name, data.path, devices=data.max_devices, prepare=data.preparation)
 
 
 def _where(name: str) -> str:
@@ -80,10 +97,26 @@ def get(name: Name) -> None:
     typer.echo(f"{name}: {len(data):,} users, {data.num_items:,} items, checked: {place}")
 
 
+@app.command()
+def check(name: Name, path: Recipe = "", overrides: Settings = None, as_json: Json = False) -> None:
+    """What is understood of a log: columns, order, lines dropped by each rule, the first three histories."""
+    config = _asked(name, path, overrides)
+    found = Check.of(_open(name, path, overrides), config)
+    if as_json:
+        _print_json(found.json() | {"warnings": list(found.warnings())})
+        return
+    table = Table("", "", title=Text(printable(found.log.source or found.log.name)), show_header=False)
+    for label, text in found.rows():
+        table.add_row(Text(printable(label)), Text(printable(text)))
+    Console().print(table)
+    for warning in found.warnings():
+        typer.echo(f"warning: {warning}")
+
+
 @app.command("stats")
-def show_stats(name: Name, path: Recipe = "", as_json: Json = False) -> None:
+def show_stats(name: Name, path: Recipe = "", overrides: Settings = None, as_json: Json = False) -> None:
     """Print the numbers of a log."""
-    data = _open(name, path)
+    data = _open(name, path, overrides)
     numbers = stats(data)
     if as_json:
         _print_json({"name": data.name, "source": data.source, **asdict(numbers)})
@@ -117,9 +150,10 @@ def split_log(
     nodes: Annotated[int, typer.Option("--nodes", min=1, help="how many logs to write")],
     out: Annotated[Path, typer.Option("--out", help="the folder to write them to")],
     path: Recipe = "",
+    overrides: Settings = None,
 ) -> None:
     """Write one Parquet log a node, and the catalogue they share, for a deployment."""
-    data = _open(name, path)
+    data = _open(name, path, overrides)
     written = write_shards(data, nodes, out)
     name = printable(data.name)
     typer.echo(f"{len(data):,} devices of {name} in {len(written)} logs, catalogue beside them: {out}")

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from common.config import RunConfig
-from common.data import Dataset, load
+from common.data import Dataset
 from common.extras import install
 from common.settings import load as load_settings
-from emulation.federation import malicious_numbers
+from emulation.federation import malicious_numbers, open_log
 from emulation.targets import with_targets
 from experiments.floors import floors
 from experiments.progress import run_all
@@ -28,7 +28,7 @@ def show(out: Path, overrides: Sequence[str]) -> dict[str, dict[str, float]]:
     """Run the three federations side by side, print the table, and write it to ``out/demo.json``."""
     console = Console()
     config = load_settings(CONFIG, overrides)
-    dataset = load(config.data.name, config.data.path)
+    dataset = open_log(config)
     config = with_targets(config, dataset)
     target, share = config.eval.targets[0], config.attack.share
     title = dataset.titles.get(target, f"item {target}")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.data import Dataset
-from common.data.cut import held_out, only, training
+from common.data.cut import held_out, only, recurs, training
 from common.data.ragged import Ragged
 
 Values = NDArray[np.float64]
@@ -47,8 +47,9 @@ class Floor:
     def ranks(self, histories: Ragged[np.int32], answers: Index, filtered: bool) -> Index:
         """Rank from 1 of each answer given the history before; equal scores rank by item number.
 
-        Seen items are left out where ``filtered``; an answer among them stays. All items are counted by
-        their base alone; then those with an extra are taken off and counted anew, and seen ones taken off.
+        Seen items are left out where ``filtered``, unless the answer is one: that is ranked among all. All
+        items are counted by their base alone; then those with an extra are taken off and counted anew, and
+        seen ones taken off.
         """
         size, last = len(self.base), histories.last(1).flat().astype(np.int64)
         own = self.scores(last, answers)  # [m]
@@ -72,6 +73,8 @@ class Floor:
         if filtered:
             key = np.sort(histories.owners() * size + histories.flat())
             owner, items = np.divmod(key[np.append(True, np.diff(key) > 0)[: len(key)]], size)
+            once = ~recurs(histories, answers)[owner]
+            owner, items = owner[once], items[once]
             count(owner, items, self.scores(last[owner], items), -1)
         return ranks
 
@@ -124,7 +127,7 @@ def floors(
     """Full-ranking hr@k, ndcg@k (k = 5, 10, 20) and mrr of every floor, averaged over devices.
 
     Counts come from the training parts alone; for the test item the validation item is the last item and
-    is seen. ``filtered`` leaves seen items out of the ranking, except the answer itself where it recurs.
+    is seen. ``filtered`` leaves seen items out of the ranking, except where the answer is one.
     ``devices`` are positions to evaluate (None: all); counts always come from every device.
     """
     judged = dataset if devices is None else only(dataset, devices)

@@ -15,10 +15,10 @@ from types import FrameType
 from rich.console import Console
 
 from common.config import RunConfig
-from common.data import load as load_data
 from common.errors import RunError
 from common.printable import printable, printable_log
 from common.settings import load
+from emulation.federation import open_log
 from experiments.deployed import ATTACKING, plan, stage
 from experiments.local_deployment import Deployment, deployment
 from experiments.processes import Process
@@ -52,7 +52,7 @@ def show(
         raise RunError(f"{out} already holds a run; choose another --out")
     with ending_on_signals(), tempfile.TemporaryDirectory(prefix="fedsieve-") as made:
         folder = Path(made)
-        data = load_data(config.data.name, config.data.path)
+        data = open_log(config)
         run = plan(config, data, honest, malicious, folder / "logs")
         console.print(
             f"{len(data)} devices of {printable(data.name)}: {honest} honest and {malicious} malicious nodes",

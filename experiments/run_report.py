@@ -17,7 +17,7 @@ from common.settings import load
 from experiments.beside import log_of, malicious_of
 from experiments.report import pages
 from experiments.report.drawing import COLOURS, frame
-from experiments.run_files import FLOORS, item_text, json_lines, of_training
+from experiments.run_files import FLOORS, item_text, json_lines, of_training, ranked
 from experiments.units import bytes_text, seconds_text
 from server.records.checkpoint import write_atomically
 
@@ -123,13 +123,13 @@ def _under(summary: Mapping[str, Any]) -> str:
 def metric_table(summary: Mapping[str, Any]) -> PlainTable:
     """Test metrics over all devices and by quartile of history length; validation beside them."""
     groups = {
-        "test": summary.get("test"),
+        **dict(ranked(summary, "test")),
         **{f"test {q}": m for q, m in summary.get("quartiles", {}).items()},
     }
     if beside := summary.get("test_over_nodes"):
         groups["test, median node"] = beside["median"]
         groups["test, trimmed mean of nodes"] = beside["trimmed_mean"]
-    groups["validation"] = summary.get("valid")
+    groups |= {label.replace("valid", "validation", 1): found for label, found in ranked(summary, "valid")}
     groups |= {FLOORS.get(name, name): found for name, found in summary.get("floors", {}).items()}
     rows = [(name, *(f"{found[m]:.4f}" for m in METRICS)) for name, found in groups.items() if found]
     return ("", *(m.upper() for m in METRICS)), rows

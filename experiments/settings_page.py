@@ -44,6 +44,15 @@ EXAMPLES: Mapping[str, str] = {
     "data.max_devices": "500",
     "data.max_length": "20",
     "data.public": "128",
+    "data.columns": "{item: parent_asin, time: reviewed}",
+    "data.order": "file",
+    "data.encoding": "cp1252",
+    "data.events": "[view, purchase]",
+    "data.min_rating": "4",
+    "data.duplicates": "keep",
+    "data.repeats": "drop",
+    "data.min_user": "5",
+    "data.min_item": "5",
     "model.name": "gru4rec",
     "model.dim": "128",
     "model.max_len": "100",
@@ -167,7 +176,7 @@ def _type(shape: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
     kind = shape.get("type")
     if kind == "array":
         of = _type(shape.get("items", {}), parts)
-        return "list of " + ("components" if of == "component" else "whole numbers")
+        return "list of " + {"component": "components", "text": "texts"}.get(of, "whole numbers")
     if kind in ("integer", "number"):
         return _range("whole number" if kind == "integer" else "number", shape)
     return {"string": "text", "boolean": "true or false", "object": "mapping"}.get(str(kind), "see meaning")

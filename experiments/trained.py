@@ -104,7 +104,7 @@ def catalogue(run: Trained) -> Catalogue:
         frame = read_catalogue(file)
         found = Catalogue(data.name, Names.of(frame["id"]), titles_of(frame))
     else:
-        log = load(data.name, data.path)
+        log = load(data.name, data.path, prepare=data.preparation)
         found = Catalogue(log.name, log.item_ids, log.titles, log)
     if len(found.ids) != run.num_items:
         raise RunError(

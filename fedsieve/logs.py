@@ -7,18 +7,21 @@ from pathlib import Path
 
 from common.data import DATASETS, Dataset, content_digest, load, write_shards
 from common.errors import RunError, UnknownName
+from common.settings import validate
 
 FOLDER, NODE = "log", "node-000.parquet"
 
 
-def load_log(log: str | os.PathLike[str]) -> Dataset:
+def load_log(log: str | os.PathLike[str], **settings: object) -> Dataset:
     """Histories in time order, one a user, of a known log or of a file.
 
     Parameters
     ----------
     log
         ``ml-100k``, ``ml-1m``, ``amazon-beauty``, ``lastfm`` or ``synthetic``; or the path of a log with the
-        columns user, item and, if known, time (CSV, TSV, JSON lines, Parquet).
+        columns user, item and time (CSV, TSV, JSON lines, Parquet; packed or not).
+    settings
+        Those of ``data`` that say how to read it, as in ``columns={"item": "asin"}, min_rating=4``.
 
     Returns
     -------
@@ -28,13 +31,15 @@ def load_log(log: str | os.PathLike[str]) -> Dataset:
 
     Raises
     ------
+    ConfigError
+        A setting that does not exist or has a wrong value.
     UnknownName
         Neither a known log nor a file.
     DataError
         The log cannot be fetched or read; says file, line and column.
     """
-    data = placed(log)
-    return load(data["name"], data.get("path", ""))
+    data = validate({"data": {**placed(log), **settings}}).data
+    return load(data.name, data.path, devices=data.max_devices, prepare=data.preparation)
 
 
 def placed(log: str | os.PathLike[str]) -> dict[str, str]:

@@ -90,11 +90,13 @@ def serve(
     listeners: Sequence[Listener] = (),
     memory: NodeMemory | None = None,
     data: str = "",
+    recurring: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Run ``config`` over ``grid`` to its end, write ``out``, and return the summary.
 
     memory: of nodes that live in this process; it belongs to the checkpoint. data: a digest of the data
-    (:mod:`common.data.digest`), by which a resumed run knows them again.
+    (:mod:`common.data.digest`), by which a resumed run knows them again. recurring: share of the answers of a
+    split that are in the history before them, where the log is known.
     """
     folder = RunFolder(out, config, memory, data)
     strategy = RobustStrategy(
@@ -110,12 +112,12 @@ def serve(
             folder.create()
         strategy.start(grid)
         folder.check()
-        return folder.finish(strategy.state, facts(config, folder))
+        return folder.finish(strategy.state, facts(config, folder, recurring or {}))
     finally:
         folder.close()
 
 
-def facts(config: RunConfig, folder: RunFolder) -> dict[str, Any]:
+def facts(config: RunConfig, folder: RunFolder, recurring: Mapping[str, float]) -> dict[str, Any]:
     """What identifies the run and what it cost, for ``summary.json``."""
     totals, device = folder.totals, title(resolve(config.device))
     private = privacy(config, folder.most_rounds()) if config.client.noise else {}
@@ -123,7 +125,9 @@ def facts(config: RunConfig, folder: RunFolder) -> dict[str, Any]:
         "rounds": config.train.rounds,
         "seconds": round(folder.elapsed(), 3),
         "seconds_evaluation": round(totals["seconds_evaluation"], 3),
-        "protocol": f"{protocol(config)}; on {device}{sampled(config, folder)}{told(private)}",
+        "protocol": f"{protocol(config)}; on {device}{sampled(config, folder)}{told(private)}"
+        f"{again(recurring)}",
+        **with_recurring(recurring),
         **({"privacy": private} if private else {}),
         "data": config.data.path or config.data.name,
         "model": config.model.name,
@@ -158,6 +162,22 @@ def sampled(config: RunConfig, folder: RunFolder) -> str:
     if last is None or not 0 < config.eval.sample < last.enrolled:
         return ""
     return f"; progress on {config.eval.sample:,} of {last.enrolled:,} devices"
+
+
+def with_recurring(recurring: Mapping[str, float]) -> dict[str, Any]:
+    """What the summary says of such answers; nothing where there are none."""
+    return {"recurring": dict(recurring)} if any(recurring.values()) else {}
+
+
+def log_text(config: RunConfig) -> str:
+    """What the protocol line says of the rules by which the log was read."""
+    return f"; log: {rules}" if (rules := config.data.preparation.summary()) else ""
+
+
+def again(recurring: Mapping[str, float]) -> str:
+    """What the protocol line says of answers that the device had before."""
+    share = recurring.get("test", 0.0)
+    return f"; {share:.1%} of the test answers recur, and those are ranked among all items" if share else ""
 
 
 def told(private: Mapping[str, float]) -> str:
@@ -198,5 +218,5 @@ def protocol(config: RunConfig) -> str:
         "full ranking, leave-one-out, seen items filtered; "
         f"{t.rounds} rounds x {t.devices_per_round} devices, {slice_text}, "
         f"{t.local_steps} local step(s), {loss_text(t)}{products}, "
-        f"{s.optimizer.name} {s.lr:g}{changed}{secret}{sees}"
+        f"{s.optimizer.name} {s.lr:g}{changed}{log_text(config)}{secret}{sees}"
     )

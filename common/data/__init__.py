@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,8 @@ from common.data.known import KNOWN
 from common.data.shards import CATALOGUE, is_shard, read_catalogue, read_shard, write_shards
 from common.data.sources import load_known
 from common.data.types import Dataset, Split
-from common.errors import ConfigError, UnknownName
+from common.errors import ConfigError, DataError, UnknownName
+from common.preparation import AS_IT_IS, Preparation
 
 __all__ = [
     "CATALOGUE",
@@ -32,38 +34,69 @@ __all__ = [
 ]
 
 
-def _synthetic(cache: Path | None = None) -> Dataset:
+_LOG = logging.getLogger(__name__)
+_TOLD: set[tuple[str, int]] = set()
+"""Logs of which this process has warned: the nodes of an emulation open them again."""
+
+
+def _synthetic(cache: Path | None = None, prepare: Preparation = AS_IT_IS) -> Dataset:
     return synthetic.generate()
 
 
-DATASETS: dict[str, Callable[[Path | None], Dataset]] = {
+DATASETS: dict[str, Callable[[Path | None, Preparation], Dataset]] = {
     "ml-100k": partial(load_known, "ml-100k"),
     "ml-1m": partial(load_known, "ml-1m"),
     "amazon-beauty": partial(load_known, "amazon-beauty"),
     "lastfm": partial(load_known, "lastfm"),
     "synthetic": _synthetic,
 }
-"""Name -> factory, which takes the cache folder (None for the usual one)."""
+"""Name -> factory, which takes the cache folder (None for the usual one) and how to read."""
 
 
-def load(name: str, path: str = "", cache: Path | None = None, devices: int = 0) -> Dataset:
+def load(
+    name: str,
+    path: str = "",
+    cache: Path | None = None,
+    devices: int = 0,
+    prepare: Preparation = AS_IT_IS,
+) -> Dataset:
     """Return the log called ``name``, or the one in the file ``path``; ``devices``: only the first so many.
 
     With ``name="synthetic"`` the path is a recipe: ``devices=200,items=120,seed=1``. A Parquet file beside a
     ``catalogue.parquet`` is a shard and keeps its numbers. A large file is prepared once and then opened from
-    its cache; see :mod:`common.data.prepared`. Raises :class:`UnknownName`, :class:`ConfigError` (recipe) and
-    :class:`DataError`.
+    its cache; see :mod:`common.data.prepared`. ``prepare`` says which columns to read and what to leave out.
+    Raises :class:`UnknownName`, :class:`ConfigError` (recipe) and :class:`DataError`.
     """
-    if name == "synthetic" and path:
-        return first(synthetic.generate(synthetic.recipe(path)), devices)
-    if path:
-        file = Path(path).expanduser()
-        return read_shard(file, devices) if is_shard(file) else prepared.read(file, devices, cache)
+    file = Path(path).expanduser() if path and name != "synthetic" else None
+    if file is not None and is_shard(file):
+        _whole(file, prepare)
+        return read_shard(file, devices)
+    if file is not None:
+        return _told(prepared.read(file, devices, cache, prepare))
+    if name == "synthetic":
+        _whole(name, prepare)
+        return first(synthetic.generate(synthetic.recipe(path) if path else None), devices)
     if not name:
         raise ConfigError("data: expected a name or a path")
     if name not in DATASETS:
         raise UnknownName("data set", name, DATASETS)
-    return first(DATASETS[name](cache), devices)
+    return _told(first(DATASETS[name](cache, prepare), devices))
+
+
+def _whole(source: object, prepare: Preparation) -> None:
+    """Raises :class:`DataError` for rules about a log that is numbered already."""
+    if changed := prepare.changed():
+        raise DataError(source, f"data.{next(iter(changed))}: this log is prepared already; leave it out")
+
+
+def _told(log: Dataset) -> Dataset:
+    """``log``, with a warning about lines that nobody asked to drop."""
+    rows = log.reading.dropped.get("data.duplicates")
+    if rows and (same := (log.source, rows)) not in _TOLD:
+        _TOLD.add(same)
+        text = "%s: %d of %d lines dropped: one user, item and time again (data.duplicates=keep keeps them)"
+        _LOG.warning(text, log.source, rows, log.reading.rows)
+    return log
 
 
 def catalogue(name: str, path: str = "") -> tuple[int, str]:

@@ -14,6 +14,7 @@ import pooch
 
 from common.data.types import Dataset
 from common.errors import DataError
+from common.preparation import Preparation
 
 CONNECT_S, READ_S, PIP_S = 3, 30, 300
 
@@ -33,7 +34,7 @@ class Artifact:
 
     file: str
     digest: str
-    read: Callable[[Path], Dataset]
+    read: Callable[[Path, Preparation], Dataset]
     url: str = ""
     wheel: str = ""
 

@@ -9,9 +9,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from common.data import rules
 from common.data.names import Names, Titles
 from common.data.ragged import CHUNK, Ragged
+from common.data.readers.times import in_seconds
 from common.data.types import Dataset
+from common.preparation import Preparation, Reading
 
 _INTEGER = r"^-?[0-9]{1,18}$"
 USERS = 1 << 16
@@ -79,19 +82,24 @@ def build(
     titles: Mapping[str, str] | None = None,
     catalogue: Iterable[str] = (),
     source: str = "",
+    prepare: Preparation | None = None,
+    reading: Reading | None = None,
 ) -> Dataset:
     """Number users and items from 1 and put each history in time order.
 
-    ``log`` has ``user``, ``item`` (text) and perhaps ``time`` (seconds), in file order; or it is many such
-    tables, of which one at a time is held: an interaction then takes 8 bytes, or 16 with its time, twice
+    ``log`` has ``user``, ``item`` (text) and perhaps ``time`` (of any unit), in file order; or it is many
+    such tables, of which one at a time is held: an interaction then takes 8 bytes, or 16 with its time, twice
     while it is put in order.
 
     The sort by time is stable, so equal times keep the file's order; without times the file's order is the
-    order. Repeated interactions are kept. ``titles`` maps the log's item ids to titles; ``catalogue`` names
-    items that exist even if nobody in the log has them.
+    order. ``prepare`` leaves interactions out (None: all stay), and ``reading`` counts them. ``titles`` maps
+    the log's item ids to titles; ``catalogue`` names items that exist even if nobody in the log has them.
+    Raises :class:`DataError` where times have several units, and where nothing is left.
     """
     users, items, seconds = Coder(), Coder(), list[Seconds]()
-    for table in [log] if isinstance(log, pl.DataFrame) else log:
+    reading, label = reading or Reading(), source or name
+    tables = [log] if isinstance(log, pl.DataFrame) else log
+    for table in tables if prepare is None else rules.filtered(label, tables, prepare, reading):
         users.add(table["user"])
         items.add(table["item"])
         if "time" in table.columns:
@@ -99,7 +107,24 @@ def build(
     user_of, user_ids = users.numbers()
     item_of, item_ids = items.numbers(catalogue)
     times = _joined(seconds) if seconds else None
+    if times is not None:
+        reading.unit = in_seconds(label, times)
     sequences, clock = histories(user_of, len(user_ids), item_of, times)
+    del user_of, item_of, times
+    if prepare is not None:
+        size = len(item_ids)
+        sequences, clock = rules.thinned(sequences, clock, size, prepare, reading)
+        if not sequences.lengths.sum():
+            raise rules.nothing(label, reading)
+        if not sequences.lengths.all():
+            rows = sequences.lengths > 0
+            sequences, user_ids = sequences.take(rows), user_ids.filter(pl.Series(rows))
+            clock = None if clock is None else clock.take(rows)
+        if (used := np.bincount(sequences.flat(), minlength=size + 1)[1:] > 0).sum() < size and not catalogue:
+            number = np.append(0, np.cumsum(used)).astype(np.int32)
+            sequences = Ragged.split(number[sequences.flat()], sequences.lengths)
+            clock = None if clock is None else Ragged(clock.flat(), sequences.starts, sequences.lengths)
+            item_ids = item_ids.filter(pl.Series(used))
     named = titles or {}
     return Dataset(
         name=name,
@@ -111,6 +136,7 @@ def build(
         titles=Titles(item_ids.replace_strict(dict(named), default=None, return_dtype=pl.String)),
         times=clock,
         source=source,
+        reading=reading,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +69,18 @@ def split(sequence: Items) -> Split:
 def training(histories: Ragged[Value]) -> Ragged[Value]:
     """The training part of every history, as :func:`split` has it; items or times."""
     return histories.first(np.where(histories.lengths < SHORTEST, histories.lengths, histories.lengths - 2))
+
+
+def recurs(histories: Ragged[np.int32], answers: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+    """Which ``answers`` [m] are in the history before them: bool [m]."""
+    found = np.zeros(len(histories), dtype=bool)
+    start = 0
+    for some in histories.chunks():
+        owners = some.owners()
+        hit = some.flat() == answers[start : start + len(some)][owners]
+        found[start + owners[hit]] = True
+        start += len(some)
+    return found
 
 
 def held_out(histories: Ragged[Value], which: str) -> tuple[Ragged[Value], NDArray[Value]]:

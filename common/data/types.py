@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from common.data.names import Names, Titles
 from common.data.ragged import Ragged
+from common.preparation import Reading
 
 Items = NDArray[np.int32]
 Times = NDArray[np.float64]
@@ -25,6 +26,7 @@ class Dataset:
     user_ids   the log's own id of each device
     titles     item number -> title, where the data has them
     times      the seconds of each interaction, float64, or None where the log has no time
+    reading    what was understood of the file, and what was left out of it
 
     Histories may be given as arrays, one a device, and ids as any sequence of text.
     """
@@ -38,6 +40,7 @@ class Dataset:
     titles: Mapping[int, str] = field(default_factory=dict)
     times: Ragged[np.float64] | None = None
     source: str = ""
+    reading: Reading = field(default_factory=Reading, compare=False)
 
     def __post_init__(self) -> None:
         times = None if self.times is None else Ragged.of(self.times, np.float64)

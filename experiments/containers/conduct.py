@@ -17,12 +17,12 @@ from pathlib import Path
 from rich.console import Console
 
 from common.config import RunConfig
-from common.data import Dataset, load, recent, write_shards
+from common.data import Dataset, recent, write_shards
 from common.data.cut import only
 from common.data.shards import CATALOGUE
 from common.errors import ConfigError, RunError
 from common.settings import Scalar
-from emulation.federation import NodeConfig, attack_keys, measured, sides
+from emulation.federation import NodeConfig, attack_keys, measured, open_log, sides
 from emulation.targets import with_targets
 from experiments.containers.places import CONTROL_HOST, CONTROL_PORT, SIDES, Places, ending
 from experiments.containers.prepare import wanted
@@ -120,8 +120,7 @@ def conduct(places: Places, console: Console) -> int:
 
 def _conduct(places: Places, console: Console, stop: threading.Event) -> int:
     asked = wanted(os.environ)
-    wants = asked.config.data
-    data = load(wants.name, wants.path, devices=wants.max_devices)
+    data = open_log(asked.config)
     slots = settled(places, stop)
     division = divide(asked.config, data, slots, places)
     counts = [sum(map(len, division.devices[side].values())) for side in SIDES]

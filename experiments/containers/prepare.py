@@ -13,12 +13,13 @@ from rich.console import Console
 from attacks import build_attack
 from client.regularisers import build_regularisers
 from common.config import RunConfig
-from common.data import DATASETS, Dataset, load
+from common.data import DATASETS, Dataset
 from common.errors import ConfigError
 from common.logs import FORMATS
 from common.models import build_model
 from common.printable import printable
 from common.settings import load as load_settings
+from emulation.federation import open_log
 from emulation.targets import with_targets
 from experiments.containers.places import CONTROL_HOST, FLEET_HOST, SIDES, Places
 from experiments.identity import make_authority, make_server
@@ -117,7 +118,7 @@ def prepare(places: Places, console: Console) -> None:
     for old in (places.over, *(places.plan(side) for side in SIDES)):
         old.unlink(missing_ok=True)
     asked = wanted(os.environ)
-    data = load(asked.config.data.name, asked.config.data.path)
+    data = open_log(asked.config)
     check(asked, data)
     console.print(
         f"{printable(data.name)}: {len(data):,} devices, {data.num_items:,} items",

@@ -99,6 +99,17 @@ def test_histories_can_be_cut_to_their_last_interactions() -> None:
     ]
 
 
+def test_a_node_reads_a_log_of_its_own_as_it_is_told(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("who,item,stars,time\n" + "".join(f"u{n % 2},i{n},{n % 5},{90 - n}\n" for n in range(20)))
+    prepare = '{"columns": {"user": "who"}, "min_rating": 3}'
+    own = open_fleet(read_settings({"path": str(log), "prepare": prepare}))
+    assert (len(own.numbers), own.num_items, int(own.sequences.lengths.sum())) == (2, 8, 8)
+    for wrong in ("{", '{"min_ratng": 3}', '{"min_rating": "x"}', "[]"):
+        with pytest.raises(ConfigError, match="node config: prepare: "):
+            read_settings({"path": str(log), "prepare": wrong})
+
+
 @pytest.mark.parametrize("part", ["", "evil", "4/4", "5/4", "1/", "/4", "-1/4", "a/b", "1/4/2", "0/0", "²/4"])
 def test_a_part_that_does_not_exist_is_refused_with_the_valid_ones(part: str) -> None:
     with pytest.raises(ConfigError, match=r"all, honest, malicious, public, or I/N"):

@@ -91,3 +91,58 @@ def test_errors_reach_the_caller(tmp_path: Path) -> None:
         call("split", "synthetic", "--nodes", "201", "--out", str(tmp_path))
     with pytest.raises(DataError, match="No such file"):
         call("stats", str(tmp_path / "none.csv"))
+
+
+CASE = "who,item,rating,date\n" + "".join(
+    f"0{u},film {n},{n % 5 + 1},2024-01-0{9 - n}\n" for u in range(1, 5) for n in range(5)
+)
+
+
+def test_check_says_what_is_understood(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(CASE + "01,film 4,5,2024-01-05\n")
+    words = ("check", str(path), "--set", "data.columns.user=who", "--set", "data.min_rating=2")
+    told = json.loads(call(*words, "--json"))
+    assert told["columns"] == {"user": "who", "item": "item", "time": "date", "rating": "rating"}
+    assert told["order"] == "by date (s), 2024-01-05 00:00:00 to 2024-01-08 00:00:00"
+    assert (told["rows"], told["dropped"]) == (21, {"data.min_rating": 4, "data.duplicates": 1})
+    assert (told["users"], told["items"], told["evaluated"]) == (4, 4, 4)
+    assert told["sequences"][0] == {"user": "01", "items": ["film 4", "film 3", "film 2", "film 1"]}
+    assert [one["user"] for one in told["sequences"]] == ["01", "02", "03"]
+    table = call(*words)
+    for text in (
+        "fields separated by commas",
+        "dropped by data.min_rating",
+        "4 (19.0%)",
+        "film 4, film 3, film 2",
+    ):
+        assert text in table
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "warning"),
+    [
+        ("user,item,time\n1,a,1\n1,b,2\n", [], "nobody can be evaluated"),
+        ("user,item\n1,a\n1,b\n1,c\n", ["data.order=file"], "the order of the file is taken for time"),
+        ("user,item,time\n1,a,1\n1,b,2\n1,a,3\n", [], "100% of the test answers recur"),
+    ],
+)
+def test_check_warns(tmp_path: Path, text: str, settings: list[str], warning: str) -> None:
+    (tmp_path / "mine.csv").write_text(text)
+    told = call("check", str(tmp_path / "mine.csv"), *(word for one in settings for word in ("--set", one)))
+    assert f"warning: {warning}" in told
+
+
+@pytest.mark.parametrize("name", ["log.xlsx", "log.feather", "some/log", "log.csv.zst", "log.tar"])
+def test_an_ending_that_is_not_read_says_which_are(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"x")
+    for command in ("stats", "check"):
+        with pytest.raises(DataError, match=r"unknown ending .*\.csv, \.tsv, \.parquet.*\.gz"):
+            CliRunner().invoke(app, [command, str(path)], catch_exceptions=False)
+
+
+def test_settings_of_data_alone() -> None:
+    with pytest.raises(ConfigError, match="train.rounds: expected a setting of data"):
+        CliRunner().invoke(app, ["check", "synthetic", "--set", "train.rounds=3"], catch_exceptions=False)

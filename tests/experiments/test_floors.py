@@ -75,8 +75,8 @@ def test_validation_ranks_the_item_before_with_less_seen() -> None:
     assert evaluate(data, fixed(9, 8, 1, 2, 3), "valid")["mrr"] == pytest.approx(1 / 3)
 
 
-def test_an_answer_seen_before_stays_in_the_ranking() -> None:
-    assert evaluate(log("abca"), fixed(1, 2, 3), "test")["mrr"] == 1
+def test_an_answer_seen_before_ranks_among_all_items() -> None:
+    assert evaluate(log("abca"), fixed(1, 2, 3), "test")["mrr"] == pytest.approx(1 / 3)
 
 
 def test_the_last_item_is_that_before_the_answer() -> None:
@@ -92,7 +92,8 @@ def slow_ranks(
     """A matrix of all scores, row after row."""
     found = []
     for row, items, answer in zip(scores, histories, answers, strict=True):
-        left_out = {0} | (set(items.tolist()) - {answer} if filtered else set())
+        seen = set(items.tolist())
+        left_out = {0} | (seen if filtered and answer not in seen else set())
         kept = [j for j in range(len(row)) if j not in left_out]
         found.append(1 + sorted(kept, key=lambda j: (-row[j], j)).index(answer))
     return found

@@ -15,9 +15,9 @@ def log(folder: Path) -> Path:
     dataset, path = load("synthetic", LOG), folder / "log.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["user", "item"])
+        writer.writerow(["user", "item", "time"])
         for user, sequence in zip(dataset.devices, dataset.sequences, strict=True):
-            writer.writerows([f"u{user}", f"i{100 + item}"] for item in sequence)
+            writer.writerows([f"u{user}", f"i{100 + item}", n] for n, item in enumerate(sequence))
     return path
 
 

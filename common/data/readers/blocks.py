@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from common.errors import DataError
 
 SIZE = 16 << 20
 """Bytes of a block."""
-
-
-def of(path: Path) -> Iterator[bytes]:
-    """The bytes of a file, piece by piece."""
-    with path.open("rb") as file:
-        while piece := file.read(SIZE):
-            yield piece
+LONGEST = 64 << 20
+"""Bytes of a line; a file that has longer ones is no log."""
 
 
 def texts(file: object, pieces: Iterable[bytes]) -> Iterator[tuple[int, str]]:
@@ -32,6 +26,8 @@ def texts(file: object, pieces: Iterable[bytes]) -> Iterator[tuple[int, str]]:
             line += block.count(b"\n")
         else:
             rest += piece
+            if len(rest) > LONGEST:
+                raise DataError(file, f"a line of more than {LONGEST >> 20} MiB", line)
     if rest:
         yield line, decode(file, rest, line)
 
@@ -42,5 +38,9 @@ def decode(file: object, data: bytes, line: int = 1) -> str:
         text = data.decode("utf-8-sig" if line == 1 else "utf-8")
     except UnicodeDecodeError as error:
         place = line + data.count(b"\n", 0, error.start)
-        raise DataError(file, f"byte 0x{data[error.start]:02x} is not UTF-8 text", place) from error
+        raise DataError(
+            file,
+            f"byte 0x{data[error.start]:02x} is not UTF-8 text; name the encoding: data.encoding=cp1252",
+            place,
+        ) from error
     return text.replace("\r\n", "\n")

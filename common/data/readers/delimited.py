@@ -8,77 +8,137 @@ from __future__ import annotations
 
 import csv
 import io
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain, islice
 
 import polars as pl
 
-from common.data.readers.blocks import texts
-from common.data.readers.columns import Columns, find
+from common.data.readers import table, times
+from common.data.readers.columns import find, recognised
+from common.data.readers.source import Source
 from common.errors import DataError
 
 TYPES = ("token", "token_seq", "float", "float_seq")
 """RecBole's."""
-BLANK = " \t"
+SEPARATORS = (",", ";", "\t", "|", "::")
+QUOTED = (",", ";", "|")
+"""Those beside which a field may stand in quotes; tabs and ``::`` know none."""
+TABS = ("\t", "::")
+"""Of the files of GroupLens, which have no header line."""
+SHOWN = {"\t": "tabs", ",": "commas", ";": "semicolons"}
 ROWS = 500_000
 """Interactions of a table of the careful reading."""
 Names = tuple[str, ...]
 
 
 def frames(
-    file: object, pieces: Iterable[bytes], separator: str, header: Names | None = None, typed: bool = False
+    source: Source, usual: str = ",", header: Names | None = None, typed: bool = False
 ) -> Iterator[pl.DataFrame]:
-    """Tables of ``user``, ``item`` (text) and, where the log has it, ``time`` (seconds), in file order.
+    """Tables of ``user``, ``item`` (text) and of the other roles that are read, in file order.
 
-    ``pieces`` are the file's bytes. ``header`` names the columns of a file that has no header line;
-    ``typed``: every name of the header has a RecBole type. Raises :class:`DataError`.
+    The separator is the one by which the first line names a user and an item; ``usual`` is tried first.
+    ``header`` names the columns of a file whose first line is none; ``typed``: every name has a RecBole type.
+    Raises :class:`DataError`.
     """
-    blocks, names, height = texts(file, pieces), header, 0
+    file, height, names, separator = source.file, 0, None, usual
+    blocks = source.texts()
     for line, text in blocks:
         if names is None and text.strip():
-            names, line, text = _header(file, line, text, separator)
-            _check_types(file, names or (), typed)
+            names, separator, line, text = _header(source, line, text, usual, header)
+            for name in names if typed else ():
+                if name.rpartition(":")[2] not in TYPES or ":" not in name:
+                    raise DataError(file, f"expected name:type with a type of {', '.join(TYPES)}", 1, name)
+            where = find(file, names, source.prepare)
+            source.reading.format = (
+                f"fields separated by {SHOWN.get(separator, separator)}{source.reading.format}"
+            )
+            source.reading.columns = {role: names[place] for role, place in where.items()}
+            source.reading.unread = [name for i, name in enumerate(names) if i not in where.values()]
         if names is None or not text.strip():
             continue
-        for table in _tables(file, line, text, blocks, separator, names):
-            height += table.height
-            yield table
-    if names is None or (names is header and not height):
+        for some in _tables(file, line, text, blocks, separator, names, where):
+            height += some.height
+            yield some
+    if names is None:
         raise DataError(file, "the file is empty; expected a line an interaction")
     if not height:
         raise DataError(file, "no interactions after the header", line=1)
 
 
+def split(line: str, separator: str) -> Names:
+    """The fields of one line; of one that quotes break, what is between separators."""
+    try:
+        return next((fields for _, fields in _rows("", [line], 1, separator)), ())
+    except DataError:
+        return tuple(line.split(separator))
+
+
+def separator_of(line: str, usual: str, source: Source) -> str:
+    """The separator by which ``line`` names a user and an item, else the one that it has most of."""
+    parted = {one: split(line, one) for one in (usual, *SEPARATORS)}
+    able = [one for one, fields in parted.items() if recognised(fields, source.prepare)]
+    if able and not source.prepare.numbered:
+        return able[0]
+    return max(parted, key=lambda one: len(parted[one]))
+
+
+def _header(
+    source: Source, line: int, text: str, usual: str, fixed: Names | None
+) -> tuple[Names, str, int, str]:
+    """Names of the columns, the separator, and the text after the header with its line."""
+    lines, skipped = io.StringIO(text, newline=""), 0
+    while not (first := lines.readline()).strip():
+        skipped += len(first)
+        line += 1
+    text = text[skipped:]
+    separator = separator_of(first.strip("\r\n"), usual, source)
+    fields = split(first.strip("\r\n"), separator)
+    if source.prepare.numbered:
+        return tuple(str(n) for n in range(1, len(fields) + 1)), separator, line, text
+    if not recognised(fields, source.prepare):
+        if separator in TABS and not source.prepare.columns and len(fields) == len(fixed or ()):
+            return tuple(fixed or ()), separator, line, text
+        _refuse_data(source.file, fields, line)
+    lines = io.StringIO(text, newline="")
+    _, names = next(_rows(source.file, lines, line, separator))
+    end = lines.tell()
+    return names, separator, line + sum(1 for _ in io.StringIO(text[:end], newline="")), text[end:]
+
+
+def _refuse_data(file: object, fields: Names, line: int) -> None:
+    """Raises :class:`DataError` where the first line looks like an interaction, not like names."""
+    if any(value is not None for value in times.parse(pl.Series(fields, dtype=pl.String))):
+        raise DataError(
+            file,
+            f"expected a header line with names, found {', '.join(fields)[:80]}; for a file without one give "
+            "the positions of its columns, as in data.columns={user: 1, item: 2, time: 4}",
+            line,
+        )
+
+
 def _tables(
-    file: object, line: int, text: str, blocks: Iterator[tuple[int, str]], separator: str, names: Names
+    file: object,
+    line: int,
+    text: str,
+    blocks: Iterator[tuple[int, str]],
+    separator: str,
+    names: Names,
+    where: Mapping[str, int],
 ) -> Iterator[pl.DataFrame]:
     """The tables of one block; of all that follow too where a field in quotes may go on in the next."""
-    if (table := _fast(file, text, separator, names)) is not None:
-        yield table
+    if (found := _fast(text, separator, names, where)) is not None:
+        yield found
         return
-    whole = chain([text], (more for _, more in blocks)) if separator == "," and '"' in text else [text]
+    quoted = separator in QUOTED and '"' in text
+    whole = chain([text], (more for _, more in blocks)) if quoted else [text]
     lines = chain.from_iterable(io.StringIO(one, newline="") for one in whole)
-    yield from _careful(file, lines, line, separator, names)
+    yield from _careful(file, lines, line, separator, names, where)
 
 
-def _header(file: object, line: int, text: str, separator: str) -> tuple[Names | None, int, str]:
-    """The fields of the first line that is not blank, or None; and the text after it with its line."""
-    lines = io.StringIO(text, newline="")
-    _, names = next(_rows(file, lines, line, separator), (line, None))
-    end = lines.tell()
-    return names, line + sum(1 for _ in io.StringIO(text[:end], newline="")), text[end:]
-
-
-def _check_types(file: object, names: Names, typed: bool) -> None:
-    for name in names if typed else ():
-        if name.rpartition(":")[2] not in TYPES or ":" not in name:
-            raise DataError(file, f"expected name:type with a type of {', '.join(TYPES)}", 1, name)
-
-
-def _fast(file: object, text: str, separator: str, names: Names) -> pl.DataFrame | None:
+def _fast(text: str, separator: str, names: Names, where: Mapping[str, int]) -> pl.DataFrame | None:
     """The table, or None if anything about the text asks for a closer look."""
-    if (separator == "," and '"' in text) or "\r" in text or "\0" in text:
+    if (separator in QUOTED and '"' in text) or "\r" in text or "\0" in text:
         return None
     if len(separator) > 1:  # one character is what Polars can split at
         if "\t" in text:
@@ -86,59 +146,52 @@ def _fast(file: object, text: str, separator: str, names: Names) -> pl.DataFrame
         text, separator = text.replace(separator, "\t"), "\t"
     try:
         raw = pl.read_csv(
-            text.encode(), separator=separator, has_header=False, quote_char=None, infer_schema=False
+            text.encode(),
+            separator=separator,
+            has_header=False,
+            quote_char=None,
+            infer_schema=False,
+            empty_string_is_null=False,
         )
     except pl.exceptions.PolarsError:
         return None
-    # Every line has to have become a row: never read a part without saying so.
+    # Every line has to have become a row of as many fields: never read a part without saying so.
     if raw.width != len(names) or raw.height != text.count("\n") + (not text.endswith("\n")):
         return None
-    where = find(file, names)
-    pick = [
-        pl.nth(where.user).str.strip_chars(BLANK).alias("user"),
-        pl.nth(where.item).str.strip_chars(BLANK).alias("item"),
-    ]
-    if where.time is not None:
-        pick.append(pl.nth(where.time).cast(pl.Float64, strict=False).alias("time"))
-    # A short line shows as a null in the last column: every column is looked at, used or not.
-    if any(raw.null_count().row(0)):
+    if text.count(separator) != raw.height * (raw.width - 1):
         return None
-    frame = raw.select(pick)
-    sound = pl.all_horizontal(
-        pl.col("user") != "",
-        pl.col("item") != "",
-        *([pl.col("time").is_finite()] if where.time is not None else []),
-    )
-    return frame if frame.select(sound.fill_null(False).all()).item() else None
+    return table.sound({role: raw.to_series(place) for role, place in where.items()})
 
 
 def _careful(
-    file: object, lines: Iterable[str], line: int, separator: str, names: Names
+    file: object, lines: Iterable[str], line: int, separator: str, names: Names, where: Mapping[str, int]
 ) -> Iterator[pl.DataFrame]:
     """Tables of at most ROWS interactions; ``line`` numbers the first. Raises :class:`DataError`."""
-    where, rows = find(file, names), _rows(file, lines, line, separator)
+    rows = _rows(file, lines, line, separator)
+    called = {role: names[place] for role, place in where.items()}
     while True:
-        users: list[str] = []
-        items: list[str] = []
-        times: list[float] = []
-        for number, fields in islice(rows, ROWS):
-            if len(fields) != len(names):
-                missing = f", {names[len(fields)]} is missing" if len(fields) < len(names) else ""
-                raise DataError(file, f"expected {len(names)} fields, found {len(fields)}{missing}", number)
-            users.append(_id(file, fields, where.user, names, number))
-            items.append(_id(file, fields, where.item, names, number))
-            if where.time is not None:
-                times.append(_seconds(file, fields[where.time], number, names[where.time]))
-        if not users:
+        kept: list[Names] = []
+        numbers: list[int] = []
+        problem = None
+        try:
+            for number, fields in islice(rows, ROWS):
+                if len(fields) != len(names):
+                    missing = f", {names[len(fields)]} is missing" if len(fields) < len(names) else ""
+                    told = f"expected {len(names)} fields, found {len(fields)}{missing}"
+                    raise DataError(file, told, number)
+                kept.append(fields)
+                numbers.append(number)
+        except DataError as error:
+            problem = error  # of the lines before it one may be wrong too, and the first is told
+        texts = {
+            role: pl.Series([row[place] for row in kept], dtype=pl.String) for role, place in where.items()
+        }
+        found = table.checked(file, texts, called, numbers.__getitem__)
+        if problem is not None:
+            raise problem
+        if not kept:
             return
-        yield _frame(users, items, times, where)
-
-
-def _frame(users: list[str], items: list[str], times: list[float], where: Columns) -> pl.DataFrame:
-    columns = {"user": pl.Series(users, dtype=pl.String), "item": pl.Series(items, dtype=pl.String)}
-    if where.time is not None:
-        columns["time"] = pl.Series(times, dtype=pl.Float64)
-    return pl.DataFrame(columns)
+        yield found
 
 
 def _rows(file: object, lines: Iterable[str], line: int, separator: str) -> Iterator[tuple[int, Names]]:
@@ -148,8 +201,8 @@ def _rows(file: object, lines: Iterable[str], line: int, separator: str) -> Iter
             if row.strip():
                 yield number, tuple(row.removesuffix("\n").split(separator))
         return
-    if separator == ",":
-        reader = csv.reader(lines, strict=True)
+    if separator in QUOTED:
+        reader = csv.reader(lines, delimiter=separator, strict=True)
     else:
         reader = csv.reader(lines, delimiter=separator, quoting=csv.QUOTE_NONE, strict=True)
     start = line
@@ -162,17 +215,5 @@ def _rows(file: object, lines: Iterable[str], line: int, separator: str) -> Iter
         raise DataError(file, f"not a {separator!r}-separated line: {error}", start) from error
 
 
-def _id(file: object, fields: tuple[str, ...], index: int, names: tuple[str, ...], line: int) -> str:
-    if text := fields[index].strip(BLANK):
-        return text
-    raise DataError(file, "expected an id, found an empty field", line, names[index])
-
-
-def _seconds(file: object, text: str, line: int, column: str) -> float:
-    try:
-        value = float(text) if "_" not in text else math.nan
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise DataError(file, f"expected a finite number of seconds, found {text!r}", line, column)
-    return value
+csv_frames = partial(frames, usual=",")
+tsv_frames = partial(frames, usual="\t")

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import chain
-from pathlib import Path
+from collections.abc import Iterator
 
 import polars as pl
 
-from common.data.readers import blocks, delimited
+from common.data.readers import delimited
+from common.data.readers.source import Source
 
 HEADER = ("user", "item", "rating", "timestamp")
 
 
-def frames(path: Path) -> Iterator[pl.DataFrame]:
-    """Read ``u.data`` (tabs) or ``ratings.dat`` (``::``)."""
-    return parse(path, blocks.of(path))
-
-
-def parse(file: object, pieces: Iterable[bytes]) -> Iterator[pl.DataFrame]:
-    """Read their content; the separator is the one that the first line has."""
-    rest = iter(pieces)
-    first = next(rest, b"")
-    separator = "::" if b"::" in first.split(b"\n", 1)[0] else "\t"
-    return delimited.frames(file, chain([first], rest), separator, HEADER)
+def frames(source: Source) -> Iterator[pl.DataFrame]:
+    """Read ``u.data`` (tabs) or ``ratings.dat`` (``::``); with a header line any table."""
+    return delimited.frames(source, "\t", HEADER)
 
 
 def titles(data: bytes) -> dict[str, str]:

@@ -16,8 +16,9 @@ import pytest
 
 from common.data import Dataset, content_digest, load, prepared
 from common.errors import DataError
+from common.preparation import AS_IT_IS
 
-TEXT = "user,item,time\n" + "".join(f"u{n * 7 % 40},i{n * n % 23},{n * 5 % 50}\n" for n in range(400))
+TEXT = "user,item,time\n" + "".join(f"u{n * 7 % 40},i{n * n % 23},{n * 7 % 401}\n" for n in range(400))
 
 
 @pytest.fixture
@@ -193,7 +194,7 @@ def test_another_process_prepares_the_log_at_the_same_time(
     def build(*args: Any, **named: Any) -> Dataset:
         with monkeypatch.context() as patch:
             patch.setattr(prepared, "build", original)
-            prepared._read_large(log, 0, None)
+            prepared._read_large(log, 0, None, AS_IT_IS)
         inodes.append(place(log).stat().st_ino)
         return original(*args, **named)
 

@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 
 from common.data import readers
 from common.data.readers import blocks, delimited
+from common.data.readers.source import Source
 from common.errors import DataError
+from common.preparation import Preparation
 
 from .conftest import WriteLog
 
+FILE = Preparation(order="file")
 ROWS = [("7", "a", 3.0), ("7", "b", 1.5), ("10", "a", 2.0)]
 
 
@@ -46,7 +49,7 @@ def test_formats_agree(write_log: WriteLog, name: str, content: str) -> None:
 
 
 def test_without_times(write_log: WriteLog) -> None:
-    log = readers.read(write_log("log.csv", "item,user\nb,2\na,1\n"))
+    log = readers.read(write_log("log.csv", "item,user\nb,2\na,1\n"), FILE)
     assert log.columns == ["user", "item"]
     assert log.rows() == [("2", "b"), ("1", "a")]
 
@@ -57,21 +60,21 @@ def test_one_line_a_user(write_log: WriteLog) -> None:
 
 
 def test_ids_lose_outer_blanks_only(write_log: WriteLog) -> None:
-    quoted = readers.read(write_log("a.csv", 'user,item\n "x" y , b c\n'))
-    plain = readers.read(write_log("b.csv", "user,item\n x y , b c\n"))
+    quoted = readers.read(write_log("a.csv", 'user,item\n "x" y , b c\n'), FILE)
+    plain = readers.read(write_log("b.csv", "user,item\n x y , b c\n"), FILE)
     assert quoted["item"].to_list() == plain["item"].to_list() == ["b c"]
     assert plain["user"].to_list() == ["x y"]
 
 
 def test_tabs_know_no_quotes(write_log: WriteLog) -> None:
-    log = readers.read(write_log("log.tsv", 'user\titem\n1\t"Heat\n2\tRan"\n'))
+    log = readers.read(write_log("log.tsv", 'user\titem\n1\t"Heat\n2\tRan"\n'), FILE)
     assert log["item"].to_list() == ['"Heat', 'Ran"']
 
 
 def test_quoted_line_break_is_one_field(write_log: WriteLog) -> None:
     path = write_log("log.csv", 'user,note,item\n1,"two\nlines",a\n2,plain,\n')
     with pytest.raises(DataError, match="line 4, column item"):
-        readers.read(path)
+        readers.read(path, FILE)
 
 
 def test_unknown_ending_lists_the_known(tmp_path: Path) -> None:
@@ -88,9 +91,10 @@ CLEAN = "user,item,time\n" + "".join(f"{n % 7},i{n},{n / 2}\n" for n in range(30
 
 
 def test_a_clean_file_takes_the_fast_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    (slow,) = delimited._careful("log", CLEAN.splitlines(keepends=True)[1:], 2, ",", ("user", "item", "time"))
+    lines, names = CLEAN.splitlines(keepends=True)[1:], ("user", "item", "time")
+    (slow,) = delimited._careful("log", lines, 2, ",", names, {"user": 0, "item": 1, "time": 2})
     monkeypatch.setattr(delimited, "_careful", None)
-    (fast,) = delimited.frames("log", [CLEAN.encode()], ",")
+    (fast,) = delimited.frames(Source("log", [CLEAN.encode()]))
     assert fast.equals(slow)
 
 
@@ -106,7 +110,7 @@ def test_a_file_in_blocks_is_the_file(lines: list[str], size: int, end: str) -> 
 
     def outcome(pieces: list[bytes]) -> object:
         try:
-            return pl.concat(delimited.frames("log", pieces, ",")).rows()
+            return pl.concat(delimited.frames(Source("log", pieces))).rows()
         except DataError as error:
             return str(error), error.line, error.column
 
@@ -143,8 +147,9 @@ def test_fast_never_reads_what_careful_refuses(
 ) -> None:
     body = "\n".join(separator.join(line) for line in lines)
     body += "\n" * end
-    fast = delimited._fast("log", body, separator, tuple(header))
+    where = {role: header.index(role) for role in ("user", "item", "time")}
+    fast = delimited._fast(body, separator, tuple(header), where)
     if fast is not None:
-        careful = delimited._careful("log", io.StringIO(body, newline=""), 2, separator, tuple(header))
+        careful = delimited._careful("log", io.StringIO(body, newline=""), 2, separator, tuple(header), where)
         assert fast.equals(pl.concat(careful))
         assert fast.schema == {"user": pl.String, "item": pl.String, "time": pl.Float64}

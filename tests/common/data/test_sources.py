@@ -18,7 +18,7 @@ from common.data.artifacts import Artifact
 from common.data.known import Known, _plain
 from common.errors import DataError, UnknownName
 
-LOG = b"user,item\n1,a\n1,b\n2,a\n"
+LOG = b"user,item,time\n1,a,1\n1,b,2\n2,a,1\n"
 DIGEST = "sha256:" + hashlib.sha256(LOG).hexdigest()
 DEAD = "http://127.0.0.1:9/toy.csv"
 

@@ -144,9 +144,11 @@ def test_a_warm_up_on_another_log_is_another_warm_up(tmp_path: Path) -> None:
     path = grid_file(tmp_path, strategies=["mean"], set=settings)
     for shift in (0, 1):
         rows = [
-            f"{user},{(user * (place + 2) + shift * place) % 30}" for user in range(40) for place in range(8)
+            f"{user},{(user * (place + 2) + shift * place) % 30},{place}"
+            for user in range(40)
+            for place in range(8)
         ]
-        log.write_text("\n".join(["user,item", *rows]))
+        log.write_text("\n".join(["user,item,time", *rows]))
         assert compare(path, out, screen()[0]) == 0
     assert len(list((out / "warmups").iterdir())) == 2
 

@@ -48,7 +48,7 @@ def test_variables_and_settings_win_in_this_order() -> None:
 
 
 def test_an_own_log_is_a_file_of_the_data_folder(tmp_path: Path) -> None:
-    (tmp_path / "shop.csv").write_text("user,item\n1,2\n")
+    (tmp_path / "shop.csv").write_text("user,item,time\n1,2,3\n")
     found = wanted({"DATA": "shop.csv", "RUN_NAME": "mine"}, tmp_path)
     assert found.config.data.path == str(tmp_path / "shop.csv")
     assert found.name == "mine"
