@@ -232,11 +232,8 @@ def test_settings_that_cannot_be_are_refused(setting: str) -> None:
 def test_every_node_of_a_run_reads_the_log_by_its_rules(tmp_path: Path) -> None:
     """Another catalogue on a node would be refused: the run would train nobody."""
     rng = np.random.default_rng(0)
-    rows = [
-        f"u{u},{i},{rng.integers(1, 6)},{t}"
-        for u in range(20)
-        for t, i in enumerate(rng.permutation(40)[:20])
-    ]
+    seen = [(u, i, t) for u in range(20) for t, i in enumerate(rng.permutation(40)[:20])]
+    rows = [f"u{u},{i},{rng.integers(1, 6)},{t}" for u, i, t in seen]
     (tmp_path / "log.csv").write_text("\n".join(["who,item,stars,time", *rows]))
     rules = ["data.columns.user=who", "data.min_rating=3", "data.min_item=5", "data.min_user=5"]
     small = ["train.rounds=1", "train.devices_per_round=16", "model.dim=8", "model.max_len=8", "eval.every=0"]
