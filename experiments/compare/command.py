@@ -52,18 +52,20 @@ class Datasets:
     """Every log of a grid, read once."""
 
     def __init__(self) -> None:
-        self._known: dict[DataConfig, tuple[Dataset, str]] = {}
+        self._known: dict[str, tuple[DataConfig, Dataset, str]] = {}
 
     def get(self, config: RunConfig) -> tuple[Dataset, str]:
         """The log of a config and its digest."""
-        if config.data not in self._known:
+        key = config.data.model_dump_json()  # it holds a mapping, which no dictionary takes for a key
+        if key not in self._known:
             dataset = open_log(config)
-            self._known[config.data] = dataset, content_digest(dataset)
-        return self._known[config.data]
+            self._known[key] = config.data, dataset, content_digest(dataset)
+        _, dataset, digest = self._known[key]
+        return dataset, digest
 
     def logs(self) -> dict[str, tuple[Dataset, str]]:
         """Every log that was asked for and its digest, by its label."""
-        return {data_label(data): found for data, found in self._known.items()}
+        return {data_label(data): (dataset, digest) for data, dataset, digest in self._known.values()}
 
 
 def plan(cells: Iterable[Cell], datasets: Datasets) -> list[Planned]:
