@@ -86,9 +86,8 @@ def read_grid(folder: Path) -> Grid:
     path = next((p for n in ("results.csv", "results.parquet") if (p := folder / n).is_file()), None)
     if path is None:
         told = "no such folder" if not folder.is_dir() else "neither results.csv nor results.parquet"
-        raise RunError(
-            f"no results of a grid in {folder}: {told}; fedsieve compare writes some{nearest_file(folder)}"
-        )
+        told += f"; fedsieve compare writes them{nearest_file(folder)}"
+        raise RunError(f"no results of a grid in {folder}: {told}")
     try:
         # all as text: a content hash such as 123456789012 or 1e1234567890 must not become a number
         table = (

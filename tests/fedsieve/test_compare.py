@@ -56,9 +56,9 @@ def test_a_folder_without_a_grid_is_told(tmp_path: Path) -> None:
 
 
 def test_a_wrong_grid_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(fedsieve.ConfigError, match=r"grid: colour(.|\n)*keys of a grid: configs"):
+    with pytest.raises(fedsieve.ConfigError, match="grid: unknown setting colour; valid: configs"):
         fedsieve.compare({"colour": 1}, tmp_path)
     with pytest.raises(fedsieve.ConfigError, match="cannot read .*absent"):
-        fedsieve.compare({"configs": ["absent.yaml"]}, tmp_path)
+        fedsieve.compare({"configs": ["absent.yaml"], "strategies": ["mean"]}, tmp_path)
     with pytest.raises(fedsieve.UnknownName, match="unknown aggregator 'krumm'"):
         fedsieve.compare({"strategies": ["krumm"], "attacks": ["control"], "set": SETTINGS}, tmp_path)

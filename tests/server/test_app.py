@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from flwr.app import Context, RecordDict
@@ -13,7 +15,7 @@ from client.app import app as client_app
 from common.errors import ConfigError
 from common.settings import Scalar, to_flat
 from emulation.local_grid import LocalGrid
-from server.app import app, protocol
+from server.app import app, complete, protocol
 from server.records.progress import LogProgress
 from server.records.report import Evaluation, RoundReport
 from server.records.traffic import content_bytes
@@ -133,3 +135,20 @@ def test_bytes_are_those_of_the_arrays() -> None:
     message = Message(content, 1, "train")
     assert content_bytes(message) == 24 + len(Array(np.zeros(1)).data)
     assert content_bytes(Message(Error(code=0, reason="x" * 50), reply_to=message)) == 0
+
+
+def test_a_finished_run_is_handed_to_what_the_environment_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    given: list[Path] = []
+    monkeypatch.setitem(sys.modules, "of_the_operator", SimpleNamespace(write=given.append))
+    complete(tmp_path)
+    assert given == []
+    monkeypatch.setenv("FEDSIEVE_REPORT", "of_the_operator:write")
+    complete(tmp_path)
+    assert given == [tmp_path]
+    monkeypatch.setenv("FEDSIEVE_REPORT", "of_nobody:write")
+    with caplog.at_level(logging.WARNING, logger="flwr"):
+        complete(tmp_path)  # a run without a page is whole
+    assert "no report.html" in caplog.text
+    assert f"fedsieve report {tmp_path}" in caplog.text

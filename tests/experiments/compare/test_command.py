@@ -41,7 +41,9 @@ def test_a_grid_ends_with_its_tables_and_is_not_computed_twice(tmp_path: Path) -
     assert told.getvalue().count("warm-up") == 2
     assert (out / "floors.json").exists()
     console, told = screen()
-    dry_run(grid_file(tmp_path, seeds=[0, 1]), out, console, workers=2)
+    more = tmp_path / "more"
+    more.mkdir()
+    dry_run(grid_file(more, seeds=[0, 1]), out, console, workers=2)
     said = told.getvalue()
     assert (said.count("\ndone ") + said.startswith("done "), said.count("to do  ")) == (4, 4)
     assert "8 cells, 4 of them already in" in said
