@@ -13,6 +13,7 @@ import typer
 
 from common.errors import ConfigError
 from experiments.processes import REPORT, import_path, module
+from experiments.submit import submit
 
 CONTROL, FLEET, RUNTIME = "127.0.0.1:9093", "127.0.0.1:9092", "127.0.0.1:9091"
 WAIT_S = 600.0
@@ -34,6 +35,7 @@ def register(app: typer.Typer) -> None:
     app.command("superlink", context_settings=anything, add_help_option=False)(superlink_as_given)
     app.command()(node)
     app.command("app")(write_app)
+    app.command()(submit)
     app.add_typer(enroll, name="enroll")
 
 
@@ -56,8 +58,15 @@ def server(
 
 
 def superlink_as_given(context: typer.Context) -> None:
-    """Flower's SuperLink with the guard of its Fleet API; takes the arguments of `flower-superlink`."""
-    _become([*module("transport.superlink"), *context.args])
+    """Flower's SuperLink with the guard of its Fleet API; takes the arguments of `flower-superlink`.
+
+    It listens on 127.0.0.1 where no address says otherwise.
+    """
+    given = {word.partition("=")[0] for word in context.args}
+    local = {"fleet": FLEET, "control": CONTROL, "serverappio": RUNTIME}
+    names = {f"--{api}-api-address": address for api, address in local.items()}
+    usual = [word for name, address in names.items() if name not in given for word in (name, address)]
+    _become([*module("transport.superlink"), *usual, *context.args])
 
 
 def _become(command: list[str]) -> NoReturn:
@@ -112,7 +121,7 @@ def node(
     from transport.link import Pulse
     from transport.serving import parse_node_config, run_node
 
-    certificates = _secured(roots, insecure)
+    certificates = secured(roots, insecure)
     address = parse("--superlink", superlink, "fleet")
     config = {**parse_node_config(extra), "path": str(data.resolve())}
     config |= {"device": device} if device else {}
@@ -133,7 +142,7 @@ def node(
     run_node(app, superlink, config, certificates, keys, stop, pulse=Pulse(ready), wait_s=wait_s)
 
 
-def _secured(roots: Path | None, insecure: bool) -> bytes | None:
+def secured(roots: Path | None, insecure: bool) -> bytes | None:
     """The authority's certificates, None for plain text. Raises ConfigError unless one of the two is given."""
     from transport.address import read_certificates
 
@@ -190,5 +199,5 @@ def add(
     """Let the holders of these keys connect."""
     from transport.control import enrol
 
-    for file, number in enrol(control, _secured(roots, insecure), files).items():
+    for file, number in enrol(control, secured(roots, insecure), files).items():
         typer.echo(f"{file}: node {number}")

@@ -51,7 +51,7 @@ def enrol(
     cannot be reached within ``wait_s`` seconds or refuses.
     """
     keys = {file: public_key(file) for file in files}
-    with _stub(control, root_certificates, wait_s) as stub:
+    with control_stub(control, root_certificates, wait_s) as stub:
         try:
             known = {bytes(node.public_key): int(node.node_id) for node in _nodes(stub)}
             return {file: known.get(key) or _register(stub, key) for file, key in keys.items()}
@@ -77,7 +77,7 @@ def _nodes(stub: ControlStub) -> Sequence[NodeInfo]:
 
 
 @contextmanager
-def _stub(control: str, root_certificates: bytes | None, wait_s: float) -> Iterator[ControlStub]:
+def control_stub(control: str, root_certificates: bytes | None, wait_s: float) -> Iterator[ControlStub]:
     end = time.monotonic() + wait_s
     host, port = parse("--control", control, "control")
     await_superlink((host, port), root_certificates, threading.Event(), wait_s)

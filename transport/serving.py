@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from flwr.app import Context, Message, RecordDict
+from flwr.app import ArrayRecord, Context, Message, RecordDict
 from flwr.app.user_config import UserConfig, UserConfigValue
 from flwr.common.config import parse_config_args
 
@@ -124,8 +124,31 @@ def _step(
     reply = answer(client_app, message, contexts[key])
     seconds = time.monotonic() - started
     link.send(reply, seconds)
-    _LOG.debug("answered", extra=_answered(message, reply, seconds))
+    told = _answered(message, reply, seconds)
+    _LOG.log(*_line(message, reply, seconds), extra=told)
     return True
+
+
+KINDS = {"train": "trained", "evaluate": "evaluated"}
+"""What an answer was for, in the words of a line on the node's terminal."""
+
+
+def _line(message: Message, reply: Message, seconds: float) -> tuple[int, str]:
+    """Level and text: a line for each round and evaluation; of what failed the app has said why."""
+    asked = message.metadata
+    if reply.has_error() or asked.message_type not in KINDS:
+        return logging.DEBUG, "answered"
+    where = f"round {asked.group_id}: " if asked.group_id.isdecimal() else ""
+    count = reported(reply.content)
+    devices = "" if count is None else f" {count} {'device' if count == 1 else 'devices'}"
+    return logging.INFO, f"{where}{KINDS[asked.message_type]}{devices} in {seconds:.1f} s"
+
+
+def reported(content: RecordDict) -> int | None:
+    """Devices that an answer holds something of; None where it does not say."""
+    arrays = content.get("arrays")
+    device = arrays.get("device") if isinstance(arrays, ArrayRecord) else None
+    return int(device.shape[0]) if device is not None and len(device.shape) == 1 else None
 
 
 def _answered(message: Message, reply: Message, seconds: float) -> dict[str, Any]:

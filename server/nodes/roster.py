@@ -38,7 +38,10 @@ REST_S = 3600.0
 """However many rounds it has to rest: after an hour it is asked again."""
 
 REFUSED_S = 10.0
-"""A node that could not enrol is asked again after this: its owner may have mended what was wrong."""
+"""A node with another catalogue is asked again after this: its owner may have mended it."""
+
+OTHER_CATALOGUE = f"catalogue: {Reason.FOREIGN.value}"
+"""How the refusal begins, whichever side refuses."""
 
 FORGIVEN = 10
 """Rounds answered in time that make up for one miss."""
@@ -165,7 +168,8 @@ class Roster:
             text = f"did not enrol: {show(reply.error.reason, 300)}"
         except WireError as error:
             text, reason = f"did not enrol: {error}", Reason(error.reason)
-        self.refused[node] = text, self.clock() + REFUSED_S
+        pause = REFUSED_S if OTHER_CATALOGUE in text else 0.0
+        self.refused[node] = text, self.clock() + pause
         if text == before:
             return None
         if reason is None:
