@@ -25,6 +25,7 @@ from server.records.metrics_http import metrics
 from server.records.outputs import NodeMemory, RunFolder
 from server.records.progress import LogProgress
 from server.records.report import Listener
+from server.records.stopping import stoppable
 from server.strategy import RobustStrategy
 from transport.orphan import end_with_parent
 
@@ -114,7 +115,8 @@ def serve(
             folder.restart()
         else:
             folder.create()
-        strategy.start(grid)
+        with stoppable() as folder.stop:
+            strategy.start(grid)
         folder.check()
         return folder.finish(strategy.state, facts(config, folder, recurring or {}))
     finally:
