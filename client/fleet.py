@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from client.disclosure import Disclosure, read_disclosure
 from common.data import load, recent
-from common.data.digest import catalogue_digest
 from common.data.cut import SHORTEST, held_out, only, training
+from common.data.digest import catalogue_digest
 from common.data.ragged import Ragged
 from common.data.types import Items
 from common.device import CPU, resolve

@@ -68,7 +68,9 @@ def encode(data: Dataset, ids: Names, titles: Titles, first_device: int = 1) -> 
 
 def encode_log(
     file: Annotated[Path, typer.Argument(metavar="LOG", help="this node's log, with its own ids")],
-    catalogue: Annotated[Path, typer.Option("--catalogue", help="the catalogue.parquet that all nodes share")],
+    catalogue: Annotated[
+        Path, typer.Option("--catalogue", help="the catalogue.parquet that all nodes share")
+    ],
     out: Annotated[Path, typer.Option("--out", help="the folder to write node.parquet to")],
     unknown: Annotated[
         str, typer.Option("--unknown", help="items that the catalogue lacks: drop or refuse")

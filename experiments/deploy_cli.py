@@ -143,7 +143,7 @@ def node(
 
 
 def secured(roots: Path | None, insecure: bool) -> bytes | None:
-    """The authority's certificates, None for plain text. Raises ConfigError unless one of the two is given."""
+    """The authority's certificates, None for plain text. Raises ConfigError unless one is given."""
     from transport.address import read_certificates
 
     if insecure == (roots is not None):

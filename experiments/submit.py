@@ -104,5 +104,3 @@ def one_line(text: str) -> str:
     """The last line that says something: of an exception its message."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else "the SuperLink says no reason"
-
-

@@ -51,8 +51,9 @@ def main(grid: Grid, context: Context) -> None:
     known = catalogue(config.data.name, config.data.path)
     with metrics(config, str(context.run_id)) as listeners:
         told = [LogProgress(config.train.rounds), *listeners]
-        about = {"data": known.digest, "fingerprint": known.fingerprint}
-        summary = serve(grid, config, known.items, Path(out), resume, told, **about)
+        summary = serve(
+            grid, config, known.items, Path(out), resume, told, data=known.digest, fingerprint=known.fingerprint
+        )
     complete(Path(out))
     test, exposed = summary.get("test", {}), summary.get("er@10")
     logging.getLogger("flwr").info(

@@ -28,8 +28,8 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0
 """How HTTP/2 begins: whoever speaks it in plain text answers with settings."""
 
 ALERT, SETTINGS = 0x15, 4
-HOSTNAME_MISMATCH, ADDRESS_MISMATCH = 62, 64
-"""X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL."""
+HOSTNAME_MISMATCH, ADDRESS_MISMATCH, EXPIRED = 62, 64, (9, 10)
+"""X509_V_ERR_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH, _CERT_NOT_YET_VALID and _HAS_EXPIRED of OpenSSL."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,9 @@ def probe(host: str, port: int, root_certificates: bytes | None, wait_s: float =
     except socket.gaierror:
         return Fault(f"{at}: no address is known for {host!r}{_proxied()}", False)
     except ConnectionRefusedError:
-        return Fault(f"{at}: nothing listens at port {port}; is the SuperLink there, and the port right?", False)
+        return Fault(
+            f"{at}: nothing listens at port {port}; is the SuperLink there, and the port right?", False
+        )
     except TimeoutError:
         return Fault(f"{at}: no answer within {wait_s:g} s; is a firewall in between?", False)
     except OSError as error:
@@ -100,10 +102,12 @@ def _secured(at: str, host: str, raw: socket.socket, root_certificates: bytes) -
             return None
     except ssl.SSLCertVerificationError as error:
         if error.verify_code in (HOSTNAME_MISMATCH, ADDRESS_MISMATCH):
-            text = f"the server's certificate is not for {host!r}; make one with `fedsieve enroll ca --host {host}`"
-            return Fault(f"{at}: {text}", True)
-        text = f"{error.verify_message}: the server's certificate is of another authority than --root-certificates"
-        return Fault(f"{at}: {text}", True)
+            remedy = f"make one with `fedsieve enroll ca --host {host}`"
+            return Fault(f"{at}: the server's certificate is not for {host!r}; {remedy}", True)
+        if error.verify_code in EXPIRED:
+            return Fault(f"{at}: the server's certificate is not valid now; is a clock wrong?", True)
+        text = "the server's certificate is of another authority than --root-certificates"
+        return Fault(f"{at}: {text} ({error.verify_message})", True)
     except ssl.SSLError as error:
         if "WRONG_VERSION" in str(error) or "RECORD" in str(error):
             return Fault(f"{at}: it speaks plain text, no TLS; --insecure is for that, on one machine", True)
@@ -121,7 +125,9 @@ def _plain(at: str, raw: socket.socket) -> Fault | None:
     if len(head) == 9 and head[3] == SETTINGS:
         return None
     if not head or head[0] == ALERT:
-        return Fault(f"{at}: it speaks TLS, no plain text; give --root-certificates ca.pem, not --insecure", True)
+        return Fault(
+            f"{at}: it speaks TLS, no plain text; give --root-certificates ca.pem, not --insecure", True
+        )
     return Fault(f"{at}: what listens there is no SuperLink", True)
 
 

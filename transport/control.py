@@ -77,7 +77,10 @@ def _nodes(stub: ControlStub) -> Sequence[NodeInfo]:
 
 
 @contextmanager
-def control_stub(control: str, root_certificates: bytes | None, wait_s: float) -> Iterator[ControlStub]:
+def control_stub(
+    control: str, root_certificates: bytes | None, wait_s: float = WAIT_S
+) -> Iterator[ControlStub]:
+    """The Control API at ``control``. Raises ConfigError where waiting is in vain, RunError after waiting."""
     end = time.monotonic() + wait_s
     host, port = parse("--control", control, "control")
     await_superlink((host, port), root_certificates, threading.Event(), wait_s)

@@ -51,7 +51,9 @@ def check_catalogue(own: str, other: str, whose: str) -> None:
     Equal numbers of items are not enough: item 7 of the one may be item 30 of the other.
     """
     if own and other and own != other:
-        detail = f"{whose} catalogue is {other[:8]}, here it is {own[:8]}: use one catalogue.parquet everywhere"
+        detail = (
+            f"{whose} catalogue is {other[:8]}, here it is {own[:8]}: use one catalogue.parquet everywhere"
+        )
         fail("catalogue", Reason.FOREIGN, detail)
 
 

@@ -409,7 +409,7 @@ def within(values: Tensor, ordered: Tensor) -> Tensor:
 
 
 def claimed_before(claims: Sequence[Tensor], owned: Tensor, most: int) -> list[Tensor]:
-    """Which numbers of each claim int64 [m], ascending, are in ``owned`` or in an earlier claim: bool [m] each.
+    """Which numbers of each claim int64 [m], ascending, are in ``owned`` or an earlier claim: bool [m] each.
 
     Of a claim the first ``most`` numbers count against later ones. O(n·log n) for n numbers in all.
     """

@@ -22,7 +22,9 @@ class Stop:
 
     def end(self, round_: int, rounds: int, folder: Path) -> None:
         """Raise KeyboardInterrupt, once it is said what ``folder`` has and how to go on."""
-        text = "interrupted after round %d of %d; %s has all of it: go on with `fedsieve run --resume --out %s`"
+        text = (
+            "interrupted after round %d of %d; %s has all of it: go on with `fedsieve run --resume --out %s`"
+        )
         _LOG.warning(text, round_, rounds, folder, folder)
         raise KeyboardInterrupt
 

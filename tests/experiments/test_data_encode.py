@@ -12,7 +12,14 @@ from common.errors import ConfigError, DataError, FedSieveError
 from experiments.data_cli import app
 
 LOG = "user_id,item_id,timestamp\n"
-HISTORY = [("ann", "b", 1), ("ann", "a", 2), ("bob", "c", 1), ("bob", "a", 3), ("bob", "b", 2), ("ann", "c", 9)]
+HISTORY = [
+    ("ann", "b", 1),
+    ("ann", "a", 2),
+    ("bob", "c", 1),
+    ("bob", "a", 3),
+    ("bob", "b", 2),
+    ("ann", "c", 9),
+]
 
 
 def written(path: Path, lines: list[tuple[str, str, int]]) -> Path:
@@ -34,7 +41,9 @@ def encode(log: Path, shared: Path, out: Path, *options: str) -> str:
     return done.output
 
 
-def test_items_get_the_numbers_of_the_catalogue_whatever_their_order_here(shared: Path, tmp_path: Path) -> None:
+def test_items_get_the_numbers_of_the_catalogue_whatever_their_order_here(
+    shared: Path, tmp_path: Path
+) -> None:
     mine = [("carl", "c", 1), ("carl", "b", 2), ("dora", "b", 7)]
     said = encode(written(tmp_path / "mine.csv", mine), shared, tmp_path / "node")
     log = load("", str(tmp_path / "node" / "node.parquet"))

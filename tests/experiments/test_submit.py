@@ -127,7 +127,9 @@ def submitted(stub: Stub, monkeypatch: pytest.MonkeyPatch, whole: bool = False) 
     if not whole:
         monkeypatch.setattr(runs, "start", lambda *_: 7)
         monkeypatch.setattr(deployed, "stage", lambda folder: folder)
-    done = CliRunner().invoke(app, ["submit", "--insecure", "--set", "train.rounds=2"], catch_exceptions=False)
+    done = CliRunner().invoke(
+        app, ["submit", "--insecure", "--set", "train.rounds=2"], catch_exceptions=False
+    )
     assert done.exit_code == 0
     return done.output
 
@@ -153,7 +155,9 @@ def test_a_run_is_followed_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_that_fails_is_an_error_of_one_line(
     how: str, why: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stub = Stub(["ERROR :     ServerApp raised\n    | Traceback (most recent call last)\n    |   at\n"], how, why)
+    stub = Stub(
+        ["ERROR :     ServerApp raised\n    | Traceback (most recent call last)\n    |   at\n"], how, why
+    )
     shown: list[str] = []
     monkeypatch.setattr(typer, "echo", lambda text, **_: shown.append(str(text)))
     with pytest.raises(RunError) as caught:
@@ -172,5 +176,3 @@ def test_a_log_that_breaks_off_is_an_error_of_one_line(
 
 def test_the_last_line_of_a_trace_is_the_error() -> None:
     assert one_line("Traceback\n  x\nE: why\n\n") == "E: why"
-
-

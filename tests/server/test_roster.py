@@ -507,7 +507,9 @@ def test_who_is_refused_is_told_once_and_asked_again_when_it_may_be_mended() -> 
 
 def test_a_run_that_waits_in_vain_says_who_was_refused() -> None:
     net, roster, _ = known({1: "aa", 2: "bb"}, "aa")
-    with pytest.raises(RunError, match="1 of 2 nodes after 0 s; .*; node 2 did not enrol: catalogue: foreign"):
+    with pytest.raises(
+        RunError, match="1 of 2 nodes after 0 s; .*; node 2 did not enrol: catalogue: foreign"
+    ):
         wait_for_nodes(net, roster, 0, 2, 0.0)
 
 

@@ -19,7 +19,12 @@ from server.round.state import ServerState
 
 
 def config(rounds: int = 5) -> RunConfig:
-    tiny = ["data.name=synthetic", "data.path='devices=12,items=30,length=8'", "model.dim=4", "model.max_len=8"]
+    tiny = [
+        "data.name=synthetic",
+        "data.path='devices=12,items=30,length=8'",
+        "model.dim=4",
+        "model.max_len=8",
+    ]
     tiny += ["model.blocks=1", "eval.every=0", "train.devices_per_round=6", "train.slice_size=30"]
     return load(overrides=[*tiny, f"train.rounds={rounds}", "strategy.aggregator=mean", "checkpoint_every=0"])
 

@@ -13,7 +13,16 @@ import pytest
 
 from common.errors import ConfigError, RunError
 from experiments.identity import make_authority, make_node_key, make_server
-from transport.address import ALERT, SETTINGS, Fault, _secured, await_superlink, parse, probe, read_certificates
+from transport.address import (
+    ALERT,
+    SETTINGS,
+    Fault,
+    _secured,
+    await_superlink,
+    parse,
+    probe,
+    read_certificates,
+)
 
 
 @pytest.mark.parametrize(
@@ -43,13 +52,19 @@ def test_what_is_no_address_is_told_with_one_that_is(text: str, told: str) -> No
 
 @pytest.mark.parametrize(
     ("text", "found"),
-    [("localhost:9092", ("localhost", 9092)), ("[::1]:1", ("::1", 1)), ("192.0.2.1:65535", ("192.0.2.1", 65535))],
+    [
+        ("localhost:9092", ("localhost", 9092)),
+        ("[::1]:1", ("::1", 1)),
+        ("192.0.2.1:65535", ("192.0.2.1", 65535)),
+    ],
 )
 def test_an_address_is_host_and_port(text: str, found: tuple[str, int]) -> None:
     assert parse("--superlink", text, "fleet") == found
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no certificate", b"\xff\xfe", b"-----BEGIN CERTIFICATE-----\n"])
+@pytest.mark.parametrize(
+    "content", [None, b"", b"no certificate", b"\xff\xfe", b"-----BEGIN CERTIFICATE-----\n"]
+)
 def test_certificates_that_are_not_there_are_told_with_who_makes_them(
     tmp_path: Path, content: bytes | None
 ) -> None:
@@ -181,7 +196,9 @@ def test_a_proxy_that_is_set_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def waits(*faults: Fault | None, wait_s: float = 0.0) -> None:
     left = list(faults)
-    await_superlink(("h", 1), None, threading.Event(), wait_s, lambda *_: left.pop(0) if len(left) > 1 else left[0])
+    await_superlink(
+        ("h", 1), None, threading.Event(), wait_s, lambda *_: left.pop(0) if len(left) > 1 else left[0]
+    )
 
 
 def test_waiting_ends_at_once_where_it_is_in_vain_and_in_time_where_it_is_not(
