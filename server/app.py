@@ -52,7 +52,14 @@ def main(grid: Grid, context: Context) -> None:
     with metrics(config, str(context.run_id)) as listeners:
         told = [LogProgress(config.train.rounds), *listeners]
         summary = serve(
-            grid, config, known.items, Path(out), resume, told, data=known.digest, fingerprint=known.fingerprint
+            grid,
+            config,
+            known.items,
+            Path(out),
+            resume,
+            told,
+            data=known.digest,
+            fingerprint=known.fingerprint,
         )
     complete(Path(out))
     test, exposed = summary.get("test", {}), summary.get("er@10")
