@@ -250,7 +250,7 @@ def test_a_node_says_a_line_a_round(serve: Serve, caplog: pytest.LogCaptureFixtu
     said = [
         r.getMessage() for r in caplog.records if r.name == "transport.serving" and " in " in r.getMessage()
     ]
-    assert said == ["round 3: trained in 0.0 s", "round 4: trained in 0.0 s", "trained in 0.0 s"]
+    assert [text.split(" in ")[0] for text in said] == ["round 3: trained", "round 4: trained", "trained"]
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])
