@@ -79,11 +79,13 @@ def fleet_for(task: TrainTask | EvaluateTask, settings: NodeSettings) -> Fleet:
 
 
 def enrolled(message: Message, settings: NodeSettings) -> Message:
-    """The reply to an enrolment."""
+    """The reply to an enrolment. Raises WireError where the server numbers its items in another way."""
     fleet = open_fleet(settings)
+    wire.check_catalogue(fleet.fingerprint, wire.decode_catalogue(message.content), "the server's")
     enrolment = Enrolment(
         devices=torch.from_numpy(fleet.numbers),
         history=torch.from_numpy(fleet.trained.lengths.astype(np.int32)),
+        catalogue=fleet.fingerprint,
     )
     return Message(wire.encode_enrolment(enrolment), reply_to=message)
 

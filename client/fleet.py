@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from client.disclosure import Disclosure, read_disclosure
 from common.data import load, recent
 from common.data.cut import SHORTEST, held_out, only, training
+from common.data.digest import catalogue_digest
 from common.data.ragged import Ragged
 from common.data.types import Items
 from common.device import CPU, resolve
@@ -110,13 +111,19 @@ class Fleet:
     """Leave-one-out histories of the node's devices, by their stable numbers.
 
     numbers: int64 [n], ascending. sequences: the whole history of each. times: seconds of every
-    interaction of a device, where the log has them.
+    interaction of a device, where the log has them. item_ids: the own id of item i at index i − 1.
     """
 
     numbers: Numbers
     sequences: Ragged[np.int32]
     num_items: int
     times: Ragged[np.float64] | None = None
+    item_ids: Sequence[str] = ()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the catalogue: which item has which number; empty where the items have no ids."""
+        return catalogue_digest(self.item_ids) if len(self.item_ids) else ""
 
     @cached_property
     def trained(self) -> Ragged[np.int32]:
@@ -215,7 +222,7 @@ def _open(
 ) -> Fleet:
     log = recent(load(data, path, devices=max_devices, prepare=prepare), max_length)
     own = only(log, _positions(part, len(log), share, seed, public))
-    return Fleet(own.devices, own.sequences, own.num_items, own.times)
+    return Fleet(own.devices, own.sequences, own.num_items, own.times, own.item_ids)
 
 
 def _positions(part: str, count: int, share: float, seed: int, public: int = 0) -> Numbers:

@@ -154,7 +154,11 @@ class EvaluateSums:
 
 @dataclass(frozen=True)
 class Enrolment:
-    """The devices a node stands for: numbers int64 [m], ascending and unique; history int32 [m] (claims)."""
+    """The devices a node stands for: numbers int64 [m], ascending and unique; history int32 [m] (claims).
+
+    catalogue: the fingerprint of which item has which number (:func:`common.data.digest.catalogue_digest`).
+    """
 
     devices: Tensor
     history: Tensor
+    catalogue: str = ""

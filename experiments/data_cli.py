@@ -20,6 +20,7 @@ from common.errors import ConfigError
 from common.printable import json_text, printable
 from common.settings import changed, key_values
 from experiments.data_check import Check
+from experiments.data_encode import encode_log
 
 app = typer.Typer(help="Interaction logs: list, get, check, stats, split.", no_args_is_help=True)
 
@@ -142,6 +143,9 @@ def _rows(s: Stats) -> list[tuple[str, str]]:
         ("users too short to be evaluated", f"{s.short:,}"),
         ("users with a tie at the end", "no time stamps" if s.tied_ends is None else f"{s.tied_ends:.1%}"),
     ]
+
+
+app.command("encode")(encode_log)
 
 
 @app.command("split")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -12,8 +13,12 @@ import typer
 
 from common.errors import ConfigError
 from experiments.processes import REPORT, import_path, module
+from experiments.submit import submit
 
-CONTROL, FLEET, RUNTIME = "127.0.0.1:9093", "0.0.0.0:9092", "127.0.0.1:9091"
+CONTROL, FLEET, RUNTIME = "127.0.0.1:9093", "127.0.0.1:9092", "127.0.0.1:9091"
+WAIT_S = 600.0
+"""How long a node waits to be let in at first: an operator has to start the server and to enrol its key."""
+
 enroll = typer.Typer(help="Certificates and keys: ca, key, add.", no_args_is_help=True)
 
 Certificates = Annotated[
@@ -30,6 +35,7 @@ def register(app: typer.Typer) -> None:
     app.command("superlink", context_settings=anything, add_help_option=False)(superlink_as_given)
     app.command()(node)
     app.command("app")(write_app)
+    app.command()(submit)
     app.add_typer(enroll, name="enroll")
 
 
@@ -52,8 +58,15 @@ def server(
 
 
 def superlink_as_given(context: typer.Context) -> None:
-    """Flower's SuperLink with the guard of its Fleet API; takes the arguments of `flower-superlink`."""
-    _become([*module("transport.superlink"), *context.args])
+    """Flower's SuperLink with the guard of its Fleet API; takes the arguments of `flower-superlink`.
+
+    It listens on 127.0.0.1 where no address says otherwise.
+    """
+    given = {word.partition("=")[0] for word in context.args}
+    local = {"fleet": FLEET, "control": CONTROL, "serverappio": RUNTIME}
+    names = {f"--{api}-api-address": address for api, address in local.items()}
+    usual = [word for name, address in names.items() if name not in given for word in (name, address)]
+    _become([*module("transport.superlink"), *usual, *context.args])
 
 
 def _become(command: list[str]) -> NoReturn:
@@ -92,6 +105,9 @@ def node(
     ready: Annotated[
         Path | None, typer.Option("--ready-file", help="young while connected, for a health check")
     ] = None,
+    wait: Annotated[
+        float, typer.Option("--wait", min=0, help="seconds to wait to be let in at first; 0: for ever")
+    ] = WAIT_S,
 ) -> None:
     """Serve the devices of one log, until SIGTERM or Ctrl-C; the log never leaves this process."""
     import logging
@@ -101,11 +117,12 @@ def node(
     from client.node import load_app, load_keys
     from common.logs import json_logs, plain_logs
     from emulation.federation import app_of
+    from transport.address import await_superlink, parse
     from transport.link import Pulse
     from transport.serving import parse_node_config, run_node
 
-    if insecure == (roots is not None):
-        raise ConfigError("give either --root-certificates ca.pem or --insecure")
+    certificates = secured(roots, insecure)
+    address = parse("--superlink", superlink, "fleet")
     config = {**parse_node_config(extra), "path": str(data.resolve())}
     config |= {"device": device} if device else {}
     read_attacker(config)  # a misspelt attack is told now, and not in every round
@@ -119,9 +136,19 @@ def node(
         plain_logs()
         typer.echo(f"{data.name}: {len(devices)} devices; connecting to {superlink}")
     logging.getLogger("flwr").setLevel(logging.WARNING)
-    certificates = roots.read_bytes() if roots else None
     app = load_app(*app_of(config))
-    run_node(app, superlink, config, certificates, keys, stop, pulse=Pulse(ready))
+    wait_s = wait or math.inf
+    await_superlink(address, certificates, stop, wait_s)
+    run_node(app, superlink, config, certificates, keys, stop, pulse=Pulse(ready), wait_s=wait_s)
+
+
+def secured(roots: Path | None, insecure: bool) -> bytes | None:
+    """The authority's certificates, None for plain text. Raises ConfigError unless one is given."""
+    from transport.address import read_certificates
+
+    if insecure == (roots is not None):
+        raise ConfigError("give either --root-certificates ca.pem or --insecure")
+    return read_certificates("--root-certificates", roots) if roots else None
 
 
 def write_app(folder: Annotated[Path, typer.Argument(help="a new folder")]) -> None:
@@ -143,12 +170,14 @@ def ca(
     folder: Certificates = Path("certificates"),
 ) -> None:
     """Make a private authority and the server's certificate: ca.key, ca.pem, server.key, server.pem."""
-    from experiments.identity import make_authority, make_server
+    from experiments.identity import checked_host, hosts_of, make_authority, make_server
 
+    host = [checked_host(one) for one in host]
     authority = folder / "ca.key", folder / "ca.pem"
     make_authority(*authority)
     made = make_server(folder / "server.key", folder / "server.pem", authority, host)
-    typer.echo(f"{folder}/: server.pem for {', '.join(host)} {'made' if made else 'is there already'}")
+    names = ", ".join(hosts_of(folder / "server.pem"))
+    typer.echo(f"{folder}/: server.pem for {names} {'made' if made else 'is there already'}")
     typer.echo("nodes need ca.pem; keep ca.key off line")
 
 
@@ -170,7 +199,5 @@ def add(
     """Let the holders of these keys connect."""
     from transport.control import enrol
 
-    if insecure == (roots is not None):
-        raise ConfigError("give either --root-certificates ca.pem or --insecure")
-    for file, number in enrol(control, roots.read_bytes() if roots else None, files).items():
+    for file, number in enrol(control, secured(roots, insecure), files).items():
         typer.echo(f"{file}: node {number}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from common.errors import ConfigError
 
 DAYS = 3650
 RENEW_DAYS = 30
+OWN_HOSTS = ("localhost", "127.0.0.1")
+"""What the server's own machine calls it: keys and runs are handed in there."""
 
 
 def make_authority(key_file: Path, certificate_file: Path) -> None:
@@ -47,16 +50,25 @@ def make_authority(key_file: Path, certificate_file: Path) -> None:
 def make_server(
     key_file: Path, certificate_file: Path, authority: tuple[Path, Path], hosts: Sequence[str]
 ) -> bool:
-    """A certificate for ``hosts`` (names or addresses), signed by ``authority`` (key, certificate).
+    """A certificate for ``hosts`` (names or addresses) and for this machine, signed by ``authority``.
 
-    One that serves the same hosts and is not near its end is kept (False).
-    Raises ConfigError without hosts, or for an authority that cannot be read.
+    ``authority``: its key and certificate. A server certificate that serves these hosts and is not near its
+    end is kept (False). Raises ConfigError without hosts, for one that is none, for an authority that cannot
+    be read, and where a certificate that is there serves hosts that a new one would not.
     """
     if not hosts:
-        raise ConfigError("hosts: expected at least one name or address of the server")
+        raise ConfigError("--host: expected at least one name or address of the server")
+    hosts = list(dict.fromkeys([*map(checked_host, hosts), *OWN_HOSTS]))
     issuer_key, issuer = _authority(*authority)
-    if key_file.exists() and certificate_file.exists() and _serves(certificate_file, issuer, hosts):
-        return False
+    if key_file.exists() and certificate_file.exists():
+        if _serves(certificate_file, issuer, hosts):
+            return False
+        if dropped := [host for host in hosts_of(certificate_file) if host not in hosts]:
+            raise ConfigError(
+                f"{certificate_file}: is for {', '.join(hosts_of(certificate_file))}, and without "
+                f"{', '.join(dropped)} nodes may not find the server; add "
+                f"{' '.join(f'--host {host}' for host in dropped)}, or remove the file"
+            )
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, hosts[0])])
     made = (
@@ -101,15 +113,36 @@ def _authority(key_file: Path, certificate_file: Path) -> tuple[ec.EllipticCurve
     return key, certificate
 
 
+def checked_host(host: str) -> str:
+    """``host`` as a certificate has it. Raises ConfigError for what is neither a name nor an address."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        if len(host) < 254 and re.fullmatch(r"(\*\.)?[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*", host):
+            return host
+    raise ConfigError(
+        f"--host {host!r}: expected a name or an address without scheme and port, as in fed.example.org"
+    )
+
+
+def hosts_of(file: Path) -> list[str]:
+    """Names and addresses that a certificate serves; none for one that cannot be read."""
+    try:
+        certificate = x509.load_pem_x509_certificate(file.read_bytes())
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (OSError, ValueError, x509.ExtensionNotFound):
+        return []
+    return [str(name.value) for name in names]
+
+
 def _serves(file: Path, issuer: x509.Certificate, hosts: Sequence[str]) -> bool:
     try:
         certificate = x509.load_pem_x509_certificate(file.read_bytes())
         certificate.verify_directly_issued_by(issuer)
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except Exception:  # unreadable, of another authority, without names: all mean that it is made anew
         return False
     left = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
-    return list(names) == [_general(host) for host in hosts] and left.days >= RENEW_DAYS
+    return sorted(hosts_of(file)) == sorted(hosts) and left.days >= RENEW_DAYS
 
 
 def _general(host: str) -> x509.GeneralName:

@@ -25,6 +25,7 @@ from server.records.metrics_http import metrics
 from server.records.outputs import NodeMemory, RunFolder
 from server.records.progress import LogProgress
 from server.records.report import Listener
+from server.records.stopping import stoppable
 from server.strategy import RobustStrategy
 from transport.orphan import end_with_parent
 
@@ -47,10 +48,19 @@ def main(grid: Grid, context: Context) -> None:
     if config.strategy.secret:
         text = "strategy.secret is part of the run's settings, which every node can read: for emulations only"
         logging.getLogger("flwr").warning(text)
-    size, data = catalogue(config.data.name, config.data.path)
+    known = catalogue(config.data.name, config.data.path)
     with metrics(config, str(context.run_id)) as listeners:
         told = [LogProgress(config.train.rounds), *listeners]
-        summary = serve(grid, config, size, Path(out), resume, told, data=data)
+        summary = serve(
+            grid,
+            config,
+            known.items,
+            Path(out),
+            resume,
+            told,
+            data=known.digest,
+            fingerprint=known.fingerprint,
+        )
     complete(Path(out))
     test, exposed = summary.get("test", {}), summary.get("er@10")
     logging.getLogger("flwr").info(
@@ -91,17 +101,20 @@ def serve(
     memory: NodeMemory | None = None,
     data: str = "",
     recurring: Mapping[str, float] | None = None,
+    fingerprint: str = "",
 ) -> dict[str, Any]:
     """Run ``config`` over ``grid`` to its end, write ``out``, and return the summary.
 
     memory: of nodes that live in this process; it belongs to the checkpoint. data: a digest of the data
     (:mod:`common.data.digest`), by which a resumed run knows them again. recurring: share of the answers of a
-    split that are in the history before them, where the log is known.
+    split that are in the history before them, where the log is known. fingerprint: of the catalogue; nodes
+    with another are refused.
     """
     folder = RunFolder(out, config, memory, data)
     strategy = RobustStrategy(
         config, num_items, [folder, *listeners], str(grid.run.run_id), folder.settled, folder.audit
     )
+    strategy.roster.catalogue = fingerprint
     folder.hold()
     try:
         if resume and (out / "state" / FILE).exists():
@@ -110,7 +123,8 @@ def serve(
             folder.restart()
         else:
             folder.create()
-        strategy.start(grid)
+        with stoppable() as folder.stop:
+            strategy.start(grid)
         folder.check()
         return folder.finish(strategy.state, facts(config, folder, recurring or {}))
     finally:

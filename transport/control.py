@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,9 +16,16 @@ from flwr.proto.control_pb2_grpc import ControlStub
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.supercore.grpc import GRPC_MAX_MESSAGE_LENGTH, create_channel
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes, uses_nist_ec_curve
-from grpc import Call, FutureTimeoutError, RpcError, channel_ready_future  # type: ignore[import-untyped]
+from grpc import (  # type: ignore[import-untyped]
+    Call,
+    FutureTimeoutError,
+    RpcError,
+    StatusCode,
+    channel_ready_future,
+)
 
 from common.errors import ConfigError, RunError
+from transport.address import await_superlink, parse
 
 WAIT_S = 30.0
 
@@ -43,13 +51,21 @@ def enrol(
     cannot be reached within ``wait_s`` seconds or refuses.
     """
     keys = {file: public_key(file) for file in files}
-    with _stub(control, root_certificates, wait_s) as stub:
+    with control_stub(control, root_certificates, wait_s) as stub:
         try:
             known = {bytes(node.public_key): int(node.node_id) for node in _nodes(stub)}
             return {file: known.get(key) or _register(stub, key) for file, key in keys.items()}
         except RpcError as error:
-            details = error.details() if isinstance(error, Call) else error
-            raise RunError(f"{control} does not enrol: {details}") from error
+            raise RunError(f"{control} does not enrol: {details_of(error)}") from error
+
+
+def details_of(error: RpcError) -> str:
+    """What the other side said, in one line."""
+    if not isinstance(error, Call):
+        return str(error)
+    if error.code() == StatusCode.UNIMPLEMENTED:
+        return "that port has no Control API (9093 is usual)"
+    return str(error.details()).split("\n")[0][:300]
 
 
 def _register(stub: ControlStub, key: bytes) -> int:
@@ -61,8 +77,13 @@ def _nodes(stub: ControlStub) -> Sequence[NodeInfo]:
 
 
 @contextmanager
-def _stub(control: str, root_certificates: bytes | None, wait_s: float) -> Iterator[ControlStub]:
+def control_stub(
+    control: str, root_certificates: bytes | None, wait_s: float = WAIT_S
+) -> Iterator[ControlStub]:
+    """The Control API at ``control``. Raises ConfigError where waiting is in vain, RunError after waiting."""
     end = time.monotonic() + wait_s
+    host, port = parse("--control", control, "control")
+    await_superlink((host, port), root_certificates, threading.Event(), wait_s)
     channel = create_channel(
         server_address=control,
         insecure=root_certificates is None,
@@ -73,8 +94,6 @@ def _stub(control: str, root_certificates: bytes | None, wait_s: float) -> Itera
         channel_ready_future(channel).result(timeout=max(0.1, end - time.monotonic()))
         yield ControlStub(channel)
     except FutureTimeoutError:
-        raise RunError(
-            f"no SuperLink answers at {control} within {wait_s:g} s (address, Control API, certificate?)"
-        ) from None
+        raise RunError(f"{control}: no Control API answers within {wait_s:g} s") from None
     finally:
         channel.close()

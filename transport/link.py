@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,14 +78,22 @@ _LOG = logging.getLogger(__name__)
 RETRY_S = (0.1, 5)
 
 
-def patience(stop: threading.Event, broken: threading.Event, pulse: Pulse) -> RetryInvoker:
+Why = list[StatusCode | str | None]
+"""Status and text of the call that was refused for good, once there is one."""
+
+
+def patience(
+    stop: threading.Event, broken: threading.Event, pulse: Pulse, why: Why | None = None
+) -> RetryInvoker:
     """Retry while the SuperLink is away; Flower's own invoker would end the process when refused."""
+    why = [] if why is None else why
 
     def hopeless(error: Exception) -> bool:
         code, details = read(error)
         return stop.is_set() or code != StatusCode.UNAVAILABLE or "handshake failed" in details.lower()
 
     def refused(state: RetryState) -> None:
+        why[:] = read(state.exception)
         # A heartbeat that gives up ends Flower's heartbeat thread: the node would fade away unnoticed.
         heartbeat = "Heartbeat" in str(getattr(state.target, "_method", ""))
         if heartbeat or read(state.exception)[0] == StatusCode.UNAUTHENTICATED:
@@ -100,7 +108,9 @@ def patience(stop: threading.Event, broken: threading.Event, pulse: Pulse) -> Re
     def waiting(state: RetryState) -> None:
         pulse.lost()
         if state.tries == 1:
-            _LOG.warning("the SuperLink cannot be reached; waiting for it", extra=event("unreachable"))
+            reason = read(state.exception)[1].split("\n")[0][:200]
+            text = "the SuperLink cannot be reached (%s); waiting for it"
+            _LOG.warning(text, reason, extra=event("unreachable"))
 
     return RetryInvoker(
         wait_gen_factory=lambda: exponential(base_delay=RETRY_S[0], max_delay=RETRY_S[1]),
@@ -113,6 +123,16 @@ def patience(stop: threading.Event, broken: threading.Event, pulse: Pulse) -> Re
         should_giveup=hopeless,
         wait_function=cast(Callable[[float], None], stop.wait),
     )
+
+
+def _told(why: Sequence[StatusCode | str | None]) -> str:
+    """Why a SuperLink does not take a node, in words of who can mend it."""
+    code, details = (*why, None, None)[:2]
+    if code in (StatusCode.UNAUTHENTICATED, StatusCode.PERMISSION_DENIED):
+        return f"its key is not enrolled (`fedsieve enroll add KEY.pub`), or its clock is wrong ({details})"
+    if code == StatusCode.UNIMPLEMENTED:
+        return "that port has no Fleet API, which is for nodes (9092 is usual)"
+    return str(details or "")
 
 
 def read(error: Exception | None) -> tuple[StatusCode | None, str]:
@@ -206,11 +226,11 @@ def connect(
     succeeds and of the first that does not. Raises :class:`LinkError` when registration is refused
     and ConfigError where the installed Flower has no gRPC for nodes.
     """
-    broken, pulse = threading.Event(), pulse or Pulse()
+    broken, pulse, why = threading.Event(), pulse or Pulse(), Why()
     connection = node_connection()(
         superlink,
         root_certificates is None,
-        patience(stop, broken, pulse),
+        patience(stop, broken, pulse, why),
         root_certificates=root_certificates,
         authentication_keys=authentication_keys,
     )
@@ -218,9 +238,7 @@ def connect(
         parts = connection.__enter__()
         link = Link(parts[0], broken, *parts[1:])
     except Exception as error:  # Flower logs the true cause and then fails to yield
-        raise LinkError(
-            f"{superlink} does not take this node ({error}); the log above may say why"
-        ) from error
+        raise LinkError(f"{superlink} does not take this node: {_told(why) or error}") from error
     try:
         yield link
     finally:

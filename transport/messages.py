@@ -14,6 +14,8 @@ from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_conte
 from flwr.supercore.run import Run
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+from common.errors import FedSieveError
+
 __all__ = ["SERVER", "ErrorCode", "Run", "record_bytes", "record_from_bytes", "round_trip", "stamp"]
 
 SERVER = SUPERLINK_NODE_ID
@@ -67,6 +69,9 @@ def answer(client_app: App, message: Message, context: Context) -> Message:
     """Return the app's reply to ``message``, or an error reply if the app raises or returns nonsense."""
     try:
         reply = client_app(message, context)
+    except FedSieveError as error:  # told in one line: it is meant for people
+        _LOG.warning("a %s message is refused: %s", message.metadata.message_type, error)
+        return failure(message, f"{type(error).__name__}: {error}")
     except Exception as error:
         _LOG.warning("the ClientApp failed on a %s message", message.metadata.message_type, exc_info=True)
         return failure(message, f"{type(error).__name__}: {error}")

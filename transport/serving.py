@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from flwr.app import Context, Message, RecordDict
+from flwr.app import ArrayRecord, Context, Message, RecordDict
 from flwr.app.user_config import UserConfig, UserConfigValue
 from flwr.common.config import parse_config_args
 
-from common.errors import ConfigError
+from common.errors import ConfigError, RunError
 from common.logs import event
 from transport.link import Keys, Link, LinkError, Pulse, connect
 from transport.messages import App, answer
@@ -46,6 +47,7 @@ def run_node(
     stop: threading.Event | None = None,
     poll: tuple[float, float] = POLL_S,
     pulse: Pulse | None = None,
+    wait_s: float = math.inf,
 ) -> None:
     """Serve ``superlink`` (HOST:PORT of its Fleet API) until ``stop`` is set, then deregister.
 
@@ -53,24 +55,28 @@ def run_node(
     node has the identity that was enrolled for them, else a new one each time it connects. Waits between
     two looks grow from ``poll[0]`` to ``poll[1]`` seconds while idle. The SuperLink may be absent or
     restart at any time; ``pulse`` says to the outside whether it is there. Raises ConfigError for keys
-    without TLS, which Flower does not take.
+    without TLS, which Flower does not take, and RunError for a node that was never let in for ``wait_s``
+    seconds.
     """
     if authentication_keys is not None and root_certificates is None:
         raise ConfigError("authentication keys need TLS: give the root certificates too")
     stop = stop or threading.Event()
     contexts: OrderedDict[tuple[int, int], Context] = OrderedDict()
-    pause = RECONNECT_S[0]
+    pause, end, before = RECONNECT_S[0], time.monotonic() + wait_s, ""
     while not stop.is_set():
         try:
             with connect(superlink, root_certificates, authentication_keys, stop, pulse or Pulse()) as link:
                 told = event("connected", {"node": link.node_id, "superlink": superlink})
                 _LOG.info("node %d is connected to %s", link.node_id, superlink, extra=told)
-                pause = RECONNECT_S[0]
+                pause, end, before = RECONNECT_S[0], math.inf, ""
                 _serve(link, client_app, dict(node_config), contexts, stop, poll)
         except LinkError as error:
-            if not stop.is_set():
+            if time.monotonic() >= end:
+                raise RunError(f"{error} (given up after {wait_s:g} s; see --wait)") from error
+            if not stop.is_set() and str(error) != before:
                 told = event("disconnected", {"superlink": superlink, "pause": pause})
                 _LOG.warning("%s; connecting again in %.1f s", error, pause, extra=told)
+                before = str(error)
         stop.wait(pause)
         pause = min(2 * pause, RECONNECT_S[1])
 
@@ -118,8 +124,31 @@ def _step(
     reply = answer(client_app, message, contexts[key])
     seconds = time.monotonic() - started
     link.send(reply, seconds)
-    _LOG.debug("answered", extra=_answered(message, reply, seconds))
+    told = _answered(message, reply, seconds)
+    _LOG.log(*_line(message, reply, seconds), extra=told)
     return True
+
+
+KINDS = {"train": "trained", "evaluate": "evaluated"}
+"""What an answer was for, in the words of a line on the node's terminal."""
+
+
+def _line(message: Message, reply: Message, seconds: float) -> tuple[int, str]:
+    """Level and text: a line for each round and evaluation; of what failed the app has said why."""
+    asked = message.metadata
+    if reply.has_error() or asked.message_type not in KINDS:
+        return logging.DEBUG, "answered"
+    where = f"round {asked.group_id}: " if asked.group_id.isdecimal() else ""
+    count = reported(reply.content)
+    devices = "" if count is None else f" {count} {'device' if count == 1 else 'devices'}"
+    return logging.INFO, f"{where}{KINDS[asked.message_type]}{devices} in {seconds:.1f} s"
+
+
+def reported(content: RecordDict) -> int | None:
+    """Devices that an answer holds something of; None where it does not say."""
+    arrays = content.get("arrays")
+    device = arrays.get("device") if isinstance(arrays, ArrayRecord) else None
+    return int(device.shape[0]) if device is not None and len(device.shape) == 1 else None
 
 
 def _answered(message: Message, reply: Message, seconds: float) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from common.data import prepared, synthetic
 from common.data.cut import SHORTEST, first, recent, split
@@ -21,6 +22,7 @@ __all__ = [
     "CATALOGUE",
     "DATASETS",
     "SHORTEST",
+    "Catalogue",
     "Dataset",
     "Split",
     "catalogue",
@@ -99,14 +101,25 @@ def _told(log: Dataset) -> Dataset:
     return log
 
 
-def catalogue(name: str, path: str = "") -> tuple[int, str]:
-    """The number of items a model needs, and the data's digest; ``catalogue.parquet`` is enough."""
+class Catalogue(NamedTuple):
+    """items: the number that a model needs; digest: of all that is known of the data; fingerprint: of which
+    item has which number."""
+
+    items: int
+    digest: str
+    fingerprint: str
+
+
+def catalogue(name: str, path: str = "") -> Catalogue:
+    """What a server needs to know of the data; ``catalogue.parquet`` is enough."""
     file = Path(path).expanduser() if path else None
     if file is not None and file.name == CATALOGUE:
         items = read_catalogue(file)
-        return items.height, catalogue_digest(items["id"])
+        fingerprint = catalogue_digest(items["id"])
+        return Catalogue(items.height, fingerprint, fingerprint)
     dataset = load(name, path)
-    return dataset.num_items, content_digest(dataset)
+    fingerprint = catalogue_digest(dataset.item_ids)
+    return Catalogue(dataset.num_items, content_digest(dataset), fingerprint)
 
 
 def describe(name: str) -> str:

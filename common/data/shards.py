@@ -42,6 +42,23 @@ def write_shards(dataset: Dataset, nodes: int, out: Path) -> list[Path]:
     return [out / name for name in names]
 
 
+def write_log(dataset: Dataset, out: Path, name: str) -> Path:
+    """Write the log of one node and its catalogue beside it, as :func:`write_shards` does of many.
+
+    Raises :class:`ConfigError` for a folder with another catalogue, :class:`DataError` where it cannot write.
+    """
+    beside = out / CATALOGUE
+    if beside.exists() and not read_catalogue(beside)["id"].equals(Names.of(dataset.item_ids).column):
+        raise ConfigError(f"{out}: holds another catalogue; choose another folder")
+    try:
+        out.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write(_catalogue(dataset), beside, 0o644)
+        _write(_log(dataset, range(len(dataset))), out / name, 0o600)
+    except OSError as error:
+        raise DataError(out, f"cannot be written: {error.strerror or error}") from error
+    return out / name
+
+
 def _catalogue(dataset: Dataset) -> pl.DataFrame:
     size = dataset.num_items
     return pl.DataFrame(

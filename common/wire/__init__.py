@@ -1,7 +1,13 @@
 """What crosses the wire, to and from Flower's RecordDict; decoding raises WireError and nothing else."""
 
 from common.updates import UpdateSpec
-from common.wire.enrolment import decode_enrolment, encode_enrolment
+from common.wire.enrolment import (
+    check_catalogue,
+    decode_catalogue,
+    decode_enrolment,
+    encode_catalogue,
+    encode_enrolment,
+)
 from common.wire.evaluate import (
     SumsSpec,
     decode_evaluate_sums,
@@ -17,11 +23,14 @@ __all__ = [
     "Reason",
     "SumsSpec",
     "UpdateSpec",
+    "check_catalogue",
+    "decode_catalogue",
     "decode_enrolment",
     "decode_evaluate_sums",
     "decode_evaluate_task",
     "decode_train_task",
     "decode_updates",
+    "encode_catalogue",
     "encode_enrolment",
     "encode_evaluate_sums",
     "encode_evaluate_task",

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from flwr.app import Message, MessageType, RecordDict
+from flwr.app import Message, MessageType
 from flwr.serverapp import Grid
 from torch import Tensor
 
 from common.errors import CheckpointError, WireError
 from common.sampling import Sample
 from common.tasks import Enrolment
-from common.wire import Reason, decode_enrolment
+from common.wire import Reason, check_catalogue, decode_enrolment, encode_catalogue
 from common.wire.reasons import show
 from server.aggregators.memory import signed
 from server.nodes.shares import allowance, quartiles
@@ -36,6 +36,12 @@ RETRY_ROUNDS = 5
 
 REST_S = 3600.0
 """However many rounds it has to rest: after an hour it is asked again."""
+
+REFUSED_S = 10.0
+"""A node with another catalogue is asked again after this: its owner may have mended it."""
+
+OTHER_CATALOGUE = f"catalogue: {Reason.FOREIGN.value}"
+"""How the refusal begins, whichever side refuses."""
 
 FORGIVEN = 10
 """Rounds answered in time that make up for one miss."""
@@ -66,6 +72,8 @@ class Roster:
     sampled: the size of the first sample that evaluated, and its ``below``; nodes keep to that one, too.
     trusted: nodes of the operator. They enrol as all others do, in ``roots``, and take no part in draws,
     evaluations or counts; nobody can claim to be one, because node ids are the SuperLink's.
+    catalogue: the fingerprint that all nodes must have; empty where the server does not know it.
+    refused: nodes that could not enrol, why, and when by ``clock`` they may be asked again.
     """
 
     quota: int = 0
@@ -79,6 +87,8 @@ class Roster:
     bounds: tuple[int, int, int] | None = None
     sampled: tuple[int, int] | None = None
     clock: Callable[[], float] = time.monotonic
+    catalogue: str = ""
+    refused: dict[int, tuple[str, float]] = field(default_factory=dict)
     _news: list[AuditEntry] = field(default_factory=list)
     _cut: dict[int, int] = field(default_factory=dict)
     _allowance: int | None = None
@@ -98,10 +108,11 @@ class Roster:
         fresh = [n for n in sorted(present - known) if self._rested(n, round_)]
         if not fresh:
             return
-        requests = [Message(RecordDict(), dst_node_id=n, message_type=MessageType.QUERY) for n in fresh]
-        owned = self._owned(present)
-        for reply in exchange(grid, requests, wait_s):
-            self._enrol(reply, round_, owned)
+        question = encode_catalogue(self.catalogue)
+        requests = [Message(question, dst_node_id=n, message_type=MessageType.QUERY) for n in fresh]
+        replies = exchange(grid, requests, wait_s)
+        claims = {r.metadata.src_node_id: c for r in replies if (c := self._claim(r, round_)) is not None}
+        self._enrol_all(claims, round_, present)
         for node in fresh:
             if node not in self.nodes and node not in self.roots:
                 self.rest(node, round_)
@@ -130,7 +141,8 @@ class Roster:
 
     def _rested(self, node: int, round_: int) -> bool:
         until, at = self.resting.get(node, (round_, math.inf))
-        return until <= round_ or self.clock() >= at
+        _, again = self.refused.get(node, ("", -math.inf))
+        return (until <= round_ or self.clock() >= at) and self.clock() >= again
 
     def _owned(self, present: set[int]) -> Tensor:
         """Numbers int64 [m], ascending, of the devices of nodes that are here: nobody else may claim them.
@@ -142,36 +154,78 @@ class Roster:
         none = torch.zeros(0, dtype=torch.int64)
         return torch.cat([devices[:most] for devices in held] or [none]).sort().values
 
-    def _enrol(self, reply: Message, round_: int, owned: Tensor) -> None:
+    def _claim(self, reply: Message, round_: int) -> Enrolment | None:
+        """What a node says of itself; None, once it is told why, where it cannot take part."""
         node = reply.metadata.src_node_id
-        if reply.has_error():
-            _LOG.warning("node %d did not enrol: %s", node, show(reply.error.reason, 300))
-            return
+        before, _ = self.refused.pop(node, ("", 0.0))
+        reason = None
         try:
-            claim = decode_enrolment(reply.content, MAX_DEVICES)
+            if not reply.has_error():
+                claim = decode_enrolment(reply.content, MAX_DEVICES)
+                check_catalogue(self.catalogue, claim.catalogue, "the node's")
+                self.resting.pop(node, None)
+                return claim
+            text = f"did not enrol: {show(reply.error.reason, 300)}"
         except WireError as error:
-            self._refuse(round_, node, Reason(error.reason), f"did not enrol: {error}")
-            return
-        self.resting.pop(node, None)
+            text, reason = f"did not enrol: {error}", Reason(error.reason)
+        pause = REFUSED_S if OTHER_CATALOGUE in text else 0.0
+        self.refused[node] = text, self.clock() + pause
+        if text == before:
+            return None
+        if reason is None:
+            _LOG.warning("node %d %s", node, text)
+        else:
+            self._refuse(round_, node, reason, text)
+        return None
+
+    def refusals(self) -> str:
+        """The end of an error: who could not enrol, and why."""
+        if not self.refused:
+            return ""
+        node, (text, _) = min(self.refused.items())
+        more = f", and {len(self.refused) - 1} more" if len(self.refused) > 1 else ""
+        return f"; node {node} {text}{more}"
+
+    def _enrol_all(self, claims: Mapping[int, Enrolment], round_: int, present: set[int]) -> None:
+        """Take in those that came together: the smaller claim first, at equal size the lower node id.
+
+        So one that claims all numbers keeps out nobody, and loses what others claim.
+        """
+        order = sorted(claims, key=lambda node: (len(claims[node].devices), node))
+        strangers = [n for n in order if n not in self.trusted and n not in self.members]
+        parts = [claims[node].devices for node in strangers]
+        held = [m.enrolment.devices for node, m in self.members.items() if node in present]
+        most = self.quota or allowance([*map(len, held), *map(len, parts)])
+        taken = dict(zip(strangers, claimed_before(parts, self._owned(present), most), strict=True))
+        for node in order:
+            self._enrol(node, claims[node], round_, taken.get(node))
+
+    def _enrol(self, node: int, claim: Enrolment, round_: int, taken: Tensor | None) -> None:
+        """``taken``: which devices of a new node another has, bool [m]; None for one that is known."""
         if node in self.trusted:
             self.roots[node] = claim
             return
-        known = self.members.get(node)
-        if known is None:
-            taken = within(claim.devices, owned)
+        if taken is not None:
             if bool(taken.any()):
                 first = int(claim.devices[taken][0])
-                text = f"claims {int(taken.sum())} devices of other nodes, such as {first}"
+                other = self._holder(first)
+                text = f"claims {int(taken.sum())} devices of other nodes, such as {first} of node {other}"
                 self._refuse(round_, node, Reason.DUPLICATE, text)
                 claim = _only(claim, ~taken)
             self._admit(node, claim)
             self.members[node] = Member(claim, round_)
             return
+        known = self.members[node]
         strange = ~within(claim.devices, known.enrolment.devices)
         if bool(strange.any()):
             text = f"claims {int(strange.sum())} devices that it did not come with"
             self._refuse(round_, node, Reason.UNKNOWN_DEVICE, text)
         self._admit(node, _only(known.enrolment, within(known.enrolment.devices, claim.devices)))
+
+    def _holder(self, device: int) -> int:
+        """The node that has ``device``."""
+        number = torch.tensor([device])
+        return next(n for n, m in self.members.items() if bool(within(number, m.enrolment.devices)))
 
     def _refuse(self, round_: int, node: int, reason: Reason, detail: str) -> None:
         _LOG.warning("node %d %s", node, detail)
@@ -352,6 +406,28 @@ def within(values: Tensor, ordered: Tensor) -> Tensor:
         return torch.zeros_like(values, dtype=torch.bool)
     place = torch.searchsorted(ordered, values).clamp_(max=len(ordered) - 1)
     return ordered[place] == values
+
+
+def claimed_before(claims: Sequence[Tensor], owned: Tensor, most: int) -> list[Tensor]:
+    """Which numbers of each claim int64 [m], ascending, are in ``owned`` or an earlier claim: bool [m] each.
+
+    Of a claim the first ``most`` numbers count against later ones. O(n·log n) for n numbers in all.
+    """
+    if not claims:
+        return []
+    sizes = torch.tensor([len(claim) for claim in claims])
+    numbers = torch.cat(list(claims))  # [n]
+    rank = torch.arange(len(numbers)) - torch.repeat_interleave(sizes.cumsum(0) - sizes, sizes)
+    order = numbers.argsort(stable=True)  # equal numbers stay in the order of the claims
+    counts = (rank[order] < most).long()  # [n]
+    before = counts.cumsum(0) - counts  # those that count, of lower numbers and earlier claims
+    _, run = torch.unique_consecutive(numbers[order], return_inverse=True)
+    start = torch.full((int(run.max()) + 1 if len(run) else 0,), len(numbers)).scatter_reduce(
+        0, run, before, "amin"
+    )
+    taken = torch.empty(len(numbers), dtype=torch.bool)
+    taken[order] = before > start[run]
+    return list(torch.split(taken | within(numbers, owned), sizes.tolist()))
 
 
 def _only(enrolment: Enrolment, kept: Tensor) -> Enrolment:

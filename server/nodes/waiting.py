@@ -35,5 +35,6 @@ def wait_for_nodes(grid: Grid, roster: Roster, round_: int, wanted: int, limit_s
         if time.monotonic() >= end:
             if absent:
                 raise RunError(f"no trusted node {absent[0]} after {limit_s:g} s; see strategy.trusted_nodes")
-            raise RunError(f"{here} of {wanted} nodes after {limit_s:g} s; see strategy.wait_nodes, wait_s")
+            text = f"{here} of {wanted} nodes after {limit_s:g} s; see strategy.wait_nodes, wait_s"
+            raise RunError(text + roster.refusals())
         time.sleep(0.2)

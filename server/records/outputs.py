@@ -23,6 +23,7 @@ from server.records.checkpoint import check_settings, load_state, save_state, wr
 from server.records.events import Events
 from server.records.holding import hold
 from server.records.report import Evaluation, RoundReport
+from server.records.stopping import Stop
 from server.round.state import ServerState
 from server.round.verdicts import AuditLines
 
@@ -53,6 +54,7 @@ class RunFolder:
         self.folder, self.config, self.nodes, self.data = folder, config, nodes, data
         self.totals: dict[str, float] = dict.fromkeys(TOTALS, 0.0)
         self.evaluations: dict[str, Evaluation] = {}
+        self.stop = Stop()
         self._files = {name: folder / name for name in LINES}
         self._events: Events | None = None
         self._lock: BaseFileLock | None = None
@@ -122,10 +124,15 @@ class RunFolder:
         self._scalars("round", report.figures, report.round)
 
     def settled(self, round_: int, state: Callable[[], ServerState]) -> None:
-        """Save every ``checkpoint_every`` rounds and after the last: when the round's lines are all there."""
-        every = self.config.checkpoint_every
-        if (every and round_ % every == 0) or round_ == self.config.train.rounds:
+        """Save every ``checkpoint_every`` rounds, after the last, and before the end that somebody asked for.
+
+        The round's lines are all there then. Raises KeyboardInterrupt for such an end.
+        """
+        every, rounds = self.config.checkpoint_every, self.config.train.rounds
+        if (every and round_ % every == 0) or round_ == rounds or self.stop.asked:
             self.checkpoint(state())
+        if self.stop.asked:
+            self.stop.end(round_, rounds, self.folder)
 
     def audit(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """What became of replies: of devices in a round, or of nodes in an evaluation."""

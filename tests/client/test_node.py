@@ -11,17 +11,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
+from grpc import StatusCode  # type: ignore[import-untyped]
 
 from client import node
-from common.errors import ConfigError
+from common.errors import ConfigError, RunError
 from experiments.processes import free_ports
 from transport import serving
-from transport.link import LinkError, connect
+from transport.link import LinkError, _told, connect
 
 KEYS = ec.generate_private_key(ec.SECP384R1())
 FAST = (0.001, 0.002)
@@ -234,3 +236,52 @@ def test_mistakes_on_the_command_line_are_told(
         node.main(arguments)
     assert stopped.value.code == 2
     assert text in capsys.readouterr().err
+
+
+# What a node says on its own terminal.
+
+
+def test_a_node_says_a_line_a_round(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    rounds = [task(1) for _ in range(2)]
+    for number, one in enumerate(rounds, 3):
+        one.metadata.__dict__["_group_id"] = str(number)
+    serve([None, rounds[0], None, None, rounds[1], task(1), task(1, "evaluate"), None])
+    said = [
+        r.getMessage() for r in caplog.records if r.name == "transport.serving" and " in " in r.getMessage()
+    ]
+    assert [text.split(" in ")[0] for text in said] == ["round 3: trained", "round 4: trained", "trained"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_devices_of_an_answer_are_counted(count: int) -> None:
+    device = Array(np.arange(count, dtype=np.int64))
+    assert serving.reported(RecordDict({"arrays": ArrayRecord({"device": device})})) == count
+    assert serving.reported(RecordDict()) is None
+    assert serving.reported(RecordDict({"arrays": ConfigRecord({"device": 3})})) is None
+
+
+def test_a_node_that_is_never_let_in_gives_up_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def refused(*_: object) -> Iterator[FakeLink]:
+        raise LinkError("h:1 does not take this node: its key is not enrolled")
+        yield
+
+    monkeypatch.setattr(serving, "connect", refused)
+    monkeypatch.setattr(serving, "RECONNECT_S", FAST)
+    with pytest.raises(RunError, match=r"its key is not enrolled \(given up after 0.05 s; see --wait\)"):
+        serving.run_node(app, "h:1", {}, poll=FAST, wait_s=0.05)
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (StatusCode.UNAUTHENTICATED, "its key is not enrolled"),
+        (StatusCode.PERMISSION_DENIED, "its key is not enrolled"),
+        (StatusCode.UNIMPLEMENTED, "has no Fleet API"),
+        (StatusCode.INTERNAL, "broken"),
+        (None, "broken"),
+    ],
+)
+def test_why_a_node_is_not_taken_is_told_in_words_of_who_can_mend_it(code: Any, told: str) -> None:
+    assert told in _told([code, "broken"])

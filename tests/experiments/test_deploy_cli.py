@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 from common.data import load, write_shards
 from common.errors import ConfigError
 from experiments import deploy_cli
+from experiments.identity import hosts_of
 from experiments.processes import module
-from transport import serving
+from transport import address, serving
 
 app = typer.Typer()
 deploy_cli.register(app)
@@ -86,13 +87,18 @@ def test_a_node_serves_its_log(certificates: Path, tmp_path: Path, monkeypatch: 
     calls: list[tuple[Any, ...]] = []
     monkeypatch.setattr(serving, "run_node", lambda *given, **named: calls.append((*given, named)))
     monkeypatch.setattr(deploy_cli.signal, "signal", lambda *_: None)
+    reached: list[Any] = []
+    monkeypatch.setattr(address, "await_superlink", lambda *given: reached.append(given))
     log, *_ = write_shards(load("synthetic", "devices=6,items=30,length=8"), 2, tmp_path / "logs")
     call("enroll", "key", str(tmp_path / "key"))
     options = ["--key", str(tmp_path / "key"), "--root-certificates", str(certificates / "ca.pem")]
     options += ["--node-config", 'attack="sign_flip"', "--ready-file", str(tmp_path / "ready")]
     said = call("node", "--superlink", "h:9092", "--data", str(log), *options)
     assert "node-000.parquet: 3 devices; connecting to h:9092" in said
+    assert reached[0][0] == ("h", 9092)
+    assert reached[0][3] == deploy_cli.WAIT_S
     (given,) = calls
+    assert given[-1]["wait_s"] == deploy_cli.WAIT_S
     assert given[1:4] == (
         "h:9092",
         {"path": str(log), "attack": "sign_flip"},
@@ -133,7 +139,78 @@ def test_superlink_passes_its_arguments_on(monkeypatch: pytest.MonkeyPatch) -> N
     called: list[list[str]] = []
     monkeypatch.setattr(os, "execv", lambda program, command: called.append(command))
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    call("superlink", "--insecure", "--database", "x.db", "--help")
-    assert called == [[*module("transport.superlink"), "--insecure", "--database", "x.db", "--help"]]
+    call("superlink", "--insecure", "--database", "x.db", "--control-api-address", "h:1", "--help")
+    local = ["--fleet-api-address", "127.0.0.1:9092", "--serverappio-api-address", "127.0.0.1:9091"]
+    given = ["--insecure", "--database", "x.db", "--control-api-address", "h:1", "--help"]
+    assert called == [[*module("transport.superlink"), *local, *given]]
     assert "-P" in called[0]
     assert os.environ["PYTHONSAFEPATH"] == "1"
+
+
+# Mistakes with addresses, certificates and hosts.
+
+OWN = ["localhost", "127.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "names"),
+    [
+        (["fed.example.org"], ["fed.example.org", *OWN]),
+        (["fed.example.org", "192.0.2.10"], ["fed.example.org", "192.0.2.10", *OWN]),
+        (["localhost"], OWN),
+        (["127.0.0.1", "fed"], ["127.0.0.1", "fed", "localhost"]),
+        (["::1", "*.example.org"], ["::1", "*.example.org", *OWN]),
+    ],
+)
+def test_a_certificate_always_serves_its_own_machine(
+    hosts: list[str], names: list[str], tmp_path: Path
+) -> None:
+    given = [word for host in hosts for word in ("--host", host)]
+    said = call("enroll", "ca", *given, "--dir", str(tmp_path))
+    assert hosts_of(tmp_path / "server.pem") == names
+    assert f"server.pem for {', '.join(names)} made" in said
+
+
+@pytest.mark.parametrize("host", ["https://fed.example.org", "fed.example.org:9092", "", "a b", "fed/x", "ä"])
+def test_a_host_is_a_name_or_an_address(host: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected a name or an address without scheme and port"):
+        call("enroll", "ca", "--host", host, "--dir", str(tmp_path / "c"))
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_certificate_that_would_lose_hosts_is_kept(certificates: Path) -> None:
+    before = (certificates / "server.pem").read_bytes()
+    with pytest.raises(
+        ConfigError, match=r"without fed\.example\.org .*add --host fed\.example\.org, or remove"
+    ):
+        call("enroll", "ca", "--host", "other.example.org", "--dir", str(certificates))
+    assert (certificates / "server.pem").read_bytes() == before
+    call("enroll", "ca", "--host", "other", "--host", "fed.example.org", "--dir", str(certificates))
+    assert hosts_of(certificates / "server.pem") == ["other", "fed.example.org", *OWN]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--root-certificates", "nowhere/ca.pem"], "--root-certificates nowhere/ca.pem: No such file"),
+        (["--insecure", "--superlink", "localhost"], "--superlink 'localhost': no port"),
+        (["--insecure", "--superlink", "https://localhost:9092"], "leave out https://"),
+        (["--insecure", "--superlink", "localhost:99999"], "port '99999'"),
+        (["--insecure", "--superlink", "localhost:"], "port ''"),
+    ],
+)
+def test_a_node_that_can_never_connect_ends_at_once(options: list[str], told: str, tmp_path: Path) -> None:
+    log, *_ = write_shards(load("synthetic", "devices=6,items=30,length=8"), 2, tmp_path / "logs")
+    with pytest.raises(ConfigError) as caught:
+        call("node", "--superlink", "h:1", "--data", str(log), *options)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "control", ["localhost", "http://localhost:9093", "localhost:x", ":9093", "a/b:9093"]
+)
+def test_keys_are_handed_in_at_an_address(control: str, tmp_path: Path) -> None:
+    call("enroll", "key", str(tmp_path / "key"))
+    with pytest.raises(ConfigError, match="--control .*expected"):
+        call("enroll", "add", str(tmp_path / "key.pub"), "--insecure", "--control", control)

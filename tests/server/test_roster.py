@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 
@@ -15,19 +16,31 @@ from flwr.common.constant import ErrorCode
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.errors import RunError, WireError
 from common.seeding import generator
 from common.tasks import Enrolment
-from common.wire import encode_enrolment
+from common.wire import decode_catalogue, decode_enrolment, encode_catalogue, encode_enrolment
 from emulation.local_grid import LocalGrid
-from server.nodes.roster import FORGIVEN, REST_S, RETRY_ROUNDS, Member, Roster, within
+from server.nodes.roster import (
+    FORGIVEN,
+    REFUSED_S,
+    REST_S,
+    RETRY_ROUNDS,
+    Member,
+    Roster,
+    claimed_before,
+    within,
+)
 from server.nodes.shares import allowance, quartiles
+from server.nodes.waiting import wait_for_nodes
 from transport.messages import failure
 
 Fleets = dict[int, list[int]]
 
 
 def enrolment(devices: list[int]) -> Enrolment:
-    return Enrolment(torch.tensor(devices), torch.tensor([d % 50 for d in devices], dtype=torch.int32))
+    numbers = torch.tensor(devices, dtype=torch.int64)
+    return Enrolment(numbers, torch.tensor([d % 50 for d in devices], dtype=torch.int32))
 
 
 def grid(fleets: Fleets, broken: Callable[[int], bool] = lambda _: False) -> LocalGrid:
@@ -55,7 +68,7 @@ def devices(roster: Roster, round_: int = 1) -> list[tuple[int, int]]:
 
 def test_devices_are_listed_by_their_number_whatever_the_node() -> None:
     assert devices(enrolled({1: [2, 9], 2: [1, 5]})) == [(1, 2), (2, 1), (5, 2), (9, 1)]
-    assert devices(enrolled({1: [4], 2: [4]})) == [(4, 1), (4, 2)]
+    assert devices(enrolled({1: [4], 2: [4]})) == [(4, 1)]
 
 
 def test_the_draw_does_not_depend_on_which_node_holds_a_device() -> None:
@@ -180,7 +193,7 @@ def test_devices_of_a_node_that_is_here_cannot_be_claimed(monkeypatch: pytest.Mo
     roster.refresh(net, 0)
     assert devices(roster) == [(1, 1), (2, 1), (3, 1), (9, 2)]
     assert [(e.node, e.reason, e.detail) for e in roster.news()] == [
-        (2, "duplicate", "claims 2 devices of other nodes, such as 2")
+        (2, "duplicate", "claims 2 devices of other nodes, such as 2 of node 1")
     ]
     monkeypatch.setattr(net, "get_node_ids", lambda: [2])  # gone, under another identity it may come back
     roster.refresh(net, 1)
@@ -203,7 +216,7 @@ def test_a_node_that_claims_every_number_keeps_nobody_out(monkeypatch: pytest.Mo
     roster.refresh(net, 1)
     assert roster.nodes[4].devices.tolist() == [500, 501]
     assert [(e.node, e.detail) for e in roster.news() if e.reason == "duplicate"] == [
-        (4, "claims 1 devices of other nodes, such as 11")
+        (4, "claims 1 devices of other nodes, such as 11 of node 3")
     ]
 
 
@@ -428,3 +441,123 @@ def test_old_misses_are_forgiven() -> None:
     for _ in range(20 * FORGIVEN):
         roster.answered([1])
     assert pauses(roster, 1) == [RETRY_ROUNDS]
+
+
+# One catalogue over many nodes, and one node a device.
+
+
+def known(fingerprints: dict[int, str], own: str) -> tuple[LocalGrid, Roster, list[str]]:
+    """Nodes with these catalogues, the roster of a server with ``own``, and what it asked them with."""
+    asked: list[str] = []
+
+    def app(message: Message, context: Context) -> Message:
+        asked.append(decode_catalogue(message.content))
+        claim = replace(enrolment([context.node_id]), catalogue=fingerprints[context.node_id])
+        return Message(encode_enrolment(claim), reply_to=message)
+
+    return LocalGrid(app, [{} for _ in fingerprints]), Roster(catalogue=own), asked
+
+
+@pytest.mark.parametrize(
+    ("fingerprints", "own", "taken"),
+    [
+        ({1: "aa", 2: "aa"}, "aa", {1, 2}),
+        ({1: "aa", 2: "bb"}, "aa", {1}),
+        ({1: "bb", 2: "bb"}, "aa", set()),
+        ({1: "", 2: "aa"}, "aa", {1, 2}),  # a log without ids of items
+        ({1: "aa", 2: "bb"}, "", {1, 2}),  # a server that knows no catalogue
+        ({1: "a", 2: "aa"}, "aa", {2}),  # no prefix of it
+    ],
+)
+def test_a_node_with_another_catalogue_is_refused_by_name(
+    fingerprints: dict[int, str], own: str, taken: set[int]
+) -> None:
+    net, roster, asked = known(fingerprints, own)
+    roster.refresh(net, 1)
+    assert set(roster.nodes) == taken
+    assert set(asked) == {own}
+    news = roster.news()
+    assert {e.node for e in news} == set(fingerprints) - taken
+    for entry in news:
+        assert entry.reason == "foreign"
+        assert f"the node's catalogue is {fingerprints[entry.node]}, here it is {own}" in entry.detail
+
+
+def test_who_is_refused_is_told_once_and_asked_again_when_it_may_be_mended() -> None:
+    now = [0.0]
+    fingerprints = {1: "aa", 2: "bb"}
+    net, roster, asked = known(fingerprints, "aa")
+    roster.clock = lambda: now[0]
+    for _ in range(5):
+        roster.resting.clear()
+        roster.refresh(net, 0)
+    assert len(asked) == 2
+    now[0] = 2 * REFUSED_S
+    roster.resting.clear()
+    roster.refresh(net, 0)
+    assert len(asked) == 3
+    assert len(roster.news()) == 1
+    assert roster.refusals().startswith("; node 2 did not enrol: catalogue: foreign: ")
+    fingerprints[2], now[0] = "aa", 4 * REFUSED_S
+    roster.resting.clear()
+    roster.refresh(net, 0)
+    assert set(roster.nodes) == {1, 2}
+    assert roster.refusals() == ""
+
+
+def test_a_run_that_waits_in_vain_says_who_was_refused() -> None:
+    net, roster, _ = known({1: "aa", 2: "bb"}, "aa")
+    with pytest.raises(
+        RunError, match="1 of 2 nodes after 0 s; .*; node 2 did not enrol: catalogue: foreign"
+    ):
+        wait_for_nodes(net, roster, 0, 2, 0.0)
+
+
+@pytest.mark.parametrize("given", ["xyz", "a" * 65, "A", "a b", "é"])
+def test_a_fingerprint_is_hexadecimal(given: str) -> None:
+    claim = encode_enrolment(replace(enrolment([1]), catalogue=given))
+    with pytest.raises(WireError, match="meta.catalogue"):
+        decode_enrolment(claim, 3)
+    with pytest.raises(WireError, match="meta.catalogue"):
+        decode_catalogue(encode_catalogue(given))
+
+
+@pytest.mark.parametrize(
+    ("fleets", "left"),
+    [
+        ({1: [4], 2: [4]}, {1: [4], 2: []}),
+        ({1: [1, 2, 3], 2: [3]}, {1: [1, 2], 2: [3]}),  # the smaller claim first
+        ({1: [1, 2], 2: [2, 3], 3: [1, 3]}, {1: [1, 2], 2: [3], 3: []}),
+        ({1: list(range(90)), 2: [5, 6], 3: [7]}, {1: [*range(5), *range(8, 90)], 2: [5, 6], 3: [7]}),
+        ({1: [1, 2], 2: [1, 2], 3: [1, 2]}, {1: [1, 2], 2: [], 3: []}),
+        ({1: [], 2: [1]}, {1: [], 2: [1]}),
+    ],
+)
+def test_a_device_that_two_nodes_bring_at_once_belongs_to_one(
+    fleets: dict[int, list[int]], left: dict[int, list[int]]
+) -> None:
+    roster = enrolled(fleets, quota=100)
+    assert {node: e.devices.tolist() for node, e in roster.nodes.items()} == left
+    losers = {node for node in fleets if left[node] != fleets[node]}
+    news = roster.news()
+    assert {e.node for e in news} == losers
+    for entry in news:
+        assert entry.reason == "duplicate"
+        other = int(entry.detail.rsplit(" ", 1)[1])
+        assert other != entry.node
+        assert int(entry.detail.split("such as ")[1].split(" ")[0]) in left[other]
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 12), unique=True, max_size=8).map(sorted), max_size=5),
+    st.lists(st.integers(0, 12), unique=True, max_size=4).map(sorted),
+    st.integers(1, 9),
+)
+def test_claims_before_agree_with_a_loop(claims: list[list[int]], owned: list[int], most: int) -> None:
+    taken, expected = set(owned), []
+    for claim in claims:
+        expected.append([number in taken for number in claim])
+        taken |= set(claim[:most])
+    given = [torch.tensor(claim, dtype=torch.int64) for claim in claims]
+    found = claimed_before(given, torch.tensor(owned, dtype=torch.int64), most)
+    assert [one.tolist() for one in found] == expected

@@ -234,7 +234,7 @@ def test_one_kind_of_message_is_not_another() -> None:
         wire.encode_updates(samples.updates(), RUN, ROUND),
     ]
     for record in records:
-        refused("meta", "unexpected", lambda r=record: wire.decode_enrolment(r, 10**6))  # type: ignore[misc]
+        refused("meta.catalogue", "missing", lambda r=record: wire.decode_enrolment(r, 10**6))  # type: ignore[misc]
     record = wire.encode_enrolment(samples.enrolment())
     with_values("devices", torch.zeros(2, len(EXPOSURES)), "int64")(record)
     refused("devices", "shape", lambda: wire.decode_enrolment(record, 10))
