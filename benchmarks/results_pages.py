@@ -4,11 +4,11 @@
 docs/results/data/sparse, with the machine that made them; then, and without arguments, every table is
 written anew. A page says where a table goes:
 
-    <!-- table sparse beside: Strategy, Attack, ER@10 -->
+    <!-- table sparse beside where Strategy=sieve: Attack, ER@10 -->
     <!-- end -->
 
-names the kept grid, the table of ``fedsieve report`` (or ``protocol``, what was run), and its columns where
-not all are wanted.
+names the kept grid, the table of ``fedsieve report`` (or ``protocol``, what was run), and the rows and
+columns that are wanted, by default all.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DATA = PAGES / "data"
 KEPT = ("results.csv", "floors.json", "grid.yaml")
 ABOUT = "about.json"
 MARK = re.compile(
-    r"(?P<head><!-- table (?P<grid>[\w-]+) (?P<name>[\w-]+)(?:: (?P<columns>[^>]*?))? -->\n)"
+    r"(?P<head><!-- table (?P<grid>[\w-]+) (?P<name>[\w-]+)(?: where (?P<where>[^:>]*?))?(?:: (?P<columns>[^>]*?))? -->\n)"
     r".*?(?P<end><!-- end -->)",
     re.DOTALL,
 )
@@ -72,12 +72,13 @@ def filled(text: str) -> str:
 
     def one(found: re.Match[str]) -> str:
         wanted = [name.strip() for name in (found["columns"] or "").split(",") if name.strip()]
-        return found["head"] + "\n" + written(found["grid"], found["name"], wanted) + "\n" + found["end"]
+        text = written(found["grid"], found["name"], wanted, found["where"] or "")
+        return found["head"] + "\n" + text + "\n" + found["end"]
 
     return MARK.sub(one, text)
 
 
-def written(grid: str, name: str, columns: Sequence[str]) -> str:
+def written(grid: str, name: str, columns: Sequence[str], where: str = "") -> str:
     """One table, of each section of the grid."""
     folder = DATA / grid
     found, _ = sections(read_grid(folder))
@@ -86,10 +87,18 @@ def written(grid: str, name: str, columns: Sequence[str]) -> str:
     texts = []
     for section in found:
         tables = {table.name: table for table in part(section, Curves(folder)).tables}
-        text = markdown(chosen(tables[name], columns) if columns else tables[name])
+        table = only(tables[name], where) if where else tables[name]
+        text = markdown(chosen(table, columns) if columns else table)
         body = text.partition("\n\n")[2]  # the page has a heading of its own
         texts.append(f"**{section.title}**\n\n{body}" if len(found) > 1 else body)
     return "\n".join(texts)
+
+
+def only(table: Table, where: str) -> Table:
+    """The rows whose column TITLE reads VALUE, of ``where``: TITLE=VALUE; without floors."""
+    title, _, value = where.partition("=")
+    place = [column.title for column in table.columns].index(title)
+    return replace(table, rows=[row for row in table.rows if row[place] == value], floors=())
 
 
 def chosen(table: Table, columns: Sequence[str]) -> Table:

@@ -85,7 +85,8 @@ def shown(value: Value, column: Column, between: str = " ± ") -> str:
         return "–"
     if isinstance(value, Estimate):
         own = column.show(value.mean)
-        return own if value.half is None else f"{own}{between}{column.show(value.half)}"
+        half = "" if value.half is None else column.show(value.half).lstrip("+")
+        return f"{own}{between}{half}" if half else own
     return value if isinstance(value, str) else column.show(value)
 
 

@@ -220,7 +220,7 @@ def test_the_command_line_reaches_the_node(monkeypatch: pytest.MonkeyPatch, tmp_
     ("arguments", "text"),
     [
         (["--superlink", "h:1"], "--insecure"),
-        (["--superlink", "h:1", "--insecure", "--node-config", "a=oops"], "invalid format"),
+        (["--superlink", "h:1", "--insecure", "--node-config", "a=oops"], "expected KEY=VALUE pairs"),
         (["--superlink", "h:1", "--insecure", "--app", "no.such.module:app"], "no"),
         (["--superlink", "h:1", "--insecure", "--app", "json:app"], "app"),
         (["--superlink", "h:1", "--root-certificates", "missing.pem"], "missing.pem"),

@@ -54,6 +54,7 @@ def test_markdown_in_full() -> None:
         (3, "d", "3"),
         (Estimate(0.5, 0.25, 2), ".2f", "0.50 ± 0.25"),
         (Estimate(0.5, None, 1), ".2f", "0.50"),
+        (Estimate(-0.5, 0.25, 3), "+.2f", "-0.50 ± 0.25"),
         (None, ".2f", "–"),
         ("text", ".2f", "text"),
     ],
