@@ -37,7 +37,8 @@ DATA = PAGES / "data"
 KEPT = ("results.csv", "floors.json", "grid.yaml")
 ABOUT = "about.json"
 MARK = re.compile(
-    r"(?P<head><!-- table (?P<grid>[\w-]+) (?P<name>[\w-]+)(?: where (?P<where>[^:>]*?))?(?:: (?P<columns>[^>]*?))? -->\n)"
+    r"(?P<head><!-- table (?P<grid>[\w-]+) (?P<name>[\w-]+)(?: where (?P<where>[^:>]*?))?"
+    r"(?:: (?P<columns>[^>]*?))? -->\n)"
     r".*?(?P<end><!-- end -->)",
     re.DOTALL,
 )
