@@ -122,7 +122,7 @@ def attack_round(
     honest: DeviceUpdates | None,
     sleep: Callable[[float], None],
 ) -> RecordDict:
-    """The reply of a malicious node to one training task: ``rule`` is what ``attacker`` does in this round."""
+    """The reply of a malicious node to one training task; ``rule``: what ``attacker`` does in this round."""
     targets, own = attacker.targets, own_devices(task, fleet)
     numbers, histories = own.tolist(), fleet.train_histories(own)
     sequences = [

@@ -59,7 +59,7 @@ class Subgroup(Attack):
     def poison(self, updates: DeviceUpdates, view: View) -> DeviceUpdates:
         group = self.interest(view)
         aims, bounds = view.slots(), estimate(updates, view.task)
-        chosen = updates.rows.flatten(1).any(dim=1).nonzero().flatten()  # [m]; who is idle hides behind nothing
+        chosen = updates.rows.flatten(1).any(dim=1).nonzero().flatten()  # [m], none of them idle
         if not aims or bounds is None or group >= len(view.task.model.embeddings):
             return updates
         towards = F.normalize(self.directions(view, group), dim=1)  # [s, d]

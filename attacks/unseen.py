@@ -22,9 +22,9 @@ def made_up_mean(view: View) -> Tensor:
 
 
 def made_up_users(view: View, draw: torch.Generator, love: int = 0) -> Tensor:
-    """Histories int64 [PROBES, longest] of users made up as the server does; all of first love ``love``, if any.
+    """Histories int64 [PROBES, longest] of users made up as the server does, with guessed popularity.
 
-    Popularity and lengths are guessed from own histories. A history has its first love in it.
+    love: an item that all of them have and love first, as the server's taste has it; 0: each its own.
     """
     task, sequences, table = view.task, view.cohort.sequences, view.task.model.embeddings
     counts = np.bincount(np.concatenate(list(sequences)), minlength=len(table))[1:]

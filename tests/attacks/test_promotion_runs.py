@@ -97,7 +97,7 @@ def test_either_part_of_dv_fsr_works_alone(run: Run, part: str) -> None:
 
 
 def test_a_subgroup_gets_the_target_before_others(run: Run) -> None:
-    """Unlike ``adaptive``, which all users get alike; who holds others down less reaches more of the group."""
+    """Under ``adaptive`` all users get it alike; who holds others down less reaches more of the group."""
     parity, adaptive = run("parity"), run("adaptive")
     half, none = (run("subgroup", f"{{group: {GROUP}, apart: {apart}}}") for apart in (0.5, 0))
     assert run("control")["er_group@10"] < 0.05

@@ -17,7 +17,6 @@ from emulation.federation import federate, malicious_numbers
 from emulation.targets import with_targets
 from tests.server.federation import LOG, config, model
 
-
 GROUP = 2
 """An item of interest."""
 
