@@ -94,9 +94,7 @@ def ranked(task: EvaluateTask, fleet: Fleet) -> EvaluateSums:
     asked, _ = parted(task, fleet)
     model, max_len = build_model(task.model_config).eval(), task.model_config.max_len
     seconds = asked_seconds(task, fleet)
-    return rank_devices(
-        model, task.model, *asked, task.targets, task.quartiles, max_len, seconds, task.group
-    )
+    return rank_devices(model, task.model, *asked, task.targets, task.quartiles, max_len, seconds, task.group)
 
 
 def parted(task: EvaluateTask, fleet: Fleet) -> tuple[Held, Held]:

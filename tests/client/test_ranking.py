@@ -155,7 +155,7 @@ def test_within_a_group_are_the_devices_that_hold_its_item(fixed_scores: Tensor)
     targets, config = (3, 7, 12), model_config()
     asked = (build_model(config), parameters(config), sequences, answers, targets, QUARTILES, MAX_LEN)
     for group in (7, 9):  # one that is a target: who holds it counts for the others alone
-        found = evaluate(*asked, group)
+        found = evaluate(*asked, group=group)
         members = [u for u in range(40) if group in sequences[u]]
         assert 0 < len(members) < 40
         everyone = slow(fixed_scores, sequences, answers, targets)
