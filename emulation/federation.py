@@ -149,10 +149,8 @@ def measured(config: RunConfig) -> NodeConfig:
     group = config.eval.group
     targets = tuple(dict.fromkeys((*config.eval.targets, group) if group else config.eval.targets))
     if len(targets) > MAX_TARGETS:
-        also = f" with the one of eval.group = {group}" if group else ""
-        raise ConfigError(
-            f"eval.targets: {len(targets)} items{also}; nodes tell the exposure of up to {MAX_TARGETS}"
-        )
+        asked = f"{len(config.eval.targets)} items" + (f" and eval.group {group}" if group else "")
+        raise ConfigError(f"eval.targets: {asked}; nodes tell the exposure of up to {MAX_TARGETS}")
     told: NodeConfig = {"exposure_targets": ",".join(map(str, targets)), **brought(config)}
     return told if config.train.negatives != "device" else told | {"negatives": "device"}
 
