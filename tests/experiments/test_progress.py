@@ -53,7 +53,7 @@ def test_the_summary_table_shows_both_splits_and_the_exposure() -> None:
     summary |= {"group": 41, "er_group@5": 0.04, "er_group@10": 0.05, "er_group@20": 0.0677}
     screen, out = console()
     screen.print(summary_table(summary))
-    assert "the same for holders of item 41" in " ".join(out.getvalue().split())
+    assert "ER@5/10/20, holders of 41" in " ".join(out.getvalue().split())
     assert "0.0677" in out.getvalue()
     del summary["er@10"], summary["er_group@10"], summary["valid"]
     screen, out = console()
