@@ -47,7 +47,16 @@ def test_the_summary_table_shows_both_splits_and_the_exposure() -> None:
     screen, out = console()
     screen.print(summary_table(summary))
     text = out.getvalue()
-    for value in ("0.1000", "0.1600", "0.5000", "0.5600", "0.0100", "0.0300", "number 7, number 9", "full ranking"):
+    for value in (
+        "0.1000",
+        "0.1600",
+        "0.5000",
+        "0.5600",
+        "0.0100",
+        "0.0300",
+        "number 7, number 9",
+        "full ranking",
+    ):
         assert value in text
     assert "holders" not in text
     summary |= {"group": 41, "er_group@5": 0.04, "er_group@10": 0.05, "er_group@20": 0.0677}
