@@ -48,6 +48,7 @@ from attacks.sign_flip import SignFlip
 from attacks.slow_reply import SlowReply
 from attacks.spattack import Spattack
 from attacks.stale_round import StaleRound
+from attacks.subgroup import Subgroup
 from attacks.wrong_dtype import WrongDtype
 from attacks.wrong_keys import WrongKeys
 from attacks.wrong_shape import WrongShape
@@ -98,6 +99,7 @@ _OWN: Mapping[str, type[Attack]] = {
     "slow_reply": SlowReply,
     "spattack": Spattack,
     "stale_round": StaleRound,
+    "subgroup": Subgroup,
     "wrong_dtype": WrongDtype,
     "wrong_keys": WrongKeys,
     "wrong_shape": WrongShape,

@@ -12,6 +12,7 @@ from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from attacks import Attack, View, build_attack
+from attacks.parity import Parity
 from client.app import enrolled, fleet_for, honest_round, own_devices, own_times, ranked
 from client.app import evaluate as honest_evaluation
 from client.app import train as honest_training
@@ -27,7 +28,7 @@ from common.tasks import TrainTask
 from common.updates import DeviceUpdates, concatenate, of_slices
 
 Scalar = bool | int | float | str
-KEYS = ("attack", "targets", "start_round", "period", "active", "knowledge", "params")
+KEYS = ("attack", "targets", "start_round", "period", "active", "rest", "knowledge", "params")
 """What the config of a malicious node holds beside the keys of an honest one."""
 
 app = ClientApp()
@@ -38,7 +39,8 @@ class Attacker:
     """``rule`` on ``targets`` from ``start_round`` on, in the first ``active`` rounds of every ``period``.
 
     seed: what colluding nodes agreed upon, from their node configs; omniscient: ``knowledge: full``, the
-    honest updates of the round are seen (embedded runs alone).
+    honest updates of the round are seen (embedded runs alone); rest: what its devices do in the other rounds,
+    None if they are honest.
     """
 
     rule: Attack
@@ -48,11 +50,12 @@ class Attacker:
     active: int = 1
     seed: int = 0
     omniscient: bool = False
+    rest: Attack | None = None
 
-    def attacks_in(self, round_: int) -> bool:
-        """Whether ``round_`` is one of attack; in the others the node's devices are honest."""
+    def in_round(self, round_: int) -> Attack | None:
+        """What the node's devices do in ``round_``, None if they are honest."""
         since = round_ - self.start_round
-        return since >= 0 and since % self.period < self.active
+        return self.rule if since >= 0 and since % self.period < self.active else self.rest
 
 
 @app.query()
@@ -77,7 +80,7 @@ def evaluate(message: Message, context: Context) -> Message:
     task = wire.decode_evaluate_task(message.content, device=settings.device)
     fleet = fleet_for(task, settings)
     with torch.no_grad():
-        sums = attacker.rule.evaluation(nothing(len(task.targets)), lambda: ranked(task, fleet))
+        sums = attacker.rule.evaluation(nothing(task.exposures), lambda: ranked(task, fleet))
     return Message(wire.encode_evaluate_sums(sums, task.run, task.round), reply_to=message)
 
 
@@ -98,13 +101,14 @@ def attacked(
     settings = node_settings(context.node_config)
     task = wire.decode_train_task(message.content, device=settings.device)
     fleet = fleet_for(task, settings)
-    if not attacker.attacks_in(task.round):
+    rule = attacker.in_round(task.round)
+    if rule is None:
         return Message(honest_round(task, fleet, settings, context.state), reply_to=message)
     if attacker.omniscient and honest is None:
         raise ConfigError("node config: knowledge is 'full'; a node on its own sees no updates but its own")
     others = honest(task.round) if attacker.omniscient and honest else ()
     seen = concatenate(others) if others else None
-    reply = attack_round(task, fleet, settings, attacker, context.state, seen, sleep)
+    reply = attack_round(task, fleet, settings, attacker, rule, context.state, seen, sleep)
     return Message(reply, reply_to=message)
 
 
@@ -113,12 +117,13 @@ def attack_round(
     fleet: Fleet,
     settings: NodeSettings,
     attacker: Attacker,
+    rule: Attack,
     memory: RecordDict,
     honest: DeviceUpdates | None,
     sleep: Callable[[float], None],
 ) -> RecordDict:
-    """The reply of a malicious node to one training task."""
-    rule, targets, own = attacker.rule, attacker.targets, own_devices(task, fleet)
+    """The reply of a malicious node to one training task; ``rule``: what ``attacker`` does in this round."""
+    targets, own = attacker.targets, own_devices(task, fleet)
     numbers, histories = own.tolist(), fleet.train_histories(own)
     sequences = [
         rule.history(items, n, targets, attacker.seed) for n, items in zip(numbers, histories, strict=True)
@@ -186,8 +191,17 @@ def read_attacker(config: Mapping[str, Scalar]) -> Attacker | None:
     knowledge = config.get("knowledge", "own")
     if knowledge not in ("own", "full"):
         raise ConfigError(f"node config: knowledge is {knowledge!r}; valid: own, full")
-    seed = int(config.get("seed", 0))
-    return Attacker(build_attack(name, params), targets, **times, seed=seed, omniscient=knowledge == "full")
+    rest = config.get("rest", "honest")
+    if rest not in ("honest", "parity"):
+        raise ConfigError(f"node config: rest is {rest!r}; valid: honest, parity")
+    return Attacker(
+        build_attack(name, params),
+        targets,
+        **times,
+        seed=int(config.get("seed", 0)),
+        omniscient=knowledge == "full",
+        rest=Parity() if rest == "parity" else None,
+    )
 
 
 def _positive(config: Mapping[str, Scalar], key: str) -> int:

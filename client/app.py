@@ -15,6 +15,7 @@ from client.cohort import Cohort
 from client.disclosure import (
     Disclosure,
     allowed,
+    allowed_group,
     check_components,
     check_training,
     fixed_bounds,
@@ -95,7 +96,7 @@ def ranked(task: EvaluateTask, fleet: Fleet) -> EvaluateSums:
     asked, _ = parted(task, fleet)
     model, max_len = build_model(task.model_config).eval(), task.model_config.max_len
     seconds = asked_seconds(task, fleet)
-    return rank_devices(model, task.model, *asked, task.targets, task.quartiles, max_len, seconds)
+    return rank_devices(model, task.model, *asked, task.targets, task.quartiles, max_len, seconds, task.group)
 
 
 def parted(task: EvaluateTask, fleet: Fleet) -> tuple[Held, Held]:
@@ -120,15 +121,15 @@ def told(task: EvaluateTask, fleet: Fleet, tells: Disclosure, memory: RecordDict
     task = replace(task, sample=fixed_sample(task, memory))
     (histories, answers), others = parted(task, fleet)
     if len(answers) >= tells.min_group and not 0 < len(others[1]) < tells.min_group:
-        targets = allowed(task, tells, memory)
-        asked = replace(task, targets=targets, quartiles=fixed_bounds(task, memory))
-        rest = counts(*others, targets, asked.quartiles)
-        return placed(grouped(ranked(asked, fleet), tells.min_group, rest), targets, task.targets)
+        targets, group = allowed(task, tells, memory), allowed_group(task, tells)
+        asked = replace(task, targets=targets, quartiles=fixed_bounds(task, memory), group=group)
+        rest = counts(*others, targets, asked.quartiles, group)
+        return placed(grouped(ranked(asked, fleet), tells.min_group, rest, len(targets)), targets, task)
     if not len(answers) or not tells.epsilon:
-        return nothing(len(task.targets))
+        return nothing(task.exposures)
     model, max_len = build_model(task.model_config).eval(), task.model_config.max_len
     ranks = answer_ranks(model, task.model, histories, answers, max_len, asked_seconds(task, fleet))
-    return noisy(nothing(len(task.targets)), ranks, tells.epsilon)
+    return noisy(nothing(task.exposures), ranks, tells.epsilon)
 
 
 def honest_round(task: TrainTask, fleet: Fleet, settings: NodeSettings, memory: RecordDict) -> RecordDict:

@@ -139,7 +139,8 @@ def fixed_sample(task: EvaluateTask, memory: RecordDict) -> Sample | None:
 
 def allowed(task: EvaluateTask, tells: Disclosure, memory: RecordDict) -> tuple[int, ...]:
     """The targets of ``task`` that the owner named; the first time that some are refused, it is logged."""
-    refused = [t for t in task.targets if t not in tells.targets]
+    asked = (*task.targets, task.group) if task.group else task.targets
+    refused = [t for t in asked if t not in tells.targets]
     if refused and not _memory(memory).setdefault("told", 0):
         _memory(memory)["told"] = 1
         _LOG.warning(
@@ -150,11 +151,17 @@ def allowed(task: EvaluateTask, tells: Disclosure, memory: RecordDict) -> tuple[
     return tuple(t for t in task.targets if t in tells.targets)
 
 
-def grouped(sums: EvaluateSums, min_group: int, others: EvaluateSums) -> EvaluateSums:
+def allowed_group(task: EvaluateTask, tells: Disclosure) -> int:
+    """The item of the group of ``task`` if it is one of the owner's targets, else 0: no group."""
+    return task.group if task.group in tells.targets else 0
+
+
+def grouped(sums: EvaluateSums, min_group: int, others: EvaluateSums, targets: int) -> EvaluateSums:
     """``sums`` of ``min_group`` devices or more, without what fewer make up: quartiles, single targets.
 
     others: the counts of devices outside the sample. Sums of all less those of the sample are theirs, so that
-    they must not be few either.
+    they must not be few either; nor may, for each of the ``targets`` and of both, the devices outside the
+    group.
     """
     count, metrics = sums.count.clone(), sums.metrics.clone()
     both = torch.stack([count[1:], others.count[1:]])  # [2, 4]
@@ -162,15 +169,19 @@ def grouped(sums: EvaluateSums, min_group: int, others: EvaluateSums) -> Evaluat
         count[1:], metrics[1:] = 0, 0  # all four: one group is "all" without the others
     few_others = (others.eligible > 0) & (others.eligible < min_group)  # [t]
     many = (sums.eligible >= min_group) & ~few_others  # [t]
+    if len(many) > targets:
+        outside = torch.stack([one.eligible[:targets] - one.eligible[targets:] for one in (sums, others)])
+        many[targets:] &= ~((outside > 0) & (outside < min_group)).any(dim=0)  # [targets]
     exposure, eligible = sums.exposure * many[:, None], sums.eligible * many
     return replace(sums, metrics=metrics, count=count, exposure=exposure, eligible=eligible)
 
 
-def placed(sums: EvaluateSums, answered: Sequence[int], asked: Sequence[int]) -> EvaluateSums:
-    """Exposures of the targets ``answered`` at their places among those ``asked``; zero at the others."""
-    place = [asked.index(t) for t in answered]
-    exposure = torch.zeros(len(asked), sums.exposure.shape[1], dtype=torch.float64)
-    eligible = torch.zeros(len(asked), dtype=torch.int64)
+def placed(sums: EvaluateSums, answered: Sequence[int], asked: EvaluateTask) -> EvaluateSums:
+    """Exposures of the targets ``answered`` at their places among those ``asked`` for; zero at the others."""
+    place = [asked.targets.index(t) for t in answered]
+    place = (place + [len(asked.targets) + p for p in place])[: len(sums.eligible)]  # the group's, if told
+    exposure = torch.zeros(asked.exposures, sums.exposure.shape[1], dtype=torch.float64)
+    eligible = torch.zeros(asked.exposures, dtype=torch.int64)
     exposure[place], eligible[place] = sums.exposure, sums.eligible
     return replace(sums, exposure=exposure, eligible=eligible)
 

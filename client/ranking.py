@@ -115,21 +115,24 @@ def evaluate(
     quartiles: tuple[int, int, int],
     max_len: int,
     times: Seconds | None = None,
+    group: int = 0,
 ) -> EvaluateSums:
     """Sums over devices: rank of ``answers`` after ``histories``, exposure of ``targets``.
 
     Seen items are filtered, and not filtered beside it; an answer that recurs in its history is ranked among
     all items in both, as a filter would take its rivals and leave it. A device counts for a target that is
-    neither in its history nor its answer. times: seconds of ``histories``, where the log has them.
+    neither in its history nor its answer. With ``group`` an item, the exposure to devices with that item in
+    their history follows that to all. times: seconds of ``histories``, where the log has them.
     """
-    sums = [nothing(len(targets))]
-    for part in _ranked(model, parameters, histories, answers, targets, max_len, times):
+    sums = [nothing(len(targets) * (2 if group else 1))]
+    for part in _ranked(model, parameters, histories, answers, targets, max_len, times, group):
         where = part.ranks.device
         values = rank_values(part.ranks[0, :, 0], part.ranks[1, :, 0])  # [m, M]
         groups = _groups(part.lengths, quartiles).to(where)  # [G, m]
-        free = part.free.to(where)  # [m, T]
+        free = part.free.to(where)  # [m, T], with a group [m, 2 · T]
         exposed = exposure_values(part.ranks[0, :, 1:].flatten())  # [m · T, E]
-        exposed = exposed.view(*free.shape, len(EXPOSURES)) * free[..., None]  # [m, T, E]
+        exposed = exposed.view(len(free), -1, len(EXPOSURES))  # [m, T, E]
+        exposed = torch.cat([exposed, exposed] if group else [exposed], dim=1) * free[..., None]
         some = EvaluateSums(groups.double() @ values, groups.sum(1), exposed.sum(0), free.sum(0))
         sums.append(_on_host(some))
     return replace(add(sums), quartiles=quartiles)
@@ -140,12 +143,13 @@ def counts(
     answers: Sequence[int] | Index,
     targets: Sequence[int],
     quartiles: tuple[int, int, int],
+    group: int = 0,
 ) -> EvaluateSums:
     """``count`` and ``eligible`` of :func:`evaluate`, which no model changes; all else is 0."""
-    sums = [nothing(len(targets))]
+    sums = [nothing(len(targets) * (2 if group else 1))]
     for some, theirs in _chunks(histories, answers):
         groups = _groups(some.lengths, quartiles)  # [G, m]
-        free = _free(some, theirs, targets)  # [m, T]
+        free = _free(some, theirs, targets, group)  # [m, T], with a group [m, 2 · T]
         sums.append(replace(sums[0], count=groups.sum(1), eligible=free.sum(0)))
     return add(sums)
 
@@ -154,7 +158,8 @@ def counts(
 class _Part:
     """Ranks int64 [2, m, 1 + T] of the answer and each target, for m devices with ``lengths`` [m].
 
-    free bool [m, T]: the target is neither in the history nor the answer.
+    free bool [m, T]: the target is neither in the history nor the answer; with a group [m, 2 · T], first of
+    any device, then of one in the group.
     """
 
     ranks: Tensor
@@ -170,6 +175,7 @@ def _ranked(
     targets: Sequence[int],
     max_len: int,
     times: Seconds | None,
+    group: int = 0,
 ) -> Iterator[_Part]:
     """Part after part of at most DEVICES devices; of a long evaluation the log says how far it is."""
     tiles, done = Tiles.of(parameters), 0
@@ -183,7 +189,7 @@ def _ranked(
         # Of an answer that recurs no rival is filtered, as itself it is not.
         again = torch.from_numpy(recurs(some, theirs)).to(found.device)  # [m]
         found[0, again, 0] = found[1, again, 0]
-        yield _Part(found, some.lengths, _free(some, theirs, targets))
+        yield _Part(found, some.lengths, _free(some, theirs, targets, group))
         done, now = done + len(some), time.monotonic()
         if now - said > NEWS_S and done < len(histories):
             said = now
@@ -201,15 +207,20 @@ def _chunks(
         yield whole[first : first + DEVICES], all_answers[first : first + DEVICES]
 
 
-def _free(histories: Histories, answers: Index, targets: Sequence[int]) -> Tensor:
-    """Which devices count for which target, bool [m, T]."""
+def _free(histories: Histories, answers: Index, targets: Sequence[int], group: int) -> Tensor:
+    """Which devices count for which target, bool [m, T]; beside it, with a group, which of its own."""
     asked = np.asarray(targets, dtype=np.int64)
     order = asked.argsort()
     items, users = histories.flat(), histories.owners()
     some = np.isin(items, asked)
     known = answers[:, None] == asked  # [m, T]
     known[users[some], order[np.searchsorted(asked[order], items[some])]] = True
-    return torch.from_numpy(~known)
+    free = ~known
+    if group:
+        member = np.zeros((len(free), 1), dtype=np.bool_)
+        member[users[items == group]] = True
+        free = np.concatenate([free, free & member], axis=1)
+    return torch.from_numpy(free)
 
 
 def _groups(lengths: Index, quartiles: tuple[int, int, int]) -> Tensor:

@@ -433,6 +433,10 @@ class AttackConfig(OfComponent):
     start_round: Positive = Field(1, description="first round of the attack")
     period: Positive = Field(1, description="from start_round on, attack in `active` rounds of `period`")
     active: Positive = Field(1, description="rounds of each `period` in which the attack is on")
+    rest: Literal["honest", "parity"] = Field(
+        "honest",
+        description="what malicious devices do in the other rounds; `parity`: as honest ones with the target",
+    )
     knowledge: Literal["own", "full"] = Field(
         "own", description="`full`: the honest updates of the round are seen; in one process only"
     )
@@ -456,6 +460,9 @@ class EvalConfig(Section):
         description="devices that rank during the run, the same each time; all do at its end; 0: all always",
     )
     targets: Numbers = Field((), description="items whose exposure is measured")
+    group: Count = Field(
+        0, description="item: exposure is measured within the users who hold it as well; 0: off"
+    )
 
 
 class WireConfig(Section):

@@ -66,6 +66,21 @@ def means(sums: EvaluateSums) -> dict[str, dict[str, float]]:
     }
 
 
+def by_group(sums: EvaluateSums, targets: int) -> tuple[EvaluateSums, EvaluateSums]:
+    """``sums`` with the exposure of ``targets`` items to all devices, and to those of the task's group."""
+    everyone = replace(sums, exposure=sums.exposure[:targets], eligible=sums.eligible[:targets])
+    return everyone, replace(sums, exposure=sums.exposure[targets:], eligible=sums.eligible[targets:])
+
+
+def group_exposures(members: EvaluateSums) -> dict[str, float]:
+    """ER@k within the group as ``er_group@k``; empty without a group.
+
+    ER_G@k = 1/|T| Σ_t |{u ∈ G : t ∈ top-k(u), t ∉ history(u)}| / |{u ∈ G : t ∉ history(u)}|.
+    """
+    found = exposures(members)
+    return {f"er_group@{k}": found[f"er@{k}"] for k in CUTS if found}
+
+
 def exposures(sums: EvaluateSums) -> dict[str, float]:
     """ER@k and T-NDCG@k, the mean over targets of the share of eligible devices; empty without targets.
 

@@ -119,7 +119,8 @@ class TrainTask:
 class EvaluateTask:
     """Rank the full catalogue for every device of the node, or for those of them that are in ``sample``.
 
-    quartiles: upper bounds (inclusive) of history length of the first three quartiles.
+    quartiles: upper bounds (inclusive) of history length of the first three quartiles. group: an item, 0 for
+    none; exposure is measured within the users who hold it as well.
     """
 
     run: str
@@ -130,6 +131,12 @@ class EvaluateTask:
     targets: tuple[int, ...]
     quartiles: tuple[int, int, int]
     sample: Sample | None = None
+    group: int = 0
+
+    @property
+    def exposures(self) -> int:
+        """Rows of the exposure that is asked for: one a target, and with a group one more a target."""
+        return len(self.targets) * (2 if self.group else 1)
 
 
 @dataclass(frozen=True)
@@ -138,10 +145,12 @@ class EvaluateSums:
 
     metrics   float64 [len(GROUPS), len(METRICS)]      sums
     count     int64   [len(GROUPS)]                    devices summed; quartiles may be kept back: all zero
-    exposure  float64 [len(targets), len(EXPOSURES)]   sums over devices without the target
-    eligible  int64   [len(targets)]                   such devices
+    exposure  float64 [T, len(EXPOSURES)]              sums over devices without the target
+    eligible  int64   [T]                              such devices
     quartiles bounds that the groups were made with: the first that the node was asked for
     epsilon   of randomised response (common.response); 0 for exact sums
+
+    T is the number of targets, or twice that: where the task has a group, the same again within it.
     """
 
     metrics: Tensor

@@ -142,12 +142,15 @@ def open_book(config: RunConfig) -> NodeConfig:
 
 
 def measured(config: RunConfig) -> NodeConfig:
-    """The targets that nodes may tell the exposure of. Raises ConfigError for more than a node allows."""
-    targets = config.eval.targets
+    """The targets that nodes may tell the exposure of, and the item of the group.
+
+    Raises ConfigError for more than a node allows.
+    """
+    group = config.eval.group
+    targets = tuple(dict.fromkeys((*config.eval.targets, group) if group else config.eval.targets))
     if len(targets) > MAX_TARGETS:
-        raise ConfigError(
-            f"eval.targets: {len(targets)} items; nodes tell the exposure of up to {MAX_TARGETS}"
-        )
+        asked = f"{len(config.eval.targets)} items" + (f" and eval.group {group}" if group else "")
+        raise ConfigError(f"eval.targets: {asked}; nodes tell the exposure of up to {MAX_TARGETS}")
     told: NodeConfig = {"exposure_targets": ",".join(map(str, targets)), **brought(config)}
     return told if config.train.negatives != "device" else told | {"negatives": "device"}
 
@@ -198,6 +201,7 @@ def attack_keys(config: RunConfig) -> NodeConfig:
         "start_round": attack.start_round,
         "period": attack.period,
         "active": attack.active,
+        "rest": attack.rest,
         "params": json.dumps(attack.params),
     }
 

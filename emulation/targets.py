@@ -27,6 +27,8 @@ def with_targets(config: RunConfig, dataset: Dataset) -> RunConfig:
             raise ConfigError(f"{key}: item {bad[0]}; valid: 1 to {dataset.num_items}")
         if len(set(items)) < len(items):
             raise ConfigError(f"{key}: an item appears more than once in {list(items)}")
+    if config.eval.group > dataset.num_items:
+        raise ConfigError(f"eval.group: item {config.eval.group}; valid: 0 (off) to {dataset.num_items}")
     attack = config.attack.model_copy(update={"targets": numbers})
     measured = config.eval.targets or numbers
     return config.model_copy(

@@ -91,4 +91,7 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
         table.add_section()
         exposed = [f"{summary[f'er@{k}']:.4f}" for k in (5, 10, 20)]
         table.add_row("ER@5/10/20", *exposed)
+    if "er_group@10" in summary:
+        within = (f"{summary[f'er_group@{k}']:.4f}" for k in (5, 10, 20))
+        table.add_row(f"ER@5/10/20, holders of {summary['group']}", *within)
     return table

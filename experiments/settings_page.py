@@ -111,11 +111,13 @@ EXAMPLES: Mapping[str, str] = {
     "attack.start_round": "101",
     "attack.period": "10",
     "attack.active": "1",
+    "attack.rest": "parity",
     "attack.knowledge": "full",
     "attack.params": "{}",
     "eval.every": "10",
     "eval.sample": "2000",
     "eval.targets": "[50]",
+    "eval.group": "181",
     "wire.dtype": "float32",
     "wire.reply_mb": "64",
 }

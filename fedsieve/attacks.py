@@ -47,6 +47,7 @@ from attacks.sign_flip import SignFlip
 from attacks.slow_reply import SlowReply
 from attacks.spattack import Spattack
 from attacks.stale_round import StaleRound
+from attacks.subgroup import Subgroup
 from attacks.wrong_dtype import WrongDtype
 from attacks.wrong_keys import WrongKeys
 from attacks.wrong_shape import WrongShape
@@ -97,6 +98,7 @@ __all__ = [
     "SlowReply",
     "Spattack",
     "StaleRound",
+    "Subgroup",
     "View",
     "WrongDtype",
     "WrongKeys",

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 ACCURACY = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr")
-EXPOSURE = ("er@5", "er@10", "er@20", "t_ndcg@5", "t_ndcg@10", "t_ndcg@20")
+EXPOSURE = (
+    *("er@5", "er@10", "er@20", "t_ndcg@5", "t_ndcg@10", "t_ndcg@20"),
+    *("er_group@5", "er_group@10", "er_group@20"),
+)
 AUDIT = {
     "round": pl.Int64,
     "node": pl.UInt64,

@@ -148,6 +148,7 @@ def facts(config: RunConfig, folder: RunFolder, recurring: Mapping[str, float]) 
         "aggregator": config.strategy.aggregator.name,
         **config.scenario(),
         "targets": list(config.eval.targets),
+        **({"group": group} if (group := config.eval.group) else {}),
         "seed": config.seed,
         "device": device,
         "device_updates_per_second": round(totals["admitted"] / max(totals["seconds"], 1e-9), 2),

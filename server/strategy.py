@@ -208,7 +208,7 @@ class RobustStrategy(Strategy):
         self._sample = self.roster.evaluated(self.config.eval.sample, salt) if progress else None
         record = to_record(self.state.model)
         messages = self.configure_evaluate(self.state.round, record, ConfigRecord(), grid)
-        most = SUMS_BYTES + TARGET_BYTES * len(self.config.eval.targets)
+        most = SUMS_BYTES + TARGET_BYTES * 2 * len(self.config.eval.targets)
         return self.aggregate_evaluate(
             self.state.round,
             exchange(grid, messages, 10 * self.config.strategy.deadline_s, max_reply_bytes=most),

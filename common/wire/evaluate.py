@@ -91,6 +91,7 @@ def encode_evaluate_task(task: EvaluateTask) -> RecordDict:
         "model_config": task.model_config.model_dump_json(),
         "salt": task.sample.salt if task.sample else "",
         "below": task.sample.below if task.sample else ALL,
+        "group": task.group,
     }
     arrays = {
         **pack_model(task.model),
@@ -107,7 +108,7 @@ def decode_evaluate_task(
 
     Raises WireError.
     """
-    names = ("run", "round", "split", "model_config", "salt", "below")
+    names = ("run", "round", "split", "model_config", "salt", "below", "group")
     message = Received(record, "evaluate", names, max_bytes, device)
     model_config = message.section("model_config", ModelConfig)
     message.only(*model_arrays(model_config), "targets", "quartiles")
@@ -124,6 +125,7 @@ def decode_evaluate_task(
         targets=tuple(targets.tolist()),
         quartiles=_bounds(message),
         sample=_sample(message),
+        group=message.integer("group", 0, model.num_items),
     )
 
 
@@ -131,13 +133,20 @@ def decode_evaluate_task(
 class SumsSpec:
     """What the server expects of a node's sums.
 
-    histories: length of each device's history before the item that is ranked, int [m]; targets: how many.
+    histories: length of each device's history before the item that is ranked, int [m]; targets: how many;
+    group: whether exposure within a group is asked for as well.
     """
 
     run: str
     round: int
     histories: Tensor
     targets: int
+    group: bool = False
+
+    @property
+    def exposures(self) -> int:
+        """Rows of the exposure."""
+        return self.targets * (2 if self.group else 1)
 
     @property
     def devices(self) -> int:
@@ -147,7 +156,7 @@ class SumsSpec:
     def limit(self) -> int:
         """Bytes of the arrays of a reply, which has one shape."""
         groups = len(GROUPS) * (len(METRICS) + 1)
-        return 8 * (groups + self.targets * (len(EXPOSURES) + 1) + 3 + 1)
+        return 8 * (groups + self.exposures * (len(EXPOSURES) + 1) + 3 + 1)
 
 
 def encode_evaluate_sums(sums: EvaluateSums, run: str, round_: int) -> RecordDict:
@@ -176,8 +185,8 @@ def decode_evaluate_sums(record: RecordDict, expect: SumsSpec) -> EvaluateSums:
     message.only("metrics", "count", "exposure", "eligible", "quartiles", "epsilon")
     count = message.array("count", "int64", (len(GROUPS),))
     metrics = message.array("metrics", "float64", (len(GROUPS), len(METRICS)))
-    eligible = message.array("eligible", "int64", (expect.targets,))
-    exposure = message.array("exposure", "float64", (expect.targets, len(EXPOSURES)))
+    eligible = message.array("eligible", "int64", (expect.exposures,))
+    exposure = message.array("exposure", "float64", (expect.exposures, len(EXPOSURES)))
     bounds = _bounds(message)
     epsilon = float(message.array("epsilon", "float64", (1,)))
     if epsilon != 0 and not EPSILONS[0] <= epsilon <= EPSILONS[1]:
@@ -188,11 +197,24 @@ def decode_evaluate_sums(record: RecordDict, expect: SumsSpec) -> EvaluateSums:
         fail("epsilon", Reason.UNEXPECTED, "randomised response has neither quartiles nor exposure")
     possible_metrics(metrics, count, exact=epsilon == 0)
     possible_exposure(exposure, eligible)
+    _subset(exposure, eligible, expect)
     if bool(count[1:].any()):
         gap = (metrics[1:].sum(dim=0) - metrics[0]).abs()  # [len(METRICS)]
         if bool((gap > TOLERANCE * (1 + int(count[0]))).any()):
             fail("metrics", Reason.RANGE, "the quartiles do not add up to all devices")
     return EvaluateSums(metrics, count, exposure, eligible, bounds, epsilon)
+
+
+def _subset(exposure: Tensor, eligible: Tensor, expect: SumsSpec) -> None:
+    """What a group holds all devices hold, unless the sums over all are kept back."""
+    if not expect.group:
+        return
+    everyone, members = eligible.view(2, expect.targets)  # [targets] each
+    whole, part = exposure.view(2, expect.targets, len(EXPOSURES))  # [targets, E] each
+    sent = everyone > 0  # [targets]
+    beyond = (part > whole + TOLERANCE * (1 + everyone.double()[:, None])).any(dim=1)  # [targets]
+    if bool((sent & ((members > everyone) | beyond)).any()):
+        fail("exposure", Reason.RANGE, "a group has more of a target than all devices")
 
 
 def _sample(message: Received) -> Sample | None:

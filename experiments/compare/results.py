@@ -25,7 +25,10 @@ from server.nodes.shares import quartiles
 from server.records.checkpoint import write_atomically
 
 METRICS = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr")
-EXPOSURE = ("er@5", "er@10", "er@20", "t_ndcg@5", "t_ndcg@10", "t_ndcg@20")
+EXPOSURE = (
+    *("er@5", "er@10", "er@20", "t_ndcg@5", "t_ndcg@10", "t_ndcg@20"),
+    *("er_group@5", "er_group@10", "er_group@20"),
+)
 COSTS = ("seconds", "bytes_up", "bytes_down", "device_updates_per_second", "peak_rss_mb")
 Row = dict[str, Any]
 ROW = "row.json"

@@ -19,7 +19,7 @@ LABELS = (*NEEDED, *ROUNDS, "rule", "pre", "malicious_share", "aim", "targets")
 TEXTS = ("protocol", "error")
 GROUPS = ("test.", "valid.", "q1.", "q2.", "q3.", "q4.", "weight.")
 """Prefixes of metrics; any other column with a dot is a setting that varies in the grid."""
-METRICS = ("er@", "t_ndcg@")
+METRICS = ("er@", "t_ndcg@", "er_group@")
 FIGURES = (
     "seconds",
     "frozen_rows",

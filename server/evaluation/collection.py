@@ -13,7 +13,7 @@ from torch import Tensor
 
 from common.config import RunConfig
 from common.errors import WireError
-from common.metrics import add, exposures, exposures_by_target, means, scaled
+from common.metrics import add, by_group, exposures, exposures_by_target, group_exposures, means, scaled
 from common.response import debias, kept
 from common.sampling import Sample
 from common.tasks import EvaluateSums, EvaluateTask
@@ -52,6 +52,7 @@ def evaluate_messages(
         targets=config.eval.targets,
         quartiles=_bounds(roster, split),
         sample=sample,
+        group=config.eval.group,
     )
     group, content = str(state.round), encode_evaluate_task(task)  # the group is for the node's log
     return [
@@ -103,7 +104,7 @@ def collect(
         if share is not None:
             histories = histories[share.inside[node]]
         try:
-            spec = SumsSpec(run, round_, histories, len(config.eval.targets))
+            spec = SumsSpec(run, round_, histories, len(config.eval.targets), config.eval.group > 0)
             parts[node] = decode_evaluate_sums(message.content, spec)
         except WireError as error:
             judge(node, "refused", error.reason, str(error))
@@ -155,16 +156,18 @@ def _evaluation(
 ) -> Evaluation | None:
     if not any(int(part.count[0]) for part in parts.values()):
         return None
+    total = add([scaled(_of(debias(part), bounds), weights[node]) for node, part in sorted(parts.items())])
+    sums, members = by_group(total, len(config.eval.targets))
+    parts = {node: by_group(part, len(config.eval.targets))[0] for node, part in parts.items()}
     for node, why in far_outside(parts).items():
         log(WARNING, "round %d %s: node %d is far outside: %s", round_, split, node, why)
-    sums = add([scaled(_of(debias(part), bounds), weights[node]) for node, part in sorted(parts.items())])
     groups, by_target = means(sums), exposures_by_target(sums, config.eval.targets)
     randomised = sum(int(part.count[0]) for part in parts.values() if part.epsilon)
     return Evaluation(
         round_,
         split,
         groups,
-        exposures(sums),
+        exposures(sums) | group_exposures(members),
         round(float(sums.count[0])),
         {str(item): found for item, found in by_target.items()},  # as JSON will have it
         over_nodes(parts),

@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 
 from attacks import build_attack
+from attacks.adaptive import Adaptive
 from attacks.app import Attacker, read_attacker
+from attacks.parity import Parity
 from common.errors import ConfigError
 
 
 def rounds(last: int = 12, **times: int) -> list[int]:
     attacker = Attacker(build_attack("nan", {}), **times)  # type: ignore[arg-type]
-    return [r for r in range(1, last + 1) if attacker.attacks_in(r)]
+    return [r for r in range(1, last + 1) if attacker.in_round(r) is not None]
 
 
 @pytest.mark.parametrize(
@@ -28,6 +30,14 @@ def rounds(last: int = 12, **times: int) -> list[int]:
 )
 def test_it_attacks_in_the_first_rounds_of_every_period(times: dict[str, int], expected: list[int]) -> None:
     assert rounds(**times) == expected
+
+
+def test_in_rounds_of_rest_it_is_honest_or_holds_the_target() -> None:
+    config = {"attack": "adaptive", "start_round": 3, "period": 2}
+    for rest, kind in (({}, type(None)), ({"rest": "honest"}, type(None)), ({"rest": "parity"}, Parity)):
+        attacker = read_attacker({**config, **rest})
+        assert attacker is not None
+        assert [type(attacker.in_round(r)) for r in (1, 2, 3, 4, 5)] == [kind, kind, Adaptive, kind, Adaptive]
 
 
 def test_an_honest_node_has_no_attacker() -> None:
@@ -53,6 +63,7 @@ def test_a_node_config_says_everything() -> None:
         ({"active": 1.5, "period": 2}, "active is 1.5"),
         ({"active": 3, "period": 2}, "active is 3; expected at most period"),
         ({"active": 2}, "active is 2; expected at most period"),
+        ({"rest": "asleep"}, "rest is 'asleep'; valid: honest, parity"),
         ({"knowledge": "all"}, "knowledge is 'all'; valid: own, full"),
     ],
 )

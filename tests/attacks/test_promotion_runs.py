@@ -22,6 +22,9 @@ With 98 users and one target chance is large: over seeds 1 to 6, PIECK-IPE bring
 the adaptive attack in its mode ``spread`` 3 to 20 %.
 """
 
+GROUP = 41
+"""An item that 37 of the 128 devices hold."""
+
 LITTLE_OR_MUCH = 0.06
 """Exposure beyond the clean run's that tells those that work from those that do not, at this seed."""
 
@@ -55,12 +58,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Attack and its parameters -> summary of the run; the clean run is computed once."""
     found: dict[str, dict[str, Any]] = {}
 
-    def summary(name: str, params: str = "{}") -> dict[str, Any]:
-        if name + params not in found:
+    def summary(name: str, params: str = "{}", *more: str) -> dict[str, Any]:
+        key = " ".join((name, params, *more))
+        if key not in found:
             out: Path = tmp_path_factory.mktemp(name)
-            settings = [*SETTINGS, f"attack.name={name}", f"attack.params={params}"]
-            found[name + params] = federate(load(overrides=settings), out) | {"out": out}
-        return found[name + params]
+            settings = [*SETTINGS, f"eval.group={GROUP}", f"attack.name={name}", f"attack.params={params}"]
+            found[key] = federate(load(overrides=[*settings, *more]), out) | {"out": out}
+        return found[key]
 
     return summary
 
@@ -75,6 +79,7 @@ def test_the_target_reaches_the_users(run: Run, name: str) -> None:
 
 def test_every_promotion_is_measured() -> None:
     elsewhere = {"label_to_target", "explicit_boost"}  # test_runs.py
+    elsewhere |= {"subgroup"}  # test_a_subgroup_gets_the_target_before_others
     targeted = {name for name, rule in ATTACKS.items() if rule.goal == "targeted"}
     assert targeted == {*WORKING, *LITTLE, *elsewhere}
 
@@ -89,6 +94,16 @@ def test_the_target_reaches_few(run: Run, name: str) -> None:
 @pytest.mark.parametrize("part", ["explicit", "implicit"])
 def test_either_part_of_dv_fsr_works_alone(run: Run, part: str) -> None:
     assert run("dv_fsr", f"{{part: {part}}}")["er@10"] > run("control")["er@10"] + 0.15
+
+
+def test_a_subgroup_gets_the_target_before_others(run: Run) -> None:
+    """Under ``adaptive`` all users get it alike; who holds others down less reaches more of the group."""
+    parity, adaptive = run("parity"), run("adaptive")
+    half, none = (run("subgroup", f"{{group: {GROUP}, apart: {apart}}}") for apart in (0.5, 0))
+    assert run("control")["er_group@10"] < 0.05
+    assert max(half["er_group@10"], none["er_group@10"]) > parity["er_group@10"] + 0.1
+    assert half["er_group@10"] / half["er@10"] > adaptive["er_group@10"] / adaptive["er@10"] + 0.1
+    assert not refused(half["out"])
 
 
 @pytest.mark.parametrize("mode", ["encoder", "last_position", "spread"])

@@ -53,7 +53,9 @@ def ask(tasks: Sequence[EvaluateTask], config: dict[str, Any]) -> list[EvaluateS
         (reply,) = grid.send_and_receive([Message(wire.encode_evaluate_task(one), 1, MessageType.EVALUATE)])
         assert not reply.has_error(), reply.error
         histories = [len(h) for h in open_fleet(read_settings(config)).histories(one.split)[0]]
-        expect = replace(spec, histories=torch.tensor(histories), targets=len(one.targets))
+        expect = replace(
+            spec, histories=torch.tensor(histories), targets=len(one.targets), group=one.group > 0
+        )
         found.append(wire.decode_evaluate_sums(reply.content, expect))
     return found
 
@@ -261,6 +263,47 @@ def test_only_named_targets_are_answered_and_the_log_says_so_once(caplog: pytest
     assert torch.equal(whole.eligible, again.eligible)
     assert few.eligible.tolist() == [int(whole.eligible[29]), 0, int(whole.eligible[6])]
     assert torch.equal(few.exposure[[0, 2]], whole.exposure[[29, 6]])
+
+
+def test_a_group_is_told_of_if_its_item_is_one_of_the_owners() -> None:
+    asked = task(targets=(7, 30, 2), group=12)
+    for named, group in (("7,30,12", True), ("7,30", False), ("12", True)):
+        found = answer(asked, {**ALL, "exposure_targets": named, "min_group": 1})
+        told = [str(target) in named.split(",") for target in asked.targets]
+        assert (found.eligible[:3] > 0).tolist() == told
+        assert (found.eligible[3:] > 0).tolist() == [one and group for one in told]
+        assert not bool(found.exposure[found.eligible == 0].any())
+
+
+def test_a_group_is_kept_back_where_it_or_the_others_are_few() -> None:
+    """The exposure to all less that to the group is that to the others; of a sample and outside it, too."""
+    named = {**ALL, "exposure_targets": ",".join(map(str, EVERY_ITEM[:16]))}
+    histories, answers = open_fleet(read_settings(ALL)).histories("valid")
+    reasons, told = Counter[str](), 0
+    for size in (24, 17, 12):
+        inside = np.isin(open_fleet(read_settings(ALL)).evaluated, numbers_below(of(size).below))
+        for group in EVERY_ITEM[:16]:
+            asked = task(targets=(7, 30, 2), group=group, sample=of(size) if size < 24 else None)
+            found = answer(asked, {**named, "min_group": 4}).eligible.tolist()
+            for place, target in enumerate(asked.targets):
+                free = [target not in h and target != a for h, a in zip(histories, answers, strict=True)]
+                held = [group in h for h in histories]
+                sizes = {
+                    f"{'in' if part else 'out'} {name}": sum(
+                        f and h == of_group and i == part
+                        for f, h, i in zip(free, held, inside if size < 24 else [True] * 24, strict=True)
+                    )
+                    for part in (True, False)
+                    for name, of_group in (("group", True), ("others", False))
+                }
+                few = {name for name, count in sizes.items() if 0 < count < 4}
+                if found[3 + place]:
+                    assert not few
+                    assert found[3 + place] == sizes["in group"]
+                    told += 1
+                reasons.update(few if found[place] else ())
+    assert told > 0
+    assert all(reasons[name] for name in ("in group", "in others", "out group", "out others"))
 
 
 def test_exposure_over_few_devices_is_kept_back() -> None:

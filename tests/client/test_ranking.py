@@ -148,6 +148,26 @@ def test_everything_equals_the_slow_implementation(fixed_scores: Tensor) -> None
     assert sorted(found.eligible.tolist()) != [40] * 3
 
 
+def test_within_a_group_are_the_devices_that_hold_its_item(fixed_scores: Tensor) -> None:
+    """The exposure to all, then what a node with the group alone would tell."""
+    sequences, answers = devices(40)
+    answers[:4] = [5, 6, 7, 8]
+    targets, config = (3, 7, 12), model_config()
+    asked = (build_model(config), parameters(config), sequences, answers, targets, QUARTILES, MAX_LEN)
+    for group in (7, 9):  # one that is a target: who holds it counts for the others alone
+        found = evaluate(*asked, group=group)
+        members = [u for u in range(40) if group in sequences[u]]
+        assert 0 < len(members) < 40
+        everyone = slow(fixed_scores, sequences, answers, targets)
+        within = slow(
+            fixed_scores[members], [sequences[u] for u in members], [answers[u] for u in members], targets
+        )
+        torch.testing.assert_close(found.exposure, torch.cat([everyone.exposure, within.exposure]))
+        assert torch.equal(found.eligible, torch.cat([everyone.eligible, within.eligible]))
+        assert torch.equal(counts(sequences, answers, targets, QUARTILES, group).eligible, found.eligible)
+        assert torch.equal(found.metrics, run(sequences, answers, targets).metrics)
+
+
 def rank(scores: Tensor, target: Tensor, excluded: Tensor) -> Tensor:
     """The dense way: scores [n, N + 1] and a mask of the same shape, item by item."""
     own = scores.gather(1, target[:, None])  # [n, 1]

@@ -157,7 +157,7 @@ def test_a_deployment_checks_the_attack_of_its_nodes_too() -> None:
     with pytest.raises(ConfigError, match=r"attack\.targets: 'cold' is not resolved"):
         attack_keys(config("attack.name=nan"))
     keys = attack_keys(config("attack.name=nan", "attack.targets=[3, 4]", "attack.start_round=2"))
-    times = {"start_round": 2, "period": 1, "active": 1}
+    times = {"start_round": 2, "period": 1, "active": 1, "rest": "honest"}
     assert keys == {"attack": "nan", "seed": 0, "targets": "3,4", **times, "params": "{}"}
 
 
@@ -206,6 +206,27 @@ def test_nodes_of_an_emulation_tell_what_is_measured_and_no_more() -> None:
     _, measured = prepared(config(*ATTACKED, "attack.targets=[5,9]", "eval.targets=[]"))
     for one in node_configs(measured):
         assert (one["exposure_targets"], one["min_group"]) == ("5,9", 1)
+    for group, named in ((3, "5,9,3"), (9, "5,9")):
+        _, measured = prepared(config("attack.targets=[5,9]", "eval.targets=[]", f"eval.group={group}"))
+        assert [one["exposure_targets"] for one in node_configs(measured)] == [named]
     many = config("eval.targets=" + str(list(range(1, 18))))
     with pytest.raises(ConfigError, match="eval.targets: 17 items; nodes tell the exposure of up to 16"):
         node_configs(many)
+    many = config("eval.targets=" + str(list(range(1, 17))), "eval.group=20")
+    with pytest.raises(ConfigError, match="eval.targets: 16 items and eval.group 20; nodes tell"):
+        node_configs(many)
+
+
+def test_attackers_at_rest_are_honest_or_hold_the_target(tmp_path: Path) -> None:
+    """Until its first round a late attack is, bit for bit, the clean run or that of parity."""
+    late = ("attack={name: adaptive, share: 0.4, targets: [5], start_round: 4, rest: %s}", "train.rounds=5")
+    always = ("attack={name: %s, share: 0.4, targets: [5]}", "train.rounds=5")
+    norms = {}
+    for name, settings in (("honest", late), ("parity", late), ("control", always), ("parity ", always)):
+        out = tmp_path / name.replace(" ", "-always")
+        federate(config(settings[0] % name.strip(), settings[1], "eval.every=0", "eval.targets=[]"), out)
+        norms[name] = [line["update_norm"] for line in lines(out, "metrics") if "split" not in line]
+    for rest, same in (("honest", "control"), ("parity", "parity ")):
+        assert norms[rest][:3] == norms[same][:3]
+        assert norms[rest][3] != norms[same][3]
+    assert norms["honest"][0] != norms["parity"][0]

@@ -54,6 +54,13 @@ def test_more_targets_than_there_are_such_items_are_refused(dataset: Dataset) ->
         with_targets(config(*ATTACKED, "attack.target_count=4"), dataset)
 
 
+def test_a_group_is_of_an_item_of_the_catalogue(dataset: Dataset) -> None:
+    last = dataset.num_items
+    assert with_targets(config(f"eval.group={last}"), dataset).eval.group == last
+    with pytest.raises(ConfigError, match=rf"eval\.group: item {last + 1}; valid: 0 \(off\) to {last}"):
+        with_targets(config(f"eval.group={last + 1}"), dataset)
+
+
 def test_own_targets_are_kept(dataset: Dataset) -> None:
     found = with_targets(config("attack.name=nan", "attack.targets=[4, 2]", "eval.targets=[9]"), dataset)
     assert found.attack.targets == (4, 2)

@@ -17,12 +17,16 @@ from emulation.federation import federate, malicious_numbers
 from emulation.targets import with_targets
 from tests.server.federation import LOG, config, model
 
+GROUP = 2
+"""An item of interest."""
+
 
 @pytest.mark.parametrize("targets", ["[4, 9, 21]", "cold", "[17]"])
 def test_exposure_is_that_of_honest_users_without_the_target(tmp_path: Path, targets: str) -> None:
     settings = config(
         *("attack.name=label_to_target", "attack.share=0.25", f"attack.targets={targets}"),
         *("attack.target_count=3", "eval.targets=[]", "eval.every=0", "strategy.lr=0.05"),
+        f"eval.group={GROUP}",
     )
     summary = federate(settings, tmp_path)
     dataset = load("synthetic", LOG)
@@ -30,10 +34,11 @@ def test_exposure_is_that_of_honest_users_without_the_target(tmp_path: Path, tar
     saved = model(tmp_path)
     parameters = GlobalModel(saved["encoder"], saved["item_table"])
     network = build_model(settings.model).eval()
-    shares: dict[str, list[float]] = {f"{m}@{k}": [] for m in ("er", "t_ndcg") for k in CUTS}
+    shares: dict[str, list[float]] = {f"{m}@{k}": [] for m in ("er", "t_ndcg", "er_group") for k in CUTS}
     assert len(summary["targets"]) == (1 if targets == "[17]" else 3)
     for target in summary["targets"]:
-        gains: dict[str, list[float]] = {name: [] for name in shares}
+        gains: dict[str, list[float]] = {name: [] for name in shares if "group" not in name}
+        members: list[bool] = []
         for number, sequence in zip(dataset.devices, dataset.sequences, strict=True):
             part = split(sequence)
             if int(number) in bad or target in sequence:
@@ -41,6 +46,7 @@ def test_exposure_is_that_of_honest_users_without_the_target(tmp_path: Path, tar
             history = np.append(part.train, np.int32(part.valid))
             with torch.no_grad():
                 scores = score(network, parameters, [history], settings.model.max_len)[0].tolist()
+            members.append(GROUP in history)
             unseen = [i for i in range(1, len(scores)) if i not in history]
             rank = sorted(unseen, key=lambda i: (-scores[i], i)).index(target)
             for k in CUTS:
@@ -48,8 +54,12 @@ def test_exposure_is_that_of_honest_users_without_the_target(tmp_path: Path, tar
                 gains[f"t_ndcg@{k}"].append(1 / math.log2(rank + 2) if rank < k else 0.0)
         for name, found in gains.items():
             shares[name].append(sum(found) / len(found))
+        for k in CUTS:
+            hits = [hit for hit, member in zip(gains[f"er@{k}"], members, strict=True) if member]
+            assert 0 < len(hits) < len(members)
+            shares[f"er_group@{k}"].append(sum(hits) / len(hits))
         mine = summary["exposure_by_target"][str(target)]
-        assert mine == pytest.approx({name: all_[-1] for name, all_ in shares.items()}, abs=1e-9)
+        assert mine == pytest.approx({name: shares[name][-1] for name in gains}, abs=1e-9)
     assert list(summary["exposure_by_target"]) == [str(target) for target in summary["targets"]]
     assert max(shares["er@10"]) > 0  # the attack worked: the test compares more than zeros
     for name, found in shares.items():

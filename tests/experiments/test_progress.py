@@ -47,9 +47,24 @@ def test_the_summary_table_shows_both_splits_and_the_exposure() -> None:
     screen, out = console()
     screen.print(summary_table(summary))
     text = out.getvalue()
-    for value in ("0.1000", "0.1600", "0.5000", "0.5600", "0.0100", "0.0300", "7, 9", "full ranking"):
+    for value in (
+        "0.1000",
+        "0.1600",
+        "0.5000",
+        "0.5600",
+        "0.0100",
+        "0.0300",
+        "number 7, number 9",
+        "full ranking",
+    ):
         assert value in text
-    del summary["er@10"], summary["valid"]
+    assert "holders" not in text
+    summary |= {"group": 41, "er_group@5": 0.04, "er_group@10": 0.05, "er_group@20": 0.0677}
+    screen, out = console()
+    screen.print(summary_table(summary))
+    assert "ER@5/10/20, holders of 41" in " ".join(out.getvalue().split())
+    assert "0.0677" in out.getvalue()
+    del summary["er@10"], summary["er_group@10"], summary["valid"]
     screen, out = console()
     screen.print(summary_table(summary))
     assert "ER@" not in out.getvalue()

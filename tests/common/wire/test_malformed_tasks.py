@@ -184,6 +184,28 @@ def test_sums_that_no_devices_can_have() -> None:
     refused("meta.run", "foreign", decode_sums(good, run="other"))
 
 
+def test_groups() -> None:
+    task = samples.evaluate_task(group=ITEMS)
+    assert wire.decode_evaluate_task(wire.encode_evaluate_task(task)).group == ITEMS
+    for item in (-1, ITEMS + 1):
+        refused("meta.group", "range", decode_evaluate(group=item))
+    good = samples.sums()
+    twice = replace(good, exposure=good.exposure.repeat(2, 1), eligible=good.eligible.repeat(2))
+    assert decode_sums(twice, group=True)().exposure.shape == (4, len(EXPOSURES))
+    refused("arrays", "oversize", decode_sums(twice))
+    refused("eligible", "shape", decode_sums(good, group=True))
+    none = replace(good, exposure=good.exposure[:0], eligible=good.eligible[:0])
+    assert decode_sums(none, group=True, targets=0)().exposure.shape == (0, len(EXPOSURES))
+    more = replace(twice, eligible=torch.tensor([7, 7, 8, 7]))
+    refused("exposure", "range", decode_sums(more, group=True))
+    less = twice.exposure.clone()
+    less[0] /= 2
+    refused("exposure", "range", decode_sums(replace(twice, exposure=less), group=True))
+    back = replace(twice, exposure=less, eligible=torch.tensor([0, 7, 7, 7]))
+    back.exposure[0] = 0  # kept back: it says nothing of the group
+    decode_sums(back, group=True)()
+
+
 @pytest.mark.parametrize(
     ("value", "reason"), [(NAN, "not_finite"), (torch.inf, "not_finite"), (-0.5, "range"), (7.5, "range")]
 )

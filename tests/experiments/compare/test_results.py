@@ -22,7 +22,11 @@ from tests.server.federation import LOG, config, lines
 
 DATA = load("synthetic", LOG)
 SETTINGS = with_targets(
-    config("attack.name=nan", "attack.share=0.3", "attack.start_round=3", "strategy.aggregator=sieve"), DATA
+    config(
+        *("attack.name=nan", "attack.share=0.3", "attack.start_round=3", "strategy.aggregator=sieve"),
+        "eval.group=2",
+    ),
+    DATA,
 )
 
 
@@ -32,6 +36,7 @@ def test_a_row_holds_the_summary_and_the_rounds_under_attack(tmp_path: Path) -> 
     assert found["test.ndcg@10"] == summary["test"]["ndcg@10"]
     assert found["valid.mrr"] == summary["valid"]["mrr"]
     assert found["er@10"] == summary["er@10"]
+    assert found["er_group@10"] == summary["er_group@10"]
     assert found["q1.hr@10"] == summary["quartiles"]["q1"]["hr@10"]
     assert found["targets"] == ",".join(map(str, summary["targets"]))
     assert (found["rounds"], found["devices_per_round"], found["start_round"]) == (4, 16, 3)

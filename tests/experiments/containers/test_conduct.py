@@ -43,6 +43,18 @@ def test_every_device_is_on_one_container_and_the_sides_are_the_draw(tmp_path: P
             assert (read_attacker(node) is not None) == (side == "malicious")
 
 
+@pytest.mark.parametrize("slots", [[0], [0, 3], [*range(9)]])
+def test_the_malicious_devices_are_the_same_on_few_nodes_and_on_many(
+    tmp_path: Path, slots: list[int]
+) -> None:
+    _, division = made(tmp_path, [0, 1], slots, "attack.share=0.3", "seed=4")
+    config = settings(overrides=["attack.name=sign_flip", "attack.share=0.3", "seed=4"])
+    assert len(division.devices["malicious"]) == len(slots)
+    found = [*chain(*division.devices["malicious"].values())]
+    assert len(found) == len(set(found)) == 9
+    assert set(found) == malicious_numbers(config, DATA)
+
+
 def test_the_server_has_the_catalogue_and_waits_for_all(tmp_path: Path) -> None:
     places, division = made(tmp_path, [0, 1, 5], [0, 2])
     assert division.config.strategy.wait_nodes == 5
