@@ -38,8 +38,8 @@ class WarmUp(Job):
 class Plan:
     """Every cell of a protocol.
 
-    absent: label of a log that is not on this machine -> why. warm: key of a cell -> that of the honest rounds
-    that it shares; honest: their settings.
+    absent: label of a log that is not on this machine -> why. warm: key of a cell -> that of the honest
+    rounds that it shares; honest: their settings.
     """
 
     cells: Sequence[Planned]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -85,7 +84,10 @@ def compute(
 
 
 def seconds_left(protocol: Protocol, board: Board, mine: Sequence[Planned]) -> float:
-    """Seconds of one core for the open cells: by ended ones of the log and rule, of the log, or a guess."""
+    """Seconds of one core for the open cells: by ended ones of the log and rule, of the log, or a guess.
+
+    Honest rounds that cells share count once.
+    """
     known: dict[tuple[str, ...], list[float]] = {}
     done = board.done()
     for one in board.plan.cells:
@@ -94,13 +96,20 @@ def seconds_left(protocol: Protocol, board: Board, mine: Sequence[Planned]) -> f
             for group in ((data, rule), (data,)):
                 known.setdefault(group, []).append(float(row["seconds"]))
     means = {group: fmean(found) for group, found in known.items()}
-
-    def expected(one: Planned) -> float:
+    total, warm_ups = 0.0, set()
+    for one in mine:
+        if one.key in done:
+            continue
         data, rule = str(one.labels["data"]), str(one.labels["aggregator"])
         guess = 60 * protocol.head.minutes.get(data, GUESS_MIN)
-        return means.get((data, rule), means.get((data,), guess))
-
-    return math.fsum(expected(one) for one in mine if one.key not in done)
+        whole = means.get((data, rule), means.get((data,), guess))
+        warm = board.plan.warm.get(one.key)
+        honest = (one.config.attack.start_round - 1) / one.config.train.rounds if warm else 0.0
+        total += whole * (1 - honest)
+        if warm and warm not in warm_ups and not (board.folder / "warmups" / warm).exists():
+            total += whole * honest
+            warm_ups.add(warm)
+    return total
 
 
 def overview(

@@ -57,7 +57,7 @@ def groups(rows: Sequence[Mapping[str, Any]]) -> Groups:
 
 
 def write_page(board: Board, known: Measured) -> Path:
-    """Write the page, ``results.csv``, ``results.parquet``, ``protocol.yaml`` and ``tables/``. Raises RunError."""
+    """Write the page, ``results.csv`` and its like, and ``tables/``. Raises RunError."""
     folder, rows = board.folder, board.rows()
     settings = yaml.safe_dump(_as_yaml(known.protocol), sort_keys=False, allow_unicode=True)
     shown: list[tuple[Table | None, Mapping[str, str]]] = [
@@ -100,7 +100,7 @@ def facts(board: Board, known: Measured) -> list[str]:
         train, start = one.config.train, one.config.attack.start_round
         budget.setdefault(
             str(one.labels["data"]),
-            f"{train.rounds} rounds of {train.devices_per_round} devices, slices of {train.slice_size} items, "
+            f"{train.rounds} rounds of {train.devices_per_round} devices, {train.slice_size} items a slice, "
             f"attackers from round {start} on",
         )
     axes = {

@@ -1,4 +1,4 @@
-"""Figures of every rule over a log and share of malicious devices or all of them, and the places seeds support.
+"""Figures of every rule over a log and a share or all of them, and the places that seeds support.
 
 For a rule r and the conditions C (log, share and attack) of a scope:
 
@@ -31,17 +31,11 @@ Groups = Mapping[tuple[str, str], Section]
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """A condition on one log with one model; ``section`` None as long as nothing of it is done."""
+    """A condition and what it is called; ``section`` None as long as nothing of its log and model is done."""
 
-    data: str
-    model: str
+    name: str
     condition: Condition
     section: Section | None
-
-    @property
-    def text(self) -> str:
-        share = f"{100 * (self.condition.share or 0):g} %"
-        return f"{self.condition.attack}, {share}, {self.data}, {self.model}"
 
     def by_seed(self, rule: str, metric: str) -> dict[int, float]:
         return self.section.by_seed(rule, self.condition, metric) if self.section else {}
@@ -109,7 +103,7 @@ def standing(
         return estimate(list(seed_means(values).values()))
 
     def extreme(points: Sequence[Point], metric: str, least: bool) -> tuple[Estimate, str] | None:
-        found = [(e, p.text) for p in points if (e := estimate(list(kept(known[p, metric]).values())))]
+        found = [(e, p.name) for p in points if (e := estimate(list(kept(known[p, metric]).values())))]
         return (min if least else max)(found, key=lambda one: one[0].mean, default=None)
 
     return Standing(

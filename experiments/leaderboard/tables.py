@@ -23,32 +23,47 @@ WHERE = {
 }
 PLACES = ("Place", "Place, last", "Exposure place", "Exposure place, last")
 FIGURES = {
-    "Place": "First place by the accuracy kept at worst that the seeds allow: 1 + the rules that are certainly "
-    "better. Rules whose intervals overlap share it. –: two whole seeds are not there yet.",
+    "Place": (
+        "First place by the accuracy kept at worst that the seeds allow: 1 + the rules that are "
+        "certainly better. Rules whose intervals overlap share it. –: two whole seeds are not there "
+        "yet."
+    ),
     "Place, last": "Last place by the accuracy kept at worst that the seeds allow.",
     "Exposure place": "The same by the exposure beyond parity at worst.",
     "Exposure place, last": "Last place by the exposure beyond parity.",
-    "Kept, worst": "NDCG@10 under the attack that leaves least, as a share of what the plain mean reaches without "
-    "an attack on the same log, share and seed.",
+    "Kept, worst": (
+        "NDCG@10 under the attack that leaves least, as a share of what the plain mean reaches without "
+        "an attack on the same log, share and seed."
+    ),
     "Worst attack": "That attack.",
     "Kept, mean": "The same, mean over the attacks.",
-    "Beyond parity, worst": "ER@10 of the promoted item less what it is when each malicious device adds one "
-    "honest interaction instead, under the attack that gains most. Above 0, cheating pays.",
+    "Beyond parity, worst": (
+        "ER@10 of the promoted item less what it is when each malicious device adds one honest "
+        "interaction instead, under the attack that gains most. Above 0, cheating pays."
+    ),
     "Attack that gains most": "That attack.",
     "Beyond parity, mean": "The same, mean over the attacks that promote an item.",
-    "Lost without attack": "1 − NDCG@10 without an attack, as a share of the plain mean's: what the rule costs "
-    "when all are honest.",
+    "Lost without attack": (
+        "1 − NDCG@10 without an attack, as a share of the plain mean's: what the rule costs when all "
+        "are honest."
+    ),
     "NDCG@10 clean": "NDCG@10 without an attack: full ranking, test items, seen items left out.",
-    "Server ms": "Milliseconds that the server works on a round: admission and the rule, without training and "
-    "waiting. Machines differ: compare within a log.",
+    "Server ms": (
+        "Milliseconds that the server works on a round: admission and the rule, without training and "
+        "waiting. Machines differ: compare within a log."
+    ),
 }
 COUNTS = {
-    "Seeds": "Seeds on which every cell of the row is done; its figures are over these. 0: figures so far, over "
-    "what there is, without a place.",
+    "Seeds": (
+        "Seeds on which every cell of the row is done; its figures are over these. 0: figures so far, "
+        "over what there is, without a place."
+    ),
     "Done": "Finished cells.",
     "Open": "Cells that nobody has finished yet, failed ones among them.",
-    "Command": "What computes the open cells of the row. It may be stopped, repeated, and run on several machines "
-    "at once.",
+    "Command": (
+        "What computes the open cells of the row. It may be stopped, repeated, and run on several "
+        "machines at once."
+    ),
 }
 BOARD = {"Rule": "The rule that combines the updates.", **WHERE, **FIGURES, **COUNTS}
 BY_ATTACK = {
@@ -56,7 +71,9 @@ BY_ATTACK = {
     "Log": "The log.",
     "Model": "The recommender that is trained.",
     "Malicious": "Share of all devices that are malicious.",
-    "Attack": "What malicious devices do. control: nothing. parity: one honest interaction with the target.",
+    "Attack": (
+        "What malicious devices do. control: nothing. parity: one honest interaction with the target."
+    ),
     "State": "done, in work (claimed by a machine), failed, part (some seeds), or open.",
     "NDCG@10": "Full ranking, test items, seen items left out.",
     "Kept": "The same as a share of the plain mean's without an attack.",
@@ -77,7 +94,7 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class Measured:
-    """What is known: labels and states of cells by key, the finished runs by log and model, and where from."""
+    """Labels and states of the cells by key, the finished runs by log and model, and where from."""
 
     protocol: Protocol
     labels: Mapping[str, Mapping[str, Any]]
@@ -117,12 +134,17 @@ def standings(measured: Measured, scope: Mapping[str, Any]) -> list[Standing]:
 
 
 def _points(measured: Measured, keys: Sequence[str]) -> list[Point]:
+    """The conditions of these cells, each called by its attack and whatever else differs between them."""
+    names = ("data", "model", "malicious_share")
+    differing = [n for n in names if len({measured.labels[key][n] for key in keys}) > 1]
     found = {}
     for key in keys:
         one = measured.labels[key]
         condition = Condition(one["attack"], one["malicious_share"])
+        parts = [percent(one[n]) if n == "malicious_share" else one[n] for n in differing]
         group = one["data"], one["model"]
-        found[*group, condition] = Point(*group, condition, measured.groups.get(group))
+        name = ", ".join([one["attack"], *parts])
+        found[*group, condition] = Point(name, condition, measured.groups.get(group))
     return list(found.values())
 
 
@@ -130,7 +152,8 @@ def overall_table(measured: Measured) -> Table:
     """A row a rule, over all logs, models and shares."""
     note = (
         f"Worst and mean over all logs, shares and attacks. ± is half a {percent(LEVEL)} interval (t) over "
-        "seeds. Rules in order of the worse of their two places; rules that share a place are not told apart by these seeds."
+        "seeds. Rules in order of the worse of their two places; rules that share a place are not told apart "
+        "by these seeds."
     )
     rows = [_row(measured, one, {}) for one in standings(measured, {})]
     columns, rows = _without(_columns(), rows, [1, 2, 3])
@@ -199,7 +222,7 @@ def attack_table(measured: Measured) -> Table:
     for group, keys in groups.items():
         rule, data, model, share, attack = group
         condition = Condition(attack, share)
-        point = Point(data, model, condition, measured.groups.get((data, model)))
+        point = Point(attack, condition, measured.groups.get((data, model)))
         promotes = condition.targeted and condition.kind not in FIXED
         done = sum(measured.states[key] == "done" for key in keys)
         rows.append(

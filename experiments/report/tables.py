@@ -85,7 +85,7 @@ def shown(value: Value, column: Column, between: str = " ± ") -> str:
         return "–"
     if isinstance(value, Estimate):
         own = column.show(value.mean)
-        return own if value.half is None else f"{own}{between}{column.show(value.half)}"
+        return own if value.half is None else f"{own}{between}{column.show(value.half).lstrip('+')}"
     return value if isinstance(value, str) else column.show(value)
 
 
