@@ -51,7 +51,7 @@ def leaderboard(
     options = command.Options(out, workers, memory, device, patience)
     console = Console()
     with console.status("Planning the cells"):
-        board, mine = command.opened(found, only or [], options)
+        board, mine = command.opened(found, only or [], options, not (list_ or page))
     try:
         from experiments.leaderboard.page import measured, write_page
         from experiments.report.tables import terminal

@@ -53,25 +53,28 @@ class Plan:
         return [one.labels for one in self.cells]
 
 
-def plan(protocol: Protocol, needed: Chosen) -> Plan:
-    """Resolve targets and keys. A log that cannot be read is an error if ``needed`` asks for cells of it."""
+def plan(protocol: Protocol, needed: Chosen | None) -> Plan:
+    """Resolve targets and keys. Raises ConfigError.
+
+    A log that cannot be read is an error if ``needed`` asks for cells of it; None asks for nothing.
+    """
     datasets = Datasets()
     found: dict[str, Planned] = {}
-    absent: dict[str, str] = {}
+    absent: dict[str, FedSieveError] = {}
     warm: dict[str, str] = {}
     honest: dict[str, RunConfig] = {}
     resolved: dict[tuple[DataConfig, int], RunConfig] = {}
     for cell in expand(protocol.grid):
         label = data_label(cell.config.data)
-        if label in absent:
-            found.setdefault(_nameless(cell), Planned(_nameless(cell), "", cell.config, cell.labels))
-            continue
         try:
+            if label in absent:
+                raise absent[label]
             dataset, digest = datasets.get(cell.config)
         except FedSieveError as error:
-            if fits(needed, cell.labels) or not needed:
+            if needed is not None and fits(needed, cell.labels):
                 raise
-            absent[label] = str(error)
+            absent[label] = error
+            found[_nameless(cell)] = Planned(_nameless(cell), "", cell.config, cell.labels)
             continue
         group = cell.config.data, cell.config.seed
         if group not in resolved:  # the targets depend on nothing else in a protocol, and take a while
@@ -82,7 +85,8 @@ def plan(protocol: Protocol, needed: Chosen) -> Plan:
         if (quiet := honest_part(config)) is not None:
             warm[key] = f"honest-{cell_key(quiet, digest)}"  # the cell `control` has the same hash
             honest[warm[key]] = quiet
-    return Plan(list(found.values()), absent, warm, honest, datasets.logs())
+    why = {label: str(error) for label, error in absent.items()}
+    return Plan(list(found.values()), why, warm, honest, datasets.logs())
 
 
 def _nameless(cell: Cell) -> str:

@@ -41,14 +41,16 @@ class Options:
     patience_s: float = 300.0
 
 
-def opened(protocol: Protocol, only: Sequence[str], options: Options) -> tuple[Board, list[Planned]]:
+def opened(
+    protocol: Protocol, only: Sequence[str], options: Options, computing: bool = True
+) -> tuple[Board, list[Planned]]:
     """The board, and the cells of it for this machine. Raises ConfigError for a wrong choice or device."""
     chosen = selection.parse(only)
     if options.device:
         grid = protocol.grid
         grid = grid.model_copy(update={"set": {**grid.set, "device": options.device}})
         protocol = Protocol(protocol.head, grid, protocol.wanted, protocol.added)
-    planned = plan(protocol, chosen)
+    planned = plan(protocol, chosen if computing else None)
     selection.check(chosen, planned.labels)
     for name in {one.config.device for one in planned.cells}:
         resolve(name, "--device" if options.device else "device")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
 from experiments.compare.command import Planned
 from experiments.leaderboard.cells import Board, plan
 from experiments.leaderboard.protocol import Protocol, read_protocol
+from experiments.pool import Event, Job, Notes, Pool, Work
 from tests.experiments.compare.samples import SETTINGS
 from tests.experiments.report.samples import row as made_up
 
@@ -63,3 +65,25 @@ def finish(of: Board, cells: Iterable[Planned], **changes: Any) -> None:
         place = of.folder / "cells" / one.key
         place.mkdir(parents=True, exist_ok=True)
         (place / "row.json").write_text(json.dumps(result(one, **changes)))
+
+
+class Here(Pool):
+    """A pool that does one job after the other in this process, and tells what a pool tells."""
+
+    def run(self, jobs: Iterable[Job], work: Work) -> Generator[Event, None, None]:
+        waiting = iter(jobs)
+        while (job := next(waiting, None)) is not None:
+            yield Event("started", job)
+            try:
+                work(job, Notes(cast(Connection, Deaf())))
+            except Exception as error:
+                yield Event("failed", job, text=str(error))
+            else:
+                yield Event("done", job)
+
+
+class Deaf:
+    """A pipe to nobody."""
+
+    def send(self, what: object) -> None:
+        pass
