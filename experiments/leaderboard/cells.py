@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from common.config import DataConfig, RunConfig
+from common.config import RunConfig
 from common.data import Dataset
 from common.errors import FedSieveError
 from emulation.targets import with_targets
@@ -63,7 +63,7 @@ def plan(protocol: Protocol, needed: Chosen | None) -> Plan:
     absent: dict[str, FedSieveError] = {}
     warm: dict[str, str] = {}
     honest: dict[str, RunConfig] = {}
-    resolved: dict[tuple[DataConfig, int], RunConfig] = {}
+    resolved: dict[tuple[str, int], RunConfig] = {}
     for cell in expand(protocol.grid):
         label = data_label(cell.config.data)
         try:
@@ -76,7 +76,7 @@ def plan(protocol: Protocol, needed: Chosen | None) -> Plan:
             absent[label] = error
             found[_nameless(cell)] = Planned(_nameless(cell), "", cell.config, cell.labels)
             continue
-        group = cell.config.data, cell.config.seed
+        group = label, cell.config.seed
         if group not in resolved:  # the targets depend on nothing else in a protocol, and take a while
             resolved[group] = with_targets(cell.config, dataset)
         config = _with_targets_of(resolved[group], cell.config)

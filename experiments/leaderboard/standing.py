@@ -9,7 +9,7 @@ For a rule r and the conditions C (log, share and attack) of a scope:
 
 A place is a range. First place: 1 + the rules whose whole interval is better than the whole interval of r;
 last place: the number of ranked rules − those whose whole interval is worse. Rules whose intervals overlap
-share a place. Only rules with every cell of the scope done on the same two seeds or more are ranked.
+share a place. Only rules with every cell of the scope done on the same three seeds or more are ranked.
 """
 
 from __future__ import annotations
@@ -20,10 +20,8 @@ from dataclasses import dataclass, replace
 
 from experiments.leaderboard.protocol import FIXED
 from experiments.report.section import BEYOND, CLEAN, NDCG, RETAINED, Condition, Section
-from experiments.report.statistics import Estimate, estimate, seed_means
+from experiments.report.statistics import FEWEST, Estimate, estimate, seed_means
 
-LEAST = 2
-"""Seeds from which there is an interval, and so a place."""
 ALL = "all"
 Groups = Mapping[tuple[str, str], Section]
 """The finished runs by log and model."""
@@ -100,10 +98,10 @@ def standing(
         values: dict[tuple[Hashable, int], float] = {
             (p, seed): v for p in points for seed, v in kept(p.by_seed(rule, metric)).items()
         }
-        return estimate(list(seed_means(values).values()))
+        return estimate(seed_means(values))
 
     def extreme(points: Sequence[Point], metric: str, least: bool) -> tuple[Estimate, str] | None:
-        found = [(e, p.name) for p in points if (e := estimate(list(kept(known[p, metric]).values())))]
+        found = [(e, p.name) for p in points if (e := estimate(kept(known[p, metric])))]
         return (min if least else max)(found, key=lambda one: one[0].mean, default=None)
 
     return Standing(
@@ -124,7 +122,7 @@ def standing(
 
 def ranked(found: Sequence[Standing]) -> list[Standing]:
     """The rules of one scope with their places, best first."""
-    whole = [one for one in found if one.seeds >= LEAST]
+    whole = [one for one in found if one.seeds >= FEWEST]
     by_kept = _places({one.rule: one.worst[0] for one in whole if one.worst}, lambda a, b: a.low > b.high)
     by_exposure = _places(
         {one.rule: one.exposed[0] for one in whole if one.exposed}, lambda a, b: a.high < b.low
@@ -149,8 +147,12 @@ def _places(
 
 
 def _turned(value: Estimate | None) -> Estimate | None:
-    return value and Estimate(1 - value.mean, value.half, value.n)
+    return value and _changed(value, lambda x: 1 - x)
 
 
 def _times(value: Estimate | None, unit: float) -> Estimate | None:
-    return value and Estimate(unit * value.mean, value.half and unit * value.half, value.n)
+    return value and _changed(value, lambda x: unit * x)
+
+
+def _changed(value: Estimate, change: Callable[[float], float]) -> Estimate | None:
+    return estimate({seed: change(x) for seed, x in value.seeds.items()})

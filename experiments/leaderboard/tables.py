@@ -25,7 +25,7 @@ PLACES = ("Place", "Place, last", "Exposure place", "Exposure place, last")
 FIGURES = {
     "Place": (
         "First place by the accuracy kept at worst that the seeds allow: 1 + the rules that are "
-        "certainly better. Rules whose intervals overlap share it. –: two whole seeds are not there "
+        "certainly better. Rules whose intervals overlap share it. –: three whole seeds are not there "
         "yet."
     ),
     "Place, last": "Last place by the accuracy kept at worst that the seeds allow.",

@@ -34,6 +34,7 @@ CHANGES = {
     "strategies": ["mean", "median", "krum"],
     "attacks": ["control", "parity", "label_to_target", "dv_fsr", {"name": "adaptive", "mode": "row"}, "ipm"],
     "shares": [0.05, 0.3],
+    "seeds": [0, 1, 2],
     "published": [{**PUBLISHED, "note": "made up", "source": "this test"}],
 }
 
@@ -60,9 +61,9 @@ def test_every_rule_has_a_row_and_only_whole_ones_a_place(made: tuple[Board, Mea
     table = overall_table(known)
     assert [column.title for column in table.columns if column.title not in BOARD] == []
     assert cells(table, "Rule") == ["median", "mean", "krum"]  # by the samples' formula
-    assert cells(table, "Seeds") == [2, 2, 0]
-    assert cells(table, "Done") == [24, 24, 6]
-    assert cells(table, "Open") == [0, 0, 18]
+    assert cells(table, "Seeds") == [3, 3, 0]
+    assert cells(table, "Done") == [36, 36, 6]
+    assert cells(table, "Open") == [0, 0, 30]
     assert cells(table, "Place")[2] is None
     assert None not in cells(table, "Place")[:2]
     worst = cells(table, "Kept, worst")[0]

@@ -71,7 +71,7 @@ def test_a_wrong_protocol_is_refused_with_its_key(tmp_path: Path, changes: dict[
 @pytest.mark.parametrize(
     ("wanted", "added", "told"),
     [
-        ("v9", [], "protocol: 'v9'; "),
+        ("v9", [], "unknown protocol 'v9'; valid: v1"),
         ("v1", ["{share: 1}"], "--add '{share: 1}'; valid: my_package.rules:Mine"),
         ("v1", ["{name: ["], "--add '{name: ['; valid: my_package.rules:Mine"),
     ],
