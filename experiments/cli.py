@@ -1,4 +1,4 @@
-"""``fedsieve``: run, compare, report, recommend, export, data, list, demo."""
+"""``fedsieve``: run, compare, report, leaderboard, recommend, export, data, list, demo."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from common.logs import plain_logs
 from common.printable import json_text, printable_lines
 from experiments.data_cli import app as data_app
 from experiments.deploy_cli import register as register_deployment
+from experiments.leaderboard_cli import leaderboard
 from experiments.results_cli import compare, export, recommend, report
 from experiments.usage import is_usage, told, with_help
 from experiments.versions import version
@@ -153,6 +154,7 @@ def grpc_demo(
 
 app.command()(compare)
 app.command()(report)
+app.command()(leaderboard)
 app.command()(recommend)
 app.command()(export)
 

@@ -11,7 +11,7 @@ import math
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -88,15 +88,18 @@ class Pool:
     _needs: float = NEW_JOB_MB
     _running: dict[Connection, tuple[Any, Job]] = field(default_factory=dict)
 
-    def run(self, jobs: Sequence[Job], work: Work) -> Iterator[Event]:
-        """Do every job; events come as they happen. Closing the iterator ends all that still runs."""
+    def run(self, jobs: Iterable[Job], work: Work) -> Generator[Event, None, None]:
+        """Do every job; events come as they happen. Closing the iterator ends all that still runs.
+
+        A job is taken from ``jobs`` when there is room for it. An iterator that has none now is asked again
+        while others run.
+        """
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOADED)
-        waiting = list(reversed(jobs))
+        waiting = iter(jobs)
         try:
-            while waiting or self._running:
-                while waiting and self._room():
-                    job = waiting.pop()
+            while True:
+                while self._room() and (job := next(waiting, None)) is not None:
                     here, there = context.Pipe(duplex=False)
                     process = context.Process(
                         target=_child, args=(work, job, there, self.threads), daemon=True
@@ -105,6 +108,8 @@ class Pool:
                     there.close()
                     self._running[here] = process, job
                     yield Event("started", job)
+                if not self._running:
+                    return
                 for pipe in wait(list(self._running), timeout=1.0):
                     assert isinstance(pipe, Connection)
                     yield from self._hear(pipe)

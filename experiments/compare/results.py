@@ -30,6 +30,8 @@ EXPOSURE = (
     *("er_group@5", "er_group@10", "er_group@20"),
 )
 COSTS = ("seconds", "bytes_up", "bytes_down", "device_updates_per_second", "peak_rss_mb")
+SERVER = ("seconds_admission", "seconds_aggregate")
+"""What a server works on a round, beside waiting for replies."""
 Row = dict[str, Any]
 ROW = "row.json"
 
@@ -56,6 +58,9 @@ def row(folder: Path, config: RunConfig, dataset: Dataset) -> Row:
     told = json_lines(folder / "metrics.jsonl")
     rounds = [line for line in told if "split" not in line and line["round"] >= first]
     found |= {name: _mean(line.get(name) for line in rounds) for name in ("frozen_rows", "clipped_rows")}
+    found["server_seconds"] = _mean(
+        sum(line[name] for name in SERVER) for line in rounds if all(name in line for name in SERVER)
+    )
     found["skipped_rounds"] = sum(bool(line.get("skipped")) for line in rounds)
     audit = [line for line in of_training(json_lines(folder / "audit.jsonl")) if line["round"] >= first]
     found |= trust(audit, config, dataset)

@@ -22,6 +22,7 @@ GROUPS = ("test.", "valid.", "q1.", "q2.", "q3.", "q4.", "weight.")
 METRICS = ("er@", "t_ndcg@", "er_group@")
 FIGURES = (
     "seconds",
+    "server_seconds",
     "frozen_rows",
     "clipped_rows",
     "rejected",

@@ -13,6 +13,9 @@ from common.errors import ConfigError, choices, nearest_file
 FOLDER = Path(__file__).resolve().parent
 CONFIGS = FOLDER / "configs"
 GRIDS = CONFIGS / "compare"
+PROTOCOLS = CONFIGS / "leaderboard"
+EDITION = "v1"
+"""The protocol of the leaderboard that is in force."""
 APP = FOLDER / "flower.toml"
 """``pyproject.toml``, where ``flwr run`` finds the app; by that name ruff would take it for settings here."""
 
@@ -31,6 +34,11 @@ def config(wanted: str | Path, beside: Path = Path()) -> Path:
 def grid(wanted: str | Path) -> Path:
     """The same for the file of a grid."""
     return _find(Path(wanted), Path(), GRIDS, "grid")
+
+
+def protocol(wanted: str | Path) -> Path:
+    """The same for the protocol of a leaderboard."""
+    return _find(Path(wanted), Path(), PROTOCOLS, "protocol")
 
 
 def _find(wanted: Path, beside: Path, folder: Path, kind: str) -> Path:

@@ -1,0 +1,74 @@
+"""``fedsieve leaderboard``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def leaderboard(
+    protocol: Annotated[
+        str, typer.Argument(help="v1, the name of a shipped protocol, or one of your own as YAML")
+    ] = "v1",
+    out: Annotated[
+        Path, typer.Option("--out", help="folder of the cells; several machines may fill one at once")
+    ] = Path("runs/leaderboard"),
+    add: Annotated[
+        list[str] | None, typer.Option("--add", metavar="RULE", help="a rule of yours: my_package.rules:Mine")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            metavar="KEY=VALUE,…",
+            help="compute these alone: data, model, rule, attack, share, seed",
+        ),
+    ] = None,
+    list_: Annotated[
+        bool, typer.Option("--list", "--dry-run", help="say what is done and open, and how long it takes")
+    ] = False,
+    page: Annotated[
+        bool, typer.Option("--page", help="write the page of what is there; compute nothing")
+    ] = False,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="cells at a time; 0: one a core")] = 0,
+    memory: Annotated[
+        float, typer.Option("--memory", min=0, help="GiB for all cells; 0: most of what is free")
+    ] = 0,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N")] = "",
+    patience: Annotated[
+        float, typer.Option("--patience", min=1, help="seconds until a silent machine's cells are taken over")
+    ] = 300,
+) -> None:
+    """Every rule under the attacks of a fixed protocol: worst case, mean, cost, and places."""
+    from common.extras import needed
+    from experiments.leaderboard import command
+    from experiments.leaderboard.protocol import read_protocol
+
+    found = read_protocol(protocol, add or [])
+    options = command.Options(out, workers, memory, device, patience)
+    console = Console()
+    with console.status("Planning the cells"):
+        board, mine = command.opened(found, only or [], options, not (list_ or page))
+    try:
+        from experiments.leaderboard.page import measured, write_page
+        from experiments.report.tables import terminal
+
+        if list_:
+            table, told = command.overview(found, board, mine, options)
+            console.print(terminal(table, console.width))
+            typer.echo(told)
+            return
+        command.made(options)
+        failed = 0 if page else command.compute(found, board, mine, options, console)
+        written = write_page(board, measured(found, board, board.states(command.held(options))))
+    except ImportError as error:
+        raise needed("report", "fedsieve leaderboard", error) from error
+    typer.echo(f"Leaderboard in {written}, numbers in {out}/results.csv")
+    if failed:
+        typer.echo(
+            f"{failed} cells failed; the page says why, and the same command tries them again", err=True
+        )
+        raise typer.Exit(1)

@@ -1,0 +1,112 @@
+"""The command: what is open and for how long, a rule of one's own, one machine's part, errors."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from common.errors import ConfigError, DataError
+from experiments.cli import app
+from experiments.compare.command import Datasets
+from experiments.leaderboard import command
+from experiments.leaderboard.cells import plan
+from experiments.leaderboard.command import Options, opened, seconds_left
+from experiments.leaderboard.protocol import read_protocol
+from tests.experiments.leaderboard.samples import Here, board, finish, protocol_file
+
+RULE = """
+from server.aggregators.mean import Mean
+
+class Mine(Mean):
+    "The plain mean, under a name of ours."
+"""
+
+
+def called(*arguments: str) -> str:
+    result = CliRunner().invoke(app, ["leaderboard", *arguments])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_list_says_what_is_open_and_writes_nothing(tmp_path: Path) -> None:
+    protocol, of = board(tmp_path)
+    told = called(protocol.wanted, "--out", str(of.folder), "--list", "--workers", "2")
+    assert "Small, version 3: 16 of 16 cells are open" in told
+    assert not of.folder.exists()
+    told = called(protocol.wanted, "--out", str(of.folder), "--dry-run", "--only", "rule=mean,seed=1")
+    assert "4 of 4 cells are open" in told
+
+
+def test_hours_are_of_ended_cells_and_of_the_protocol_before(tmp_path: Path) -> None:
+    protocol, of = board(tmp_path)
+    # 2 minutes a cell, half of it honest: 4 families, each with one honest half and four other halves
+    assert seconds_left(protocol, of, of.plan.cells) == pytest.approx(4 * (60 + 4 * 60))
+    mean = [one for one in of.plan.cells if one.labels["aggregator"] == "mean"]
+    finish(of, mean[:1], seconds=20.0)
+    first = [one for one in mean if one.labels["seed"] == 0]
+    assert seconds_left(protocol, of, first) == pytest.approx(10 + 3 * 10)
+
+
+def test_a_rule_of_ones_own_takes_part_with_one_argument(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "board_rules.py").write_text(RULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(command, "Pool", Here)
+    path, out = protocol_file(tmp_path, seeds=[0]), tmp_path / "out"
+    own = "board_rules:Mine"
+    arguments = (str(path), "--out", str(out), "--add", own)
+    told = called(*arguments, "--only", "attack=control", "--only", f"rule={own}")
+    assert "1 of 12 cells chosen, 1 of them open" in told
+    assert f"Leaderboard in {out}/leaderboard.html" in told.replace("\n", "")
+    rows = pl.read_csv(out / "results.csv")
+    assert rows["aggregator"].to_list() == [own]
+    assert rows["status"].to_list() == ["done"]
+    page = (out / "leaderboard.html").read_text()
+    assert "12 cells; 1 done, 0 in work, 0 failed, 11 open." in page
+    assert re.search(rf"--add {own} --only rule={own}", page)
+    assert (
+        "1 cells in the folder belong to other code"
+        in called(*arguments[:3], "--page") + (out / "leaderboard.html").read_text()
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--only", "rule=meen"], "--only rule=meen: did you mean 'mean'?"),
+        (["--add", "mising.rules:Mine", "--list"], "mising"),
+        (["--device", "cuda:99"], "--device"),
+    ],
+)
+def test_what_is_wrong_is_one_line(tmp_path: Path, arguments: list[str], told: str) -> None:
+    result = CliRunner().invoke(app, ["leaderboard", str(protocol_file(tmp_path)), "--out", "x", *arguments])
+    assert isinstance(result.exception, ConfigError)
+    assert told in str(result.exception)
+
+
+def test_a_log_that_is_not_here_is_open_unless_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = {"config": "base.yaml", "set": {"data.max_length": 5}}
+    protocol = read_protocol(str(protocol_file(tmp_path, configs=["base.yaml", short])))
+    known = Datasets.get
+
+    def get(self: Datasets, config: object) -> object:
+        if config.data.max_length:  # type: ignore[attr-defined]
+            raise DataError("log.csv", "no such file")
+        return known(self, config)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Datasets, "get", get)
+    found = plan(protocol, {"data": ["synthetic"]})
+    assert len(found.cells) == 32
+    assert found.absent == {"synthetic, last 5": "log.csv: no such file"}
+    assert len(plan(protocol, None).cells) == 32
+    with pytest.raises(DataError):
+        plan(protocol, {})
+    with pytest.raises(DataError):
+        opened(protocol, ["seed=1"], Options(tmp_path / "out"))
