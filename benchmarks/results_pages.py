@@ -34,7 +34,7 @@ from experiments.report.writing import part
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "results"
 DATA = PAGES / "data"
-KEPT = ("results.csv", "floors.json", "grid.yaml")
+KEPT = ("results.csv", "floors.json")
 ABOUT = "about.json"
 MARK = re.compile(
     r"(?P<head><!-- table (?P<grid>[\w-]+) (?P<name>[\w-]+)(?: where (?P<where>[^:>]*?))?"
