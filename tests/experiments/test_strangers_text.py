@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 from rich.console import Console, RenderableType
@@ -87,7 +86,7 @@ def test_a_mistake_that_repeats_a_log(
 
     monkeypatch.setattr(containers, "_run", fail)
     assert containers.main(["run"]) == 2
-    monkeypatch.setattr(cli, "app", Mock(side_effect=fail))
+    monkeypatch.setattr(cli, "with_help", fail)
     monkeypatch.setattr(cli, "plain_logs", lambda: None)
     with pytest.raises(SystemExit):
         cli.main()

@@ -308,8 +308,8 @@ def test_marks_and_witnesses_name_the_items_of_the_device() -> None:
         (["strategy.aggregator=hics", "strategy.pre=[clip]"], "'hics' cannot judge"),
         (["client.noise=1", "client.clip=1"], "train.slices = 4 beside client.noise = 1"),
         (["train.slices=31", "train.devices_per_round=40"], "train.slices = 31 of 30 items: at most 30"),
-        (["train.slices=0"], "greater than or equal to 1"),
-        (["train.slices=257"], "less than or equal to 256"),
+        (["train.slices=0"], "train.slices: expected a whole number from 1 to 256 (given: 0)"),
+        (["train.slices=257"], "train.slices: expected a whole number from 1 to 256 (given: 257)"),
         (["strategy.aggregator=multi_krum"], "16 over train.slices = 4: it needs at least 5 devices a slice"),
     ],
 )

@@ -91,7 +91,7 @@ def test_choosing_numbers_brings_no_more_draws(
     assert share < FAIR + 4 * (FAIR / ROUNDS) ** 0.5
     if not renewed:
         refused = [e for e in lines(tmp_path, "audit") if e["node"] == grid.liar]
-        assert {"failed", "unknown_device"} >= {e["reason"] for e in refused}
+        assert {"failed", "unknown_device", "duplicate"} >= {e["reason"] for e in refused}
         assert not any("deadline" in e["detail"] for e in refused)  # its word is its own, not the grid's
 
 

@@ -106,7 +106,7 @@ def test_calls_that_fail_remove_it_and_the_next_success_brings_it_back(
     assert seen == [True, False, False]
     assert file.exists()
     assert [r.getMessage() for r in caplog.records] == [
-        "the SuperLink cannot be reached; waiting for it",
+        "the SuperLink cannot be reached (no); waiting for it",
         "the SuperLink is back",
     ]
 

@@ -21,7 +21,7 @@ from experiments.compare.command import compare
 from experiments.compare.dry import dry_run
 from tests.experiments.compare.samples import SETTINGS, grid_file, screen
 
-CLOCKED = ("seconds", "device_updates_per_second", "peak_rss_mb")
+CLOCKED = ("seconds", "server_seconds", "device_updates_per_second", "peak_rss_mb")
 
 
 def table(out: Path) -> pl.DataFrame:

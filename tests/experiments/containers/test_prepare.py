@@ -63,7 +63,7 @@ def test_an_own_log_is_a_file_of_the_data_folder(tmp_path: Path) -> None:
         ({"DATA": "../secret.csv"}, "nor a file"),
         ({"CONFIG": "none"}, "CONFIG: 'none'; valid: amazon-beauty, demo"),
         ({"SETTINGS": "'open"}, "SETTINGS: No closing quotation"),
-        ({"SETTINGS": "train.round=1"}, "unknown setting train.round; valid: "),
+        ({"SETTINGS": "train.round=1"}, "unknown setting train.round: did you mean 'train.rounds'? valid: "),
         ({"RUN_NAME": "a/b"}, "RUN_NAME: 'a/b'"),
         ({"RUN_NAME": ".."}, "RUN_NAME: '..'"),
     ],

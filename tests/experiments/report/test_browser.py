@@ -45,7 +45,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "dv_fsr",
         "popular_shilling",
     )
-    found = rows(Shape(rules=rules, attacks=attacks, shares=(0.05, 0.2), seeds=(0, 1)))
+    found = rows(Shape(rules=rules, attacks=attacks, shares=(0.05, 0.2), seeds=(0, 1, 2)))
     found[0] |= {"status": "failed", "error": "RunError: " + "a-very-long-word" * 12}
     return write_grid_report(write(tmp_path_factory.mktemp("grid"), found), images=False).page
 
