@@ -131,12 +131,13 @@ def test_a_million_devices_are_cut_to_what_one_node_may_stand_for(found: Found) 
 def test_numbers_of_another_node_are_refused_and_said(found: Found) -> None:
     (line,) = [e for e in found.audit(found.thief) if e["reason"] == "duplicate"]
     assert (line["round"], line["verdict"]) == (FIRST, "refused")
-    assert line["detail"] == f"claims {HELD} devices of other nodes, such as {found.own[0][0]}"
     asked = {d for devices in found.thief.asked.values() for d in devices}
     assert asked
     assert asked <= set(found.own[4])
     heard = {e["node"] for e in audit_of(found.out) if e["device"] in found.own[0]}
-    assert len(heard) == 1  # of the honest node's devices nobody else speaks
+    (holder,) = heard  # of the honest node's devices nobody else speaks
+    first = found.own[0][0]
+    assert line["detail"] == f"claims {HELD} devices of other nodes, such as {first} of node {holder}"
 
 
 def test_lies_about_an_evaluation_move_it_by_their_share(found: Found) -> None:
