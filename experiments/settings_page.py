@@ -9,12 +9,12 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from common.config import RunConfig
+from common.explain import expected
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 HEAD = """# Settings
@@ -137,22 +137,18 @@ class Setting:
 
 def settings() -> Iterator[Setting]:
     """Every setting in the order of the config."""
-    schema = RunConfig.model_json_schema()
-    found = _of(RunConfig, schema, schema["$defs"], "")
-    yield from sorted(found, key=lambda one: "." in one.key)  # those of no section first
+    # those of no section first
+    yield from sorted(_of(RunConfig, ""), key=lambda one: "." in one.key)
 
 
-def _of(
-    model: type[BaseModel], schema: Mapping[str, Any], parts: Mapping[str, Any], before: str
-) -> Iterator[Setting]:
+def _of(model: type[BaseModel], before: str) -> Iterator[Setting]:
     for name, field in model.model_fields.items():
         key, kind = before + name, field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__name__.endswith("Config"):
-            yield from _of(kind, parts[kind.__name__], parts, f"{key}.")
-            continue
-        shape = schema["properties"].get(name, {})
-        default = _written(field)
-        yield Setting(key, _type(shape, parts), default, field.description or "", EXAMPLES.get(key, ""))
+            yield from _of(kind, f"{key}.")
+        else:
+            meaning = field.description or ""
+            yield Setting(key, expected(field), _written(field), meaning, EXAMPLES.get(key, ""))
 
 
 def _written(field: FieldInfo) -> str:
@@ -163,33 +159,6 @@ def _written(field: FieldInfo) -> str:
     if isinstance(value, tuple | list):
         return json.dumps([one.model_dump()["name"] if isinstance(one, BaseModel) else one for one in value])
     return '""' if value == "" else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _type(shape: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
-    """What a value may be, in words."""
-    if "anyOf" in shape:
-        return " or ".join(dict.fromkeys(_type(one, parts) for one in shape["anyOf"]))
-    if "enum" in shape:
-        return ", ".join(f"`{one}`" for one in shape["enum"])
-    if "const" in shape:
-        return f"`{shape['const']}`"
-    if "$ref" in shape or "allOf" in shape:
-        return "component"
-    kind = shape.get("type")
-    if kind == "array":
-        of = _type(shape.get("items", {}), parts)
-        return "list of " + {"component": "components", "text": "texts"}.get(of, "whole numbers")
-    if kind in ("integer", "number"):
-        return _range("whole number" if kind == "integer" else "number", shape)
-    return {"string": "text", "boolean": "true or false", "object": "mapping"}.get(str(kind), "see meaning")
-
-
-def _range(noun: str, shape: Mapping[str, Any]) -> str:
-    low, high = shape.get("minimum"), shape.get("maximum")
-    above, below = shape.get("exclusiveMinimum"), shape.get("exclusiveMaximum")
-    parts = [f"from {low:,}"] if low is not None else [f"above {above:,}"] if above is not None else []
-    parts += [f"to {high:,}"] if high is not None else [f"below {below:,}"] if below is not None else []
-    return " ".join([noun, *parts])
 
 
 def page() -> str:
