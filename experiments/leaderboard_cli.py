@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from experiments.results_cli import Memory, Workers
+
 
 def leaderboard(
     protocol: Annotated[
@@ -33,10 +35,8 @@ def leaderboard(
     page: Annotated[
         bool, typer.Option("--page", help="write the page of what is there; compute nothing")
     ] = False,
-    workers: Annotated[int, typer.Option("--workers", min=0, help="cells at a time; 0: one a core")] = 0,
-    memory: Annotated[
-        float, typer.Option("--memory", min=0, help="GiB for all cells; 0: most of what is free")
-    ] = 0,
+    workers: Workers = 0,
+    memory: Memory = 0,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N")] = "",
     patience: Annotated[
         float, typer.Option("--patience", min=1, help="seconds until a silent machine's cells are taken over")

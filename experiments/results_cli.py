@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+Workers = Annotated[int, typer.Option("--workers", min=0, help="cells at a time; 0: one a core")]
+Memory = Annotated[float, typer.Option("--memory", min=0, help="GiB for all cells; 0: most of what is free")]
 Run = Annotated[Path, typer.Option("--run", help="folder of a finished run")]
 
 
@@ -19,10 +21,8 @@ def compare(
     dry: Annotated[
         bool, typer.Option("--dry-run", help="say the cells, what is reused and the hours; run nothing")
     ] = False,
-    workers: Annotated[int, typer.Option("--workers", min=0, help="cells at a time; 0: one a core")] = 0,
-    memory: Annotated[
-        float, typer.Option("--memory", min=0, help="GiB for all cells; 0: most of what is free")
-    ] = 0,
+    workers: Workers = 0,
+    memory: Memory = 0,
     device: Annotated[
         str, typer.Option("--device", help="auto, cpu, cuda or cuda:N; empty: as the grid says")
     ] = "",
