@@ -1,7 +1,7 @@
 """Settings as Flower takes them: TOML, flat, with every default written out in ``pyproject.toml``.
 
 ``flwr run`` refuses an override of a key that the app's own config lacks, so the config lists them all.
-``python -m experiments.flower_config`` writes that block anew after a change of ``common/config.py``.
+``python -m experiments.flower_config`` writes that block anew after a change of ``common/config``.
 """
 
 from __future__ import annotations

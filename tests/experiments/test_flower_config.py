@@ -41,7 +41,7 @@ RICH = load(
 
 
 def test_pyproject_holds_every_setting_with_its_default() -> None:
-    """Fails after a change of common/config.py: run ``python -m experiments.flower_config``."""
+    """Fails after a change of common/config: run ``python -m experiments.flower_config``."""
     app = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["tool"]["flwr"]["app"]
     written = flatten_dict(app["config"])
     assert written == {**to_flat(RunConfig(), secret=True), "out": "runs/flower", "resume": False}
