@@ -156,7 +156,7 @@ def run_enrolment(record: RecordDict) -> bool:
 
     roster = Roster()
     roster.refresh(LocalGrid(app, [{}]), 1, 1.0)
-    roster.sample(4, torch.Generator().manual_seed(0), 2)
+    roster.pool.sample(4, torch.Generator().manual_seed(0), 2)
     assert all(entry.detail.isprintable() for entry in roster.news())
     assert list(roster.quartiles()) == sorted(roster.quartiles())
     return small

@@ -86,7 +86,7 @@ class RobustStrategy(Strategy):
     ) -> list[Message]:
         """Draw the slice and the devices of a round; one message for each node that has some."""
         model = from_record(arrays, self.device, self.state.model.codes)
-        drawing = draw_round(self.config, self.run, server_round, model, self.state, self.roster)
+        drawing = draw_round(self.config, self.run, server_round, model, self.state, self.roster.pool)
         drawing = replace(drawing, most=min(drawing.most, self._planned))
         if self.pipeline.aggregator.rooted:
             drawing = replace(drawing, roots={n: e.devices for n, e in self.roster.roots.items()})
@@ -172,7 +172,7 @@ class RobustStrategy(Strategy):
         trusted = [answer for answer in answers if answer.node in drawing.roots]
         others = [answer for answer in answers if answer.node not in drawing.roots]
         admitted = admit(others, spec, strategy.max_history, self.device, consume=True)
-        newcomers = self.roster.newcomers(admitted.identity, drawing.task.round)
+        newcomers = self.roster.pool.newcomers(admitted.identity, drawing.task.round)
         admitted = replace(admitted, newcomers=newcomers)
         if not trusted:
             return admitted

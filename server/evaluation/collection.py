@@ -80,8 +80,8 @@ def collect(
 ) -> Collected:
     """Means over all devices that answered, and statistics over nodes beside them.
 
-    What does not decode is left out. A node counts for at most ``roster.allowance()`` devices, or for as many
-    of a ``sample`` as such a node has, whatever it says: its sums are scaled down to them. One answer by
+    What does not decode is left out. A node counts for at most the pool's ``allowance`` of devices, or for as
+    many of a ``sample`` as such a node has, whatever it says: its sums are scaled down to them. One answer by
     randomised response moves the mean like 1/λ exact ones (common.response), and is counted as so many.
     """
     missing, parts, audit = set(roster.nodes), dict[int, EvaluateSums](), list[AuditEntry]()
@@ -110,7 +110,7 @@ def collect(
             judge(node, "refused", error.reason, str(error))
     for node in sorted(missing):
         judge(node, "refused", Reason.FAILED.value, LATE)
-    allowance = roster.allowance() if share is None else share.most(roster.allowance())
+    allowance = roster.pool.allowance if share is None else share.most(roster.pool.allowance)
     weights = {node: _weight(part, allowance) for node, part in parts.items()}
     for node, weight in weights.items():
         cut = f"counts as {weight:.3g} times its {int(parts[node].count[0])} devices" if weight < 1 else ""

@@ -19,8 +19,9 @@ from common.tasks import Enrolment
 from common.wire import Reason, check_catalogue, decode_enrolment, encode_catalogue
 from common.wire.reasons import show
 from server.aggregators.memory import signed
+from server.nodes.claims import holders, only, within
+from server.nodes.pool import Pool
 from server.nodes.shares import allowance, quartiles
-from server.round.drawing import draw_places
 from server.round.verdicts import AuditEntry
 from transport.exchange import exchange
 
@@ -55,16 +56,11 @@ class Member:
     joined: int
 
 
-Pool = tuple[Tensor, Tensor, list[int]]
-"""Numbers of devices int64 [n], the place of the node of each int64 [n], and the node ids."""
-
-
 @dataclass
 class Roster:
     """Enrolled nodes and their devices.
 
-    What follows from all devices (their order, counts) is made when the nodes change and kept: a round costs
-    what is asked in it. Hence ``nodes`` is to be changed by the methods alone.
+    ``pool`` is made of the nodes and kept until they change: ``nodes`` is to be changed by the methods alone.
 
     quota: devices one node may stand for, 0: see :func:`allowance`. growth: rounds over which a node that
     comes late gains its full share. nodes: those that take part now; members: all that ever enrolled.
@@ -91,14 +87,19 @@ class Roster:
     refused: dict[int, tuple[str, float]] = field(default_factory=dict)
     _news: list[AuditEntry] = field(default_factory=list)
     _cut: dict[int, int] = field(default_factory=dict)
-    _allowance: int | None = None
-    _order: tuple[Tensor, Tensor, Tensor, list[int]] | None = None
-    _next_items: tuple[int, Tensor] | None = None
-    _pool: tuple[int, bool, Pool] | None = None
+    _pool: Pool | None = None
 
     def _changed(self) -> None:
         """Other nodes than before: what was made of them is void."""
-        self._allowance = self._order = self._pool = self._next_items = None
+        self._pool = None
+
+    @property
+    def pool(self) -> Pool:
+        """The devices of those that take part."""
+        if self._pool is None:
+            joined = {node: m.joined for node, m in self.members.items() if node in self.nodes}
+            self._pool = Pool(self.nodes, joined, self.quota, self.growth)
+        return self._pool
 
     def refresh(self, grid: Grid, round_: int, wait_s: float = ENROL_S) -> None:
         """Ask nodes that are new, or rested enough, for their devices; forget those that left."""
@@ -144,16 +145,6 @@ class Roster:
         _, again = self.refused.get(node, ("", -math.inf))
         return (until <= round_ or self.clock() >= at) and self.clock() >= again
 
-    def _owned(self, present: set[int]) -> Tensor:
-        """Numbers int64 [m], ascending, of the devices of nodes that are here: nobody else may claim them.
-
-        Of each so many as it may stand for, or one that claims all numbers would keep out all who come later.
-        """
-        held = [m.enrolment.devices for node, m in self.members.items() if node in present]
-        most = self.quota or allowance([len(devices) for devices in held])
-        none = torch.zeros(0, dtype=torch.int64)
-        return torch.cat([devices[:most] for devices in held] or [none]).sort().values
-
     def _claim(self, reply: Message, round_: int) -> Enrolment | None:
         """What a node says of itself; None, once it is told why, where it cannot take part."""
         node = reply.metadata.src_node_id
@@ -194,24 +185,34 @@ class Roster:
         order = sorted(claims, key=lambda node: (len(claims[node].devices), node))
         strangers = [n for n in order if n not in self.trusted and n not in self.members]
         parts = [claims[node].devices for node in strangers]
-        held = [m.enrolment.devices for node, m in self.members.items() if node in present]
-        most = self.quota or allowance([*map(len, held), *map(len, parts)])
-        taken = dict(zip(strangers, claimed_before(parts, self._owned(present), most), strict=True))
+        held = {node: m.enrolment.devices for node, m in self.members.items() if node in present}
+        sizes = [len(devices) for devices in held.values()]
+        # Each so many as it may stand for: one that claims all numbers would keep out all who come later
+        most = self.quota or allowance(sizes)
+        owned = [devices[:most] for devices in held.values()]
+        most = self.quota or allowance([*sizes, *map(len, parts)])
+        before = dict(zip(strangers, holders(owned, parts, most), strict=True))
+        owners = [*held, *strangers]
         for node in order:
-            self._enrol(node, claims[node], round_, taken.get(node))
+            self._enrol(node, claims[node], round_, before.get(node), owners)
 
-    def _enrol(self, node: int, claim: Enrolment, round_: int, taken: Tensor | None) -> None:
-        """``taken``: which devices of a new node another has, bool [m]; None for one that is known."""
+    def _enrol(
+        self, node: int, claim: Enrolment, round_: int, before: Tensor | None, owners: Sequence[int]
+    ) -> None:
+        """``before``: the place in ``owners`` of who has each device of a new node, int64 [m], −1: nobody.
+
+        None for a node that is known.
+        """
         if node in self.trusted:
             self.roots[node] = claim
             return
-        if taken is not None:
+        if before is not None:
+            taken = before >= 0  # [m]
             if bool(taken.any()):
-                first = int(claim.devices[taken][0])
-                other = self._holder(first)
+                first, other = int(claim.devices[taken][0]), owners[int(before[taken][0])]
                 text = f"claims {int(taken.sum())} devices of other nodes, such as {first} of node {other}"
                 self._refuse(round_, node, Reason.DUPLICATE, text)
-                claim = _only(claim, ~taken)
+                claim = only(claim, ~taken)
             self._admit(node, claim)
             self.members[node] = Member(claim, round_)
             return
@@ -220,12 +221,7 @@ class Roster:
         if bool(strange.any()):
             text = f"claims {int(strange.sum())} devices that it did not come with"
             self._refuse(round_, node, Reason.UNKNOWN_DEVICE, text)
-        self._admit(node, _only(known.enrolment, within(known.enrolment.devices, claim.devices)))
-
-    def _holder(self, device: int) -> int:
-        """The node that has ``device``."""
-        number = torch.tensor([device])
-        return next(n for n, m in self.members.items() if bool(within(number, m.enrolment.devices)))
+        self._admit(node, only(known.enrolment, within(known.enrolment.devices, claim.devices)))
 
     def _refuse(self, round_: int, node: int, reason: Reason, detail: str) -> None:
         _LOG.warning("node %d %s", node, detail)
@@ -233,7 +229,7 @@ class Roster:
 
     def _tell_cuts(self, round_: int) -> None:
         """Say once, and again when it changes, whose devices are more than one node may stand for."""
-        most = self.allowance()
+        most = self.pool.allowance
         for node, enrolment in self.nodes.items():
             claimed = len(enrolment.devices)
             counted = min(claimed, most)
@@ -246,32 +242,6 @@ class Roster:
         """What enrolments had to be refused or cut since the last call."""
         found, self._news = self._news, []
         return found
-
-    def allowance(self) -> int:
-        """Devices that one node may stand for."""
-        if self._allowance is None:
-            self._allowance = self.quota or allowance([len(e.devices) for e in self.nodes.values()])
-        return self._allowance
-
-    def newcomers(self, identity: Sequence[tuple[int, int]], round_: int) -> Tensor:
-        """Whose node came late and has not gained its full share yet: bool [n] of (node, device) pairs."""
-        pairs = signed(identity)  # [n, 2]
-        if self._pool is not None and self._holds(round_) and self._pool[1]:
-            return torch.zeros(len(pairs), dtype=torch.bool)  # nobody grows any more
-        late = [(node, 0) for node, gained in self.gained(round_).items() if gained < 1]
-        return torch.isin(pairs[:, 0], signed(late)[:, 0])
-
-    def gained(self, round_: int) -> dict[int, float]:
-        """The part of its share that each node has: (rounds here)/growth, 1 for those who were here first.
-
-        A node that leaves and comes back under another identity gains nothing by it. First are the oldest
-        of those that take part: after an outage that makes all identities new, nobody has to wait.
-        """
-        joined = {node: self.members[node].joined for node in self.nodes}
-        first = min(joined.values(), default=0)
-        if not self.growth:
-            return dict.fromkeys(joined, 1.0)
-        return {n: 1.0 if j == first else min(1.0, (round_ - j) / self.growth) for n, j in joined.items()}
 
     def rest(self, node: int, round_: int) -> None:
         """Leave a silent node out: the longer the more often it was silent, and an hour at most."""
@@ -286,74 +256,10 @@ class Roster:
             if node in self.misses:
                 self.misses[node] = max(0.0, self.misses[node] - 1 / FORGIVEN)
 
-    def pool(self, round_: int) -> Pool:
-        """Devices that may be drawn: numbers [n] ascending, place of the node of each [n], and the node ids.
-
-        At equal numbers the lower node id comes first. Of a node with too many those with the lowest numbers.
-        """
-        if self._pool is None or not self._holds(round_):
-            self._pool = (round_, *self._grown(round_))
-        return self._pool[2]
-
-    def _holds(self, round_: int) -> bool:
-        """Whether the pool that was made is that of ``round_``: once nobody grows it stays the same."""
-        assert self._pool is not None
-        at, final, _ = self._pool
-        return round_ == at or (final and round_ > at)
-
-    def _grown(self, round_: int) -> tuple[bool, Pool]:
-        """Whether all have their full share, and the pool."""
-        numbers, place, rank, nodes = self._ordered()
-        gained = self.gained(round_)
-        if all(part == 1 for part in gained.values()):
-            return True, (numbers, place, nodes)
-        most = self.allowance()
-        room = [math.ceil(gained[n] * min(most, len(self.nodes[n].devices))) for n in nodes]
-        kept = rank < torch.tensor(room)[place]  # [n]
-        return False, (numbers[kept], place[kept], nodes)
-
-    def _ordered(self) -> tuple[Tensor, Tensor, Tensor, list[int]]:
-        """Numbers [n] ascending, place of the node of each, which of its node's it is, and the node ids."""
-        if self._order is None:
-            most, nodes = self.allowance(), sorted(self.nodes)
-            held = [self.nodes[node].devices[:most] for node in nodes]
-            sizes = torch.tensor([len(h) for h in held], dtype=torch.int64)
-            numbers = torch.cat([torch.zeros(0, dtype=torch.int64), *held])
-            place = torch.repeat_interleave(torch.arange(len(nodes)), sizes)
-            rank = torch.arange(len(numbers)) - (sizes.cumsum(0) - sizes)[place]
-            order = numbers.argsort(stable=True)
-            self._order = (numbers[order], place[order], rank[order], nodes)
-        return self._order
-
-    @property
-    def count(self) -> int:
-        """Devices of all nodes that take part, each cut to what it may stand for."""
-        return len(self._ordered()[0])
-
-    def next_items(self, most: int) -> Tensor:
-        """How many devices came with 1, 2, … ``most`` next items or more, int64 [≤ most]: their claims."""
-        if self._next_items is None or self._next_items[0] != most:
-            room = self.allowance()
-            held = [e.history[:room] for e in self.nodes.values()]
-            length = torch.cat([torch.zeros(0, dtype=torch.int32), *held])
-            count = torch.bincount((length - 1).clamp(0, most), minlength=2)[1:]
-            self._next_items = (most, count)
-        return self._next_items[1]
-
-    def sample(self, count: int, generator: torch.Generator, round_: int) -> dict[int, Tensor]:
-        """``count`` devices, each with the same chance: node -> device numbers int64 [m], ascending."""
-        numbers, place, nodes = self.pool(round_)
-        chosen = draw_places(count, len(numbers), generator)
-        by_node = chosen[place[chosen].argsort(stable=True)]
-        which, sizes = torch.unique_consecutive(place[by_node], return_counts=True)
-        parts = torch.split(numbers[by_node], sizes.tolist())
-        return {nodes[k]: part for k, part in zip(which.tolist(), parts, strict=True)}
-
     def quartiles(self) -> tuple[int, int, int]:
         """Bounds of the quartiles of history length, over all devices that there were when first asked."""
         if self.bounds is None and self.nodes:
-            most = self.allowance()
-            self.bounds = quartiles(torch.cat([e.history[:most] for e in self.nodes.values()]))
+            self.bounds = quartiles(self.pool.histories())
         return self.bounds or (0, 0, 0)
 
     def evaluated(self, count: int, salt: str) -> Sample | None:
@@ -398,40 +304,3 @@ class Roster:
         whole = zip(saved["node"].tolist(), saved["joined"].tolist(), devices, histories, strict=True)
         for node, joined, numbers, history in whole:
             self.members[node % (1 << 64)] = Member(Enrolment(numbers, history), joined)
-
-
-def within(values: Tensor, ordered: Tensor) -> Tensor:
-    """Which of ``values`` [m] are among ``ordered`` [n], which ascend: bool [m]. O(m·log n)."""
-    if not len(ordered):
-        return torch.zeros_like(values, dtype=torch.bool)
-    place = torch.searchsorted(ordered, values).clamp_(max=len(ordered) - 1)
-    return ordered[place] == values
-
-
-def claimed_before(claims: Sequence[Tensor], owned: Tensor, most: int) -> list[Tensor]:
-    """Which numbers of each claim int64 [m], ascending, are in ``owned`` or an earlier claim: bool [m] each.
-
-    Of a claim the first ``most`` numbers count against later ones. O(n·log n) for n numbers in all.
-    """
-    if not claims:
-        return []
-    sizes = torch.tensor([len(claim) for claim in claims])
-    numbers = torch.cat(list(claims))  # [n]
-    rank = torch.arange(len(numbers)) - torch.repeat_interleave(sizes.cumsum(0) - sizes, sizes)
-    order = numbers.argsort(stable=True)  # equal numbers stay in the order of the claims
-    counts = (rank[order] < most).long()  # [n]
-    before = counts.cumsum(0) - counts  # those that count, of lower numbers and earlier claims
-    _, run = torch.unique_consecutive(numbers[order], return_inverse=True)
-    start = torch.full((int(run.max()) + 1 if len(run) else 0,), len(numbers)).scatter_reduce(
-        0, run, before, "amin"
-    )
-    taken = torch.empty(len(numbers), dtype=torch.bool)
-    taken[order] = before > start[run]
-    return list(torch.split(taken | within(numbers, owned), sizes.tolist()))
-
-
-def _only(enrolment: Enrolment, kept: Tensor) -> Enrolment:
-    """The devices ``kept`` bool [m]; all of them are the enrolment itself."""
-    if bool(kept.all()):
-        return enrolment
-    return Enrolment(enrolment.devices[kept], enrolment.history[kept])

@@ -30,7 +30,7 @@ def draw(*overrides: str, round_: int = 1, nodes: int = 2) -> Drawing:
         devices = torch.arange(node, 40, nodes)
         held = Enrolment(devices, torch.full((len(devices),), 5, dtype=torch.int32))
         roster.nodes[node + 7], roster.members[node + 7] = held, Member(held, 0)
-    return draw_round(settings, "r", round_, state.model, state, roster)
+    return draw_round(settings, "r", round_, state.model, state, roster.pool)
 
 
 def asked(drawing: Drawing) -> list[int]:

@@ -130,7 +130,7 @@ def test_numbers_chosen_to_be_in_the_sample_count_like_the_allowance() -> None:
     found = judged(asked, parts | {10: sums(400)}, sample)
     assert found.evaluation is not None
     share = found.evaluation.groups["all"]["hr@10"]  # without a limit 400 of 760
-    fair = asked.allowance() * 760 / 4000
+    fair = asked.pool.allowance * 760 / 4000
     assert share <= (fair + 3 * fair**0.5) / 360
     assert [line["verdict"] for line in found.audit] == ["admitted"] * 9 + ["clipped"]
 

@@ -38,7 +38,7 @@ def test_a_trusted_node_takes_no_other_part() -> None:
     roster.refresh(grid, 1)
     alone = Roster(10**6)
     alone.refresh(LocalGrid(client_app, [node()]), 1)
-    assert torch.equal(roster.pool(1)[0], alone.pool(1)[0])
+    assert torch.equal(roster.pool.drawable(1)[0], alone.pool.drawable(1)[0])
     assert roster.quartiles() == alone.quartiles()
     assert len(roster.roots[2].devices) == 6
     roster.rest(2, 1)
@@ -52,7 +52,7 @@ def test_a_trusted_node_takes_no_other_part() -> None:
 def test_the_quota_does_not_cut_what_is_trusted() -> None:
     roster = Roster(3, trusted=frozenset({2}))
     roster.refresh(LocalGrid(client_app, NODES), 1)
-    assert roster.count == 3
+    assert roster.pool.count == 3
     assert len(roster.roots[2].devices) == 6
 
 
