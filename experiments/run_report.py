@@ -16,7 +16,8 @@ from common.errors import ConfigError, RunError
 from common.settings import load
 from experiments.beside import log_of, malicious_of
 from experiments.report import pages
-from experiments.report.drawing import COLOURS, frame
+from experiments.report.drawing.colours import COLOURS
+from experiments.report.drawing.frame import frame
 from experiments.run_files import FLOORS, item_text, json_lines, of_training, ranked
 from experiments.units import bytes_text, seconds_text
 from server.records.checkpoint import write_atomically

@@ -10,7 +10,8 @@ from plotly.subplots import make_subplots
 
 from common.errors import RunError
 from experiments.report.accuracy import exposure, retained
-from experiments.report.drawing import SCALE, brief
+from experiments.report.drawing.colours import SCALE
+from experiments.report.drawing.frame import brief
 from experiments.report.plots import Heatmap
 from experiments.report.reading import read_grid
 from experiments.report.section import sections

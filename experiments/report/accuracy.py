@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from experiments.report.drawing import COLOURS
+from experiments.report.drawing.colours import COLOURS
 from experiments.report.plots import Figure, Heatmap, Line, Lines, Point, Scatter
 from experiments.report.reading import Cell
 from experiments.report.section import BEYOND, ER, NDCG, PLAIN, RETAINED, Condition, Section, percent

@@ -11,7 +11,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 
 from common.errors import RunError
-from experiments.report.drawing import LETTER, LINE
+from experiments.report.drawing.frame import LETTER, LINE
 
 FORMATS = ("png", "svg")
 WIDTH, LEAST = 760, 460

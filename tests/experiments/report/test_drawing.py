@@ -11,7 +11,9 @@ import pytest
 from PIL import Image, ImageChops
 
 from experiments.report import images
-from experiments.report.drawing import COLOURS, GREY, SCALE, brief, draw, ink, scaled
+from experiments.report.drawing import draw
+from experiments.report.drawing.colours import COLOURS, GREY, SCALE, ink, scaled
+from experiments.report.drawing.frame import brief
 from experiments.report.images import ImagesError, save
 from experiments.report.plots import Heatmap, Line, Lines, Panels, Plot, Point, Ranks, Scatter, Series
 from experiments.report.statistics import Estimate
