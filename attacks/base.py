@@ -89,12 +89,12 @@ class Attack:
         none that this round trains, takes the one of most next items as an honest one does.
         """
         if self.goal != "targeted":
-            return cohort.most(cohort.next_items)
-        number, count = cohort.numbered(), cohort.task.train_config.slices
+            return cohort.targets.most()
+        number, count = cohort.targets.slice_of(), cohort.task.train_config.slices
         known = [target for target in targets if target < len(number)]
         held = np.bincount(number[known], minlength=count + 1)[:count]  # [m]
         aims = np.broadcast_to(held, (len(cohort.devices), count))
-        return cohort.most(aims if held.any() else cohort.next_items)
+        return cohort.targets.most(aims if held.any() else None)
 
     def relabel(self, batch: Batch, view: View) -> Batch:
         """Data poisoning: change what a device trains on."""

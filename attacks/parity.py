@@ -30,7 +30,7 @@ class Parity(Attack):
     knowledge: ClassVar[str] = "own data"
 
     def slices(self, cohort: Cohort, targets: tuple[int, ...]) -> Index:
-        return cohort.most(cohort.next_items)
+        return cohort.targets.most()
 
     def history(self, items: Items, number: int, targets: tuple[int, ...], seed: int) -> Items:
         if not targets:

@@ -76,7 +76,7 @@ def next_items(message: Message, context: Context) -> int:
     task, fleet = wire.decode_train_task(message.content), open_fleet(settings)
     own = own_devices(task, fleet)
     cohort = Cohort(task, own, fleet.train_histories(own), key=settings.device_key())
-    return int(cohort.next_items.max(axis=1).sum())
+    return int(cohort.targets.per_slice.max(axis=1).sum())
 
 
 @dataclass

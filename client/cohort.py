@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from client.batch import Batch, Histories, Rows, buckets, gaps_of, make_batch, rows_of, window_starts
 from client.losses import options
 from client.precision import precision
 from client.regularisers import CHANNELS, build_regularisers
+from client.targets import Targets
 from client.training import Device, LocalTraining, Lookup
 from common.data.ragged import Index, Ragged
 from common.data.types import Items, Times
@@ -74,19 +74,7 @@ class Cohort:
         """
         if self.task.train_config.negatives == "device" or self.task.client_config.regularisers:
             return np.arange(len(self.devices))
-        return np.flatnonzero(self.next_items.any(axis=1))
-
-    @cached_property
-    def next_items(self) -> Index:
-        """How many next items of each window that are asked for are in each of the m slices: int64 [n, m]."""
-        count, n = self.task.train_config.slices, len(self.devices)
-        targets = self.windows.last(np.maximum(self.windows.lengths - 1, 0))
-        number = self.numbered()[targets.flat()]  # of each target's slice, or m
-        inside = number < count
-        if self.asked is not None:
-            inside &= self.asked.any(dim=1)[self._real].numpy()
-        place = targets.owners()[inside] * count + number[inside]
-        return np.bincount(place, minlength=n * count).reshape(n, count)
+        return np.flatnonzero(self.targets.per_slice.any(axis=1))
 
     @cached_property
     def model(self) -> nn.Module:
@@ -94,44 +82,9 @@ class Cohort:
         return build_model(self.task.model_config)
 
     @cached_property
-    def asked(self) -> Tensor | None:
-        """Next items of each window that the loss is at in each local step, right-aligned: bool [n, E, L].
-
-        None for all. A model that learns by cloze is asked for a random share, and always for the last.
-        """
-        share, last = getattr(self.model, "cloze", 0.0), self.task.train_config.targets == "last"
-        if not share and not last:
-            return None
-        steps, length = self.task.train_config.local_steps, self.task.model_config.max_len
-        asked = torch.zeros(len(self.devices), steps, length, dtype=torch.bool)
-        if not last:
-            asked = self.draws("cloze").uniform(steps, length) < share
-        asked[:, :, -1] = True
-        return asked & self._real[:, None]
-
-    @cached_property
-    def _real(self) -> Tensor:
-        """Right-aligned positions that have a next item: bool [n, L]."""
-        pairs = torch.from_numpy(np.maximum(self.windows.lengths - 1, 0))  # [n]
-        length = self.task.model_config.max_len
-        return torch.arange(length) >= length - pairs[:, None]
-
-    def numbered(self) -> NDArray[np.int16]:
-        """The slice of each item, m where it is in none: int16 [N + 1]."""
-        slices = self.task.items.view(self.task.train_config.slices, -1).cpu().numpy()  # [m, K]
-        number = np.full(self.task.model.num_items + 1, len(slices), dtype=np.int16)
-        number[slices] = np.arange(len(slices), dtype=np.int16)[:, None]
-        return number
-
-    def most(self, counts: Index) -> Index:
-        """The slice where each device counts most, ties by a fair draw of its own: [n, m] -> int64 [n]."""
-        tied = counts == counts.max(axis=1, keepdims=True)  # [n, m]
-        chosen: Index = tied.argmax(axis=1)
-        among = tied.sum(axis=1)
-        if len(unsettled := np.flatnonzero(among > 1)):
-            drawn = self.draws("slice", unsettled).below(torch.from_numpy(among[unsettled])).numpy()
-            chosen[unsettled] = (tied[unsettled].cumsum(axis=1) > drawn[:, None]).argmax(axis=1)
-        return chosen
+    def targets(self) -> Targets:
+        """The next items that the devices train on."""
+        return Targets(self.task, self.windows, getattr(self.model, "cloze", 0.0), self.draws)
 
     def by_slice(self, chosen: Index | None = None) -> list[tuple[int, Cohort]]:
         """(number, devices that train that slice, with its task) for each slice that somebody takes.
@@ -141,7 +94,7 @@ class Cohort:
         """
         if self.task.train_config.slices == 1:
             return [(0, self)]
-        chosen = self.most(self.next_items) if chosen is None else chosen
+        chosen = self.targets.most() if chosen is None else chosen
         return [
             (number, replace(self.take(np.flatnonzero(chosen == number)), task=self.task.of_slice(number)))
             for number in np.unique(chosen).tolist() or [0]
@@ -248,8 +201,8 @@ class Cohort:
         # Item 0 (padding, nothing to predict) is in no slice, so its slot is K: not counted.
         slot_out = self._slots[targets]  # [n, ℓ]
         asked = None
-        if self.asked is not None:
-            asked = self.asked[torch.from_numpy(chosen)][:, :, -length:].to(where)  # [n, E, ℓ]
+        if self.targets.asked is not None:
+            asked = self.targets.asked[torch.from_numpy(chosen)][:, :, -length:].to(where)  # [n, E, ℓ]
             slot_out = torch.where(asked.any(dim=1), slot_out, len(rows.items))
         return Device(
             context=model.embed(inputs),  # [n, ℓ, d]

@@ -54,8 +54,8 @@ def last_hidden(
     for length, members in buckets(histories.lengths, max_len) if len(histories) else ():
         last = torch.tensor([length - 1], device=table.device)
 
-        def one(items: Tensor, padding: Tensor, gaps: Tensor, last: Tensor = last) -> Tensor:
-            when = {"gaps": gaps} if timed else {}
+        def one(items: Tensor, padding: Tensor, *gaps: Tensor, last: Tensor = last) -> Tensor:
+            when = {"gaps": gaps[0]} if gaps else {}
             out: Tensor = functional_call(
                 model, named, (items, padding), {"positions": last, **when}
             )  # [1, d]
@@ -65,10 +65,11 @@ def last_hidden(
         for first in range(0, len(members), step):
             some = members[first : first + step]
             ids = torch.from_numpy(histories.take(some).padded(length)).to(table.device).long()  # [m, ℓ]
-            gaps = torch.zeros(len(some), length) if times is None else gaps_of(times.take(some), length)
-            hidden[torch.from_numpy(some).to(table.device)] = vmap(one)(
-                parameters.embed(ids), ids == 0, gaps.to(table.device)
-            )  # [m, d]
+            what: tuple[Tensor, ...] = (parameters.embed(ids), ids == 0)  # [m, ℓ, d], [m, ℓ]
+            if timed:
+                gaps = torch.zeros(ids.shape) if times is None else gaps_of(times.take(some), length)
+                what = (*what, gaps.to(table.device))
+            hidden[torch.from_numpy(some).to(table.device)] = vmap(one)(*what)  # [m, d]
     return hidden
 
 

@@ -37,13 +37,13 @@ def cohort(*sequences: list[int], round_: int = 3, **train: object) -> Cohort:
 
 
 def taken(one: Cohort) -> list[int]:
-    return one.most(one.next_items).tolist()
+    return one.targets.most().tolist()
 
 
 def test_a_device_takes_the_slice_with_most_of_its_next_items() -> None:
     """The first item of a window is nobody's next item, and a repeated one counts each time."""
     one = cohort([4, 2, 5, 1], [2, 3, 3, 1], [1, 9, 4, 2], [7, 11])
-    assert one.next_items.tolist() == [[1, 2, 0], [1, 0, 2], [2, 1, 0], [0, 0, 0]]
+    assert one.targets.per_slice.tolist() == [[1, 2, 0], [1, 0, 2], [2, 1, 0], [0, 0, 0]]
     assert taken(one)[:3] == [1, 2, 0]
     assert one.busy().tolist() == [0, 1, 2]
 
@@ -61,7 +61,7 @@ def test_ties_are_a_fair_draw_of_the_device() -> None:
 
 def test_parts_train_as_in_a_round_of_their_slice() -> None:
     whole = Cohort(several(local_steps=2), range(len(LENGTHS)), histories(LENGTHS), key=5)
-    chosen = whole.most(whole.next_items)
+    chosen = whole.targets.most()
     parts = whole.by_slice()
     assert sorted(n for _, part in parts for n in part.devices.tolist()) == list(range(len(LENGTHS)))
     assert len(parts) > 1
@@ -94,7 +94,7 @@ def test_a_node_answers_with_the_slice_of_each_busy_device(decoys: int) -> None:
     assert got.idle is not None
     assert sorted(got.device.tolist()) == one.busy().tolist()
     assert sorted([*got.device.tolist(), *got.idle.tolist()]) == list(range(len(LENGTHS)))
-    chosen = one.most(one.next_items)
+    chosen = one.targets.most()
     assert got.slice.tolist() == [chosen[n] for n in got.device.tolist()]
     assert got.rows.shape == (len(got), 3, 8)
     rows = {n: got.rows[k] for k, n in enumerate(got.device.tolist())}

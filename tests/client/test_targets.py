@@ -55,8 +55,8 @@ def test_a_device_learns_at_the_targets_that_it_is_asked_for(name: str, targets:
     for place, window in enumerate(trained.windows):
         items = torch.from_numpy(np.asarray(window)).long()
         asked = torch.ones(len(items) - 1, dtype=torch.bool)
-        if trained.asked is not None:
-            asked = trained.asked[place, 0, 1 - len(items) :]
+        if trained.targets.asked is not None:
+            asked = trained.targets.asked[place, 0, 1 - len(items) :]
             assert bool(asked[-1])
         encoder, rows = loop(what, items, asked)
         torch.testing.assert_close(updates.encoder[place], encoder, **CLOSE)
@@ -65,18 +65,18 @@ def test_a_device_learns_at_the_targets_that_it_is_asked_for(name: str, targets:
 
 def test_the_share_that_is_hidden_is_the_models_own() -> None:
     what = replace(bert(), model_config=model_config(name="bert4rec", params={"cloze": 0.6}))
-    asked = cohort(what, [25] * 400).asked
+    asked = cohort(what, [25] * 400).targets.asked
     assert asked is not None
     assert float(asked[:, :, :-1].float().mean()) == pytest.approx(0.6, abs=0.03)
     assert bool(asked[:, :, -1].all())
-    assert cohort(task(negatives="full")).asked is None
+    assert cohort(task(negatives="full")).targets.asked is None
 
 
 def test_each_local_step_and_round_hides_others() -> None:
-    three = cohort(bert(local_steps=3), [25] * 5).asked
+    three = cohort(bert(local_steps=3), [25] * 5).targets.asked
     assert three is not None
     assert not torch.equal(three[:, 0], three[:, 1])
-    later = cohort(replace(bert(), round=4), [25] * 5).asked
+    later = cohort(replace(bert(), round=4), [25] * 5).targets.asked
     assert later is not None
     assert not torch.equal(three[:, 0], later[:, 0])
 
@@ -84,12 +84,12 @@ def test_each_local_step_and_round_hides_others() -> None:
 def test_several_steps_descend_one_after_the_other() -> None:
     what = bert(local_steps=2)
     trained = cohort(what, [11])
-    assert trained.asked is not None
+    assert trained.targets.asked is not None
     window = torch.from_numpy(np.asarray(trained.windows[0])).long()
     model = what.model
     for step in range(2):
         now = replace(what, model=model)
-        encoder, rows = loop(now, window, trained.asked[0, step])
+        encoder, rows = loop(now, window, trained.targets.asked[0, step])
         table = torch.cat([model.table[:1], model.table[1:] + rows])
         model = replace(model, encoder=model.encoder + encoder, table=table)
     updates = trained.train()
