@@ -8,13 +8,13 @@ from torch.func import functional_call, vmap
 
 from attacks.base import View
 from client.batch import Batch, buckets
-from common.models import build_model, layout_of
+from common.models import layout_of, template
 from common.tasks import TrainTask
 
 
 def hidden_states(batch: Batch, task: TrainTask) -> Tensor:
     """h_t of every position without dropout, as in ranking: [n, ℓ, d]."""
-    model = build_model(task.model_config).eval()
+    model = template(task.model_config)
     named = layout_of(model).unflatten(task.model.encoder)
 
     def hidden(items: Tensor, padding: Tensor) -> Tensor:

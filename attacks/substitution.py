@@ -8,13 +8,13 @@ from torch.func import functional_call, vmap
 from torch.nn import functional as F
 
 from client.batch import Batch
-from common.models import build_model, layout_of
+from common.models import layout_of, template
 from common.tasks import TrainTask
 
 
 def log_chance(rows: Tensor, padding: Tensor, target: int, task: TrainTask) -> Tensor:
     """log softmax of ``target`` over the catalogue after each sequence: rows [n, ℓ, d] -> [n], no dropout."""
-    model = build_model(task.model_config)
+    model = template(task.model_config, training=True)
     named = layout_of(model).unflatten(task.model.encoder)
     last = torch.tensor([rows.shape[1] - 1], device=rows.device)
 

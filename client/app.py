@@ -32,7 +32,7 @@ from common import wire
 from common.data.ragged import Ragged
 from common.data.types import Items, Times
 from common.errors import WireError
-from common.models import build_model
+from common.models import template
 from common.seeding import Key, subkey
 from common.tasks import Enrolment, EvaluateSums, EvaluateTask, TrainTask
 from common.updates import DeviceUpdates, of_slices
@@ -94,7 +94,7 @@ def enrolled(message: Message, settings: NodeSettings) -> Message:
 def ranked(task: EvaluateTask, fleet: Fleet) -> EvaluateSums:
     """The sums that ``task`` asks for, over all devices of the node that it asks."""
     asked, _ = parted(task, fleet)
-    model, max_len = build_model(task.model_config).eval(), task.model_config.max_len
+    model, max_len = template(task.model_config), task.model_config.max_len
     seconds = asked_seconds(task, fleet)
     return rank_devices(model, task.model, *asked, task.targets, task.quartiles, max_len, seconds, task.group)
 
@@ -127,7 +127,7 @@ def told(task: EvaluateTask, fleet: Fleet, tells: Disclosure, memory: RecordDict
         return placed(grouped(ranked(asked, fleet), tells.min_group, rest, len(targets)), targets, task)
     if not len(answers) or not tells.epsilon:
         return nothing(task.exposures)
-    model, max_len = build_model(task.model_config).eval(), task.model_config.max_len
+    model, max_len = template(task.model_config), task.model_config.max_len
     ranks = answer_ranks(model, task.model, histories, answers, max_len, asked_seconds(task, fleet))
     return noisy(nothing(task.exposures), ranks, tells.epsilon)
 

@@ -21,7 +21,7 @@ from client.training import Device, LocalTraining, Lookup
 from common.data.ragged import Index, Ragged
 from common.data.types import Items, Times
 from common.keystream import Draws
-from common.models import build_model, layout_of
+from common.models import layout_of, template
 from common.seeding import Key
 from common.tasks import TrainTask
 from common.updates import DeviceUpdates
@@ -79,7 +79,7 @@ class Cohort:
     @cached_property
     def model(self) -> nn.Module:
         """The encoder, without the task's parameters."""
-        return build_model(self.task.model_config)
+        return template(self.task.model_config, training=True)
 
     @cached_property
     def targets(self) -> Targets:

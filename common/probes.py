@@ -10,7 +10,7 @@ from torch.func import functional_call, vmap
 from torch.nn import functional as F
 
 from common.config import ModelConfig
-from common.models import build_model, layout_of
+from common.models import layout_of, template
 from common.tasks import GlobalModel
 
 RACES = 1 << 24
@@ -66,7 +66,7 @@ def made_up(
 
 def last_states(config: ModelConfig, model: GlobalModel, items: Tensor) -> Tensor:
     """The state that each history is recommended from: [P, d]."""
-    module = build_model(config).eval()
+    module = template(config)
     named = layout_of(module).unflatten(model.encoder)
     last = torch.tensor([items.shape[1] - 1], device=items.device)
 

@@ -6,6 +6,7 @@ With ``positions`` int64 [T] only these are worked out: ranking needs the last, 
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable
 from typing import Protocol
 
@@ -74,6 +75,28 @@ def build_model(config: ModelConfig) -> nn.Module:
     return MODELS.build(config.name, common | config.params)
 
 
+class _Kept(threading.local):
+    """The last template in each mode: a node is asked for one model, round after round."""
+
+    def __init__(self) -> None:
+        self.of: dict[bool, tuple[type[nn.Module], ModelConfig, nn.Module]] = {}
+
+
+_KEPT = _Kept()
+
+
+def template(config: ModelConfig, training: bool = False) -> nn.Module:
+    """The encoder that ``config`` names for ``functional_call``: its own parameters mean nothing.
+
+    A thread builds it once, so that nobody may change it. training: its mode.
+    """
+    kind = MODELS.find(config.name)
+    kept = _KEPT.of.get(training)
+    if kept is None or kept[0] is not kind or kept[1] != config:
+        kept = _KEPT.of[training] = (kind, config, build_model(config).train(training))
+    return kept[2]
+
+
 def initial(config: ModelConfig, num_items: int, generator: torch.Generator) -> tuple[GlobalModel, Layout]:
     """Seeded start: matrices Xavier-normal, rows of the table N(0, 1/d), norms 1, biases and positions 0.
 
@@ -105,7 +128,7 @@ def interaction_length(model: ModelConfig, train: TrainConfig, encoder: Tensor) 
     """
     if train.loss not in ("softmax", "sampled_softmax") or model.code_books:
         return None
-    module = build_model(model)
+    module = template(model)
     length = getattr(module, "state_length", None)
     if length is None:
         return None
