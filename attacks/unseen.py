@@ -11,8 +11,8 @@ from attacks.base import View
 from common.probes import last_states, made_up
 from common.seeding import generator
 
-PROBES, TASTE = 256, 8.0
-"""As many made-up users as `exposure_cap` looks at, and their taste (docs/method.md)."""
+PROBES, TASTE = 256, 12.0
+"""As many made-up users as `exposure_cap` looks at, and their strongest taste (docs/method.md)."""
 
 
 def made_up_mean(view: View) -> Tensor:
@@ -35,7 +35,7 @@ def made_up_users(view: View, draw: torch.Generator, love: int = 0) -> Tensor:
     if not love:
         return made_up(held, lengths, draw, table, TASTE)
     centred = F.normalize(table[1:] - table[1:].mean(0), dim=1)  # [N, d]
-    liked = (held + held.mean() / 4) * (TASTE * centred @ centred[love - 1]).exp()  # [N]
+    liked = (held + held.mean() / 4) * (TASTE / 2 * centred @ centred[love - 1]).exp()  # [N]
     items = made_up(liked, lengths, draw)
     longest = items.shape[1]
     place = (longest - 1 - torch.rand(PROBES, generator=draw).to(lengths.device) * lengths).ceil().long()

@@ -34,8 +34,9 @@ def made_up(
 ) -> Tensor:
     """Histories of ``lengths`` [P] items, N at most, drawn without repetition, i by pop_i + mean_j pop_j / 4.
 
-    With ``taste`` β a user has a first love a, drawn so, and i is drawn by that times
+    With a ``taste`` a user has a first love a, drawn so, and i is drawn by that times
     exp(β cos(e_i − ē, e_a − ē)): people keep to what goes together; without it all look like the average.
+    How much they do differs, and so does what a model gives them: β is drawn from 0 to ``taste`` for each.
 
     popularity: float64 [N], in any unit; table [N + 1, d]. Returns item numbers int64 [P, longest],
     right-aligned after zeros. Numbers are drawn on the CPU, whatever device the tensors are on.
@@ -44,15 +45,16 @@ def made_up(
     lengths = lengths.clamp(max=len(popularity))
     size = int(lengths.max())
     rate = (popularity + popularity.mean() / 4).clamp(min=1e-9).float()  # [N]
-    centred = love = None
+    centred = love = strength = None
     if table is not None and taste > 0:
         centred = F.normalize(table[1:] - table[1:].mean(0), dim=1)  # [N, d]
         love = torch.multinomial(rate.cpu(), len(lengths), replacement=True, generator=gen).to(where)  # [P]
+        strength = taste * torch.rand(len(lengths), 1, generator=gen).to(where)  # β [P, 1]
     firsts = []
     for some in torch.split(torch.arange(len(lengths), device=where), max(1, RACES // len(popularity))):
         pace = rate  # [N]
-        if centred is not None and love is not None:
-            pace = (centred[love[some]] @ centred.T).mul_(taste).exp_().mul_(rate)  # [p, N]
+        if centred is not None and love is not None and strength is not None:
+            pace = (centred[love[some]] @ centred.T).mul_(strength[some]).exp_().mul_(rate)  # [p, N]
         # −log u is exponential: the smallest −log u/rate wins. In float32, several times as fast as
         # exponential_.
         race = torch.rand(len(some), len(popularity), generator=gen).to(where).log_().div_(pace)

@@ -174,6 +174,7 @@ def runs_table(section: Section) -> Table:
         RETAINED: Column("retained", ".3f"),
         "test.mrr": Column("MRR"),
         "er@10": Column("ER@10", ".3f"),
+        "er_group@10": Column("ER@10 in the group", ".3f"),
         "t_ndcg@10": Column("T-NDCG@10", ".3f"),
         "frozen_rows": Column("frozen rows", ".3f"),
         "clipped_rows": Column("clipped rows", ".3f"),

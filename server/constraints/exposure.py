@@ -49,10 +49,10 @@ class ExposureCap:
 
     floor: float = 0.01
     slack: float = 1.0
-    quantile: float = 0.9
+    quantile: float = 0.85
     near: int = 32
     top: int = 10
-    taste: float = 8.0
+    taste: float = 12.0
     probes: int = 256
     witnesses: int = 4
     witness_floor: float = 0.03

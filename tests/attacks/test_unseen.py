@@ -14,6 +14,7 @@ from attacks.unseen import beside, made_up_mean
 from common.probes import made_up
 from common.seeding import generator
 from common.tasks import GlobalModel
+from server.constraints.exposure import ExposureCap
 from tests.attacks import samples as attacked
 from tests.client import samples
 
@@ -45,7 +46,7 @@ def test_the_attacker_makes_users_up_from_its_own_histories_as_the_server_does()
     draw = generator(view.seed, "unseen", view.task.round)
     lengths = torch.tensor([len(s) for s in view.cohort.sequences])
     lengths = lengths[torch.randint(16, (256,), generator=draw)].clamp(max=view.task.model_config.max_len)
-    items = made_up(torch.from_numpy(counts), lengths, draw, view.task.model.table, 8.0)
+    items = made_up(torch.from_numpy(counts), lengths, draw, view.task.model.table, ExposureCap().taste)
     mine = replace(view, cohort=replace(view.cohort, sequences=[row[row > 0].numpy() for row in items]))
     torch.testing.assert_close(last_states(mine).mean(0), found, rtol=1e-4, atol=1e-5)
 

@@ -56,7 +56,7 @@ def exposures(table: torch.Tensor, who: Audience) -> np.ndarray:
 def limits(
     table: torch.Tensor, who: Audience, seen: RoundMarks, slack: float, floor: float, near: int = 32
 ) -> np.ndarray:
-    """max(floor, slack · s⁺ · Q.9 of x_j/s_j over the nearest others) from counts of holders: [N]."""
+    """max(floor, slack · s⁺ · Q of x_j/s_j over the nearest others) from counts of holders: [N]."""
     pulled, trained = (seen.marks == PULLED).sum(0).numpy(), (seen.marks > 0).sum(0).numpy() + 5
     exposure, order = exposures(table, who), np.argsort(pulled / trained, kind="stable").tolist()
     gain = exposure / np.maximum(pulled, 1) * trained
@@ -69,7 +69,7 @@ def limits(
         most = (share + 2 / n + 2 * np.sqrt(share * (1 - share) / n + 1 / n**2)) / (
             1 + 4 / n
         )  # Wilson, z = 2
-        found[item] = max(floor, slack * most * np.quantile(gain[beside], 0.9))
+        found[item] = max(floor, slack * most * np.quantile(gain[beside], ExposureCap().quantile))
     return found
 
 
@@ -129,7 +129,7 @@ def test_an_item_nobody_holds_is_shown_to_a_few_though_it_is_pushed_up_for_all()
 def test_the_same_push_passes_for_the_item_that_most_devices_hold(holders: int, passes: bool) -> None:
     at, delta = pushed(3, 100.0)
     seen = held({**dict.fromkeys(range(1, N + 1), 2), 3: holders})
-    after, _ = capped(at, delta, given(seen), slack=4.0)
+    after, _ = capped(at, delta, given(seen), slack=4.0, quantile=0.9)
     assert torch.equal(after.rows[2], delta.rows[2]) is passes
 
 
@@ -156,7 +156,7 @@ def test_an_item_outside_the_slice_stays() -> None:
 
 def test_holders_of_earlier_rounds_count() -> None:
     at, delta = pushed(3, 100.0)
-    chain = build_constraints([component("exposure_cap", probes=P, slack=4.0)])
+    chain = build_constraints([component("exposure_cap", probes=P, slack=4.0, quantile=0.9)])
     state: State = chain.init(at)
     _, state, _ = chain(at, delta, state, given(held({**dict.fromkeys(range(1, N + 1), 2), 3: 40})))
     later = RoundMarks(
