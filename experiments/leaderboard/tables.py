@@ -11,7 +11,9 @@ from typing import Any
 from experiments.leaderboard.cells import State
 from experiments.leaderboard.protocol import FIXED, Protocol
 from experiments.leaderboard.standing import ALL, Groups, Places, Point, Standing, ranked, standing
-from experiments.report.section import BEYOND, ER, NDCG, RETAINED, Condition, percent
+from experiments.report.differences import beyond
+from experiments.report.names import Condition, percent
+from experiments.report.section import ER, NDCG, Metric, share_retained
 from experiments.report.statistics import LEVEL, Estimate
 from experiments.report.tables import Column, Table, Value
 from experiments.shipped import EDITION
@@ -229,9 +231,9 @@ def attack_table(measured: Measured) -> Table:
             [
                 *(rule, data, model, percent(share), attack, _state(measured, keys)),
                 _estimate(point, rule, NDCG),
-                _estimate(point, rule, RETAINED),
+                _estimate(point, rule, share_retained),
                 _estimate(point, rule, ER) if condition.targeted or condition.clean else None,
-                _estimate(point, rule, BEYOND) if promotes else None,
+                _estimate(point, rule, beyond) if promotes else None,
                 *(done, len(keys) - done),
                 command(measured, dict(zip(names, group, strict=True))),
             ]
@@ -244,7 +246,7 @@ def attack_table(measured: Measured) -> Table:
     )
 
 
-def _estimate(point: Point, rule: str, metric: str) -> Estimate | None:
+def _estimate(point: Point, rule: str, metric: Metric) -> Estimate | None:
     return point.section.estimate(rule, point.condition, metric) if point.section else None
 
 
