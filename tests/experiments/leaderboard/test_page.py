@@ -10,17 +10,10 @@ from pathlib import Path
 import pytest
 
 from experiments.leaderboard.cells import Board
+from experiments.leaderboard.columns import BOARD, BY_ATTACK
 from experiments.leaderboard.page import measured, write_page
 from experiments.leaderboard.selection import fits, parse
-from experiments.leaderboard.tables import (
-    BOARD,
-    BY_ATTACK,
-    Measured,
-    attack_table,
-    overall_table,
-    published_table,
-    scope_table,
-)
+from experiments.leaderboard.tables import Measured, attack_table, overall_table, published_table, scope_table
 from experiments.report.section import share_retained
 from experiments.report.statistics import Estimate
 from experiments.report.tables import Table
