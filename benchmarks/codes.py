@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import multiprocessing
 import platform
 import statistics
 import tempfile
@@ -24,6 +23,7 @@ from common.config import RunConfig
 from common.machine import cores, peak_mib
 from common.settings import load
 from emulation.federation import federate
+from experiments.pool import processes
 from server.records.report import Evaluation, RoundReport
 from server.round.state import ServerState
 
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     *("eval.every=0", "checkpoint_every=0", *(QUICK if args.quick else ())),
                 ]
             )
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
+            with processes().Pool(1) as pool:
                 cells = pool.apply(cost, (config,))
             name = f"{books} x {args.rows} codes" if books else "own rows"
             print(f"| {items:,} | {name} | {' | '.join(cells)} |", flush=True)

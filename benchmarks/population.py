@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import multiprocessing
 import platform
 import statistics
 import tempfile
@@ -34,6 +33,7 @@ from common.updates import DeviceUpdates
 from common.wire import encode_enrolment, encode_updates
 from common.wire.arrays import pack
 from emulation.local_grid import LocalGrid
+from experiments.pool import processes
 from server.aggregators.memory import remembered
 from server.aggregators.reputation import Reputation
 from server.constraints.panel import MEMORY
@@ -217,7 +217,7 @@ def table(config: RunConfig, axis: str, rows: Sequence[tuple[int, int]], apart: 
     first = 0.0
     for devices, items in rows:
         if apart:
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
+            with processes().Pool(1) as pool:
                 now = pool.apply(cost, (config, devices, items))
         else:
             now = cost(config, devices, items)

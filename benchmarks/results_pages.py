@@ -26,8 +26,9 @@ from pathlib import Path
 import torch
 
 from experiments.report.accuracy import Curves
+from experiments.report.names import percent
 from experiments.report.reading import read_grid
-from experiments.report.section import Section, percent, sections
+from experiments.report.section import Section, sections
 from experiments.report.tables import Table, markdown
 from experiments.report.writing import part
 

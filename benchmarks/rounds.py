@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import multiprocessing
 import platform
 import statistics
 import tempfile
@@ -30,6 +29,7 @@ from common.settings import load
 from emulation.embedded import Embedded
 from emulation.federation import node_configs, prepared, repeatable
 from emulation.local_grid import LocalGrid
+from experiments.pool import processes
 from server.records.outputs import RunFolder
 from server.strategy import RobustStrategy
 
@@ -121,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     print("| on | rule | devices | slice | s a round | training | updates/s | MiB | card MiB |")
     print("|---|---|---|---|---|---|---|---|---|")
-    fresh = multiprocessing.get_context("spawn")
+    fresh = processes()
     for size in args.slices:
         for n in args.devices:
             for rule in args.rules:

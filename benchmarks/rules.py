@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import multiprocessing
 import resource
 import statistics
 import time
@@ -30,6 +29,7 @@ from benchmarks.peers import Prepare, byzfl_rules, flower_rules
 from common.settings import component
 from common.tasks import GlobalModel
 from common.updates import DeviceUpdates
+from experiments.pool import processes
 from server.aggregators import AGGREGATORS, Round, build_aggregator
 from server.aggregators.gram import gram, middle, squared_distances
 from server.aggregators.pre import with_pre
@@ -174,7 +174,7 @@ def main() -> None:
         console.print(
             "| devices | rule | seconds | MiB beyond the input | of the input |\n|---|---|---|---|---|"
         )
-        with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        with processes().Pool(1, maxtasksperchild=1) as pool:
             for n, name in ((n, name) for n in args.devices or [512] for name in args.rules):
                 spent, extra, own = pool.apply(footprint, (name, n, args.encoder))
                 console.print(f"| {n} | {name} | {spent:.2f} | {extra:.0f} | {extra / own:.2f} |")

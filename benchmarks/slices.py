@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import multiprocessing
 import platform
 import statistics
 import tempfile
@@ -33,6 +32,7 @@ from common.settings import load
 from emulation.embedded import Embedded
 from emulation.federation import node_configs, prepared, repeatable
 from emulation.local_grid import LocalGrid
+from experiments.pool import processes
 from server.records.outputs import RunFolder
 from server.records.report import Evaluation, RoundReport
 from server.round.state import ServerState
@@ -143,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     sizes = dict.fromkeys([(m, args.size) for m in args.slices] + [(m, args.total // m) for m in args.slices])
     for count, size in sizes:
         own = [*given, f"train.slices={count}", f"train.slice_size={size}"]
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
+        with processes().Pool(1) as pool:
             print(f"| {' | '.join(pool.apply(row, (own, args.gigabytes)))} |", flush=True)
 
 

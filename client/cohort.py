@@ -79,7 +79,7 @@ class Cohort:
     @cached_property
     def model(self) -> nn.Module:
         """The encoder, without the task's parameters."""
-        return template(self.task.model_config, training=True)
+        return template(self.task.model_config, self.task.model.table.device, training=True)
 
     @cached_property
     def targets(self) -> Targets:
@@ -146,10 +146,9 @@ class Cohort:
 
     def _training(self) -> LocalTraining:
         task = self.task
-        model = self.model.to(task.model.table.device)
         return LocalTraining(
-            model=model,
-            layout=layout_of(model),
+            model=self.model,
+            layout=layout_of(self.model),
             num_items=task.model.num_items,
             max_len=task.model_config.max_len,
             loss=task.train_config.loss,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy.optimize import brentq
-from scipy.special import log_ndtr, ndtr, ndtri  # scipy.stats takes a third of a second to import
+# SciPy takes half a second to import, and a server or node without noise needs none of it.
 
 DELTA = 1e-5
 """The chance δ that reported ε are for."""
@@ -17,6 +16,8 @@ def delta(epsilon: float, mu: float) -> float:
     Balle & Wang 2018 (arXiv 1805.06530), Dong, Roth & Su 2019 (arXiv 1905.02383). The second term is taken
     in logarithms: e^ε overflows where noise is small.
     """
+    from scipy.special import log_ndtr, ndtr
+
     first = ndtr(mu / 2 - epsilon / mu)
     return float(first - math.exp(min(epsilon + log_ndtr(-mu / 2 - epsilon / mu), 0.0)))
 
@@ -32,6 +33,9 @@ def gaussian_mu(noise: float, rounds: int) -> float:
 
 def local_epsilon(noise: float, rounds: int, at: float = DELTA) -> float:
     """The smallest ε ≥ 0 with δ(ε) ≤ ``at`` after ``rounds`` updates of one device; noise is σ > 0."""
+    from scipy.optimize import brentq
+    from scipy.special import ndtri
+
     mu = gaussian_mu(noise, rounds) if rounds else 0.0
     if mu == 0 or delta(0.0, mu) <= at:
         return 0.0

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,15 @@ from server.round.state import ServerState
 
 NEW_JOB_MB = 700.0
 """What a job is thought to take until the first one has ended."""
-PRELOADED = ["emulation.federation", "torch._dynamo"]
+PRELOADED = ["emulation.federation", "torch._dynamo", "torch.utils.tensorboard"]
 """Imported once, before the first fork; the second is what torch.func imports at its first call."""
+
+
+def processes() -> ForkServerContext:
+    """How processes are made that start at once: forked from one that has imported everything."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    return context
 
 
 @dataclass(frozen=True)
@@ -94,8 +102,7 @@ class Pool:
         A job is taken from ``jobs`` when there is room for it. An iterator that has none now is asked again
         while others run.
         """
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(PRELOADED)
+        context = processes()
         waiting = iter(jobs)
         try:
             while True:

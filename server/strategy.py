@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from logging import INFO, WARNING, getLogger
@@ -30,6 +29,7 @@ from server.records.report import Listener, RoundReport
 from server.records.traffic import traffic
 from server.round.admission import Admitted, admit, with_root
 from server.round.drawing import Drawing, draw_round
+from server.round.health import check_finite, too_few, warn_of_idle
 from server.round.pipeline import Pipeline
 from server.round.state import ServerState
 from server.round.verdicts import AuditLines
@@ -110,7 +110,7 @@ class RobustStrategy(Strategy):
         admitted = self._admit(self._drawing, replies if isinstance(replies, Replies) else Replies(replies))
         seconds = time.perf_counter() - clock
         found, least = len(admitted.identity), self.config.strategy.min_replies
-        why = "" if found >= least else self._too_few(found, admitted)
+        why = "" if found >= least else too_few(admitted, least)
         weights = None
         figures = {"admitted": float(found), "asked": float(asked)}
         if not why:
@@ -130,38 +130,14 @@ class RobustStrategy(Strategy):
             self.state = self.pipeline.skip(self.state, server_round)
         figures["seconds_admission"] = seconds
         figures["idle"] = float(admitted.audit.count_of(Reason.IDLE))
-        self._warn_of_idle(int(figures["idle"]), asked, server_round)
+        if not self._warned_of_idle and figures["idle"] > asked / 2:
+            self._warned_of_idle = True
+            warn_of_idle(
+                server_round, int(figures["idle"]), asked, len(self._drawing.task.items), self.num_items
+            )
         lines = AuditLines(admitted.audit, weights, self.roster.news())
         self._report = RoundReport(server_round, figures, lines, why)
         return (None if why else to_record(self.state.model)), MetricRecord(dict(figures))
-
-    def _too_few(self, found: int, admitted: Admitted) -> str:
-        """Why a round lacks updates: how many there are, and the refusals by reason."""
-        counts = Counter(e.reason for e in admitted.audit.entries if e.verdict == "refused")
-        refused = ", ".join(f"{number} {reason}" for reason, number in counts.most_common())
-        told = f"{found} updates, and strategy.min_replies is {self.config.strategy.min_replies}"
-        return f"{told}; refused: {refused}" if refused else told
-
-    def _warn_of_idle(self, idle: int, asked: int, round_: int) -> None:
-        """Say once that most devices have nothing to do: such a run takes all its time and learns little."""
-        if self._warned_of_idle or idle <= asked / 2:
-            return
-        self._warned_of_idle = True
-        assert self._drawing is not None
-        size = len(self._drawing.task.items)
-        text = "round %d: %d of %d devices have no next item among the %d of %d items drawn; %s"
-        remedy = "a larger train.slice_size, or auto, or more train.slices keep more of them busy"
-        log(
-            WARNING,
-            text,
-            round_,
-            idle,
-            asked,
-            size,
-            self.num_items,
-            remedy,
-            extra=event("idle", round_=round_),
-        )
 
     def _admit(self, drawing: Drawing, replies: Sequence[Message]) -> Admitted:
         answers, silent = sort_replies(replies, drawing.requests(self.num_items))
@@ -253,7 +229,7 @@ class RobustStrategy(Strategy):
             if not self.roster.nodes:  # all are silent: the rounds that are left would pass in a moment
                 self.wait_for_nodes(grid, 1)
             result.train_metrics_clientapp[round_] = self.round(grid, round_, timeout)
-            self._check_model(round_)
+            check_finite(self.state.model, self.config.strategy, round_)
             due = round_ == rounds or (every and round_ % every == 0)
             if due and (metrics := self.evaluate(grid, "valid", round_ < rounds)) is not None:
                 result.evaluate_metrics_clientapp[round_] = metrics
@@ -264,16 +240,6 @@ class RobustStrategy(Strategy):
         self.evaluate(grid, "test")
         result.arrays = to_record(self.state.model)
         return result
-
-    def _check_model(self, round_: int) -> None:
-        """Raise RunError once the squared norm of the model is not finite: no score is, after that."""
-        model, s = self.state.model, self.config.strategy
-        flat = [part.reshape(-1) for part in (model.encoder, model.table)]
-        if not all(bool(part.dot(part).isfinite()) for part in flat):
-            raise RunError(
-                f"the model is not finite after round {round_}: the run diverged; a smaller strategy.lr "
-                f"({s.lr:g} now), or a robust strategy.aggregator ({s.aggregator.name} now), keeps it finite"
-            )
 
     def _whole(self) -> ServerState:
         return replace(self.state, roster=self.roster.tensors())

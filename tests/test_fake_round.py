@@ -30,7 +30,7 @@ NAMED = {
     "server/round/verdicts.py:text": "weights, for the audit",
     "common/updates.py:take": "which devices stay: the numbers of their slices are on the CPU",
     "server/aggregators/memory.py:take": "who is believed, and who is new",
-    "client/cohort.py:numbered": "the slices: who has nothing to predict in them is no work for the device",
+    "client/targets.py:slice_of": "the slices: who has nothing to predict in them is no work for the device",
     "server/round/evidence.py:trusted_updates": "who is believed",
     "server/constraints/encoder.py:__call__": "norms of the blocks of a step, a number each",
     "common/probes.py:made_up": "the rates that first loves are drawn by",
@@ -74,7 +74,7 @@ CASES = {
         *("train.slices=3", "train.slice_size=8"),
     ],
     "float32": ["strategy.aggregator=krum", "wire.dtype=float32", "attack.name=sign_flip"],
-    "parts": ["strategy.aggregator=mean", "attack.name=none", "wire.reply_mb=0.01"],
+    "parts": ["strategy.aggregator=mean", "attack.name=none", "wire.reply_mb=0.03"],
     "device": ["strategy.aggregator=union", "train.negatives=device", "attack.name=none"],
     "trusted": ["strategy.aggregator=fltrust", "attack.name=label_to_target"],
 }

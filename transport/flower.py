@@ -41,6 +41,8 @@ def is_grpc(grid: Grid) -> TypeGuard[GrpcGrid]:
 
     Raises ConfigError for one that does so over HTTP: there, a single reply may hold up all the others.
     """
+    if not any(kind.__module__.startswith("flwr.") for kind in type(grid).__mro__ if kind is not Grid):
+        return False  # of an emulation, which need not wait two seconds until Flower's grids are imported
     if speaks_grpc():
         return isinstance(grid, import_module("flwr.superlink.grid.grpc_grid").GrpcGrid)
     if isinstance(grid, import_module("flwr.superlink.grid.http_grid").HttpGrid):

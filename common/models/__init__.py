@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from common.codes import codes_of
 from common.config import ModelConfig, TrainConfig
+from common.device import CPU
 from common.models.bert4rec import BERT4Rec
 from common.models.esasrec import ESASRec
 from common.models.flat import Layout, layout_of
@@ -79,22 +80,22 @@ class _Kept(threading.local):
     """The last template in each mode: a node is asked for one model, round after round."""
 
     def __init__(self) -> None:
-        self.of: dict[bool, tuple[type[nn.Module], ModelConfig, nn.Module]] = {}
+        self.of: dict[bool, tuple[object, nn.Module]] = {}
 
 
 _KEPT = _Kept()
 
 
-def template(config: ModelConfig, training: bool = False) -> nn.Module:
+def template(config: ModelConfig, device: torch.device = CPU, training: bool = False) -> nn.Module:
     """The encoder that ``config`` names for ``functional_call``: its own parameters mean nothing.
 
     A thread builds it once, so that nobody may change it. training: its mode.
     """
-    kind = MODELS.find(config.name)
+    wanted = (MODELS.find(config.name), config, device)
     kept = _KEPT.of.get(training)
-    if kept is None or kept[0] is not kind or kept[1] != config:
-        kept = _KEPT.of[training] = (kind, config, build_model(config).train(training))
-    return kept[2]
+    if kept is None or kept[0] != wanted:
+        kept = _KEPT.of[training] = (wanted, build_model(config).train(training).to(device))
+    return kept[1]
 
 
 def initial(config: ModelConfig, num_items: int, generator: torch.Generator) -> tuple[GlobalModel, Layout]:

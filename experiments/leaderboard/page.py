@@ -13,12 +13,10 @@ import yaml
 from common.errors import RunError
 from experiments.compare.results import write_results
 from experiments.leaderboard.cells import Board, State
+from experiments.leaderboard.columns import BOARD, BY_ATTACK, PUBLISHED
 from experiments.leaderboard.protocol import Protocol
 from experiments.leaderboard.standing import Groups
 from experiments.leaderboard.tables import (
-    BOARD,
-    BY_ATTACK,
-    PUBLISHED,
     Measured,
     attack_table,
     failed_table,

@@ -19,7 +19,9 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from experiments.leaderboard.protocol import FIXED
-from experiments.report.section import BEYOND, CLEAN, NDCG, RETAINED, Condition, Section
+from experiments.report.differences import beyond
+from experiments.report.names import CLEAN, Condition
+from experiments.report.section import NDCG, Metric, Section, share_retained
 from experiments.report.statistics import FEWEST, Estimate, estimate, seed_means
 
 ALL = "all"
@@ -35,7 +37,7 @@ class Point:
     condition: Condition
     section: Section | None
 
-    def by_seed(self, rule: str, metric: str) -> dict[int, float]:
+    def by_seed(self, rule: str, metric: Metric) -> dict[int, float]:
         return self.section.by_seed(rule, self.condition, metric) if self.section else {}
 
 
@@ -87,20 +89,24 @@ def standing(
     attacks = [p for p in points if p.condition.kind not in (*FIXED, *CLEAN)]
     cleans = [p for p in points if p.condition.clean]
     promoted = [p for p in attacks if p.condition.targeted]
-    asked = [(attacks, RETAINED), (cleans, RETAINED), (promoted, BEYOND)]
+    asked: list[tuple[Sequence[Point], Metric]] = [
+        (attacks, share_retained),
+        (cleans, share_retained),
+        (promoted, beyond),
+    ]
     known = {(p, metric): p.by_seed(rule, metric) for of, metric in asked for p in of}
     whole = [seed for seed in seeds if known and all(seed in values for values in known.values())]
 
     def kept(values: Mapping[int, float]) -> dict[int, float]:
         return {seed: v for seed, v in values.items() if not whole or seed in whole}
 
-    def of(points: Sequence[Point], metric: str) -> Estimate | None:
+    def of(points: Sequence[Point], metric: Metric) -> Estimate | None:
         values: dict[tuple[Hashable, int], float] = {
             (p, seed): v for p in points for seed, v in kept(p.by_seed(rule, metric)).items()
         }
         return estimate(seed_means(values))
 
-    def extreme(points: Sequence[Point], metric: str, least: bool) -> tuple[Estimate, str] | None:
+    def extreme(points: Sequence[Point], metric: Metric, least: bool) -> tuple[Estimate, str] | None:
         found = [(e, p.name) for p in points if (e := estimate(kept(known[p, metric])))]
         return (min if least else max)(found, key=lambda one: one[0].mean, default=None)
 
@@ -110,11 +116,11 @@ def standing(
         len(whole),
         done,
         cells,
-        extreme(attacks, RETAINED, True),
-        of(attacks, RETAINED),
-        extreme(promoted, BEYOND, False),
-        of(promoted, BEYOND),
-        _turned(of(cleans, RETAINED)),
+        extreme(attacks, share_retained, True),
+        of(attacks, share_retained),
+        extreme(promoted, beyond, False),
+        of(promoted, beyond),
+        _turned(of(cleans, share_retained)),
         of(cleans, NDCG),
         _times(of(points, "server_seconds"), 1000),
     )

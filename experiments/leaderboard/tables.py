@@ -9,87 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.leaderboard.cells import State
+from experiments.leaderboard.columns import BY_ATTACK, PUBLISHED, WHERE, board_columns
 from experiments.leaderboard.protocol import FIXED, Protocol
 from experiments.leaderboard.standing import ALL, Groups, Places, Point, Standing, ranked, standing
-from experiments.report.section import BEYOND, ER, NDCG, RETAINED, Condition, percent
+from experiments.report.differences import beyond
+from experiments.report.names import Condition, percent
+from experiments.report.section import ER, NDCG, Metric, share_retained
 from experiments.report.statistics import LEVEL, Estimate
 from experiments.report.tables import Column, Table, Value
 from experiments.shipped import EDITION
-
-WHERE = {
-    "Log": "The log, or all of them.",
-    "Model": "The recommender that is trained, or all of them.",
-    "Malicious": "Share of all devices that are malicious, or all shares.",
-}
-PLACES = ("Place", "Place, last", "Exposure place", "Exposure place, last")
-FIGURES = {
-    "Place": (
-        "First place by the accuracy kept at worst that the seeds allow: 1 + the rules that are "
-        "certainly better. Rules whose intervals overlap share it. –: three whole seeds are not there "
-        "yet."
-    ),
-    "Place, last": "Last place by the accuracy kept at worst that the seeds allow.",
-    "Exposure place": "The same by the exposure beyond parity at worst.",
-    "Exposure place, last": "Last place by the exposure beyond parity.",
-    "Kept, worst": (
-        "NDCG@10 under the attack that leaves least, as a share of what the plain mean reaches without "
-        "an attack on the same log, share and seed."
-    ),
-    "Worst attack": "That attack.",
-    "Kept, mean": "The same, mean over the attacks.",
-    "Beyond parity, worst": (
-        "ER@10 of the promoted item less what it is when each malicious device adds one honest "
-        "interaction instead, under the attack that gains most. Above 0, cheating pays."
-    ),
-    "Attack that gains most": "That attack.",
-    "Beyond parity, mean": "The same, mean over the attacks that promote an item.",
-    "Lost without attack": (
-        "1 − NDCG@10 without an attack, as a share of the plain mean's: what the rule costs when all "
-        "are honest."
-    ),
-    "NDCG@10 clean": "NDCG@10 without an attack: full ranking, test items, seen items left out.",
-    "Server ms": (
-        "Milliseconds that the server works on a round: admission and the rule, without training and "
-        "waiting. Machines differ: compare within a log."
-    ),
-}
-COUNTS = {
-    "Seeds": (
-        "Seeds on which every cell of the row is done; its figures are over these. 0: figures so far, "
-        "over what there is, without a place."
-    ),
-    "Done": "Finished cells.",
-    "Open": "Cells that nobody has finished yet, failed ones among them.",
-    "Command": (
-        "What computes the open cells of the row. It may be stopped, repeated, and run on several "
-        "machines at once."
-    ),
-}
-BOARD = {"Rule": "The rule that combines the updates.", **WHERE, **FIGURES, **COUNTS}
-BY_ATTACK = {
-    "Rule": "The rule.",
-    "Log": "The log.",
-    "Model": "The recommender that is trained.",
-    "Malicious": "Share of all devices that are malicious.",
-    "Attack": (
-        "What malicious devices do. control: nothing. parity: one honest interaction with the target."
-    ),
-    "State": "done, in work (claimed by a machine), failed, part (some seeds), or open.",
-    "NDCG@10": "Full ranking, test items, seen items left out.",
-    "Kept": "The same as a share of the plain mean's without an attack.",
-    "ER@10": "Share of honest users without the target in their history who get it in their top 10.",
-    "Beyond parity": "ER@10 less that of parity under the same rule.",
-    **{name: COUNTS[name] for name in ("Done", "Open", "Command")},
-}
-PUBLISHED = {
-    "Log": "The log.",
-    "Model": "The model.",
-    "Metric": "On test items.",
-    "As published": "The number that is reported.",
-    "As measured here": "The plain mean without an attack, federated, with this protocol's short budget.",
-    "How": "How the published number was measured.",
-    "Source": "Who reports it.",
-}
 
 
 @dataclass(frozen=True)
@@ -156,7 +84,7 @@ def overall_table(measured: Measured) -> Table:
         "by these seeds."
     )
     rows = [_row(measured, one, {}) for one in standings(measured, {})]
-    columns, rows = _without(_columns(), rows, [1, 2, 3])
+    columns, rows = _without(board_columns(), rows, [1, 2, 3])
     return Table("overall", "All logs and shares", "", columns, rows, note)
 
 
@@ -169,16 +97,7 @@ def scope_table(measured: Measured) -> Table:
                 scope = {"data": data, "model": model, "malicious_share": share}
                 rows += [_row(measured, one, scope) for one in standings(measured, scope)]
     note = "Places are among the rules on the same log, model and share."
-    return Table("scopes", "By log and share", "", _columns(), rows, note)
-
-
-def _columns() -> list[Column]:
-    forms = {"Rule": Column("Rule", choose=True), **{name: Column(name, choose=True) for name in WHERE}}
-    forms |= {name: Column(name, "d") for name in (*PLACES, "Seeds", "Done", "Open")}
-    forms |= {name: Column(name, ".3f") for name in ("Kept, worst", "Kept, mean", "Lost without attack")}
-    forms |= {name: Column(name, "+.3f") for name in ("Beyond parity, worst", "Beyond parity, mean")}
-    forms["Server ms"] = Column("Server ms", ".1f")
-    return [forms.get(name, Column(name)) for name in BOARD]
+    return Table("scopes", "By log and share", "", board_columns(), rows, note)
 
 
 def _row(measured: Measured, one: Standing, scope: Mapping[str, Any]) -> list[Value]:
@@ -229,9 +148,9 @@ def attack_table(measured: Measured) -> Table:
             [
                 *(rule, data, model, percent(share), attack, _state(measured, keys)),
                 _estimate(point, rule, NDCG),
-                _estimate(point, rule, RETAINED),
+                _estimate(point, rule, share_retained),
                 _estimate(point, rule, ER) if condition.targeted or condition.clean else None,
-                _estimate(point, rule, BEYOND) if promotes else None,
+                _estimate(point, rule, beyond) if promotes else None,
                 *(done, len(keys) - done),
                 command(measured, dict(zip(names, group, strict=True))),
             ]
@@ -244,7 +163,7 @@ def attack_table(measured: Measured) -> Table:
     )
 
 
-def _estimate(point: Point, rule: str, metric: str) -> Estimate | None:
+def _estimate(point: Point, rule: str, metric: Metric) -> Estimate | None:
     return point.section.estimate(rule, point.condition, metric) if point.section else None
 
 

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import yaml
 
+from experiments.report.differences import beyond
 from experiments.report.drawing.colours import COLOURS
+from experiments.report.names import Condition, percent
 from experiments.report.plots import Figure, Heatmap, Line, Lines, Point, Scatter
 from experiments.report.reading import Cell
-from experiments.report.section import BEYOND, ER, NDCG, PLAIN, RETAINED, Condition, Section, percent
+from experiments.report.section import ER, NDCG, PLAIN, Metric, Section, share_retained
 from experiments.report.statistics import FEWEST, Estimate, estimate, pareto
 
 Measure = Callable[[str], Estimate | None]
@@ -24,7 +26,7 @@ SHOWN = {"ndcg@10": "NDCG@10", "er@10": "ER@10"}
 def retained(section: Section) -> Figure | None:
     """NDCG@10 as a share of the clean plain mean; NDCG@10 itself where the grid has no such run."""
     metric = section.quality
-    if metric == RETAINED:
+    if metric == share_retained:
         title = "NDCG@10 retained"
         note = "Share of the clean run's NDCG@10: same data, model and seed, plain mean, no attack. "
         best = 1.0
@@ -51,7 +53,7 @@ def heatmaps(
     name: str,
     title: str,
     note: str,
-    metric: str,
+    metric: Metric,
     ends: tuple[float, float],
     shown: Callable[[Condition], bool],
 ) -> Figure | None:
@@ -59,11 +61,11 @@ def heatmaps(
     variants = {}
     for share in section.shares or (None,):
         attacks = [c for c in section.attacks if c.share == share and shown(c)]
-        if metric in (ER, BEYOND):  # the hardest first by what this map shows
+        if metric in (ER, beyond):  # the hardest first by what this map shows
             attacks.sort(key=lambda c: -_mean(section, c, metric))
         if section.attacks and not attacks:
             continue
-        columns = attacks if metric == BEYOND else [*_clean(section, share), *attacks]
+        columns = attacks if metric == beyond else [*_clean(section, share), *attacks]
         cells = [[section.estimate(s, c, metric) for c in columns] for s in section.strategies]
         used = [j for j in range(len(columns)) if any(row[j] is not None for row in cells)]
         if used:
@@ -83,7 +85,7 @@ def _clean(section: Section, share: float | None) -> list[Condition]:
     return [c for c in section.cleans if c.share == share] or list(section.cleans[:1])
 
 
-def _mean(section: Section, condition: Condition, metric: str) -> float:
+def _mean(section: Section, condition: Condition, metric: Metric) -> float:
     found = [v for s in section.strategies for v in section.by_seed(s, condition, metric).values()]
     return sum(found) / len(found) if found else 0.0
 
@@ -91,7 +93,7 @@ def _mean(section: Section, condition: Condition, metric: str) -> float:
 def tradeoff(section: Section) -> Figure | None:
     """Three measures of robustness to choose from; None without attacks or without clean runs."""
     targeted = [c for c in section.attacks if c.targeted]
-    name = "NDCG@10 retained" if section.quality == RETAINED else "NDCG@10"
+    name = "NDCG@10 retained" if section.quality == share_retained else "NDCG@10"
     measures: dict[str, tuple[str, Measure]] = {
         "mean over attacks": (
             f"{name}, mean over attacks",
@@ -222,7 +224,7 @@ def palette(section: Section) -> dict[str, int]:
 
 
 def _plot(
-    section: Section, condition: Condition, curves: Curves, metric: str, y: str, colour: Mapping[str, int]
+    section: Section, condition: Condition, curves: Curves, metric: Metric, y: str, colour: Mapping[str, int]
 ) -> Lines:
     lines = []
     for strategy in section.strategies:

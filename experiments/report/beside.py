@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from experiments.report.accuracy import heatmaps
 from experiments.report.contents import interval
+from experiments.report.differences import beyond, beyond_plain, er_over_plain, ndcg_over_plain
 from experiments.report.plots import Figure
-from experiments.report.section import BEYOND, BEYOND_PLAIN, ER, NDCG, OVER_PLAIN, RETAINED, Section
+from experiments.report.section import ER, NDCG, Metric, Section, share_retained
 from experiments.report.tables import Column, Table, Value
 
 
@@ -19,7 +20,7 @@ def beyond_parity(section: Section) -> Figure | None:
     shown = set(section.promotions)
     if not shown:
         return None
-    return heatmaps(section, "beyond", "ER@10 beyond parity", note, BEYOND, (0.5, 0.0), shown.__contains__)
+    return heatmaps(section, "beyond", "ER@10 beyond parity", note, beyond, (0.5, 0.0), shown.__contains__)
 
 
 def beside_table(section: Section) -> Table | None:
@@ -28,13 +29,13 @@ def beside_table(section: Section) -> Table | None:
         return None
     heads = [Column(n, choose=True) for n in ("Strategy", "Attack")]
     heads += [Column("malicious", "percent", choose=True), Column("seeds", "d"), Column("NDCG@10")]
-    shown = {
-        RETAINED: Column("of the clean mean", ".3f"),
-        "ndcg_over_plain": Column("less the mean's", "+.4f"),
+    shown: dict[Metric, Column] = {
+        share_retained: Column("of the clean mean", ".3f"),
+        ndcg_over_plain: Column("less the mean's", "+.4f"),
         ER: Column("ER@10", ".3f"),
-        BEYOND: Column("beyond parity", "+.3f"),
-        BEYOND_PLAIN: Column("beyond the mean's parity", "+.3f"),
-        "er_over_plain": Column("less the mean's ER@10", "+.3f"),
+        beyond: Column("beyond parity", "+.3f"),
+        beyond_plain: Column("beyond the mean's parity", "+.3f"),
+        er_over_plain: Column("less the mean's ER@10", "+.3f"),
     }
     rows: list[list[Value]] = []
     for c in (*section.cleans, *section.attacks):
@@ -49,9 +50,9 @@ def beside_table(section: Section) -> Table | None:
                     section.estimate(s, c, NDCG),
                 ]
                 for metric in shown:
-                    itself = s == section.plain and metric in OVER_PLAIN
-                    exposed = metric in (ER, BEYOND, BEYOND_PLAIN, "er_over_plain")
-                    apart = metric in (BEYOND, BEYOND_PLAIN) and c not in section.promotions
+                    itself = s == section.plain and metric in (ndcg_over_plain, er_over_plain)
+                    exposed = metric in (ER, beyond, beyond_plain, er_over_plain)
+                    apart = metric in (beyond, beyond_plain) and c not in section.promotions
                     hidden = itself or apart or (exposed and not of_target)
                     row.append(None if hidden else section.estimate(s, c, metric))
                 rows.append(row)

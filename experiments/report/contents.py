@@ -6,16 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from experiments.report.accuracy import worst
-from experiments.report.section import (
-    BEYOND,
-    ER,
-    HR,
-    NDCG,
-    RETAINED,
-    Condition,
-    Section,
-    percent,
-)
+from experiments.report.differences import beyond
+from experiments.report.names import Condition, percent
+from experiments.report.section import ER, HR, NDCG, Metric, Section, share_retained
 from experiments.report.statistics import FEWEST, LEVEL, Paired, holm, paired, seed_means
 from experiments.report.tables import Column, Table, Value
 
@@ -78,7 +71,7 @@ def _against(
 
 
 def _pair(
-    section: Section, one: str, other: str, conditions: Iterable[Condition], metric: str
+    section: Section, one: str, other: str, conditions: Iterable[Condition], metric: Metric
 ) -> Paired | None:
     """Pairs (condition, seed) that both measured, averaged over conditions; then one pair a seed."""
     values = [
@@ -114,7 +107,7 @@ def main_table(section: Section) -> Table:
     targeted = [c for c in section.attacks if c.targeted]
     tests = {one.strategy: one for one in overall(section)}
     baseline = next((one.baseline for one in tests.values()), None)
-    left = "NDCG@10 retained" if section.quality == RETAINED else "NDCG@10 attacked"
+    left = "NDCG@10 retained" if section.quality == share_retained else "NDCG@10 attacked"
     columns = [
         Column("Strategy"),
         Column("HR@10 clean", best="high"),
@@ -141,7 +134,7 @@ def main_table(section: Section) -> Table:
             found = [e for c in targeted if (e := section.estimate(s, c, ER)) is not None]
             row += [section.mean(s, targeted, ER), max(found, key=lambda e: e.mean, default=None)]
         if section.promotions:
-            gains = [e for c in section.promotions if (e := section.estimate(s, c, BEYOND)) is not None]
+            gains = [e for c in section.promotions if (e := section.estimate(s, c, beyond)) is not None]
             row += [max(gains, key=lambda e: e.mean, default=None)]
         p: Value = "baseline" if s == baseline else tests[s].p if s in tests else None
         every = (*section.cleans, *section.attacks)
@@ -168,10 +161,10 @@ def _floors(section: Section, width: int) -> list[list[Value]]:
 
 def runs_table(section: Section) -> Table:
     """One row a strategy and condition."""
-    shown = {
+    shown: dict[Metric, Column] = {
         "test.hr@10": Column("HR@10"),
         "test.ndcg@10": Column("NDCG@10"),
-        RETAINED: Column("retained", ".3f"),
+        share_retained: Column("retained", ".3f"),
         "test.mrr": Column("MRR"),
         "er@10": Column("ER@10", ".3f"),
         "er_group@10": Column("ER@10 in the group", ".3f"),
@@ -183,7 +176,7 @@ def runs_table(section: Section) -> Table:
         "weight.malicious": Column("weight malicious", ".5f"),
         "seconds": Column("time", "seconds"),
     }
-    used = {m: c for m, c in shown.items() if section.has(m) or (m == RETAINED and section.clean)}
+    used = {m: c for m, c in shown.items() if (section.has(m) if isinstance(m, str) else section.clean)}
     heads = [Column(n, choose=True) for n in ("Strategy", "Attack")]
     heads += [Column("malicious", "percent", choose=True), Column("seeds", "d")]
     rows: list[list[Value]] = [
@@ -195,7 +188,7 @@ def runs_table(section: Section) -> Table:
     return Table("runs", "All results", section.title, [*heads, *used.values()], rows, interval(section))
 
 
-def pivot(section: Section, metric: str, title: str, name: str) -> Table | None:
+def pivot(section: Section, metric: Metric, title: str, name: str) -> Table | None:
     """Attacks down, strategies across: the table of a paper."""
     conditions = [*section.cleans, *section.attacks]
     if metric == ER:

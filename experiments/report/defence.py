@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from experiments.report.names import Condition
 from experiments.report.plots import Figure, Panels, Plot, Ranks, Series
-from experiments.report.section import Condition, Section
+from experiments.report.section import Section
 from experiments.report.statistics import Estimate, estimate
 
 WEIGHTS = {

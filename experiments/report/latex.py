@@ -8,7 +8,7 @@ import textwrap
 import unicodedata
 from collections.abc import Sequence
 
-from experiments.report.section import slug
+from experiments.report.names import slug
 from experiments.report.tables import Table, cell_texts, is_text
 
 LINE = 70

@@ -1,119 +1,24 @@
-"""The runs on one data set with one model: what cells are called, and numbers by strategy, attack."""
+"""The runs on one data set with one model: numbers by strategy, attack and seed."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from attacks import ATTACKS
+from experiments.report.names import CLEAN, Condition, Names, percent, pre
 from experiments.report.reading import Cell, Grid
 from experiments.report.statistics import Estimate, estimate, seed_means
 
-CLEAN = ("control", "none")
-"""No attack. `control` first: there a clean run is measured on the users of the attacked ones."""
 OURS = "sieve"
 PLAIN = "mean"
-SECTION_COLUMNS = ("rounds", "devices_per_round")
-SECTION_SETTINGS = ("data.", "model.", "train.", "eval.")
-
-NDCG, HR, ER = "test.ndcg@10", "test.hr@10", "er@10"
-RETAINED = "retained"
-"""NDCG@10 over that of the clean run: same section and seed, plain mean, no attack."""
 PARITY = "parity"
-BEYOND, BEYOND_PLAIN = "beyond_parity", "beyond_plain_parity"
-"""ER@10 less that of `parity`, same seed, share and targets: under the same strategy, or the plain mean."""
-OVER_PLAIN = {"ndcg_over_plain": NDCG, "er_over_plain": ER}
-"""A metric less that of the plain mean under the same attack and seed."""
-
-
-@dataclass(frozen=True, order=True)
-class Condition:
-    """An attack (with whatever of its settings varies) and the share of malicious devices."""
-
-    attack: str
-    share: float | None
-
-    @property
-    def kind(self) -> str:
-        """The attack's name in the registry."""
-        return re.split(r"[ (]", self.attack, maxsplit=1)[0]
-
-    @property
-    def clean(self) -> bool:
-        return self.kind in CLEAN
-
-    @property
-    def targeted(self) -> bool:
-        """Whether the attack promotes an item; an attack that is not in the registry may."""
-        known = ATTACKS.get(self.kind)
-        return known is None or known.goal == "targeted"
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:g} %"
-
-
-@dataclass(frozen=True)
-class Names:
-    """Which columns vary over the grid, and the names that cells get from them."""
-
-    columns: frozenset[str]
-    settings: frozenset[str]
-
-    @classmethod
-    def of(cls, cells: Iterable[Cell]) -> Names:
-        cells = list(cells)
-        names = ("rounds", "devices_per_round", "start_round", "aim")
-        settings = {name for cell in cells for name in cell.settings}
-        return cls(
-            frozenset(n for n in names if len({c.label(n) for c in cells}) > 1),
-            frozenset(n for n in settings if len({c.settings.get(n, "") for c in cells}) > 1),
-        )
-
-    def section(self, cell: Cell) -> tuple[str, str, str]:
-        """(data, model, settings of the protocol that vary)."""
-        more = [f"{n}={cell.label(n)}" for n in SECTION_COLUMNS if n in self.columns]
-        more += self._varying(cell, lambda name: name.startswith(SECTION_SETTINGS))
-        return cell.label("data"), cell.label("model"), ", ".join(more)
-
-    def strategy(self, cell: Cell) -> str:
-        """The grid's name of the strategy, else ``rule + pre``; and the settings of it that vary."""
-        named = cell.label("rule") != ""  # then the column `aggregator` is the whole name
-        rule = " + ".join([cell.label("aggregator"), *([] if named else pre(cell))])
-        other = (*SECTION_SETTINGS, "attack.")
-        more = self._varying(cell, lambda name: not name.startswith(other))
-        return f"{rule} ({', '.join(more)})" if more else rule
-
-    def condition(self, cell: Cell) -> Condition:
-        attack = cell.label("attack")
-        share = cell.label("malicious_share")
-        aim = [cell.label("aim")] if "aim" in self.columns and cell.label("aim") else []
-        more = [f"from {cell.label('start_round')}"] if "start_round" in self.columns else []
-        more += self._varying(cell, lambda name: name.startswith("attack."))
-        more = aim if attack in CLEAN else [*aim, *more]  # exposure without an attack is by target too
-        name = f"{attack} ({', '.join(more)})" if more else attack
-        return Condition(name, float(share) if share and attack != "none" else None)
-
-    def _varying(self, cell: Cell, mine: Callable[[str], bool]) -> list[str]:
-        found = sorted(n for n in self.settings if mine(n) and cell.settings.get(n))
-        return [f"{n.partition('.')[2]}={cell.settings[n]}" for n in found]
-
-
-def pre(cell: Cell) -> Sequence[str]:
-    """Names of the pre-aggregators: written ``nnm``, ``nnm+clip``, ``nnm,clip`` or as a YAML list."""
-    text = cell.label("pre")
-    return [] if text.lower() == "none" else [p for p in re.split(r"[\s,+\[\]'\"]+", text) if p]
-
-
-def slug(text: str) -> str:
-    """A file name of the text."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text.replace("%", "pct")).strip("-.") or "all"
-
+NDCG, HR, ER = "test.ndcg@10", "test.hr@10", "er@10"
 
 Runs = Mapping[tuple[str, Condition], Mapping[int, Cell]]
+Metric = str | Callable[["Section", str, Condition], dict[int, float]]
+"""A column of the cells, or a function of them: section, strategy, condition -> a number by seed."""
 
 
 @dataclass(frozen=True)
@@ -149,13 +54,6 @@ class Section:
         shown = several and condition.share is not None
         return f"{condition.attack}, {percent(condition.share or 0)}" if shown else condition.attack
 
-    def value(self, cell: Cell, condition: Condition, metric: str) -> float | None:
-        if metric != RETAINED:
-            return cell.values.get(metric)
-        own = cell.values.get(NDCG)
-        base = self.clean.get((cell.seed, condition.share), self.clean.get((cell.seed, None)))
-        return None if own is None or not base else own / base
-
     @cached_property
     def plain(self) -> str | None:
         """The strategy that is the plain mean; None where the grid has none, or several that differ."""
@@ -166,42 +64,23 @@ class Section:
         }
         return found.pop() if len(found) == 1 else None
 
-    def _reference(self, strategy: str, condition: Condition, metric: str) -> tuple[str, dict[int, float]]:
-        """A metric that is a difference: the metric whose difference it is, and by seed what it is less."""
-        if metric in OVER_PLAIN:
-            own = OVER_PLAIN[metric]
-            return own, self.by_seed(self.plain, condition, own) if self.plain else {}
-        by = strategy if metric == BEYOND else self.plain
-        mine = self.runs.get((strategy, condition), {})
-        found: dict[int, float] = {}
-        for (name, other), cells in self.runs.items():
-            if name == by and other.kind == PARITY and other.share == condition.share:
-                for seed, cell in cells.items():
-                    same = seed in mine and mine[seed].label("targets") == cell.label("targets")
-                    if same and ER in cell.values:
-                        found[seed] = cell.values[ER]
-        return ER, found
-
-    def by_seed(self, strategy: str, condition: Condition, metric: str) -> dict[int, float]:
-        if metric in (BEYOND, BEYOND_PLAIN, *OVER_PLAIN):
-            own, less = self._reference(strategy, condition, metric)
-            values = self.by_seed(strategy, condition, own)
-            return {seed: value - less[seed] for seed, value in values.items() if seed in less}
+    def by_seed(self, strategy: str, condition: Condition, metric: Metric) -> dict[int, float]:
+        if callable(metric):
+            return metric(self, strategy, condition)
         cells = self.runs.get((strategy, condition), {})
-        found = {seed: self.value(cell, condition, metric) for seed, cell in sorted(cells.items())}
-        return {seed: value for seed, value in found.items() if value is not None}
+        return {seed: cell.values[metric] for seed, cell in sorted(cells.items()) if metric in cell.values}
 
-    def estimate(self, strategy: str, condition: Condition, metric: str) -> Estimate | None:
+    def estimate(self, strategy: str, condition: Condition, metric: Metric) -> Estimate | None:
         return estimate(self.by_seed(strategy, condition, metric))
 
-    def overall(self, strategy: str, conditions: Iterable[Condition], metric: str) -> dict[int, float]:
+    def overall(self, strategy: str, conditions: Iterable[Condition], metric: Metric) -> dict[int, float]:
         """By seed, the mean over conditions."""
         return seed_means(
             {(c, seed): v for c in conditions for seed, v in self.by_seed(strategy, c, metric).items()}
         )
 
     def mean(
-        self, strategy: str, conditions: Iterable[Condition], metric: str, unit: float = 1.0
+        self, strategy: str, conditions: Iterable[Condition], metric: Metric, unit: float = 1.0
     ) -> Estimate | None:
         """Over conditions, then over seeds; ``unit`` times the metric."""
         found = self.overall(strategy, conditions, metric)
@@ -223,9 +102,9 @@ class Section:
         )
 
     @cached_property
-    def quality(self) -> str:
+    def quality(self) -> Metric:
         """What strategies are judged by: the share retained, or NDCG@10 itself without a clean run."""
-        return RETAINED if self.clean else NDCG
+        return share_retained if self.clean else NDCG
 
     @cached_property
     def cleans(self) -> tuple[Condition, ...]:
@@ -281,6 +160,13 @@ class Section:
     @cached_property
     def protocols(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(filter(None, (cell.label("protocol") for cell in self.cells))))
+
+
+def share_retained(section: Section, strategy: str, condition: Condition) -> dict[int, float]:
+    """NDCG@10 over that of the clean run: same section and seed, plain mean, no attack."""
+    own, clean = section.by_seed(strategy, condition, NDCG), section.clean
+    base = {seed: clean.get((seed, condition.share), clean.get((seed, None))) for seed in own}
+    return {seed: value / of for seed, value in own.items() if (of := base[seed])}
 
 
 def sections(grid: Grid) -> tuple[list[Section], list[Cell]]:

@@ -17,9 +17,10 @@ from experiments.report.defence import cost, rejections, rows, weights
 from experiments.report.drawing import draw
 from experiments.report.images import ImagesError, save
 from experiments.report.latex import latex
+from experiments.report.names import CLEAN, percent, slug
 from experiments.report.plots import Figure
 from experiments.report.reading import Grid, read_grid
-from experiments.report.section import CLEAN, ER, RETAINED, Section, percent, sections, slug
+from experiments.report.section import ER, Section, sections, share_retained
 from experiments.report.statistics import LEVEL
 from experiments.report.tables import Column, Table, markdown
 from server.records.checkpoint import write_atomically
@@ -91,7 +92,7 @@ def part(section: Section, curves: Curves) -> Part:
         rejections(section),
         cost(section),
     ]
-    quality = "NDCG@10 retained" if section.quality == RETAINED else "NDCG@10"
+    quality = "NDCG@10 retained" if section.quality == share_retained else "NDCG@10"
     tables = [
         contents.main_table(section),
         beside_table(section),

@@ -34,12 +34,12 @@ def fuzz(out: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 def test_nothing_that_strangers_send_raises_or_takes_memory(tmp_path: Path) -> None:
     """Each target gets one batch, however slow the machine; the seed is fixed."""
-    told = fuzz(tmp_path, "--minutes", "0", "--seed", "7", "--batch", "120", "--targets", *CHECKED)
+    told = fuzz(tmp_path, "--minutes", "0", "--seed", "7", "--batch", "40", "--targets", *CHECKED)
     failures = "\n".join(file.read_text()[-4000:] for file in tmp_path.glob("failure-*.txt"))
     assert told.returncode == 0, f"{told.stdout}{told.stderr[-2000:]}\n{failures}"
     rows = [line.split("|") for line in told.stdout.splitlines() if line.startswith("| ")][1:]
     assert [row[1].strip() for row in rows] == CHECKED
-    assert all(int(row[2]) >= 100 and int(row[3]) > 0 for row in rows)
+    assert all(int(row[2]) >= 30 and int(row[3]) > 0 for row in rows)
 
 
 def target(run: object) -> Target:

@@ -1,4 +1,7 @@
-"""The claim of the project on a small run: the mean is taken over, the sieve is not and learns as well."""
+"""The claim of the project on a small run: the mean is taken over, the sieve is not and learns as well.
+
+Other sizes, untargeted attacks and runs without any: test_golden.py.
+"""
 
 from __future__ import annotations
 
@@ -36,20 +39,10 @@ def outcome(aggregator: str, attack: str, seed: int) -> tuple[float, float]:
     return summary["test"]["ndcg@10"], summary["er@10"]
 
 
-def kept_by_the_sieve(attack: str) -> float:
-    """NDCG@10 under the attack over that of the clean mean, both summed over two seeds."""
-    kept, clean = (
-        sum(outcome(rule, name, seed)[0] for seed in (0, 1))
-        for rule, name in (("sieve", attack), ("mean", "control"))
-    )
-    return kept / clean
-
-
-@pytest.mark.parametrize("seed", [0, 1])
-def test_label_to_target_takes_the_mean_over_and_not_the_sieve(seed: int) -> None:
-    _, by_nature = outcome("mean", "control", seed)
-    _, taken = outcome("mean", "label_to_target", seed)
-    _, left = outcome("sieve", "label_to_target", seed)
+def test_label_to_target_takes_the_mean_over_and_not_the_sieve() -> None:
+    _, by_nature = outcome("mean", "control", 0)
+    _, taken = outcome("mean", "label_to_target", 0)
+    _, left = outcome("sieve", "label_to_target", 0)
     assert by_nature < 0.1
     assert taken > 0.3
     assert left < taken / 5
@@ -57,15 +50,8 @@ def test_label_to_target_takes_the_mean_over_and_not_the_sieve(seed: int) -> Non
 
 def test_under_label_to_target_the_sieve_learns_as_well_as_the_mean_without_it() -> None:
     """Over five seeds the sieve keeps 95 %; one run alone lies anywhere from 92 to 98 %."""
-    assert kept_by_the_sieve("label_to_target") >= 0.92
-
-
-def test_sign_flip_ruins_the_mean_and_not_the_sieve() -> None:
-    """Over five seeds the sieve keeps 95 %, one run alone 90 to 100 %; other sizes: test_golden.py."""
-    assert outcome("mean", "sign_flip", 0)[0] < 0.7 * outcome("mean", "control", 0)[0]
-    assert kept_by_the_sieve("sign_flip") >= 0.9  # the flipped updates still slow the others down
-
-
-def test_without_an_attack_the_sieve_learns_as_well_as_the_mean() -> None:
-    """Over three more seeds: test_golden.py."""
-    assert outcome("sieve", "control", 0)[0] >= 0.95 * outcome("mean", "control", 0)[0]
+    kept, clean = (
+        sum(outcome(rule, attack, seed)[0] for seed in (0, 1))
+        for rule, attack in (("sieve", "label_to_target"), ("mean", "control"))
+    )
+    assert kept >= 0.92 * clean

@@ -65,6 +65,7 @@ def over_http(monkeypatch: pytest.MonkeyPatch) -> type[LocalGrid]:
             raise AssertionError("nothing is sent")
 
     module: Any = ModuleType("flwr.superlink.grid.http_grid")
+    HttpGrid.__module__ = module.__name__  # as a class of Flower is
     module.HttpGrid = HttpGrid
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(flower, "RELEASE", "1.42.0")

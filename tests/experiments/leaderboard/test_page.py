@@ -10,17 +10,11 @@ from pathlib import Path
 import pytest
 
 from experiments.leaderboard.cells import Board
+from experiments.leaderboard.columns import BOARD, BY_ATTACK
 from experiments.leaderboard.page import measured, write_page
 from experiments.leaderboard.selection import fits, parse
-from experiments.leaderboard.tables import (
-    BOARD,
-    BY_ATTACK,
-    Measured,
-    attack_table,
-    overall_table,
-    published_table,
-    scope_table,
-)
+from experiments.leaderboard.tables import Measured, attack_table, overall_table, published_table, scope_table
+from experiments.report.section import share_retained
 from experiments.report.statistics import Estimate
 from experiments.report.tables import Table
 from tests.experiments.leaderboard.samples import board, finish
@@ -69,7 +63,7 @@ def test_every_rule_has_a_row_and_only_whole_ones_a_place(made: tuple[Board, Mea
     worst = cells(table, "Kept, worst")[0]
     assert isinstance(worst, Estimate)
     section = known.groups["synthetic", "sasrec"]
-    every = [section.estimate("median", c, "retained") for c in section.attacks if c.kind != "parity"]
+    every = [section.estimate("median", c, share_retained) for c in section.attacks if c.kind != "parity"]
     assert worst.mean == min(one.mean for one in every if one is not None)
 
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from experiments.leaderboard.standing import Places, Point, Standing, ranked, standing
+from experiments.report.names import Condition
 from experiments.report.reading import Cell
-from experiments.report.section import Condition, Section
+from experiments.report.section import Section
 from experiments.report.statistics import Estimate, estimate
 
 SCOPE = ("log", "sasrec", "20 %")

@@ -9,9 +9,10 @@ import pytest
 from experiments.report.accuracy import Curves, bands, exposure, learning, palette, retained, tradeoff, worst
 from experiments.report.defence import cost, rejections, relative_weight, rows, weights
 from experiments.report.drawing import draw
+from experiments.report.names import Condition
 from experiments.report.plots import Figure, Heatmap, Lines, Panels, Plot, Ranks, Scatter
 from experiments.report.reading import read_grid
-from experiments.report.section import NDCG, Condition, Section, sections
+from experiments.report.section import NDCG, Section, sections, share_retained
 from tests.experiments.report import samples
 from tests.experiments.report.samples import Shape, write
 
@@ -46,7 +47,7 @@ def test_heatmaps_hold_the_estimates_by_share(section: Section) -> None:
     assert plot.columns[0] == "control"
     assert set(plot.columns[1:]) == {"sign_flip", "label_to_target", "nan"}
     at = plot.cells[plot.rows.index("krum")][plot.columns.index("nan")]
-    assert at == section.estimate("krum", NAN, "retained")
+    assert at == section.estimate("krum", NAN, share_retained)
     assert plot.strong == {"sieve"}
     mean = plot.cells[plot.rows.index("mean")][0]
     assert mean is not None

@@ -1,4 +1,4 @@
-"""Names, sections, what is retained, the order on the page, and comparisons."""
+"""Names, sections, what is share_retained, the order on the page, and comparisons."""
 
 from __future__ import annotations
 
@@ -10,18 +10,11 @@ import pytest
 from experiments.report.accuracy import exposure
 from experiments.report.beside import beside_table, beyond_parity
 from experiments.report.contents import best_baseline, by_condition, main_table, overall
+from experiments.report.differences import beyond, beyond_plain, er_over_plain
+from experiments.report.names import Condition, slug
 from experiments.report.plots import Heatmap
 from experiments.report.reading import Cell, read_grid
-from experiments.report.section import (
-    BEYOND,
-    BEYOND_PLAIN,
-    NDCG,
-    RETAINED,
-    Condition,
-    Section,
-    sections,
-    slug,
-)
+from experiments.report.section import NDCG, Section, sections, share_retained
 from experiments.report.statistics import Estimate
 from tests.experiments.report.samples import Row, Shape, row, rows, write
 
@@ -50,9 +43,9 @@ def test_retained_is_the_share_of_the_clean_mean_of_the_same_seed(tmp_path: Path
         cell("krum", "control", 0, 0.08),
     ]
     section = only(tmp_path, found)
-    assert section.by_seed("krum", Condition("nan", 0.2), RETAINED) == pytest.approx({0: 0.5, 1: 0.25})
-    assert section.by_seed("krum", Condition("control", 0.2), RETAINED) == pytest.approx({0: 0.8})
-    assert section.quality == RETAINED
+    assert section.by_seed("krum", Condition("nan", 0.2), share_retained) == pytest.approx({0: 0.5, 1: 0.25})
+    assert section.by_seed("krum", Condition("control", 0.2), share_retained) == pytest.approx({0: 0.8})
+    assert section.quality == share_retained
 
 
 def test_the_clean_run_of_the_same_share_and_of_control_wins(tmp_path: Path) -> None:
@@ -65,7 +58,7 @@ def test_the_clean_run_of_the_same_share_and_of_control_wins(tmp_path: Path) -> 
         cell("mean", "nan", 0, 0.1, malicious_share=0.4),
     ]
     section = only(tmp_path, found)
-    got = {c.share: section.by_seed("mean", c, RETAINED)[0] for c in section.attacks}
+    got = {c.share: section.by_seed("mean", c, share_retained)[0] for c in section.attacks}
     assert got == pytest.approx({0.05: 1.0, 0.2: 0.5, 0.4: 1.0})
     assert [c.attack for c in section.cleans] == ["control", "control"]
     assert section.shares == (0.4, 0.2, 0.05)
@@ -83,11 +76,11 @@ def test_strategies_and_attacks_are_ordered_by_what_is_left(tmp_path: Path) -> N
     section = only(tmp_path, rows(Shape()))
     assert section.strategies[0] == "sieve"
     assert section.strategies[-1] == "median"
-    means = [section.mean(s, section.attacks, RETAINED) for s in section.strategies]
+    means = [section.mean(s, section.attacks, share_retained) for s in section.strategies]
     values = [m.mean for m in means if m is not None]
     assert values == sorted(values, reverse=True)
     harm = [
-        sum(e.mean for s in section.strategies if (e := section.estimate(s, c, RETAINED)))
+        sum(e.mean for s in section.strategies if (e := section.estimate(s, c, share_retained)))
         for c in section.attacks
     ]
     assert harm == sorted(harm)
@@ -155,7 +148,7 @@ def test_targets_that_vary_make_conditions_of_their_own(tmp_path: Path) -> None:
     section = only(tmp_path / "two", found)
     assert {c.attack for c in section.cleans} == {"control (cold)", "control (medium)"}
     assert {c.attack for c in section.attacks} == {"psmu (cold)", "psmu (medium)"}
-    assert section.quality == RETAINED
+    assert section.quality == share_retained
     assert len(section.cells) == len(found)
     figure = exposure(section)
     assert figure is not None
@@ -249,17 +242,17 @@ PROMOTED = [
 def test_exposure_beyond_parity_is_of_the_same_strategy_and_seed(tmp_path: Path) -> None:
     section = only(tmp_path, PROMOTED)
     adaptive = Condition("adaptive", 0.2)
-    assert section.by_seed("sieve", adaptive, BEYOND) == pytest.approx({0: -0.01, 1: 0.04})
-    assert section.by_seed("sieve", adaptive, BEYOND_PLAIN) == pytest.approx({0: -0.16, 1: -0.21})
-    assert section.by_seed("mean", adaptive, BEYOND) == pytest.approx({0: 0.4, 1: 0.3})
-    assert section.by_seed("sieve", adaptive, "er_over_plain") == pytest.approx({0: -0.56, 1: -0.51})
+    assert section.by_seed("sieve", adaptive, beyond) == pytest.approx({0: -0.01, 1: 0.04})
+    assert section.by_seed("sieve", adaptive, beyond_plain) == pytest.approx({0: -0.16, 1: -0.21})
+    assert section.by_seed("mean", adaptive, beyond) == pytest.approx({0: 0.4, 1: 0.3})
+    assert section.by_seed("sieve", adaptive, er_over_plain) == pytest.approx({0: -0.56, 1: -0.51})
     assert section.promotions == (adaptive,)  # sign_flip promotes nothing, parity is the yardstick
 
 
 def test_parity_with_another_target_is_no_yardstick(tmp_path: Path) -> None:
     found = [exposed("mean", "parity", 0, 0.2, targets="7"), exposed("mean", "adaptive", 0, 0.6)]
     section = only(tmp_path, found)
-    assert section.by_seed("mean", Condition("adaptive", 0.2), BEYOND) == {}
+    assert section.by_seed("mean", Condition("adaptive", 0.2), beyond) == {}
 
 
 def test_without_parity_nothing_is_measured_beside_it(tmp_path: Path) -> None:

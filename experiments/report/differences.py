@@ -1,0 +1,47 @@
+"""Metrics that are differences, seed by seed: to what honest interactions bring, and to the plain mean."""
+
+from __future__ import annotations
+
+from experiments.report.names import Condition
+from experiments.report.section import ER, NDCG, PARITY, Section
+
+
+def beyond(section: Section, strategy: str, condition: Condition) -> dict[int, float]:
+    """ER@10 less that of `parity` under the same strategy: same seed, share and targets."""
+    return _beyond(section, strategy, condition, strategy)
+
+
+def beyond_plain(section: Section, strategy: str, condition: Condition) -> dict[int, float]:
+    """ER@10 less that of `parity` under the plain mean: same seed, share and targets."""
+    return _beyond(section, strategy, condition, section.plain)
+
+
+def ndcg_over_plain(section: Section, strategy: str, condition: Condition) -> dict[int, float]:
+    """NDCG@10 less that of the plain mean under the same attack and seed."""
+    return _over_plain(section, strategy, condition, NDCG)
+
+
+def er_over_plain(section: Section, strategy: str, condition: Condition) -> dict[int, float]:
+    """ER@10 less that of the plain mean under the same attack and seed."""
+    return _over_plain(section, strategy, condition, ER)
+
+
+def _over_plain(section: Section, strategy: str, condition: Condition, metric: str) -> dict[int, float]:
+    less = section.by_seed(section.plain, condition, metric) if section.plain else {}
+    return _less(section.by_seed(strategy, condition, metric), less)
+
+
+def _beyond(section: Section, strategy: str, condition: Condition, by: str | None) -> dict[int, float]:
+    mine = section.runs.get((strategy, condition), {})
+    parity = {
+        seed: cell.values[ER]
+        for (name, other), cells in section.runs.items()
+        if name == by and other.kind == PARITY and other.share == condition.share
+        for seed, cell in cells.items()
+        if seed in mine and mine[seed].label("targets") == cell.label("targets") and ER in cell.values
+    }
+    return _less(section.by_seed(strategy, condition, ER), parity)
+
+
+def _less(values: dict[int, float], less: dict[int, float]) -> dict[int, float]:
+    return {seed: value - less[seed] for seed, value in values.items() if seed in less}

@@ -1,0 +1,40 @@
+"""What is wrong with a run, in words: rounds without updates, devices without work, a model that diverged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from logging import WARNING, getLogger
+
+from common.config import StrategyConfig
+from common.errors import RunError
+from common.logs import event
+from common.tasks import GlobalModel
+from server.round.admission import Admitted
+
+log = getLogger("flwr").log
+
+
+def too_few(admitted: Admitted, least: int) -> str:
+    """Why a round lacks updates: how many there are of ``least``, and the refusals by reason."""
+    counts = Counter(e.reason for e in admitted.audit.entries if e.verdict == "refused")
+    refused = ", ".join(f"{number} {reason}" for reason, number in counts.most_common())
+    told = f"{len(admitted.identity)} updates, and strategy.min_replies is {least}"
+    return f"{told}; refused: {refused}" if refused else told
+
+
+def warn_of_idle(round_: int, idle: int, asked: int, drawn: int, num_items: int) -> None:
+    """Most devices that were asked have nothing to do: such a run takes all its time and learns little."""
+    text = "round %d: %d of %d devices have no next item among the %d of %d items drawn; %s"
+    remedy = "a larger train.slice_size, or auto, or more train.slices keep more of them busy"
+    log(WARNING, text, round_, idle, asked, drawn, num_items, remedy, extra=event("idle", round_=round_))
+
+
+def check_finite(model: GlobalModel, strategy: StrategyConfig, round_: int) -> None:
+    """Raise RunError once the squared norm of the model is not finite: no score is, after that."""
+    flat = [part.reshape(-1) for part in (model.encoder, model.table)]
+    if not all(bool(part.dot(part).isfinite()) for part in flat):
+        raise RunError(
+            f"the model is not finite after round {round_}: the run diverged; a smaller strategy.lr "
+            f"({strategy.lr:g} now), or a robust strategy.aggregator ({strategy.aggregator.name} now), keeps "
+            "it finite"
+        )
