@@ -18,7 +18,7 @@ Outcome = tuple[ParameterUpdate, State, dict[str, float]]
 """The permitted change, the next state, and figures for the audit."""
 
 Users = Callable[[ParameterUpdate, int, float], Audience]
-"""P users that the server makes up, with tastes up to a strength, under the model after a change (common/probes.py)."""
+"""P users that the server makes up, of tastes up to a strength, after a change (common/probes.py)."""
 
 
 @dataclass(frozen=True)
