@@ -125,7 +125,7 @@ def left(updates: DeviceUpdates, cohort: Cohort, setting: Round, trust: Tensor) 
     }
     surprise = torch.bucketize(norms / limits, torch.tensor([0.5, 1.0]))  # [n, K]
     table |= {name: part(kept, energy, (surprise == k) & (role < 3)) for k, name in enumerate(SURPRISES)}
-    weights = retention_weight(retention(norms, factors), rule.retention, rule.power)
+    weights = retention_weight(retention(norms, factors), rule.retention)
     lengths = kept.sum(dim=1).sqrt().double()
     encoders = norm_factor(updates.encoder.norm(dim=1).double() / lengths.clamp_min(1e-12), rule.encoder)
     return table | {

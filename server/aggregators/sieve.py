@@ -26,7 +26,7 @@ class Sieve(Aggregator):
     """Row clip → retention → reputation → encoder clip → weighted mean (docs/method.md).
 
     c_ui: the most that one interaction moves row i in the direction of g_ui, by the model's own bound;
-    g_ui clipped to ``rows`` · c_ui; w_u = min(1, rt_u/``retention``)^``power``, rt_u = ‖R_u clipped‖/‖R_u‖
+    g_ui clipped to ``rows`` · c_ui; w_u = min(1, rt_u/``retention``)⁶, rt_u = ‖R_u clipped‖/‖R_u‖
     over its median; w_u divided by how much u's encoders resembled others' over the rounds it took part in
     (server/aggregators/reputation.py); encoders clipped to ``encoder`` · ‖R_u‖ · median_v(‖D_v‖/‖R_v‖), for
     ‖R_u‖² grows with the number of u's interactions; Δ = Σ_u w_u u / Σ_u w_u. Where nothing is beyond a bound
@@ -34,11 +34,9 @@ class Sieve(Aggregator):
     (medians over devices); no bound on attackers. Reference: ours, after the aims of arXiv 2602.23982.
 
     rows        bound of a row, in interactions; 0: off
-    retention   a device that keeps less of its rows than this share loses weight
-    power       how fast; 0: off
+    retention   a device that keeps less of its rows than this share loses weight; 0: off
     encoder     bound of an encoder, in usual ones beside as long rows; 0: off
     reputation  how fast alike encoders lose weight; 0: off
-    tolerance   how alike encoders may be, over the rounds, beyond the median device
     """
 
     name: ClassVar[str] = "sieve"
@@ -46,23 +44,20 @@ class Sieve(Aggregator):
     constraints: ClassVar[tuple[str, ...]] = ("exposure_cap",)
     rows: float = 1.25
     retention: float = 0.8
-    power: float = 6.0
     encoder: float = 2.0
     reputation: float = Reputation.strength
-    tolerance: float = Reputation.tolerance
 
     def __post_init__(self) -> None:
-        if not 0 < self.retention <= 1:
-            raise ValueError(f"retention must be a share above 0, found {self.retention}")
-        for name in ("rows", "power", "encoder", "reputation"):
+        if not 0 <= self.retention <= 1:
+            raise ValueError(f"retention must be 0 (off) or a share up to 1, given {self.retention}")
+        for name in ("rows", "encoder", "reputation"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be 0 (off) or positive, found {getattr(self, name)}")
-        self.past  # noqa: B018  (raises ValueError)
+                raise ValueError(f"{name} must be 0 (off) or positive, given {getattr(self, name)}")
 
     @property
     def past(self) -> Reputation:
         """The stage across rounds."""
-        return Reputation(tolerance=self.tolerance, strength=self.reputation)
+        return Reputation(strength=self.reputation)
 
     def __call__(self, updates: DeviceUpdates, state: State, round_: Round) -> tuple[Aggregate, State]:
         enough(self, len(updates), round_.byzantine)
@@ -72,7 +67,7 @@ class Sieve(Aggregator):
             factors = row_clip(norms, self.rows * row_limits(updates.rows, norms, round_.interaction))
         kept = retention(norms, factors)  # rt [n]
         trust, state = self.past(updates.encoder, state, round_)  # [n]
-        weights = retention_weight(kept, self.retention, self.power) * trust  # w [n]
+        weights = retention_weight(kept, self.retention) * trust  # w [n]
         shares = weights / weights.sum().clamp_min(TINY)  # [n], sums to 1
         encoder_shares = shares
         if self.encoder:

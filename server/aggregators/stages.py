@@ -13,6 +13,9 @@ from common.updates import interaction_sizes
 from server.aggregators.gram import middle
 
 TINY = 1e-12
+RETENTION_POWER = 6
+"""How fast a device loses weight with what it lost to the clip."""
+
 FEW = 16
 """Devices whose rows are scaled at a time: they stay in the cache."""
 
@@ -62,9 +65,9 @@ def retention(norms: Tensor, factors: Tensor) -> Tensor:
     return (kept / middle(kept).clamp_min(TINY)).clamp(max=1.0)
 
 
-def retention_weight(kept: Tensor, threshold: float, power: float) -> Tensor:
-    """w_u = min(1, rt_u/threshold)^power -> [n]."""
-    return (kept / threshold).clamp(max=1.0) ** power
+def retention_weight(kept: Tensor, threshold: float) -> Tensor:
+    """w_u = min(1, rt_u/threshold)⁶ -> [n]; 1 for all with a threshold of 0."""
+    return (kept / threshold).clamp(max=1.0) ** RETENTION_POWER if threshold else torch.ones_like(kept)
 
 
 def norm_factor(norms: Tensor, slack: float) -> Tensor:

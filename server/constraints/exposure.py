@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.checks import count, positive, unit
+from common.checks import unit
 from common.probes import Audience
 from common.tasks import GlobalModel
 from server.constraints.base import Evidence, Outcome, share
@@ -28,45 +29,56 @@ MADE_UP, WITNESSED = "made_up", "shown"
 
 
 @dataclass(frozen=True)
-class ExposureCap:
-    """x_i ≤ max(floor, slack · s_i⁺ · λ) on each row that is trained.
+class Recipe:
+    """What the cap looks at.
 
-    x_i is the share of ``probes`` made-up users (common/probes.py) who get item i among their ``top`` under
-    the model after the step, what they have seen left out; s_i the share of the devices that ever pulled it
-    (panel.py), and s_i⁺ what that share may well be, after so few devices. λ is what a holder brings an item
-    that is shown much: the ``quantile`` of x_j/s_j over ``near`` items j with about as many holders. A row
-    beyond the limit moves against the mean direction of the users who get it until only so many do. So an
-    item may be recommended to as many users, per holder, as other items: who promotes an item needs holders
-    for it, and ten pulls of one device are one holder. ``floor`` leaves alone what few users get. Users are
-    drawn anew each round, and chance puts many an item over its limit: a row moves only if the item is over
-    in the mean of the rounds as well, this one among them, where a round counts ``memory`` times as much as
-    the next one. That mean goes no further below the limit than ``floor``: credit is not saved up.
-
-    The same holds for the users that the updates of this round show, ``witnesses`` a device (server/
-    witnesses.py; 0: none), with a floor and slack of their own: there are fewer of them, and little is known
-    of what they have seen, but what real users have in common and made-up ones have not, they alone see.
+    near           items whose exposure a holder is measured by
+    top            places of a user's list
+    taste          the strongest of the made-up users (common/probes.py)
+    probes         made-up users a round
+    witnesses      states that a device of the round shows; 0: none are looked at
+    witness_floor  floor of the exposure to them, in those of made-up users: there are fewer of them
+    memory         weight of a round beside the next one
     """
 
-    floor: float = 0.01
-    slack: float = 1.0
-    quantile: float = 0.85
     near: int = 32
     top: int = 10
     taste: float = 12.0
     probes: int = 256
     witnesses: int = 4
-    witness_floor: float = 0.03
-    witness_slack: float = 1.0
+    witness_floor: float = 3.0
     memory: float = 0.8
 
+
+@dataclass(frozen=True)
+class ExposureCap:
+    """x_i ≤ max(floor, s_i⁺ · λ) on each row that is trained.
+
+    x_i is the share of made-up users (common/probes.py) who get item i among their first ten under the model
+    after the step, what they have seen left out; s_i the share of the devices that ever pulled it (panel.py),
+    and s_i⁺ what that share may well be, after so few devices. λ is what a holder brings an item that is
+    shown much: the ``quantile`` of x_j/s_j over 32 items j with about as many holders. A row beyond the limit
+    moves against the mean direction of the users who get it until only so many do. So an item may be
+    recommended to as many users, per holder, as other items: who promotes an item needs holders for it, and
+    ten pulls of one device are one holder. Users are drawn anew each round, and chance puts many an item over
+    its limit: a row moves only if the item is over in the mean of the rounds as well, this one among them.
+    That mean goes no further below the limit than ``floor``: credit is not saved up.
+
+    The same holds for the users that the updates of this round show (server/round/evidence.py), with a floor
+    of their own: there are fewer of them, and little is known of what they have seen, but what real users
+    have in common and made-up ones have not, they alone see.
+
+    floor     share of users below which no item is held back
+    quantile  of what holders bring other items: the lower, the fewer users an item gets
+    """
+
+    floor: float = 0.01
+    quantile: float = 0.85
+
+    recipe: ClassVar[Recipe] = Recipe()
+
     def __post_init__(self) -> None:
-        unit(floor=self.floor, witness_floor=self.witness_floor, memory=self.memory)
-        positive(slack=self.slack, witness_slack=self.witness_slack)
-        count(0, witnesses=self.witnesses)
-        if not 0 <= self.taste < float("inf"):
-            raise ValueError(f"taste must be 0 or positive, given {self.taste}")
-        count(1, top=self.top, probes=self.probes, near=self.near)
-        unit(quantile=self.quantile)
+        unit(floor=self.floor, quantile=self.quantile)
 
     def init(self, start: GlobalModel) -> State:
         panel = no_holders(len(start.table) - 1, start.table.device)
@@ -78,15 +90,11 @@ class ExposureCap:
         excess = {name: state[name] for name in (MADE_UP, WITNESSED)}  # [N] each
         panel = with_round(state, evidence.round_marks)
         holders = Holders(holder_shares(panel), at_most(panel), one_holder(panel))
-        users = evidence.users(delta, self.probes, self.taste)
-        after, excess[MADE_UP] = self.held(
-            model, delta, users, holders, self.slack, self.floor, excess[MADE_UP]
-        )
-        if self.witnesses:
-            users = evidence.witnesses(self.witnesses)
-            after, excess[WITNESSED] = self.held(
-                model, after, users, holders, self.witness_slack, self.witness_floor, excess[WITNESSED]
-            )
+        users = evidence.users(delta, self.recipe.probes, self.recipe.taste)
+        after, excess[MADE_UP] = self.held(model, delta, users, holders, self.floor, excess[MADE_UP])
+        if self.recipe.witnesses:
+            users, floor = evidence.witnesses(self.recipe.witnesses), self.recipe.witness_floor * self.floor
+            after, excess[WITNESSED] = self.held(model, after, users, holders, floor, excess[WITNESSED])
         moved = (after.rows != delta.rows).any(dim=1)  # [K]
         return after, {**panel, **excess}, {"exposure_cap.clipped": share(moved) if len(moved) else 0.0}
 
@@ -96,7 +104,6 @@ class ExposureCap:
         delta: ParameterUpdate,
         users: Audience,
         holders: Holders,
-        slack: float,
         floor: float,
         excess: Tensor,
     ) -> tuple[ParameterUpdate, Tensor]:
@@ -110,8 +117,9 @@ class ExposureCap:
         lists, above = self.lists(model.table.index_add(0, index, delta.rows), users)  # [P, top] each
         got = above > 0  # the others are no further than the first one left out  [P, top]
         exposure = lists[got].bincount(minlength=len(excess)).double() / len(lists)  # x [N]
-        limit = (slack * holders.entitled(exposure, self.near, self.quantile)).clamp(min=floor)  # [N]
-        excess = self.memory * excess + (1 - self.memory) * (exposure - limit)  # [N]
+        limit = holders.entitled(exposure, self.recipe.near, self.quantile).clamp(min=floor)  # [N]
+        memory = self.recipe.memory
+        excess = memory * excess + (1 - memory) * (exposure - limit)  # [N]
         excess = excess.clamp(min=-floor)  # who stays away saves up no more than that
         over = ((exposure > limit) & (excess > 0))[index - 1]  # [K]
         some = index[over] - 1  # [m]
@@ -139,7 +147,7 @@ class ExposureCap:
             block = states @ table.T  # [p, N + 1]
             block[:, 0] = -torch.inf
             block.scatter_(1, histories, -torch.inf)
-            first = block.topk(min(self.top + 1, block.shape[1]), dim=1)
+            first = block.topk(min(self.recipe.top + 1, block.shape[1]), dim=1)
             least = first.values[:, -1:]  # [p, 1]; a list with room for all shows nothing
             least = torch.where(torch.isfinite(least), least, torch.inf)
             items.append(first.indices[:, :-1] - 1)

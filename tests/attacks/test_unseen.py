@@ -46,7 +46,7 @@ def test_the_attacker_makes_users_up_from_its_own_histories_as_the_server_does()
     draw = generator(view.seed, "unseen", view.task.round)
     lengths = torch.tensor([len(s) for s in view.cohort.sequences])
     lengths = lengths[torch.randint(16, (256,), generator=draw)].clamp(max=view.task.model_config.max_len)
-    items = made_up(torch.from_numpy(counts), lengths, draw, view.task.model.table, ExposureCap().taste)
+    items = made_up(torch.from_numpy(counts), lengths, draw, view.task.model.table, ExposureCap.recipe.taste)
     mine = replace(view, cohort=replace(view.cohort, sequences=[row[row > 0].numpy() for row in items]))
     torch.testing.assert_close(last_states(mine).mean(0), found, rtol=1e-4, atol=1e-5)
 

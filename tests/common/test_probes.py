@@ -78,17 +78,6 @@ def test_with_a_taste_a_history_keeps_to_what_goes_together() -> None:
     assert shares[0.0] < 0.03 < shares[1.0] < 0.9 < shares[1000.0]
 
 
-def test_some_keep_to_what_goes_together_and_others_do_not() -> None:
-    """Users of one strength show a model from one side, and an attacker pushes on the others."""
-    table = torch.cat([torch.zeros(1, 2), torch.eye(2).repeat_interleave(10, 0)])
-    lengths = torch.full((4000,), 6)
-    drawn = made_up(torch.ones(20, dtype=torch.float64), lengths, gen(), table, 12.0) > 10
-    pure = float((drawn.all(1) | ~drawn.any(1)).double().mean())
-    even = float((drawn.sum(1) == 3).double().mean())
-    assert pure > 0.8  # one strength that makes so many pure leaves one in ten thousand even
-    assert even > 0.01
-
-
 def test_taste_is_measured_from_the_mean_row() -> None:
     table = torch.cat([torch.zeros(1, 2), torch.eye(2).repeat_interleave(10, 0)])
     lengths = torch.full((50,), 6)

@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from common.probes import made_up
 from common.updates import DeviceUpdates
 from common.wire import UpdateSpec, encode_updates
 from server.aggregators import Aggregate, Round, State
 from server.aggregators.reputation import Reputation
 from server.aggregators.sieve import Sieve
 from server.constraints import panel
+from server.constraints.exposure import ExposureCap, Holders
 from server.constraints.panel import PULLED, PUSHED, TRAINED
 from server.constraints.popularity import ranks
 from server.round.admission import Reply, admit
@@ -220,3 +222,26 @@ def test_an_encoder_may_be_twice_as_long_as_usual_for_its_rows() -> None:
     for loud, counted in ((1.8, 1.8), (10.0, 2.0)):
         updates.encoder[0] = loud
         assert float(combined(updates).encoder[0]) * 20 == pytest.approx(19 + counted, rel=1e-4)
+
+
+def test_some_made_up_users_keep_to_one_kind_and_some_do_not() -> None:
+    """Users of one strength of taste show a model from one side, and an attacker pushes on the others."""
+    table = torch.cat([torch.zeros(1, 2), torch.eye(2).repeat_interleave(10, 0)])  # two kinds of items
+    popularity, lengths = torch.ones(20, dtype=torch.float64), torch.full((4000,), 6)
+    gen = torch.Generator().manual_seed(0)
+    drawn = made_up(popularity, lengths, gen, table, ExposureCap.recipe.taste) > 10
+    pure = float((drawn.all(1) | ~drawn.any(1)).double().mean())
+    even = float((drawn.sum(1) == 3).double().mean())
+    assert pure > 0.8  # one strength that makes so many pure leaves one in ten thousand even
+    assert even > 0.01
+
+
+@pytest.mark.parametrize(("much", "share"), [(4, 0.15), (6, 0.35)])
+def test_three_items_in_twenty_may_stand_out_and_set_no_limit_for_the_others(much: int, share: float) -> None:
+    """A promoted item may get what the .85 quantile of its like gets: .9 gave the attacker twice as much."""
+    holders = torch.full((33,), 0.2, dtype=torch.float64)
+    exposure = torch.full((33,), 0.02, dtype=torch.float64)
+    exposure[:much] = 0.4
+    cap = ExposureCap()
+    limit = Holders(holders, holders, holders / 10).entitled(exposure, cap.recipe.near, cap.quantile)
+    assert (float(limit[20]) < share) is (much == 4)

@@ -47,7 +47,7 @@ def test_looking_on_changes_nothing(tmp_path: Path) -> None:
     wide = (
         "strategy.constraints=[{name: row_trust, factor: 1e6}, {name: variance_floor, least: 0.0}, "
         "{name: popularity_cap, top: 1.0, margin: 0.999}, "
-        "{name: exposure_cap, slack: 1e6, witness_slack: 1e6}]"
+        "{name: exposure_cap, floor: 0.999}]"
     )
     run(config(), tmp_path / "plain")
     run(config(wide), tmp_path / "watched")
