@@ -64,7 +64,10 @@ class Cohort:
         chosen = np.asarray(rows, dtype=np.int64)
         times = None if self.times is None else Ragged.of(self.times, np.float64).take(chosen)
         sequences = Ragged.of(self.sequences, np.int32).take(chosen)
-        return replace(self, numbers=self.devices[chosen], sequences=sequences, times=times)
+        taken = replace(self, numbers=self.devices[chosen], sequences=sequences, times=times)
+        if "windows" in vars(self):  # a device's window is its own draw: it need not be drawn again
+            vars(taken)["windows"] = self.windows.take(chosen)
+        return taken
 
     def busy(self) -> Index:
         """Places int64 [m] of the devices with a next item in their slice; of all where others learn too.

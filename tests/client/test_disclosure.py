@@ -106,7 +106,7 @@ def test_answers_by_chance_are_right_on_average(alone: list[dict[str, Any]]) -> 
 
     The chance is of no seed: six standard errors, by the formula and not by a sample with few misses.
     """
-    times, epsilon = 1000, 8.0
+    times, epsilon = 500, 8.0
     config = {**alone[1], "evaluation_epsilon": epsilon}
     fleet = open_fleet(read_settings(config))
     network, (histories, answers) = build_model(CONFIG).eval(), fleet.histories("valid")
