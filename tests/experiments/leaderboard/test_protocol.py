@@ -24,11 +24,12 @@ def test_the_first_edition_has_every_rule_ten_attacks_three_logs_shares_and_seed
     assert {one.aggregator.name for one in grid.strategies} == {"all"}
     for share in (0.2, 0.01):  # each combination is valid, at either end
         cells = expand(grid.model_copy(update={"shares": (share,), "seeds": (0,)}))
-        names = {key: {one.labels[key] for one in cells} for key in ("data", "aggregator", "attack")}
+        names = {key: {one.labels[key] for one in cells} for key in ("data", "model", "aggregator", "attack")}
         assert names["data"] == {"ml-100k", "lastfm", "amazon-beauty"} == set(found.head.minutes)
         assert names["aggregator"] == set(AGGREGATORS)
+        assert names["model"] == {"sasrec", "esasrec"}
         assert len(names["attack"] - set(FIXED)) == 10
-        assert len(cells) == 3 * len(AGGREGATORS) * 12
+        assert len(cells) == 3 * 2 * len(AGGREGATORS) * 12
 
 
 def test_published_numbers_are_of_a_log_and_model_of_the_protocol() -> None:
