@@ -80,7 +80,8 @@ def run(
     from experiments.engines import emulate, reported
     from experiments.mlflow_log import MlflowLog
     from experiments.progress import Bar
-    from experiments.run_files import folder_name, summary_table, times
+    from experiments.run_files import summary_table, times
+    from server.records.holding import folder_name
 
     if engine not in ("local", "ray"):
         raise ConfigError(f"--engine {engine!r}; valid: local, ray")

@@ -20,8 +20,8 @@ PROJECT = HOME / "pyproject.toml"
 BEGIN = "# settings: begin (written by `python -m experiments.flower_config`)"
 END = "# settings: end"
 TABLE = "tool.flwr.app.config"
-OWN: Mapping[str, Scalar] = {"out": "runs/flower", "resume": False}
-"""What the ServerApp reads beside the settings: where to write, and whether to go on there."""
+OWN: Mapping[str, Scalar] = {"out": "", "resume": False}
+"""What the ServerApp reads beside the settings: where to write (empty: a new folder), and whether to go on."""
 
 
 def defaults() -> dict[str, Scalar]:

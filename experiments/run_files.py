@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,27 +10,15 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from common.config import RunConfig
 from common.printable import LONGEST, printable
 
 FLOORS = {"popularity": "Popularity", "markov": "Markov-1"}
-LONGEST_NAME = 120
-"""Characters of a folder's name."""
 
 
 def item_text(item: int | str, names: Mapping[str, Mapping[str, str]]) -> str:
     """``50 Star Wars (1977)``, id and title; the number, said to be one, where neither is known."""
     found = names.get(str(item))
     return " ".join(filter(None, (found["id"], found["title"]))) if found else f"number {item}"
-
-
-def folder_name(config: RunConfig, rule: str) -> str:
-    """The default name of a run's folder: log, model, rule and attack, ``ml-100k-sasrec-sieve-sign_flip``."""
-    data = config.data
-    log = Path(data.path).stem if data.path and data.name != "synthetic" else data.name
-    attack = "no-attack" if config.attack.name == "none" else config.attack.name
-    parts = (log, config.model.name, rule, attack)
-    return "-".join(re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip("-.") for part in parts)[:LONGEST_NAME]
 
 
 def json_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from common.config import RunConfig
-from common.data.shards import CATALOGUE
 from common.errors import ConfigError, RunError
 from common.printable import printable_lines
 from common.settings import Scalar, load, to_flat
@@ -70,19 +67,11 @@ def submit(
 
 def run_config(settings: RunConfig, out: str, resume: bool) -> dict[str, Scalar]:
     """Flower's run config. Raises ConfigError for ``resume`` without a folder to go on in."""
+    from server.records.holding import chosen_folder
+
     if resume and not out:
         raise ConfigError("--resume needs --out, the folder on the server of the run to go on with")
-    return {**to_flat(settings, secret=True), "out": out or fresh(settings), "resume": resume}
-
-
-def fresh(settings: RunConfig) -> str:
-    """A folder that no other run has: what runs, when, and four digits by chance."""
-    path = settings.data.path
-    name = settings.data.name if not path else Path(path).stem
-    if Path(path).name == CATALOGUE:
-        name = Path(path).resolve().parent.name
-    when = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    return f"runs/{name}-{settings.strategy.aggregator.name}-{when}-{secrets.token_hex(2)}"
+    return {**to_flat(settings, secret=True), "out": chosen_folder(settings, out, resume), "resume": resume}
 
 
 def check(settings: RunConfig) -> None:

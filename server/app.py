@@ -21,6 +21,7 @@ from common.logs import event, json_logs, plain_logs
 from common.machine import peak_cuda_mib, peak_mib
 from common.settings import from_flat
 from server.records.checkpoint import FILE, restored
+from server.records.holding import chosen_folder
 from server.records.metrics_http import metrics
 from server.records.outputs import NodeMemory, RunFolder
 from server.records.progress import LogProgress
@@ -41,8 +42,9 @@ def main(grid: Grid, context: Context) -> None:
         plain_logs()
     end_with_parent()
     flat = dict(context.run_config)
-    out, resume = str(flat.pop("out", "runs/flower")), bool(flat.pop("resume", False))
+    given, resume = str(flat.pop("out", "")), bool(flat.pop("resume", False))
     config = from_flat(flat)
+    out = Path(chosen_folder(config, given, resume))
     if config.omniscient:
         raise ConfigError("attack.knowledge: full is for `fedsieve run` alone: no node sees another's update")
     if config.strategy.secret:
@@ -55,13 +57,13 @@ def main(grid: Grid, context: Context) -> None:
             grid,
             config,
             known.items,
-            Path(out),
+            out,
             resume,
             told,
             data=known.digest,
             fingerprint=known.fingerprint,
         )
-    complete(Path(out))
+    complete(out)
     test, exposed = summary.get("test", {}), summary.get("er@10")
     logging.getLogger("flwr").info(
         "finished: test HR@10 %.4f NDCG@10 %.4f%s; %.0f s, %.0f s of them evaluation; results in %s",
@@ -71,7 +73,7 @@ def main(grid: Grid, context: Context) -> None:
         summary["seconds"],
         summary["seconds_evaluation"],
         out,
-        extra=event("finished", {**test, "er@10": exposed, "out": out}),
+        extra=event("finished", {**test, "er@10": exposed, "out": str(out)}),
     )
 
 

@@ -34,7 +34,7 @@ from server.round.pipeline import Pipeline
 from server.round.state import ServerState
 from server.round.verdicts import AuditLines
 from transport.exchange import exchange
-from transport.limits import planned_reply
+from transport.limits import REPLY_MB, megabytes
 
 log = getLogger("flwr").log
 SUMS_BYTES, TARGET_BYTES = 1 << 20, 256
@@ -68,7 +68,7 @@ class RobustStrategy(Strategy):
         trusted = frozenset(strategy.trusted_nodes)
         self.roster = Roster(strategy.quota, strategy.newcomer_rounds, trusted=trusted)
         self.listeners = listeners
-        self._planned = planned_reply()
+        self._taken = megabytes(REPLY_MB)
         self._drawing: Drawing | None = None
         self._split: Split = "valid"
         self._warned_of_idle = False
@@ -87,10 +87,11 @@ class RobustStrategy(Strategy):
         """Draw the slice and the devices of a round; one message for each node that has some."""
         model = from_record(arrays, self.device, self.state.model.codes)
         drawing = draw_round(self.config, self.run, server_round, model, self.state, self.roster.pool)
-        drawing = replace(drawing, most=min(drawing.most, self._planned))
+        # Half of what is taken is planned with: the rest is for all that is not values.
+        drawing = replace(drawing, most=min(drawing.most, self._taken // 2))
         if self.pipeline.aggregator.rooted:
             drawing = replace(drawing, roots={n: e.devices for n, e in self.roster.roots.items()})
-        drawing.check_size(self.num_items)
+        drawing.check_size(self.num_items, self._taken, REPLY_MB[0])
         self._drawing = drawing
         group = str(server_round)  # for the nodes' logs
         requests = drawing.requests(self.num_items)

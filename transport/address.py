@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import socket
 import ssl
@@ -17,6 +16,7 @@ from cryptography import x509
 
 from common.errors import ConfigError, RunError
 from common.logs import event
+from transport.proxy import ProxyFault, proxy_of, tunnel
 
 _LOG = logging.getLogger(__name__)
 PROBE_S = 3.0
@@ -77,13 +77,20 @@ def read_certificates(option: str, file: Path) -> bytes:
 
 
 def probe(host: str, port: int, root_certificates: bytes | None, wait_s: float = PROBE_S) -> Fault | None:
-    """Why no SuperLink answers there, or None where one seems to. Without certificates it is plain text."""
-    at = f"{host}:{port}"
+    """Why no SuperLink answers there, or None where one seems to. Without certificates it is plain text.
+
+    It goes the way that gRPC will go: through a proxy where the environment names one.
+    """
+    at, proxy = f"{host}:{port}", proxy_of(host)
     try:
-        with socket.create_connection((host, port), wait_s) as raw:
+        with (
+            tunnel(proxy, host, port, wait_s) if proxy else socket.create_connection((host, port), wait_s)
+        ) as raw:
             return _secured(at, host, raw, root_certificates) if root_certificates else _plain(at, raw)
+    except ProxyFault as error:
+        return Fault(f"{at}: {error}", error.lasting)
     except socket.gaierror:
-        return Fault(f"{at}: no address is known for {host!r}{_proxied()}", False)
+        return Fault(f"{at}: no address is known for {host!r}", False)
     except ConnectionRefusedError:
         return Fault(
             f"{at}: nothing listens at port {port}; is the SuperLink there, and the port right?", False
@@ -129,11 +136,6 @@ def _plain(at: str, raw: socket.socket) -> Fault | None:
             f"{at}: it speaks TLS, no plain text; give --root-certificates ca.pem, not --insecure", True
         )
     return Fault(f"{at}: what listens there is no SuperLink", True)
-
-
-def _proxied() -> str:
-    names = [n for n in ("grpc_proxy", "https_proxy", "http_proxy") if os.environ.get(n)]
-    return f" ({names[0]} is set)" if names else ""
 
 
 def await_superlink(

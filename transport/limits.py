@@ -20,8 +20,3 @@ def megabytes(setting: tuple[str, int]) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1 << 20):
         raise ConfigError(f"{name}: a whole number of MiB from 1 to 1048576, given {text[:40]!r}")
     return int(text) << 20
-
-
-def planned_reply() -> int:
-    """Bytes of values that a reply may be planned with: half of what is taken, the rest is for all else."""
-    return megabytes(REPLY_MB) // 2

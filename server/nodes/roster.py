@@ -157,6 +157,7 @@ class Roster:
                 self.resting.pop(node, None)
                 return claim
             text = f"did not enrol: {show(reply.error.reason, 300)}"
+            reason = Reason.FOREIGN if OTHER_CATALOGUE in text else None  # the node has refused first
         except WireError as error:
             text, reason = f"did not enrol: {error}", Reason(error.reason)
         pause = REFUSED_S if OTHER_CATALOGUE in text else 0.0

@@ -17,8 +17,10 @@ def allowance(counts: Sequence[int]) -> int:
 
     c is a tenth of all devices when no claim counts for more than that. With ten nodes or fewer a tenth is
     less than an equal share; then one node has half more than the median, and so less than half of all from
-    three nodes on. One or two nodes are not cut: no one could say which of them claims too much.
+    three nodes on. One or two nodes are not cut: no one could say which of them claims too much. Nodes
+    without a device do not count: they would make the median small for all others.
     """
+    counts = [count for count in counts if count]
     if len(counts) < 3:
         return max(counts, default=1)
     claimed = torch.tensor(counts, dtype=torch.float64)

@@ -1,18 +1,55 @@
-"""One writer a run: a lock in the run's folder, which the kernel takes back however the process ends."""
+"""The folder of a run: its name where none is given, and one writer at a time.
+
+The writer has a lock in it, which the kernel takes back however the process ends.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
+import secrets
+from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from common.errors import RunError
+from common.config import RunConfig
+from common.data.shards import CATALOGUE
+from common.errors import ConfigError, RunError
 
 _LOG = logging.getLogger(__name__)
+LONGEST_NAME = 120
+"""Characters of a folder's name."""
+
 LOCK = ".lock"
 PATIENCE_S = 30.0
 """A ServerApp whose SuperLink died takes some eight seconds to end (transport/orphan.py)."""
+
+
+def folder_name(config: RunConfig, rule: str) -> str:
+    """The default name of a run's folder: log, model, rule and attack, ``ml-100k-sasrec-sieve-sign_flip``."""
+    data = config.data
+    file = Path(data.path)
+    log = file.stem if data.path and data.name != "synthetic" else data.name
+    if file.name == CATALOGUE:  # all catalogues have one name: that of their folder says more
+        log = file.resolve().parent.name
+    attack = config.scenario()["attack"]
+    attack = "no-attack" if attack == "none" else attack
+    parts = (log, config.model.name, rule, attack)
+    return "-".join(re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip("-.") for part in parts)[:LONGEST_NAME]
+
+
+def chosen_folder(config: RunConfig, out: str, resume: bool) -> str:
+    """``out``, or a folder in ``runs/`` that no other run has: what runs, when, and four digits by chance.
+
+    For runs over the network, where who hands a run in need not see what is in the server's folders. Raises
+    ConfigError for ``resume`` without ``out``: there is nothing to go on with in a new folder.
+    """
+    if resume and not out:
+        raise ConfigError("resume: needs out, the folder on the server of the run to go on with")
+    when = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    name = folder_name(config, config.strategy.aggregator.name)
+    return out or f"runs/{name}-{when}-{secrets.token_hex(2)}"
 
 
 def hold(folder: Path, patience_s: float = PATIENCE_S) -> BaseFileLock:

@@ -68,7 +68,8 @@ class RunFolder:
         """Begin a new run. Raises RunError if the folder already holds one."""
         if (self.folder / "config.yaml").exists():
             raise RunError(
-                f"{self.folder} already holds a run; continue it with --resume or choose another --out"
+                f"{self.folder} already holds a run; go on with it (--resume; in a run config resume=true) "
+                "or choose another folder (--out; out=)"
             )
         self.restart()
 

@@ -86,13 +86,17 @@ class Drawing:
             limits[node] = max(limits.get(node, 0), replace(spec, devices=devices).limit)
         return limits
 
-    def check_size(self, num_items: int) -> None:
-        """Raise RunError before anything is sent where one device's update is more than a reply may be."""
+    def check_size(self, num_items: int, taken: int = 1 << 40, by: str = "") -> None:
+        """Raise RunError before anything is sent where one device's update is more than a reply may be.
+
+        taken: bytes that the SuperLink takes of one reply; by: the setting of that.
+        """
         spec = self.spec(num_items)
         rows = min(num_items, spec.max_touched) if spec.negatives == "device" else spec.items.shape[-1]
         size = self.width * (spec.num_parameters + rows * spec.dim)
-        if size > spec.max_bytes:
-            told = f"{size / 1e9:.1f} GB ({rows} rows); a reply may hold {spec.max_bytes / 1e9:.1f} GB"
+        if size > (most := min(spec.max_bytes, taken)):
+            told = f"{amount(size)} ({rows} rows); a reply may hold {amount(most)}"
+            told += f" ({by})" if taken < spec.max_bytes else ""
             fewer = "a smaller train.slice_size" if self.task.model.codes is None else "fewer model.code_rows"
             raise RunError(f"the update of one device is {told}: {fewer} or model.dim")
 
@@ -110,6 +114,11 @@ class Drawing:
             negatives=train.negatives,
             max_touched=self.task.model_config.max_len + 1 + train.device_negatives + EXTRA_ROWS,
         )
+
+
+def amount(size: float) -> str:
+    """Bytes for people."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def draw_round(

@@ -124,7 +124,7 @@ def test_resume_knows_the_log_by_its_content(tmp_path: Path) -> None:
 
 def test_a_used_folder_is_refused_without_resume(tmp_path: Path) -> None:
     stopped(tmp_path / "run")
-    assert "continue it with --resume" in refused("run", *SETS, "--out", tmp_path / "run")
+    assert "go on with it (--resume;" in refused("run", *SETS, "--out", tmp_path / "run")
 
 
 def test_resume_needs_a_folder_with_a_run(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_pyproject_holds_every_setting_with_its_default() -> None:
     """Fails after a change of common/config: run ``python -m experiments.flower_config``."""
     app = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["tool"]["flwr"]["app"]
     written = flatten_dict(app["config"])
-    assert written == {**to_flat(RunConfig(), secret=True), "out": "runs/flower", "resume": False}
+    assert written == {**to_flat(RunConfig(), secret=True), "out": "", "resume": False}
     assert {type(written[key]) for key in ("seed", "strategy.lr", "resume")} == {int, float, bool}
     assert set(OWN) == set(OWN_KEYS)
     assert from_flat({k: v for k, v in written.items() if k not in OWN}) == RunConfig()

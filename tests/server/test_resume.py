@@ -137,7 +137,7 @@ def test_a_run_goes_on_in_another_folder_with_more_patience(whole: Path, tmp_pat
 
 def test_a_folder_with_a_run_is_not_overwritten(whole: Path) -> None:
     kept = (whole / "model.safetensors").read_bytes()
-    with pytest.raises(RunError, match="already holds a run; continue it with --resume"):
+    with pytest.raises(RunError, match="already holds a run; go on with it .--resume"):
         run(CONFIG, whole)
     assert (whole / "model.safetensors").read_bytes() == kept
 

@@ -187,13 +187,6 @@ def test_what_may_pass_is_waited_for() -> None:
     assert "no address is known for 'nosuch.invalid'" in unknown.text
 
 
-def test_a_proxy_that_is_set_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
-    fault = probe("nosuch.invalid", 9092, None)
-    assert fault is not None
-    assert fault.text.endswith("(https_proxy is set)")
-
-
 def waits(*faults: Fault | None, wait_s: float = 0.0) -> None:
     left = list(faults)
     await_superlink(
