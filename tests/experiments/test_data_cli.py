@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from common.data import load
+from common.data import DATASETS, load
 from common.errors import ConfigError, DataError, UnknownName
 from experiments.data_cli import app
 
@@ -33,17 +33,40 @@ def test_list_says_what_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "lastfm.txt").touch()
     monkeypatch.setenv("FEDSIEVE_DATA", str(tmp_path))
     rows = {row["name"]: row for row in json.loads(call("list", "--json"))}
-    assert {name: row["where"].split(";")[0] for name, row in rows.items()} == {
-        "ml-100k": "not here",
+    where = {name: row["where"].split(";")[0] for name, row in rows.items()}
+    assert where == dict.fromkeys(DATASETS, "not here") | {
         "ml-1m": "cached",
-        "amazon-beauty": "not here",
         "lastfm": "FEDSIEVE_DATA",
         "synthetic": "generated",
     }
+    assert rows["yelp"]["where"] == "not here; by hand, `get` says how"
+    assert rows["yelp"]["files"] == [
+        {"file": "yelp_academic_dataset_review.json", "from": "by hand", "hash": "unknown"}
+    ]
+    assert rows["ml-20m"]["files"][1]["hash"] == "md5:cd245b17a1ae2cc31bb14903e1204af3"
     assert rows["ml-100k"]["interactions"] == 100_000
     table = call("list")
     assert "1,000,209" in table
     assert all(name in table for name in rows)
+    assert "GroupLens: research" in table
+
+
+def test_get_without_a_connection_says_what_to_do_by_hand() -> None:
+    with pytest.raises(DataError) as caught:
+        call("get", "yelp")
+    assert "\n" not in str(caught.value)
+    assert "get yelp_academic_dataset_review.json from https://business.yelp.com/" in str(caught.value)
+    assert "/cache/yelp" in str(caught.value)
+
+
+def test_get_of_a_log_without_a_known_hash_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "events.csv").write_text(
+        "timestamp,visitorid,event,itemid,transactionid\n1433221332117,257597,view,355908,\n"
+    )
+    monkeypatch.setenv("FEDSIEVE_DATA", str(tmp_path))
+    told = call("get", "retailrocket")
+    assert "1 users, 1 items, hash unknown, its counts were published as 1,407,580 users" in told
+    assert "usual settings: --set data.events=[view] --set data.min_user=5" in told
 
 
 def test_stats_of_a_recipe() -> None:

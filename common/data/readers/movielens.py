@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 
 import polars as pl
@@ -18,7 +19,10 @@ def frames(source: Source) -> Iterator[pl.DataFrame]:
 
 
 def titles(data: bytes) -> dict[str, str]:
-    """Item id -> title from ``u.item`` (``|``) or ``movies.dat`` (``::``), both Latin-1."""
+    """Item id -> title from ``u.item`` (``|``) or ``movies.dat`` (``::``), or ``movies.csv``."""
+    if data.startswith(b"movieId,"):
+        table = csv.reader(data.decode("utf-8", "replace").splitlines()[1:])
+        return {row[0]: row[1] for row in table if len(row) > 1}
     rows = data.decode("latin-1").splitlines()
     separator = "::" if rows and "::" in rows[0] else "|"
     pairs = (row.split(separator) for row in rows if row.strip())

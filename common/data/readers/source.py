@@ -84,10 +84,20 @@ def opened(path: Path, endings: Iterable[str]) -> tuple[str, Iterator[bytes]]:
     inner, packed = ending(path)
     if packed == ".zip":
         member = _member(path, set(endings))
-        return Path(member).suffix.lower(), _pieces(path, lambda: zipfile.ZipFile(path).open(member))
+        return Path(member).suffix.lower(), unpacked(path, member)
     if packed:
         return inner, _pieces(path, lambda: OPENERS[packed](path))
     return inner, _pieces(path, lambda: path.open("rb"))
+
+
+def unpacked(path: Path, member: str) -> Iterator[bytes]:
+    """The bytes of ``member`` of a zip archive, piece by piece. Raises :class:`DataError`."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            archive.getinfo(member)
+    except (KeyError, *BROKEN) as error:
+        raise DataError(path, f"expected an archive with {member}: {error}") from error
+    return _pieces(path, lambda: zipfile.ZipFile(path).open(member))
 
 
 def _member(path: Path, endings: set[str]) -> str:

