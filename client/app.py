@@ -104,7 +104,7 @@ def parted(task: EvaluateTask, fleet: Fleet) -> tuple[Held, Held]:
     histories, answers = fleet.histories(task.split)
     if task.sample is None:
         return (histories, answers), (histories[:0], answers[:0])
-    inside = task.sample.holds(torch.from_numpy(fleet.evaluated)).numpy()  # [n]
+    inside = task.sample.holds(torch.from_numpy(fleet.evaluated(task.split))).numpy()  # [n]
     return (histories.take(inside), answers[inside]), (histories.take(~inside), answers[~inside])
 
 
@@ -113,7 +113,7 @@ def asked_seconds(task: EvaluateTask, fleet: Fleet) -> Ragged[np.float64] | None
     seconds = fleet.seconds(task.split)
     if seconds is None or task.sample is None:
         return seconds
-    return seconds.take(task.sample.holds(torch.from_numpy(fleet.evaluated)).numpy())
+    return seconds.take(task.sample.holds(torch.from_numpy(fleet.evaluated(task.split))).numpy())
 
 
 def told(task: EvaluateTask, fleet: Fleet, tells: Disclosure, memory: RecordDict) -> EvaluateSums:

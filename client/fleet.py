@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from client.disclosure import Disclosure, read_disclosure
 from common.data import load, recent
-from common.data.cut import SHORTEST, held_out, only, training
-from common.data.digest import catalogue_digest
+from common.data.cut import Parts, by_time, cut_at, held_out, last_two, only, training
+from common.data.digest import catalogue_digest, with_cuts
 from common.data.ragged import Ragged
 from common.data.types import Items
 from common.device import CPU, resolve
@@ -37,6 +37,7 @@ KEYS = (
         "components",
     ),
     "device",
+    "cut_times",
 )
 """What a node config may hold: the log, which devices of it, what may be told of them, where they train."""
 
@@ -54,6 +55,7 @@ class NodeSettings:
     repeatable: the devices draw from ``seed``, as emulations want it; whoever knows the seed knows the draws.
     prepare: how the log is read.
     tells: what the node's owner lets it tell. device: the CPU, or the GPU that trains and ranks.
+    cuts: the two times of ``eval.split: time``, the same on all nodes and the server; None: leave-one-out.
     """
 
     data: str = "ml-100k"
@@ -68,6 +70,7 @@ class NodeSettings:
     prepare: Preparation = AS_IT_IS
     tells: Disclosure = field(default_factory=Disclosure)
     device: torch.device = CPU
+    cuts: tuple[float, float] | None = None
 
     def device_key(self) -> Key:
         """What the node's devices draw from in one task: fresh bytes that nobody is told, or the seed."""
@@ -103,13 +106,15 @@ def _read(items: frozenset[tuple[str, type, Scalar]]) -> NodeSettings:
         prepare=_preparation(str(config.get("prepare", ""))),
         tells=read_disclosure(config),
         device=resolve(str(config.get("device", "auto")), "node config: device"),
+        cuts=_cuts(str(config.get("cut_times", ""))),
     )
 
 
 @dataclass(frozen=True, eq=False)
 class Fleet:
-    """Leave-one-out histories of the node's devices, by their stable numbers.
+    """Histories of the node's devices, by their stable numbers.
 
+    They are split by time at ``cuts``, or one is left out.
     numbers: int64 [n], ascending. sequences: the whole history of each. times: seconds of every
     interaction of a device, where the log has them. item_ids: the own id of item i at index i − 1.
     """
@@ -119,16 +124,24 @@ class Fleet:
     num_items: int
     times: Ragged[np.float64] | None = None
     item_ids: Sequence[str] = ()
+    cuts: tuple[float, float] | None = None
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the catalogue: which item has which number; empty where the items have no ids."""
-        return catalogue_digest(self.item_ids) if len(self.item_ids) else ""
+        """Of the catalogue, which item has which number, and of the split; empty where items have no ids."""
+        return with_cuts(catalogue_digest(self.item_ids), self.cuts) if len(self.item_ids) else ""
+
+    @cached_property
+    def parts(self) -> Parts:
+        """What of each history is trained, validated and tested."""
+        if self.cuts is None or self.times is None:
+            return last_two(self.sequences.lengths)
+        return by_time(self.times, self.cuts)
 
     @cached_property
     def trained(self) -> Ragged[np.int32]:
         """The training part of every device, in the order of ``numbers``."""
-        return training(self.sequences)
+        return training(self.sequences, self.parts)
 
     def positions(self, numbers: Numbers) -> Numbers:
         """Places of the devices ``numbers`` [m] in the fleet, −1 for one that is not on this node."""
@@ -144,25 +157,28 @@ class Fleet:
 
     def train_seconds(self, numbers: Numbers) -> Ragged[np.float64] | None:
         """Seconds of the interactions of :meth:`train_histories`; None where the log has no times."""
-        return None if self.times is None else training(self.times.take(self._own(numbers)))
+        if self.times is None:
+            return None
+        places = self._own(numbers)
+        return training(self.times.take(places), self.parts.take(places))
 
     def train(self, number: int) -> Items:
         """The training part of one device."""
         return self.train_histories(np.array([number]))[0]
 
-    @cached_property
-    def evaluated(self) -> Numbers:
-        """The devices whose histories are long enough to be evaluated, in the order of :meth:`histories`."""
-        return self.numbers[self.sequences.lengths >= SHORTEST]
+    def evaluated(self, which: str) -> Numbers:
+        """The devices that can be evaluated on ``valid`` or ``test``, in the order of :meth:`histories`."""
+        numbers: Numbers = self.numbers[(self.parts.test if which == "test" else self.parts.valid) >= 0]
+        return numbers
 
     def histories(self, which: str) -> tuple[Ragged[np.int32], Numbers]:
         """(history, answer) of every device that can be evaluated on ``valid`` or ``test``."""
-        histories, answers = held_out(self.sequences, which)
+        histories, answers = held_out(self.sequences, which, self.parts)
         return histories, answers.astype(np.int64)
 
     def seconds(self, which: str) -> Ragged[np.float64] | None:
         """Seconds of the interactions of :meth:`histories`; None where the log has no times."""
-        return None if self.times is None else held_out(self.times, which)[0]
+        return None if self.times is None else held_out(self.times, which, self.parts)[0]
 
     def _own(self, numbers: Numbers) -> Numbers:
         places = self.positions(numbers)
@@ -190,6 +206,7 @@ def open_fleet(node: NodeSettings) -> Fleet:
         node.max_length,
         node.public,
         node.prepare,
+        node.cuts,
     )
 
 
@@ -198,6 +215,20 @@ def _preparation(text: str) -> Preparation:
         return from_text(text)
     except ConfigError as error:
         raise ConfigError(f"node config: prepare: {error}") from error
+
+
+def _cuts(text: str) -> tuple[float, float] | None:
+    if not text:
+        return None
+    try:
+        early, late = map(float, text.split(","))
+    except ValueError:
+        early, late = math.nan, math.nan
+    if not early < late:
+        raise ConfigError(
+            f"node config: cut_times is {text!r}; expected two times in seconds, as in 9.7e8,9.8e8"
+        )
+    return early, late
 
 
 def _number(config: Mapping[str, Scalar], key: str, largest: float = math.inf) -> float:
@@ -219,10 +250,11 @@ def _open(
     max_length: int,
     public: int,
     prepare: Preparation,
+    cuts: tuple[float, float] | None,
 ) -> Fleet:
-    log = recent(load(data, path, devices=max_devices, prepare=prepare), max_length)
+    log = cut_at(recent(load(data, path, devices=max_devices, prepare=prepare), max_length), cuts)
     own = only(log, _positions(part, len(log), share, seed, public))
-    return Fleet(own.devices, own.sequences, own.num_items, own.times, own.item_ids)
+    return Fleet(own.devices, own.sequences, own.num_items, own.times, own.item_ids, own.cuts)
 
 
 def _positions(part: str, count: int, share: float, seed: int, public: int = 0) -> Numbers:

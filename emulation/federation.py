@@ -15,7 +15,7 @@ from client.fleet import Numbers, malicious_devices
 from client.regularisers import build_regularisers
 from common.config import RunConfig
 from common.data import SHORTEST, Dataset, content_digest, load, recent
-from common.data.cut import held_out, recurs
+from common.data.cut import cut_at, held_out, parts, quantiles, recurs
 from common.errors import ConfigError, DataError
 from common.registry import outside
 from emulation.embedded import Embedded
@@ -90,13 +90,21 @@ def open_log(config: RunConfig) -> Dataset:
             f"no device can be evaluated: that takes {SHORTEST} interactions (one to train on, one to "
             f"validate, one to test), and the longest history{cut} has {longest}",
         )
+    if config.eval.split == "leave_one_out":
+        return log
+    log = cut_at(log, config.eval.cuts or quantiles(log, *config.eval.quantiles))
+    if not (parts(log).test >= 0).any():
+        raise DataError(
+            log.source or log.name,
+            "eval.times: no device has an interaction before and after the second time",
+        )
     return log
 
 
 def recurring(dataset: Dataset) -> dict[str, float]:
     """Share of the answers of each split that are in the history before them."""
-    splits = {split: held_out(dataset.sequences, split) for split in ("valid", "test")}
-    return {split: float(recurs(*held).mean()) for split, held in splits.items()}
+    splits = {split: held_out(dataset.sequences, split, parts(dataset)) for split in ("valid", "test")}
+    return {split: float(recurs(*held).mean()) if len(held[1]) else 0.0 for split, held in splits.items()}
 
 
 def check_attack(config: RunConfig) -> None:
@@ -152,7 +160,13 @@ def measured(config: RunConfig) -> NodeConfig:
         asked = f"{len(config.eval.targets)} items" + (f" and eval.group {group}" if group else "")
         raise ConfigError(f"eval.targets: {asked}; nodes tell the exposure of up to {MAX_TARGETS}")
     told: NodeConfig = {"exposure_targets": ",".join(map(str, targets)), **brought(config)}
+    told |= split_key(config)
     return told if config.train.negatives != "device" else told | {"negatives": "device"}
+
+
+def split_key(config: RunConfig) -> NodeConfig:
+    """The two times of ``eval.split: time``, which each node has to know."""
+    return {"cut_times": ",".join(map(repr, cuts))} if (cuts := config.eval.cuts) else {}
 
 
 def brought(config: RunConfig) -> NodeConfig:
@@ -181,7 +195,9 @@ def with_trusted(nodes: Sequence[NodeConfig], config: RunConfig) -> tuple[list[N
     if config.strategy.trusted_nodes not in ((), number):
         raise ConfigError("strategy.trusted_nodes: an emulation has its own trusted node; leave it out")
     keys = ("data", "path", "max_devices", "max_length", "prepare", "share", "repeatable", "seed")
-    public: NodeConfig = {key: nodes[0][key] for key in (*keys, "components", "device") if key in nodes[0]}
+    public: NodeConfig = {
+        key: nodes[0][key] for key in (*keys, "components", "device", "cut_times") if key in nodes[0]
+    }
     public |= {"part": "public", "public": config.data.public}
     strategy = config.strategy.model_copy(update={"trusted_nodes": number})
     return [*nodes, public], config.model_copy(update={"strategy": strategy})
@@ -195,6 +211,7 @@ def attack_keys(config: RunConfig) -> NodeConfig:
         raise ConfigError(f"attack.targets: {attack.targets!r} is not resolved to item numbers")
     return {
         **brought(config),
+        **split_key(config),
         "attack": attack.name,
         "seed": config.seed,
         "targets": ",".join(map(str, attack.targets)),

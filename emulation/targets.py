@@ -7,7 +7,7 @@ import torch
 
 from common.config import RunConfig
 from common.data import Dataset
-from common.data.cut import training
+from common.data.cut import parts, training
 from common.errors import ConfigError
 from common.seeding import generator
 
@@ -31,9 +31,8 @@ def with_targets(config: RunConfig, dataset: Dataset) -> RunConfig:
         raise ConfigError(f"eval.group: item {config.eval.group}; valid: 0 (off) to {dataset.num_items}")
     attack = config.attack.model_copy(update={"targets": numbers})
     measured = config.eval.targets or numbers
-    return config.model_copy(
-        update={"attack": attack, "eval": config.eval.model_copy(update={"targets": measured})}
-    )
+    told = {"targets": measured} | ({"times": dataset.cuts} if dataset.cuts else {})
+    return config.model_copy(update={"attack": attack, "eval": config.eval.model_copy(update=told)})
 
 
 def _pick(kind: str, wanted: int, dataset: Dataset, seed: int) -> tuple[int, ...]:
@@ -42,7 +41,7 @@ def _pick(kind: str, wanted: int, dataset: Dataset, seed: int) -> tuple[int, ...
     The first of several is the one that is picked alone.
     """
     counts = np.zeros(dataset.num_items + 1, dtype=np.int64)
-    for part in training(dataset.sequences).chunks():
+    for part in training(dataset.sequences, parts(dataset)).chunks():
         counts += np.bincount(part.flat(), minlength=len(counts))
     counts = counts[1:]
     order = np.argsort(counts, kind="stable")

@@ -21,7 +21,7 @@ from client.precision import precision
 from client.ranking import evaluate
 from common.config import RunConfig
 from common.data import Dataset, content_digest
-from common.data.cut import held_out, training
+from common.data.cut import Parts, held_out, parts, training
 from common.data.ragged import Index, Ragged
 from common.device import resolve, title
 from common.errors import ConfigError, RunError
@@ -31,7 +31,7 @@ from common.models import build_model, initial
 from common.seeding import generator
 from common.tasks import GlobalModel, TrainTask
 from emulation.federation import prepared, recurring
-from server.app import again, log_text, loss_text, with_recurring
+from server.app import again, log_text, loss_text, split_text, with_recurring
 from server.nodes.shares import quartiles
 from server.records.outputs import RunFolder
 from server.records.report import Evaluation, Listener, RoundReport
@@ -65,11 +65,13 @@ class Program:
     config: RunConfig
     dataset: Dataset
     parameters: GlobalModel
+    parts: Parts = field(init=False)
     histories: Ragged[np.int32] = field(init=False)
     popularity: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        self.histories = training(self.dataset.sequences)
+        self.parts = parts(self.dataset)
+        self.histories = training(self.dataset.sequences, self.parts)
         counts = np.bincount(self.histories.flat(), minlength=self.dataset.num_items + 1)[1:]
         self.popularity = torch.from_numpy(counts).double()  # [N]
         for leaf in self.leaves:
@@ -107,7 +109,7 @@ class Program:
             self.task(epoch, step),
             self.dataset.devices[users],
             self.histories.take(users),
-            times=None if times is None else training(times.take(users)),
+            times=None if times is None else training(times.take(users), self.parts.take(users)),
             key=self.config.seed,
         )
         for leaf in self.leaves:
@@ -130,11 +132,11 @@ class Program:
     def evaluated(self, parameters: GlobalModel, split: str, epoch: int) -> Evaluation:
         """The full ranking of ``split``, as a federation's devices report it."""
         began = time.perf_counter()
-        histories, answers = held_out(self.dataset.sequences, split)
-        times = None if self.dataset.times is None else held_out(self.dataset.times, split)[0]
+        histories, answers = held_out(self.dataset.sequences, split, self.parts)
+        times = None if self.dataset.times is None else held_out(self.dataset.times, split, self.parts)[0]
         targets, length = self.config.eval.targets, self.config.model.max_len
         first, second, third = quartiles(torch.from_numpy(self.histories.lengths))
-        more = int(split == "test")  # what was held out for validation
+        more = int(split == "test" and self.dataset.cuts is None)  # what was held out for validation
         bounds = (first + more, second + more, third + more)
         model = build_model(self.config.model).eval()
         with torch.no_grad():
@@ -228,7 +230,7 @@ def _facts(config: RunConfig, folder: RunFolder, recipe: Recipe, epochs: int, be
         "slice": f"slice {train.slice_size} (popularity^{train.slice_power:g}{corrected})",
     }[train.negatives]
     protocol = (
-        "full ranking, leave-one-out, seen items filtered; centralised: "
+        f"full ranking, {split_text(config)}, seen items filtered; centralised: "
         f"epoch {best} of {epochs}, best {WATCHED.upper()} of validation (patience {recipe.patience}), "
         f"{recipe.batch} users a step, {among}, {loss_text(train)}, Adam {recipe.rate:g}; on {device}"
     )

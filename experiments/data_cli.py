@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from common.config import RunConfig
+from common.config import EvalConfig, RunConfig
 from common.data import DATASETS, Dataset, describe, load, write_shards
+from common.data.cut import quantiles
 from common.data.folders import cache_folder
 from common.data.known import KNOWN
 from common.data.sources import find_local
 from common.data.stats import Stats, stats
-from common.errors import ConfigError
+from common.errors import ConfigError, DataError
 from common.printable import json_text, printable
 from common.settings import changed, key_values
 from experiments.data_check import Check
@@ -148,13 +149,23 @@ def show_stats(name: Name, path: Recipe = "", overrides: Settings = None, as_jso
     data = _open(name, path, overrides)
     numbers = stats(data)
     if as_json:
-        _print_json({"name": data.name, "source": data.source, **asdict(numbers)})
+        _print_json({"name": data.name, "source": data.source, **asdict(numbers), "cut_times": _cuts(data)})
         return
     table = Table("", "", title=Text(f"{printable(data.name)} ({printable(data.source)})"), show_header=False)
     table.columns[1].justify = "right"
     for label, text in _rows(numbers):
         table.add_row(label, text)
+    if (cuts := _cuts(data)) is not None:
+        table.add_row("eval.times of eval.split=time", ", ".join(f"{time:.3f}".rstrip("0.") for time in cuts))
     Console().print(table)
+
+
+def _cuts(data: Dataset) -> tuple[float, float] | None:
+    """The times of the usual quantiles, for the nodes of a deployment; None where there are none."""
+    try:
+        return quantiles(data, *EvalConfig().quantiles)
+    except DataError:
+        return None
 
 
 def _rows(s: Stats) -> list[tuple[str, str]]:

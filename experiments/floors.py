@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.data import Dataset
-from common.data.cut import held_out, only, recurs, training
+from common.data.cut import held_out, only, parts, recurs, training
 from common.data.ragged import Ragged
 
 Values = NDArray[np.float64]
@@ -91,13 +91,13 @@ def markov(dataset: Dataset) -> Floor:
     with equal transition counts, all of them where i was never left.
     """
     counts = _counts(dataset)
-    keys, repeats = _pairs(training(dataset.sequences), len(counts))
+    keys, repeats = _pairs(training(dataset.sequences, parts(dataset)), len(counts))
     return Floor(counts / (1.0 + counts.max(initial=0.0)), keys, repeats.astype(np.float64))
 
 
 def _counts(dataset: Dataset) -> Values:
     counts = np.zeros(dataset.num_items + 1)
-    for part in training(dataset.sequences).chunks():
+    for part in training(dataset.sequences, parts(dataset)).chunks():
         counts += np.bincount(part.flat(), minlength=len(counts))
     return counts
 
@@ -138,7 +138,7 @@ def evaluate(
     dataset: Dataset, floor: Floor, part: Literal["valid", "test"] = "test", filtered: bool = True
 ) -> dict[str, float]:
     """Rank the whole catalogue for every device with a history long enough; see :func:`floors`."""
-    before, answers = held_out(dataset.sequences, part)
+    before, answers = held_out(dataset.sequences, part, parts(dataset))
     held = answers.astype(np.int64)
     follow = np.bincount(floor.pairs // len(floor.base), minlength=len(floor.base))
     work = np.cumsum(before.lengths + follow[before.last(1).flat()]) // CHUNK

@@ -15,6 +15,7 @@ from flwr.serverapp import Grid, ServerApp
 from common.accounting import DELTA, local_epsilon
 from common.config import RunConfig, TrainConfig
 from common.data import catalogue
+from common.data.digest import with_cuts
 from common.device import resolve, title
 from common.errors import ConfigError
 from common.logs import event, json_logs, plain_logs
@@ -50,6 +51,11 @@ def main(grid: Grid, context: Context) -> None:
     if config.strategy.secret:
         text = "strategy.secret is part of the run's settings, which every node can read: for emulations only"
         logging.getLogger("flwr").warning(text)
+    if config.eval.split == "time" and config.eval.cuts is None:
+        raise ConfigError(
+            "eval.times: nodes and server need the same two times, and no node knows the log; take them from "
+            "`fedsieve data stats LOG`, and give each node cut_times=T1,T2"
+        )
     known = catalogue(config.data.name, config.data.path)
     with metrics(config, str(context.run_id)) as listeners:
         told = [LogProgress(config.train.rounds), *listeners]
@@ -61,7 +67,7 @@ def main(grid: Grid, context: Context) -> None:
             resume,
             told,
             data=known.digest,
-            fingerprint=known.fingerprint,
+            fingerprint=with_cuts(known.fingerprint, config.eval.cuts),
         )
     complete(out)
     test, exposed = summary.get("test", {}), summary.get("er@10")
@@ -191,6 +197,16 @@ def log_text(config: RunConfig) -> str:
     return f"; log: {rules}" if (rules := config.data.preparation.summary()) else ""
 
 
+def split_text(config: RunConfig) -> str:
+    """What the protocol line says of what is held out."""
+    if config.eval.split == "leave_one_out":
+        return "leave-one-out"
+    if (cuts := config.eval.cuts) is None:
+        early, late = config.eval.quantiles
+        return f"time split at the quantiles {early:g} and {late:g}, the next item of each device"
+    return f"time split at {cuts[0]:.0f} and {cuts[1]:.0f} s, the next item of each device"
+
+
 def again(recurring: Mapping[str, float]) -> str:
     """What the protocol line says of answers that the device had before."""
     share = recurring.get("test", 0.0)
@@ -232,7 +248,7 @@ def protocol(config: RunConfig) -> str:
     changed = f"; updates: {', '.join(parts)}" if parts else ""
     sees = "; attackers see all honest updates" if config.omniscient else ""
     return (
-        "full ranking, leave-one-out, seen items filtered; "
+        f"full ranking, {split_text(config)}, seen items filtered; "
         f"{t.rounds} rounds x {t.devices_per_round} devices, {slice_text}, "
         f"{t.local_steps} local step(s), {loss_text(t)}{products}, "
         f"{s.optimizer.name} {s.lr:g}{changed}{log_text(config)}{secret}{sees}"

@@ -15,11 +15,24 @@ from common.config.model import ModelConfig
 from common.config.strategy import StrategyConfig
 from common.config.train import TrainConfig
 
+Quantile = Annotated[float, Field(gt=0, lt=1)]
+
 
 class EvalConfig(Section):
     """When the devices rank the full catalogue; ``every: 0`` only at the end."""
 
     every: Count = Field(50, description="rounds between two evaluations on validation; 0: at the end alone")
+    split: Literal["leave_one_out", "time"] = Field(
+        "leave_one_out",
+        description="what is held out: the last two items of each device; or by `time`, the next item of "
+        "each after one moment for validation, and after a later one for the test",
+    )
+    quantiles: tuple[Quantile, ...] = Field(
+        (0.8, 0.9), description="with `split: time`: shares of all interactions before the two moments"
+    )
+    times: tuple[float, ...] = Field(
+        (), description="with `split: time`: the two moments themselves, in seconds; nodes need them told"
+    )
     sample: Count = Field(
         0,
         description="devices that rank during the run, the same each time; all do at its end; 0: all always",
@@ -28,6 +41,25 @@ class EvalConfig(Section):
     group: Count = Field(
         0, description="item: exposure is measured within the users who hold it as well; 0: off"
     )
+
+    @field_validator("quantiles", "times")
+    @classmethod
+    def _ascending(cls, pair: tuple[float, ...]) -> tuple[float, ...]:
+        if pair and not (len(pair) == 2 and pair[0] < pair[1]):
+            raise ValueError("expected two, the earlier one first")
+        return pair
+
+    @field_validator("quantiles")
+    @classmethod
+    def _there(cls, pair: tuple[float, ...]) -> tuple[float, ...]:
+        if not pair:
+            raise ValueError("expected two, as in [0.8, 0.9]")
+        return pair
+
+    @property
+    def cuts(self) -> tuple[float, float] | None:
+        """The two times of a time split, once they are known; None: leave-one-out."""
+        return (self.times[0], self.times[1]) if self.split == "time" and self.times else None
 
 
 class WireConfig(Section):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common.data import prepared, synthetic
-from common.data.cut import SHORTEST, first, recent, split
+from common.data.cut import SHORTEST, cut_at, first, recent, split
 from common.data.digest import catalogue_digest, content_digest
 from common.data.known import KNOWN
 from common.data.shards import CATALOGUE, is_shard, read_catalogue, read_shard, write_shards
@@ -27,6 +27,7 @@ __all__ = [
     "Split",
     "catalogue",
     "content_digest",
+    "cut_at",
     "describe",
     "load",
     "read_catalogue",

@@ -1,9 +1,9 @@
-"""Part of a log: short histories, some of the devices, and the leave-one-out split of one history."""
+"""Part of a log: short histories, some of the devices, and its split: leave-one-out, or by time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from common.data.names import Names
 from common.data.ragged import Ragged, Value
 from common.data.types import Dataset, Items, Split
+from common.errors import DataError
 
 
 def recent(dataset: Dataset, length: int) -> Dataset:
@@ -66,9 +67,85 @@ def split(sequence: Items) -> Split:
     return Split(train=items[:-2], valid=int(items[-2]), test=int(items[-1]))
 
 
-def training(histories: Ragged[Value]) -> Ragged[Value]:
-    """The training part of every history, as :func:`split` has it; items or times."""
-    return histories.first(np.where(histories.lengths < SHORTEST, histories.lengths, histories.lengths - 2))
+@dataclass(frozen=True)
+class Parts:
+    """What of n histories is trained, validated and tested, int64 [n] each.
+
+    train: how many interactions, the first, are trained on. valid, test: the place in the history of the item
+    that is held out, so that what comes before it is the history; −1 where the device is not evaluated.
+    """
+
+    train: NDArray[np.int64]
+    valid: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+    def take(self, rows: Any) -> Parts:
+        """Those of the histories at ``rows``."""
+        return Parts(self.train[rows], self.valid[rows], self.test[rows])
+
+
+def last_two(lengths: NDArray[np.int64]) -> Parts:
+    """Leave-one-out, as :func:`split` has it."""
+    short = lengths < SHORTEST
+    return Parts(
+        np.where(short, lengths, lengths - 2),
+        np.where(short, -1, lengths - 2),
+        np.where(short, -1, lengths - 1),
+    )
+
+
+def by_time(times: Ragged[np.float64], cuts: tuple[float, float]) -> Parts:
+    """The global time split at the seconds t₁ < t₂ of ``cuts``, the same for all devices.
+
+    Trained is what was at t₁ or before. The validation item is the first after t₁, where that is not after
+    t₂; the test item is the first after t₂. A device without one, or without any history before it, is not
+    evaluated there.
+    """
+    (early, late), owners, clock = cuts, times.owners(), times.flat()
+    trained, known = (np.bincount(owners[clock <= cut], minlength=len(times)) for cut in (early, late))
+    valid = np.where((trained > 0) & (known > trained), trained, -1)
+    test = np.where((known > 0) & (times.lengths > known), known, -1)
+    return Parts(trained, valid, test)
+
+
+def cut_at(dataset: Dataset, cuts: tuple[float, float] | None) -> Dataset:
+    """``dataset`` with the time split at ``cuts``; None leaves one out. Raises :class:`DataError`."""
+    if cuts is not None and dataset.times is None:
+        raise DataError(
+            dataset.source or dataset.name,
+            "eval.split=time needs the time of each interaction, and this log has none; leave it out",
+        )
+    return replace(dataset, cuts=cuts)
+
+
+def quantiles(dataset: Dataset, first: float, second: float) -> tuple[float, float]:
+    """The seconds by which the shares ``first`` and ``second`` of all interactions of a log were there.
+
+    Raises :class:`DataError` without times, and where no interaction lies between or after them.
+    """
+    times = cut_at(dataset, (0.0, 0.0)).times
+    assert times is not None, "cut_at refuses a log without"
+    clock = np.sort(times.flat())
+    early, late = (float(clock[max(0, int(np.ceil(share * len(clock))) - 1)]) for share in (first, second))
+    if not early < late < clock[-1]:
+        told = f"{early:.0f}, {late:.0f} of {clock[0]:.0f} to {clock[-1]:.0f} s"
+        raise DataError(
+            dataset.source or dataset.name,
+            f"eval.quantiles=[{first:g}, {second:g}]: no interaction between or after these times ({told})",
+        )
+    return early, late
+
+
+def parts(dataset: Dataset) -> Parts:
+    """How ``dataset`` is split: by its cuts where it has them, else leave-one-out."""
+    if dataset.cuts is None or dataset.times is None:
+        return last_two(dataset.sequences.lengths)
+    return by_time(dataset.times, dataset.cuts)
+
+
+def training(histories: Ragged[Value], how: Parts | None = None) -> Ragged[Value]:
+    """The training part of every history; items or times. Without ``how`` as :func:`split` has it."""
+    return histories.first((how or last_two(histories.lengths)).train)
 
 
 def recurs(histories: Ragged[np.int32], answers: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
@@ -83,11 +160,15 @@ def recurs(histories: Ragged[np.int32], answers: NDArray[np.integer[Any]]) -> ND
     return found
 
 
-def held_out(histories: Ragged[Value], which: str) -> tuple[Ragged[Value], NDArray[Value]]:
+def held_out(
+    histories: Ragged[Value], which: str, how: Parts | None = None
+) -> tuple[Ragged[Value], NDArray[Value]]:
     """What comes before the item held out for ``valid`` or ``test``, and that item, [m].
 
-    Only of the m histories that are long enough to be evaluated.
+    Only of the m histories that are evaluated. Without ``how`` as :func:`split` has it.
     """
-    back = 1 if which == "test" else 2
-    long = histories.take(histories.lengths >= SHORTEST)
-    return long.first(long.lengths - back), long.values[long.starts + long.lengths - back]
+    how = how or last_two(histories.lengths)
+    places = how.test if which == "test" else how.valid
+    rows = np.flatnonzero(places >= 0)
+    some, before = histories.take(rows), places[rows]
+    return some.first(before), some.values[some.starts + before]

@@ -32,6 +32,13 @@ def content_digest(dataset: Dataset) -> str:
     return found.hexdigest()
 
 
+def with_cuts(digest: str, cuts: tuple[float, float] | None) -> str:
+    """``digest`` and the two times of a time split as one; without them the digest alone."""
+    if cuts is None or not digest:
+        return digest
+    return hashlib.blake2b(f"{digest} {cuts[0]!r} {cuts[1]!r}".encode(), digest_size=16).hexdigest()
+
+
 def catalogue_digest(item_ids: Iterable[str]) -> str:
     """A hash of which item has which number: all that the server of a deployment knows of the data."""
     found = hashlib.blake2b(digest_size=16)

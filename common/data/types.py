@@ -26,6 +26,7 @@ class Dataset:
     user_ids   the log's own id of each device
     titles     item number -> title, where the data has them
     times      the seconds of each interaction, float64, or None where the log has no time
+    cuts       the two times of a global time split, seconds; None: leave-one-out
     reading    what was understood of the file, and what was left out of it
 
     Histories may be given as arrays, one a device, and ids as any sequence of text.
@@ -40,6 +41,7 @@ class Dataset:
     titles: Mapping[int, str] = field(default_factory=dict)
     times: Ragged[np.float64] | None = None
     source: str = ""
+    cuts: tuple[float, float] | None = None
     reading: Reading = field(default_factory=Reading, compare=False)
 
     def __post_init__(self) -> None:

@@ -52,7 +52,8 @@ def check_catalogue(own: str, other: str, whose: str) -> None:
     """
     if own and other and own != other:
         detail = (
-            f"{whose} catalogue is {other[:8]}, here it is {own[:8]}: use one catalogue.parquet everywhere"
+            f"{whose} catalogue is {other[:8]}, here it is {own[:8]}: use one catalogue.parquet everywhere, "
+            "and with eval.split=time the same two times"
         )
         fail("catalogue", Reason.FOREIGN, detail)
 

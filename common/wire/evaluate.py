@@ -134,7 +134,8 @@ class SumsSpec:
     """What the server expects of a node's sums.
 
     histories: length of each device's history before the item that is ranked, int [m]; targets: how many;
-    group: whether exposure within a group is asked for as well.
+    group: whether exposure within a group is asked for as well. grown: histories may be longer than enrolled
+    by an unknown number, as before the test item of a time split; any may then be in any quartile.
     """
 
     run: str
@@ -142,6 +143,7 @@ class SumsSpec:
     histories: Tensor
     targets: int
     group: bool = False
+    grown: bool = False
 
     @property
     def exposures(self) -> int:
@@ -191,7 +193,7 @@ def decode_evaluate_sums(record: RecordDict, expect: SumsSpec) -> EvaluateSums:
     epsilon = float(message.array("epsilon", "float64", (1,)))
     if epsilon != 0 and not EPSILONS[0] <= epsilon <= EPSILONS[1]:
         fail("epsilon", Reason.RANGE, f"expected 0 or {EPSILONS[0]:g}..{EPSILONS[1]:g}, found {epsilon:g}")
-    _counts(count, expect.histories, bounds)
+    _counts(count, expect.histories, bounds, expect.grown)
     within("eligible", eligible, 0, int(count[0]))
     if epsilon and (bool(count[1:].any()) or bool(eligible.any())):
         fail("epsilon", Reason.UNEXPECTED, "randomised response has neither quartiles nor exposure")
@@ -236,12 +238,14 @@ def _bounds(message: Received) -> tuple[int, int, int]:
     return first, second, third
 
 
-def _counts(count: Tensor, histories: Tensor, bounds: tuple[int, int, int]) -> None:
+def _counts(count: Tensor, histories: Tensor, bounds: tuple[int, int, int], grown: bool) -> None:
     within("count", count, 0, len(histories))
     if not bool(count[1:].any()):
         return
     if int(count[1:].sum()) != int(count[0]):
         fail("count", Reason.RANGE, "the quartiles do not add up to all devices")
+    if grown:
+        return
     place = torch.bucketize(histories.long(), torch.tensor(bounds))  # [m] in 0..3, as the node does it
     enrolled = torch.bincount(place, minlength=4)
     if bool((count[1:] > enrolled).any()):

@@ -18,6 +18,7 @@ import torch
 
 from common.config import RunConfig
 from common.data import Dataset, cut
+from common.data.digest import with_cuts
 from emulation.federation import malicious_numbers
 from experiments import floors as rules
 from experiments.run_files import json_lines, of_training
@@ -71,7 +72,7 @@ def trust(audit: Sequence[Mapping[str, Any]], config: RunConfig, dataset: Datase
     """Mean weight of honest and malicious devices, of honest ones by quartile of history length, relative
     to a uniform share of the round; and the share of devices whose reply was refused."""
     bad = malicious_numbers(config, dataset)
-    trained = cut.training(dataset.sequences).lengths
+    trained = cut.training(dataset.sequences, cut.parts(dataset)).lengths
     bounds = quartiles(torch.from_numpy(trained))  # as in the metrics: a bound belongs to the shorter side
     groups: dict[str, list[float]] = {name: [] for name in ("honest", "malicious", "q1", "q2", "q3", "q4")}
     sizes: dict[int, int] = {}
@@ -129,7 +130,7 @@ def keep_floors(folder: Path, logs: Mapping[str, tuple[Dataset, str]]) -> None:
     known = _read(path)
     found: dict[str, Any] = {}
     for label, (dataset, digest) in logs.items():
-        key, old = floors_key(digest), known.get(label)
+        key, old = floors_key(with_cuts(digest, dataset.cuts)), known.get(label)
         if isinstance(old, dict) and old.get(FLOORS_KEY) == key:
             found[label] = old
         else:

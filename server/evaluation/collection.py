@@ -50,7 +50,7 @@ def evaluate_messages(
         model_config=config.model,
         split=split,
         targets=config.eval.targets,
-        quartiles=_bounds(roster, split),
+        quartiles=_bounds(roster, split, config),
         sample=sample,
         group=config.eval.group,
     )
@@ -85,13 +85,14 @@ def collect(
     randomised response moves the mean like 1/λ exact ones (common.response), and is counted as so many.
     """
     missing, parts, audit = set(roster.nodes), dict[int, EvaluateSums](), list[AuditEntry]()
-    bounds, share = _bounds(roster, split), None if sample is None else _Share.of(sample, roster)
+    bounds, share = _bounds(roster, split, config), None if sample is None else _Share.of(sample, roster)
 
     def judge(node: int, verdict: Verdict, reason: str = "", detail: str = "") -> None:
         audit.append(AuditEntry(round_, node, None, verdict, reason, detail, split))
         if verdict == "refused":
             log(WARNING, "evaluation of node %d refused: %s", node, detail)
 
+    grown = split == "test" and config.eval.split == "time"
     for message in replies:
         node = message.metadata.src_node_id
         if node not in missing:
@@ -100,11 +101,11 @@ def collect(
         if message.has_error():
             judge(node, "refused", Reason.FAILED.value, show(message.error.reason or "error"))
             continue
-        histories = roster.nodes[node].history.long() + _more(split)
+        histories = roster.nodes[node].history.long() + _more(split, config)
         if share is not None:
             histories = histories[share.inside[node]]
         try:
-            spec = SumsSpec(run, round_, histories, len(config.eval.targets), config.eval.group > 0)
+            spec = SumsSpec(run, round_, histories, len(config.eval.targets), config.eval.group > 0, grown)
             parts[node] = decode_evaluate_sums(message.content, spec)
         except WireError as error:
             judge(node, "refused", error.reason, str(error))
@@ -191,12 +192,12 @@ def _of(sums: EvaluateSums, bounds: Bounds) -> EvaluateSums:
     return replace(sums, metrics=metrics, count=count)
 
 
-def _bounds(roster: Roster, split: Split) -> Bounds:
+def _bounds(roster: Roster, split: Split, config: RunConfig) -> Bounds:
     first, second, third = roster.quartiles()
-    more = _more(split)
+    more = _more(split, config)
     return first + more, second + more, third + more
 
 
-def _more(split: Split) -> int:
-    """Before the test item, histories are one longer than enrolled."""
-    return 1 if split == "test" else 0
+def _more(split: Split, config: RunConfig) -> int:
+    """Before the test item that is left out, histories are one longer than enrolled."""
+    return int(split == "test" and config.eval.split == "leave_one_out")

@@ -193,19 +193,21 @@ def test_later_bounds_are_answered_with_the_first(mixed: dict[str, Any]) -> None
 def numbers_below(limit: int) -> list[int]:
     """Device numbers of :data:`ALL` whose hash under SALT is below."""
     fleet = open_fleet(read_settings(ALL))
-    return fleet.evaluated[Sample(SALT, limit).holds(torch.from_numpy(fleet.evaluated)).numpy()].tolist()
+    return fleet.evaluated("valid")[
+        Sample(SALT, limit).holds(torch.from_numpy(fleet.evaluated("valid"))).numpy()
+    ].tolist()
 
 
 def of(count: int, salt: str = SALT) -> Sample:
     """A sample with ``count`` of the node's 24 devices."""
-    return Sample.of(salt, torch.from_numpy(open_fleet(read_settings(ALL)).evaluated), count)
+    return Sample.of(salt, torch.from_numpy(open_fleet(read_settings(ALL)).evaluated("valid")), count)
 
 
 def test_a_sample_is_answered_with_the_sums_of_its_devices() -> None:
     part = of(10)
     found = answer(task(sample=part, targets=(7, 30)), {**ALL, "min_group": 1, "exposure_targets": "7,30"})
     fleet = open_fleet(read_settings(ALL))
-    inside = np.isin(fleet.evaluated, numbers_below(part.below))
+    inside = np.isin(fleet.evaluated("valid"), numbers_below(part.below))
     histories, answers = fleet.histories("valid")
     with torch.no_grad():
         some = (histories.take(inside), answers[inside], (7, 30), (4, 5, 6), CONFIG.max_len)
@@ -243,7 +245,7 @@ def test_groups_whose_others_are_few_are_kept_back() -> None:
     histories, answers = fleet.histories("valid")
     for size in range(5, 20):
         found = answer(task(sample=of(size), quartiles=bounds), config)
-        outside = ~np.isin(fleet.evaluated, numbers_below(of(size).below))
+        outside = ~np.isin(fleet.evaluated("valid"), numbers_below(of(size).below))
         others = counts(histories.take(outside), answers[outside], EVERY_ITEM, bounds)
         for mine, theirs in ((found.count, others.count), (found.eligible, others.eligible)):
             few = (theirs > 0) & (theirs < 5)
@@ -281,7 +283,7 @@ def test_a_group_is_kept_back_where_it_or_the_others_are_few() -> None:
     histories, answers = open_fleet(read_settings(ALL)).histories("valid")
     reasons, told = Counter[str](), 0
     for size in (24, 17, 12):
-        inside = np.isin(open_fleet(read_settings(ALL)).evaluated, numbers_below(of(size).below))
+        inside = np.isin(open_fleet(read_settings(ALL)).evaluated("valid"), numbers_below(of(size).below))
         for group in EVERY_ITEM[:16]:
             asked = task(targets=(7, 30, 2), group=group, sample=of(size) if size < 24 else None)
             found = answer(asked, {**named, "min_group": 4}).eligible.tolist()

@@ -72,6 +72,9 @@ def test_get_of_a_log_without_a_known_hash_says_so(tmp_path: Path, monkeypatch: 
 def test_stats_of_a_recipe() -> None:
     told = json.loads(call("stats", "synthetic", "--path", "devices=5,items=30,length=6", "--json"))
     assert (told["name"], told["users"], told["items"], told["tied_ends"]) == ("synthetic", 5, 30, 0.0)
+    early, late = told["cut_times"]
+    assert early < late
+    assert "eval.times of" in call("stats", "synthetic", "--path", "devices=5,items=30,length=6")
 
 
 def test_stats_table_of_a_file(tmp_path: Path) -> None:
@@ -79,6 +82,7 @@ def test_stats_table_of_a_file(tmp_path: Path) -> None:
     table = call("stats", str(tmp_path / "mine.txt"))
     assert "mine (mine.txt)" in table
     assert "no time stamps" in table
+    assert "eval.times" not in table
     assert "50.000%" not in table
     assert "66.667%" in table  # 4 of 2 · 3
 
