@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -39,6 +40,8 @@ from common.updates import DeviceUpdates, of_slices
 
 app = ClientApp()
 Held = tuple[Histories, Numbers]
+_LOG = logging.getLogger(__name__)
+LOST = "lost"
 DECOYS = "decoys"
 """Where a node keeps what its decoys are drawn from, in its own state."""
 
@@ -82,7 +85,13 @@ def fleet_for(task: TrainTask | EvaluateTask, settings: NodeSettings) -> Fleet:
 def enrolled(message: Message, settings: NodeSettings) -> Message:
     """The reply to an enrolment. Raises WireError where the server numbers its items in another way."""
     fleet = open_fleet(settings)
-    wire.check_catalogue(fleet.fingerprint, wire.decode_catalogue(message.content), "the server's")
+    question = wire.decode_question(message.content)
+    wire.check_catalogue(fleet.fingerprint, question.catalogue, "the server's")
+    if lost := max(0, question.known - len(fleet.numbers)):
+        _LOG.warning(
+            "the server knew %d devices of this node, and its log has %d: %d are lost, the others take part",
+            *(question.known, len(fleet.numbers), lost),
+        )
     enrolment = Enrolment(
         devices=torch.from_numpy(fleet.numbers),
         history=torch.from_numpy(fleet.trained.lengths.astype(np.int32)),
@@ -135,6 +144,12 @@ def told(task: EvaluateTask, fleet: Fleet, tells: Disclosure, memory: RecordDict
 def honest_round(task: TrainTask, fleet: Fleet, settings: NodeSettings, memory: RecordDict) -> RecordDict:
     """The reply to one training task."""
     own, key = own_devices(task, fleet), settings.device_key()
+    if len(own) < len(task.devices) and LOST not in memory:  # once a run
+        memory[LOST] = ConfigRecord({"devices": len(task.devices) - len(own)})
+        _LOG.warning(
+            "the server asks for %d devices that this node's log has not, such as %d; the others are trained",
+            *(len(task.devices) - len(own), int(np.setdiff1d(task.devices.cpu().numpy(), own)[0])),
+        )
     everyone = Cohort(task, own, fleet.train_histories(own), (), fleet.train_seconds(own), key)
     # Under noise nobody can tell a device that had nothing to predict: it must not say so itself.
     busy = np.arange(len(own)) if task.client_config.noise else everyone.busy()

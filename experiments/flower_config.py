@@ -21,7 +21,7 @@ BEGIN = "# settings: begin (written by `python -m experiments.flower_config`)"
 END = "# settings: end"
 TABLE = "tool.flwr.app.config"
 OWN: Mapping[str, Scalar] = {"out": "", "resume": False}
-"""What the ServerApp reads beside the settings: where to write (empty: a new folder), and whether to go on."""
+"""What the ServerApp reads beside the settings: where to write (by default anew), and whether to go on."""
 
 
 def defaults() -> dict[str, Scalar]:

@@ -149,6 +149,9 @@ class RobustStrategy(Strategy):
         trusted = [answer for answer in answers if answer.node in drawing.roots]
         others = [answer for answer in answers if answer.node not in drawing.roots]
         admitted = admit(others, spec, strategy.max_history, self.device, consume=True)
+        for entry in admitted.audit.entries:
+            if entry.reason == Reason.MISSING or Reason.UNKNOWN_DEVICE in entry.detail:
+                self.roster.doubt(entry.node)
         newcomers = self.roster.pool.newcomers(admitted.identity, drawing.task.round)
         admitted = replace(admitted, newcomers=newcomers)
         if not trusted:
@@ -180,6 +183,8 @@ class RobustStrategy(Strategy):
 
     def evaluate(self, grid: Grid, split: Split, progress: bool = False) -> MetricRecord | None:
         """Rank on all devices now; to see ``progress``, on ``eval.sample`` of them."""
+        if self.roster.doubted:
+            self.roster.refresh(grid, self.state.round, min(ENROL_S, self.config.strategy.deadline_s))
         salt = subkey(self.state.secret, "evaluation").hex()
         self._split = split
         self._sample = self.roster.evaluated(self.config.eval.sample, salt) if progress else None

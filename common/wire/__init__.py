@@ -3,9 +3,9 @@
 from common.updates import UpdateSpec
 from common.wire.enrolment import (
     check_catalogue,
-    decode_catalogue,
+    decode_question,
     decode_enrolment,
-    encode_catalogue,
+    encode_question,
     encode_enrolment,
 )
 from common.wire.evaluate import (
@@ -24,13 +24,13 @@ __all__ = [
     "SumsSpec",
     "UpdateSpec",
     "check_catalogue",
-    "decode_catalogue",
+    "decode_question",
     "decode_enrolment",
     "decode_evaluate_sums",
     "decode_evaluate_task",
     "decode_train_task",
     "decode_updates",
-    "encode_catalogue",
+    "encode_question",
     "encode_enrolment",
     "encode_evaluate_sums",
     "encode_evaluate_task",

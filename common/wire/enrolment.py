@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from flwr.app import RecordDict
 
 from common.tasks import Enrolment
@@ -13,18 +15,30 @@ MAX_FINGERPRINT = 64
 """Characters of a catalogue's fingerprint; 32 are used."""
 
 
-def encode_catalogue(fingerprint: str) -> RecordDict:
-    """The server's question who is there, with the fingerprint of its catalogue; empty where it has none."""
-    return seal("catalogue", {"catalogue": fingerprint}, {})
+@dataclass(frozen=True)
+class Question:
+    """The server's question who is there.
+
+    catalogue: the fingerprint of its own; empty where it has none. known: how many devices the node came
+    with before, 0 for a node that is new.
+    """
+
+    catalogue: str = ""
+    known: int = 0
 
 
-def decode_catalogue(record: RecordDict) -> str:
-    """The fingerprint, empty where the server names none or says nothing at all. Raises WireError."""
+def encode_question(question: Question) -> RecordDict:
+    """The message."""
+    return seal("catalogue", {"catalogue": question.catalogue, "known": question.known}, {})
+
+
+def decode_question(record: RecordDict) -> Question:
+    """The question; that of a server which says nothing at all is an empty one. Raises WireError."""
     if isinstance(record, RecordDict) and not record:
-        return ""
-    message = Received(record, "catalogue", ("catalogue",), max_bytes=0)
+        return Question()
+    message = Received(record, "catalogue", ("catalogue", "known"), max_bytes=0)
     message.only()
-    return _fingerprint(message)
+    return Question(_fingerprint(message), message.integer("known", 0))
 
 
 def encode_enrolment(enrolment: Enrolment) -> RecordDict:

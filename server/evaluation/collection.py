@@ -57,8 +57,13 @@ def evaluate_messages(
     group, content = str(state.round), encode_evaluate_task(task)  # the group is for the node's log
     return [
         Message(RecordDict(dict(content)), node, MessageType.EVALUATE, group_id=group)  # packed once for all
-        for node in roster.nodes
+        for node in asked_nodes(roster)
     ]
+
+
+def asked_nodes(roster: Roster) -> list[int]:
+    """Nodes that evaluate: one whose devices are all another's has nothing to say."""
+    return [node for node, enrolment in roster.nodes.items() if len(enrolment.devices)]
 
 
 @dataclass(frozen=True)
@@ -81,10 +86,12 @@ def collect(
     """Means over all devices that answered, and statistics over nodes beside them.
 
     What does not decode is left out. A node counts for at most the pool's ``allowance`` of devices, or for as
-    many of a ``sample`` as such a node has, whatever it says: its sums are scaled down to them. One answer by
-    randomised response moves the mean like 1/λ exact ones (common.response), and is counted as so many.
+    many of a ``sample`` as such a node has, whatever it says: its sums are scaled down to them. Where its log
+    has devices that are not its own (another's, or such that it did not come with), they are scaled down to
+    the part that is. One answer by randomised response moves the mean like 1/λ exact ones (common.response),
+    and is counted as so many.
     """
-    missing, parts, audit = set(roster.nodes), dict[int, EvaluateSums](), list[AuditEntry]()
+    missing, parts, audit = set(asked_nodes(roster)), dict[int, EvaluateSums](), list[AuditEntry]()
     bounds, share = _bounds(roster, split, config), None if sample is None else _Share.of(sample, roster)
 
     def judge(node: int, verdict: Verdict, reason: str = "", detail: str = "") -> None:
@@ -101,21 +108,25 @@ def collect(
         if message.has_error():
             judge(node, "refused", Reason.FAILED.value, show(message.error.reason or "error"))
             continue
-        histories = roster.nodes[node].history.long() + _more(split, config)
-        if share is not None:
-            histories = histories[share.inside[node]]
+        claim = roster.claim(node)
+        histories = claim.history.long() + _more(split, config)
+        if sample is not None:
+            histories = histories[sample.holds(claim.devices)]
         try:
             spec = SumsSpec(run, round_, histories, len(config.eval.targets), config.eval.group > 0, grown)
             parts[node] = decode_evaluate_sums(message.content, spec)
         except WireError as error:
+            if error.field == "count":  # perhaps its log is another than when it enrolled
+                roster.doubt(node)
             judge(node, "refused", error.reason, str(error))
     for node in sorted(missing):
         judge(node, "refused", Reason.FAILED.value, LATE)
     allowance = roster.pool.allowance if share is None else share.most(roster.pool.allowance)
-    weights = {node: _weight(part, allowance) for node, part in parts.items()}
+    weights = {node: _weight(part, allowance, _own(node, roster)) for node, part in parts.items()}
     for node, weight in weights.items():
         cut = f"counts as {weight:.3g} times its {int(parts[node].count[0])} devices" if weight < 1 else ""
-        judge(node, "clipped" if cut else "admitted", Reason.QUOTA.value if cut else "", cut)
+        why = Reason.UNKNOWN_DEVICE if weight == _own(node, roster) else Reason.QUOTA
+        judge(node, "clipped" if cut else "admitted", why.value if cut else "", cut)
     lines = [entry.to_json() for entry in sorted(audit, key=lambda entry: entry.node)]
     found = _evaluation(parts, weights, config, round_, split, bounds)
     if found is not None:
@@ -126,17 +137,16 @@ def collect(
 
 @dataclass(frozen=True)
 class _Share:
-    """Which devices of each node are in a sample: bool [m]; ``share`` of all are, ``asked`` in number."""
+    """How many devices are in a sample: ``asked`` in number, ``share`` of all."""
 
-    inside: Mapping[int, Tensor]
     asked: int
     share: float
 
     @staticmethod
     def of(sample: Sample, roster: Roster) -> _Share:
-        inside = {node: sample.holds(enrolment.devices) for node, enrolment in roster.nodes.items()}
-        asked = sum(int(one.sum()) for one in inside.values())
-        return _Share(inside, asked, asked / max(1, sum(map(len, inside.values()))))
+        inside = [sample.holds(enrolment.devices) for enrolment in roster.nodes.values()]
+        asked = sum(int(one.sum()) for one in inside)
+        return _Share(asked, asked / max(1, sum(map(len, inside))))
 
     def most(self, allowance: int) -> float:
         """Devices of the sample for which a node may count: a p + 3 √(a p (1 − p)), for an allowance of a.
@@ -177,10 +187,15 @@ def _evaluation(
     )
 
 
-def _weight(sums: EvaluateSums, allowance: float) -> float:
+def _weight(sums: EvaluateSums, allowance: float, own: float) -> float:
     n = int(sums.count[0])
     moves = n / kept(sums.epsilon) if sums.epsilon else n
-    return min(1.0, allowance / moves) if n else 1.0
+    return min(own, allowance / moves) if n else 1.0
+
+
+def _own(node: int, roster: Roster) -> float:
+    """The part of a node's devices that counts as its own: it evaluates the others as well."""
+    return min(1.0, len(roster.nodes[node].devices) / max(1, len(roster.claim(node).devices)))
 
 
 def _of(sums: EvaluateSums, bounds: Bounds) -> EvaluateSums:

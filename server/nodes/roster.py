@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from flwr.app import Message, MessageType
+from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
 
 from common.errors import CheckpointError, WireError
 from common.sampling import Sample
 from common.tasks import Enrolment
-from common.wire import Reason, check_catalogue, decode_enrolment, encode_catalogue
+from common.wire import Reason, check_catalogue, decode_enrolment, encode_question
+from common.wire.enrolment import Question
 from common.wire.reasons import show
 from server.aggregators.memory import signed
 from server.nodes.claims import holders, only, within
@@ -70,6 +71,8 @@ class Roster:
     evaluations or counts; nobody can claim to be one, because node ids are the SuperLink's.
     catalogue: the fingerprint that all nodes must have; empty where the server does not know it.
     refused: nodes that could not enrol, why, and when by ``clock`` they may be asked again.
+    claims: what a node has in its log, where that is not what counts as its own.
+    doubted: nodes that did not have what they came with; they are asked anew.
     """
 
     quota: int = 0
@@ -85,8 +88,11 @@ class Roster:
     clock: Callable[[], float] = time.monotonic
     catalogue: str = ""
     refused: dict[int, tuple[str, float]] = field(default_factory=dict)
+    claims: dict[int, Enrolment] = field(default_factory=dict)
+    doubted: set[int] = field(default_factory=set)
     _news: list[AuditEntry] = field(default_factory=list)
     _cut: dict[int, int] = field(default_factory=dict)
+    _lost: dict[int, int] = field(default_factory=dict)
     _pool: Pool | None = None
 
     def _changed(self) -> None:
@@ -106,25 +112,42 @@ class Roster:
         present, known = set(grid.get_node_ids()), self.nodes.keys() | self.roots.keys()
         for gone in known - present:
             self._drop(gone)
-        fresh = [n for n in sorted(present - known) if self._rested(n, round_)]
+        again, self.doubted = self.doubted & known & present, set()
+        fresh = [n for n in sorted((present - known) | again) if self._rested(n, round_)]
         if not fresh:
             return
-        question = encode_catalogue(self.catalogue)
-        requests = [Message(question, dst_node_id=n, message_type=MessageType.QUERY) for n in fresh]
+        requests = [Message(self._question(n), n, MessageType.QUERY) for n in fresh]
         replies = exchange(grid, requests, wait_s)
         claims = {r.metadata.src_node_id: c for r in replies if (c := self._claim(r, round_)) is not None}
         self._enrol_all(claims, round_, present)
         for node in fresh:
-            if node not in self.nodes and node not in self.roots:
+            if node not in claims:
                 self.rest(node, round_)
         self._forget(present)
         self._tell_cuts(round_)
 
-    def _admit(self, node: int, enrolment: Enrolment) -> None:
+    def _question(self, node: int) -> RecordDict:
+        known = self.members.get(node)
+        return encode_question(Question(self.catalogue, len(known.enrolment.devices) if known else 0))
+
+    def _admit(self, node: int, enrolment: Enrolment, claim: Enrolment) -> None:
         self.nodes[node] = enrolment
+        self.claims.pop(node, None)
+        same = len(claim.devices) == len(enrolment.devices)  # the one is part of the other
+        if not (same and torch.equal(claim.history, enrolment.history)):
+            self.claims[node] = claim
         self._changed()
 
+    def claim(self, node: int) -> Enrolment:
+        """What a node that takes part has in its log: what it evaluates, though not all of it may count."""
+        return self.claims.get(node, self.nodes[node])
+
+    def doubt(self, node: int) -> None:
+        """A node did not have what it came with: ask it anew before the next round or evaluation."""
+        self.doubted.add(node)
+
     def _drop(self, node: int) -> None:
+        self.claims.pop(node, None)
         if self.nodes.pop(node, None) is not None:
             self._changed()
         self.roots.pop(node, None)
@@ -139,6 +162,7 @@ class Roster:
                 self.misses.pop(node, None)
                 self.resting.pop(node, None)
                 self._cut.pop(node, None)
+                self._lost.pop(node, None)
 
     def _rested(self, node: int, round_: int) -> bool:
         until, at = self.resting.get(node, (round_, math.inf))
@@ -207,6 +231,7 @@ class Roster:
         if node in self.trusted:
             self.roots[node] = claim
             return
+        whole = claim
         if before is not None:
             taken = before >= 0  # [m]
             if bool(taken.any()):
@@ -214,15 +239,26 @@ class Roster:
                 text = f"claims {int(taken.sum())} devices of other nodes, such as {first} of node {other}"
                 self._refuse(round_, node, Reason.DUPLICATE, text)
                 claim = only(claim, ~taken)
-            self._admit(node, claim)
+            self._admit(node, claim, whole)
             self.members[node] = Member(claim, round_)
             return
         known = self.members[node]
+        self._tell_lost(node, known.enrolment.devices, claim.devices, round_)
         strange = ~within(claim.devices, known.enrolment.devices)
         if bool(strange.any()):
             text = f"claims {int(strange.sum())} devices that it did not come with"
             self._refuse(round_, node, Reason.UNKNOWN_DEVICE, text)
-        self._admit(node, only(known.enrolment, within(known.enrolment.devices, claim.devices)))
+        self._admit(node, only(known.enrolment, within(known.enrolment.devices, claim.devices)), claim)
+
+    def _tell_lost(self, node: int, before: Tensor, now: Tensor, round_: int) -> None:
+        """Say once, and again when it changes, which of its devices a node came back without."""
+        gone = before[~within(before, now)]
+        if len(gone) and self._lost.get(node) != len(gone):
+            text = (
+                f"has lost {len(gone)} of the {len(before)} devices that it came with, such as {int(gone[0])}"
+            )
+            self._refuse(round_, node, Reason.MISSING, text)
+        self._lost[node] = len(gone)
 
     def _refuse(self, round_: int, node: int, reason: Reason, detail: str) -> None:
         _LOG.warning("node %d %s", node, detail)

@@ -83,3 +83,4 @@ def test_a_log_on_two_nodes_counts_once_and_is_told(copies: tuple[int, ...], tmp
     assert [line["node"] for line in told] == [place + 1 for place in again]
     assert all("claims 20 devices of other nodes" in line["detail"] for line in told)
     assert summary["evaluated_devices"] == 20 * len(set(copies))
+    assert refused == told  # nothing else: its evaluation is not asked for

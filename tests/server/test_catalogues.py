@@ -8,7 +8,8 @@ import pytest
 from flwr.app import Context, Message
 
 from common.errors import RunError, WireError
-from common.wire import decode_catalogue, decode_enrolment, encode_catalogue, encode_enrolment
+from common.wire import decode_enrolment, decode_question, encode_enrolment, encode_question
+from common.wire.enrolment import Question
 from emulation.local_grid import LocalGrid
 from server.nodes.roster import REFUSED_S, Roster
 from server.nodes.waiting import wait_for_nodes
@@ -20,7 +21,7 @@ def known(fingerprints: dict[int, str], own: str) -> tuple[LocalGrid, Roster, li
     asked: list[str] = []
 
     def app(message: Message, context: Context) -> Message:
-        asked.append(decode_catalogue(message.content))
+        asked.append(decode_question(message.content).catalogue)
         claim = replace(enrolment([context.node_id]), catalogue=fingerprints[context.node_id])
         return Message(encode_enrolment(claim), reply_to=message)
 
@@ -88,4 +89,4 @@ def test_a_fingerprint_is_hexadecimal(given: str) -> None:
     with pytest.raises(WireError, match="meta.catalogue"):
         decode_enrolment(claim, 3)
     with pytest.raises(WireError, match="meta.catalogue"):
-        decode_catalogue(encode_catalogue(given))
+        decode_question(encode_question(Question(given)))
