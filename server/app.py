@@ -21,6 +21,7 @@ from common.errors import ConfigError
 from common.logs import event, json_logs, plain_logs
 from common.machine import peak_cuda_mib, peak_mib
 from common.settings import from_flat
+from server.evaluation import early_stopping
 from server.records.checkpoint import FILE, restored
 from server.records.metrics_http import metrics
 from server.records.outputs import NodeMemory, RunFolder
@@ -132,7 +133,11 @@ def serve(
         with stoppable() as folder.stop:
             strategy.start(grid)
         folder.check()
-        return folder.finish(strategy.state, facts(config, folder, recurring or {}))
+        found = facts(config, folder, recurring or {})
+        stopped = strategy.state.best, strategy.trained, config.train.patience
+        found |= early_stopping.facts(*stopped)
+        found["protocol"] += early_stopping.text(*stopped)
+        return folder.finish(strategy.state, found)
     finally:
         folder.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from common.config.attack import AttackConfig
 from common.config.client import ClientConfig
@@ -85,6 +85,14 @@ class RunConfig(Section):
     eval: EvalConfig = EvalConfig()
     wire: WireConfig = WireConfig()
     checkpoint_every: Count = Field(50, description="rounds between two checkpoints; 0: at the end alone")
+
+    @field_validator("eval")
+    @classmethod
+    def _watched(cls, section: EvalConfig, others: ValidationInfo) -> EvalConfig:
+        train = others.data.get("train")
+        if train is not None and train.patience and not section.every:
+            raise ValueError(f"every: expected 1 or more beside train.patience={train.patience}, found 0")
+        return section
 
     @field_validator("device")
     @classmethod
