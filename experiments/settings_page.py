@@ -120,6 +120,8 @@ EXAMPLES: Mapping[str, str] = {
     "eval.quantiles": "[0.7, 0.85]",
     "eval.times": "[9.7e+8, 9.8e+8]",
     "eval.sample": "2000",
+    "eval.cuts": "[1, 50]",
+    "eval.bootstrap": "0",
     "eval.targets": "[50]",
     "eval.group": "181",
     "wire.dtype": "float32",

@@ -50,7 +50,7 @@ def main(grid: Grid, context: Context) -> None:
     if config.strategy.secret:
         text = "strategy.secret is part of the run's settings, which every node can read: for emulations only"
         logging.getLogger("flwr").warning(text)
-    if config.eval.split == "time" and config.eval.cuts is None:
+    if config.eval.split == "time" and config.eval.moments is None:
         raise ConfigError(
             "eval.times: nodes and server need the same two times, and no node knows the log; take them from "
             "`fedsieve data stats LOG`, and give each node cut_times=T1,T2"
@@ -66,7 +66,7 @@ def main(grid: Grid, context: Context) -> None:
             resume,
             told,
             data=known.digest,
-            fingerprint=with_cuts(known.fingerprint, config.eval.cuts),
+            fingerprint=with_cuts(known.fingerprint, config.eval.moments),
         )
     complete(Path(out))
     test, exposed = summary.get("test", {}), summary.get("er@10")
@@ -204,7 +204,7 @@ def split_text(config: RunConfig) -> str:
     """What the protocol line says of what is held out."""
     if config.eval.split == "leave_one_out":
         return "leave-one-out"
-    if (cuts := config.eval.cuts) is None:
+    if (cuts := config.eval.moments) is None:
         early, late = config.eval.quantiles
         return f"time split at the quantiles {early:g} and {late:g}, the next item of each device"
     return f"time split at {cuts[0]:.0f} and {cuts[1]:.0f} s, the next item of each device"
