@@ -92,7 +92,7 @@ def open_log(config: RunConfig) -> Dataset:
         )
     if config.eval.split == "leave_one_out":
         return log
-    log = cut_at(log, config.eval.cuts or quantiles(log, *config.eval.quantiles))
+    log = cut_at(log, config.eval.moments or quantiles(log, *config.eval.quantiles))
     if not (parts(log).test >= 0).any():
         raise DataError(
             log.source or log.name,
@@ -166,7 +166,7 @@ def measured(config: RunConfig) -> NodeConfig:
 
 def split_key(config: RunConfig) -> NodeConfig:
     """The two times of ``eval.split: time``, which each node has to know."""
-    return {"cut_times": ",".join(map(repr, cuts))} if (cuts := config.eval.cuts) else {}
+    return {"cut_times": ",".join(map(repr, cuts))} if (cuts := config.eval.moments) else {}
 
 
 def brought(config: RunConfig) -> NodeConfig:

@@ -16,7 +16,9 @@ from common.data.names import Names
 from common.data.shards import titles_of
 from common.errors import FedSieveError
 from emulation.federation import malicious_numbers, open_log, sides
+from experiments.beyond import beyond
 from experiments.floors import floors
+from experiments.trained import open_run
 from server.records.checkpoint import write_atomically
 
 FLOOR_DEVICES = 10_000
@@ -24,7 +26,8 @@ FLOOR_DEVICES = 10_000
 
 
 def add_beside(folder: Path, config: RunConfig) -> None:
-    """Write floors and the targets' ids and titles into ``summary.json``, where log or catalogue is there.
+    """Write floors, what is recommended, intervals over users, and the targets' ids and titles into
+    ``summary.json``, where log or catalogue is there.
 
     floors: name -> metrics on the test items of ``floor_devices`` honest devices. target_items: number -> id
     and title.
@@ -35,6 +38,7 @@ def add_beside(folder: Path, config: RunConfig) -> None:
     if dataset is not None:
         chosen = _spread(sides(config, dataset)[0])
         summary |= {"floors": floors(dataset, devices=chosen), "floor_devices": len(chosen)}
+        summary |= beyond(open_run(folder), dataset, chosen)
     summary["target_items"] = names_of(summary["targets"], config, dataset)
     write_atomically(path, json.dumps(summary, indent=2).encode())
 

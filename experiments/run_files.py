@@ -60,6 +60,16 @@ def ranked(summary: Mapping[str, Any], split: str) -> list[tuple[str, Mapping[st
     return [(f"{split}, unfiltered", plain), (f"{split}, filtered", found)]
 
 
+def beyond_texts(told: Mapping[str, float]) -> tuple[str, ...]:
+    """Coverage, Gini, popularity and novelty with their names, a text each."""
+    return (
+        f"coverage {told['coverage@10']:.1%}",
+        f"Gini {told['gini@10']:.3f}",
+        f"popularity {told['popularity@10']:.1f}",
+        f"novelty {told['novelty@10']:.2f} bit",
+    )
+
+
 def summary_table(summary: Mapping[str, Any]) -> Table:
     """The metrics of one run, by split."""
     table = Table(
@@ -74,6 +84,31 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
             table.add_row(label, *(f"{found[n]:.4f}" for n in names))
     for name, found in summary.get("floors", {}).items():
         table.add_row(FLOORS.get(name, name), *(f"{found[n]:.4f}" for n in names), style="dim")
+    if (sure := summary.get("intervals")) is not None:
+        shown = ("–".join(f"{end:.4f}" for end in sure[name]) if name in sure else "" for name in names)
+        table.add_row(f"test, {sure['level']:.0%} over users", *shown)
+    if "beyond" in summary:
+        table.add_section()
+        told = summary["beyond"]
+        table.add_row("beyond accuracy @10", *beyond_texts(told), style="dim")
+        for group, found in summary["item_groups"].items():
+            if found["devices"]:
+                text = f"{found['devices']:,} answers"
+                table.add_row(
+                    f"test, {group} items",
+                    "",
+                    f"{found['hr@10']:.4f}",
+                    "",
+                    "",
+                    f"{found['ndcg@10']:.4f}",
+                    "",
+                    text,
+                )
+    if (more := summary.get("more_cuts")) is not None:
+        table.add_section()
+        cuts = sorted({int(name.split("@")[1]) for name in more})
+        for k in cuts:
+            table.add_row(f"test, HR and NDCG @{k}", f"{more[f'hr@{k}']:.4f}", f"{more[f'ndcg@{k}']:.4f}")
     if "er@10" in summary:
         table.add_section()
         exposed = [f"{summary[f'er@{k}']:.4f}" for k in (5, 10, 20)]

@@ -107,6 +107,10 @@ def page(summary: Mapping[str, Any], drawn: Mapping[str, go.Figure]) -> str:
         title=f"{summary['model']} on {summary['data']}, {summary['aggregator']}{_under(summary)}",
         protocol=summary["protocol"],
         metrics=metric_table(summary),
+        sure=interval_text(summary),
+        beyond=beyond_table(summary),
+        groups=item_table(summary),
+        more_cuts=more_cuts_table(summary),
         floors_on=_floors_on(summary),
         exposure=exposure,
         by_target=by_target,
@@ -134,6 +138,60 @@ def metric_table(summary: Mapping[str, Any]) -> PlainTable:
     groups |= {FLOORS.get(name, name): found for name, found in summary.get("floors", {}).items()}
     rows = [(name, *(f"{found[m]:.4f}" for m in METRICS)) for name, found in groups.items() if found]
     return ("", *(m.upper() for m in METRICS)), rows
+
+
+def interval_text(summary: Mapping[str, Any]) -> str:
+    """The intervals over users in a sentence that says what they are of; empty without."""
+    sure = summary.get("intervals")
+    if not sure:
+        return ""
+    ends = (
+        f"{name.upper()} {sure[name][0]:.4f} to {sure[name][1]:.4f}" for name in ("hr@10", "ndcg@10", "mrr")
+    )
+    return (
+        f"{sure['level']:.0%} bootstrap interval over {sure['devices']:,} users ({sure['resamples']:,} resamples) "
+        f"of the test, this one model given: {', '.join(ends)}. It says how far other users would move the "
+        "means; what another seed would do is in the intervals of a comparison."
+    )
+
+
+def beyond_table(summary: Mapping[str, Any]) -> PlainTable | None:
+    """What the lists of ten hold; None where the log was not at hand."""
+    if (told := summary.get("beyond")) is None:
+        return None
+    labels = {
+        "coverage@10": ("Catalogue coverage", "share of all items that are in some list", ".1%"),
+        "gini@10": ("Gini", "0: all items are shown alike, 1: one item alone", ".3f"),
+        "popularity@10": ("Mean popularity", "training interactions of what is shown", ",.1f"),
+        "novelty@10": ("Novelty", "mean −log2 of an item's share of the interactions, in bits", ".2f"),
+    }
+    return ("@10", "", ""), [
+        (name, format(told[key], how), what) for key, (name, what, how) in labels.items()
+    ]
+
+
+def item_table(summary: Mapping[str, Any]) -> PlainTable | None:
+    """HR@10 and NDCG@10 by how popular the answer is; None where the log was not at hand."""
+    if (groups := summary.get("item_groups")) is None:
+        return None
+    rows = [
+        (
+            name,
+            f"{found['items']:,}",
+            f"{found['devices']:,}",
+            *(f"{found[m]:.4f}" if m in found else "" for m in ("hr@10", "ndcg@10")),
+        )
+        for name, found in groups.items()
+    ]
+    return ("answer among", "items", "answers", "HR@10", "NDCG@10"), rows
+
+
+def more_cuts_table(summary: Mapping[str, Any]) -> PlainTable | None:
+    """HR and NDCG at the K of ``eval.cuts``; None without any."""
+    if (more := summary.get("more_cuts")) is None:
+        return None
+    cuts = sorted({int(name.split("@")[1]) for name in more})
+    return ("K", "HR", "NDCG"), [(str(k), *(f"{more[f'{m}@{k}']:.4f}" for m in ("hr", "ndcg"))) for k in cuts]
 
 
 def _floors_on(summary: Mapping[str, Any]) -> str:

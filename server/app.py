@@ -21,6 +21,7 @@ from common.errors import ConfigError
 from common.logs import event, json_logs, plain_logs
 from common.machine import peak_cuda_mib, peak_mib
 from common.settings import from_flat
+from server.evaluation import early_stopping
 from server.records.checkpoint import FILE, restored
 from server.records.holding import chosen_folder
 from server.records.metrics_http import metrics
@@ -51,7 +52,7 @@ def main(grid: Grid, context: Context) -> None:
     if config.strategy.secret:
         text = "strategy.secret is part of the run's settings, which every node can read: for emulations only"
         logging.getLogger("flwr").warning(text)
-    if config.eval.split == "time" and config.eval.cuts is None:
+    if config.eval.split == "time" and config.eval.moments is None:
         raise ConfigError(
             "eval.times: nodes and server need the same two times, and no node knows the log; take them from "
             "`fedsieve data stats LOG`, and give each node cut_times=T1,T2"
@@ -67,7 +68,7 @@ def main(grid: Grid, context: Context) -> None:
             resume,
             told,
             data=known.digest,
-            fingerprint=with_cuts(known.fingerprint, config.eval.cuts),
+            fingerprint=with_cuts(known.fingerprint, config.eval.moments),
         )
     complete(out)
     test, exposed = summary.get("test", {}), summary.get("er@10")
@@ -134,7 +135,11 @@ def serve(
         with stoppable() as folder.stop:
             strategy.start(grid)
         folder.check()
-        return folder.finish(strategy.state, facts(config, folder, recurring or {}))
+        found = facts(config, folder, recurring or {})
+        stopped = strategy.state.best, strategy.trained, config.train.patience
+        found |= early_stopping.facts(*stopped)
+        found["protocol"] += early_stopping.text(*stopped)
+        return folder.finish(strategy.state, found)
     finally:
         folder.close()
 
@@ -201,7 +206,7 @@ def split_text(config: RunConfig) -> str:
     """What the protocol line says of what is held out."""
     if config.eval.split == "leave_one_out":
         return "leave-one-out"
-    if (cuts := config.eval.cuts) is None:
+    if (cuts := config.eval.moments) is None:
         early, late = config.eval.quantiles
         return f"time split at the quantiles {early:g} and {late:g}, the next item of each device"
     return f"time split at {cuts[0]:.0f} and {cuts[1]:.0f} s, the next item of each device"

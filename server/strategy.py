@@ -21,6 +21,7 @@ from common.seeding import subkey
 from common.wire import encode_train_tasks
 from common.wire.reasons import Reason
 from common.wire.replies import Replies, sort_replies
+from server.evaluation import early_stopping
 from server.evaluation.collection import Split, collect, evaluate_messages
 from server.nodes.roster import ENROL_S, Roster
 from server.nodes.waiting import wait_for_nodes
@@ -47,7 +48,8 @@ class RobustStrategy(Strategy):
     The pieces are pure and live elsewhere (admission, pipeline); this class moves messages.
     ``settled`` is called once a round and its evaluation are over, the moment to save, with the round and a
     function that makes the whole state: of all devices, so only where it is saved. ``audit`` is told what
-    became of each reply to an evaluation, also where none could be used.
+    became of each reply to an evaluation, also where none could be used. ``trained``: rounds that there were,
+    where an earlier model is kept.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class RobustStrategy(Strategy):
         self._warned_of_idle = False
         self._sample: Sample | None = None
         self._began = 0.0
+        self.trained = 0
 
     def summary(self) -> None:
         """Log the recipe."""
@@ -231,18 +234,29 @@ class RobustStrategy(Strategy):
         every, rounds = self.config.eval.every, num_rounds
         if rounds is None:
             rounds = self.config.train.rounds
+        patience = self.config.train.patience
         for round_ in range(self.state.round + 1, rounds + 1):
+            if early_stopping.over(self.state.best, patience):
+                log(INFO, "no better validation for %d evaluations: the run ends", patience)
+                break
             if not self.roster.nodes:  # all are silent: the rounds that are left would pass in a moment
                 self.wait_for_nodes(grid, 1)
             result.train_metrics_clientapp[round_] = self.round(grid, round_, timeout)
             check_finite(self.state.model, self.config.strategy, round_)
             due = round_ == rounds or (every and round_ % every == 0)
-            if due and (metrics := self.evaluate(grid, "valid", round_ < rounds)) is not None:
+            watched = patience > 0  # what is compared is ranked by the same devices, the last one too
+            if due and (metrics := self.evaluate(grid, "valid", watched or round_ < rounds)) is not None:
                 result.evaluate_metrics_clientapp[round_] = metrics
+                if watched:
+                    reached = float(str(metrics[early_stopping.WATCHED]))
+                    self.state = early_stopping.noted(self.state, round_, reached)
             if evaluate_fn and (central := evaluate_fn(round_, to_record(self.state.model))) is not None:
                 result.evaluate_metrics_serverapp[round_] = central
             if self.settled is not None:
                 self.settled(round_, self._whole)
+        if self.state.best:
+            self.trained, self.state = self.state.round, early_stopping.kept(self.state)
+            self.evaluate(grid, "valid")
         self.evaluate(grid, "test")
         result.arrays = to_record(self.state.model)
         return result

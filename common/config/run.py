@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from common.config.attack import AttackConfig
 from common.config.client import ClientConfig
@@ -37,6 +37,12 @@ class EvalConfig(Section):
         0,
         description="devices that rank during the run, the same each time; all do at its end; 0: all always",
     )
+    cuts: Annotated[Numbers, Field(max_length=20)] = Field(
+        (), description="further K at which HR and NDCG of the test are told, beside 5, 10 and 20"
+    )
+    bootstrap: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        1000, description="resamples of the evaluated users behind the intervals in the summary; 0: none"
+    )
     targets: Numbers = Field((), description="items whose exposure is measured")
     group: Count = Field(
         0, description="item: exposure is measured within the users who hold it as well; 0: off"
@@ -57,7 +63,7 @@ class EvalConfig(Section):
         return pair
 
     @property
-    def cuts(self) -> tuple[float, float] | None:
+    def moments(self) -> tuple[float, float] | None:
         """The two times of a time split, once they are known; None: leave-one-out."""
         return (self.times[0], self.times[1]) if self.split == "time" and self.times else None
 
@@ -85,6 +91,14 @@ class RunConfig(Section):
     eval: EvalConfig = EvalConfig()
     wire: WireConfig = WireConfig()
     checkpoint_every: Count = Field(50, description="rounds between two checkpoints; 0: at the end alone")
+
+    @field_validator("eval")
+    @classmethod
+    def _watched(cls, section: EvalConfig, others: ValidationInfo) -> EvalConfig:
+        train = others.data.get("train")
+        if train is not None and train.patience and not section.every:
+            raise ValueError(f"every: expected 1 or more beside train.patience={train.patience}, found 0")
+        return section
 
     @field_validator("device")
     @classmethod

@@ -70,6 +70,11 @@ class TrainConfig(Section):
     targets: Literal["all", "last"] = Field(
         "all", description="next items of a window that the loss is at: each, or the last one alone"
     )
+    patience: Annotated[int, Field(ge=0, le=MAX_ROUNDS)] = Field(
+        0,
+        description="evaluations on validation without a better NDCG@10 after which the run ends; the model "
+        "kept is then the best one; 0: off, all rounds and the last model",
+    )
     window: Literal["last", "random"] = Field(
         "random", description="which part of a history longer than `model.max_len` a device trains on"
     )

@@ -34,6 +34,7 @@ class ServerState:
 
     pulls, trained  float64 [N]: see :mod:`server.round.popularity`; ``seen`` in a file
     secret       the run's own key (:func:`server_key`): in a checkpoint, and nowhere else
+    best         the best model so far, and when it was (:mod:`server.evaluation.early_stopping`)
     roster       which node came when and with which devices (:mod:`server.nodes.roster`)
     """
 
@@ -46,6 +47,7 @@ class ServerState:
     trained: Tensor
     secret: bytes = field(repr=False)
     roster: Mapping[str, Tensor] = field(default_factory=dict)
+    best: Mapping[str, Tensor] = field(default_factory=dict)
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by a flat name, for a file."""
@@ -56,7 +58,7 @@ class ServerState:
             "seen": self.trained,
             "secret": torch.tensor(list(self.secret), dtype=torch.uint8),
         }
-        for part in ("optimizer", "aggregator", "constraints", "roster"):
+        for part in ("optimizer", "aggregator", "constraints", "roster", "best"):
             named |= {f"{part}/{key}": value for key, value in getattr(self, part).items()}
         return named
 
@@ -77,6 +79,7 @@ class ServerState:
             constraints=moved(self.constraints),
             pulls=self.pulls.to(device),
             trained=self.trained.to(device),
+            best=moved(self.best),
         )
 
     @staticmethod
@@ -96,6 +99,7 @@ class ServerState:
             trained=named["seen"],
             secret=bytes(named["secret"].tolist()),
             roster=part("roster"),
+            best=part("best"),
         )
 
 

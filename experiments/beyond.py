@@ -1,0 +1,192 @@
+"""Beyond the means of accuracy: what is recommended, for which items it is right, and how sure the means are.
+
+Measured where the log of a run is at hand, on its finished model. Nodes of a deployment tell sums alone: which
+items a device is shown is not among them. docs/metrics.md has formulas and references.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from client.ranking import answer_ranks, last_hidden
+from client.tiles import USERS
+from common.data import Dataset
+from common.data.cut import held_out, only, parts, training
+from common.data.ragged import Ragged
+from common.seeding import derive
+from experiments.trained import Trained
+
+TOP = 10
+"""Items of a list."""
+LEVEL = 0.95
+DRAWS = 1 << 22
+"""Weights of users that a bootstrap holds at once."""
+HEAD, TAIL = 0.2, 0.2
+"""Share of all interactions that the most popular items have together, and the least popular ones."""
+GROUPS = ("head", "middle", "tail", "cold")
+Values = NDArray[np.float64]
+Index = NDArray[np.int64]
+Seconds = Ragged[np.float64]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The test answers of n devices: histories, answers [n], the seconds of the histories, training counts.
+
+    counts  [N + 1]: how often each item is in the training parts of all devices; place 0 is padding
+    """
+
+    histories: Ragged[np.int32]
+    answers: Index
+    times: Seconds | None
+    counts: Index
+
+    @staticmethod
+    def of(dataset: Dataset, places: Sequence[int]) -> Judged:
+        """Of the devices at ``places``; counts come from every device."""
+        counts = np.zeros(dataset.num_items + 1, dtype=np.int64)
+        for part in training(dataset.sequences, parts(dataset)).chunks():
+            counts += np.bincount(part.flat(), minlength=len(counts))
+        some = only(dataset, places)
+        how = parts(some)
+        histories, answers = held_out(some.sequences, "test", how)
+        times = None if some.times is None else held_out(some.times, "test", how)[0]
+        return Judged(histories, answers.astype(np.int64), times, counts)
+
+
+def beyond(run: Trained, dataset: Dataset, places: Sequence[int]) -> dict[str, Any]:
+    """``beyond``, ``item_groups``, ``intervals`` and ``more_cuts`` of the test items, for the summary."""
+    judged, evaluation = Judged.of(dataset, places), run.config.eval
+    if not len(judged.answers):
+        return {}
+    with torch.no_grad():
+        both = answer_ranks(
+            run.encoder(),
+            run.parameters,
+            judged.histories,
+            judged.answers,
+            run.config.model.max_len,
+            judged.times,
+        ).numpy()
+        shown = np.bincount(_flat(lists(run, judged)), minlength=len(judged.counts))
+    ranks = both[0]
+    found: dict[str, Any] = {
+        "beyond": of_lists(shown, judged.counts) | {"devices": len(ranks)},
+        "item_groups": by_item(ranks, judged.answers, judged.counts),
+    }
+    values = {name: _metric(name, ranks) for name in ("hr@10", "ndcg@10", "mrr")}
+    if evaluation.bootstrap:
+        found["intervals"] = {
+            "over": "users",
+            "level": LEVEL,
+            "resamples": evaluation.bootstrap,
+            "devices": len(ranks),
+            **bootstrap(values, evaluation.bootstrap, run.config.seed),
+        }
+    if evaluation.cuts:
+        names = [f"{kind}@{k}" for kind in ("hr", "ndcg") for k in evaluation.cuts]
+        found["more_cuts"] = {name: float(_metric(name, ranks).mean()) for name in names}
+    return found
+
+
+def lists(run: Trained, judged: Judged, top: int = TOP) -> Iterator[Index]:
+    """The ``top`` items of each device [m, ≤ top], block after block, none that it had before.
+
+    0 stands where a device has fewer items left.
+    """
+    model, table = run.encoder(), run.parameters.embeddings
+    for first in range(0, len(judged.histories), USERS):
+        some = judged.histories[first : first + USERS]
+        times = None if judged.times is None else judged.times[first : first + USERS]
+        hidden = last_hidden(model, run.parameters, some, run.config.model.max_len, times)  # [m, d]
+        scores = hidden @ table.T  # [m, N + 1]
+        scores[:, 0] = -torch.inf
+        owners, items = torch.from_numpy(some.owners()), torch.from_numpy(some.flat().astype(np.int64))
+        scores[owners, items] = -torch.inf
+        scores = scores.nan_to_num(nan=-torch.inf)
+        best = scores.topk(min(top, scores.shape[1]), dim=1)
+        yield torch.where(best.values > -torch.inf, best.indices, 0).numpy()
+
+
+def of_lists(shown: Index, counts: Index) -> dict[str, float]:
+    """Coverage, Gini, mean popularity and novelty of lists that show item i ``shown[i]`` times.
+
+    coverage = |{i : shown_i > 0}| / N; gini = Σ_r (2 r − N − 1) x_(r) / (N Σ x), x ascending;
+    popularity = Σ shown_i n_i / Σ shown_i; novelty = −Σ shown_i log₂ p_i / Σ shown_i, p_i = max(n_i, 1) / Σ n.
+    """
+    x, n = shown[1:].astype(np.float64), counts[1:].astype(np.float64)
+    total = max(x.sum(), 1.0)
+    ordered, places = np.sort(x), np.arange(1, len(x) + 1)
+    information = -np.log2(np.maximum(n, 1.0) / max(n.sum(), 1.0))
+    return {
+        f"coverage@{TOP}": float((x > 0).mean()),
+        f"gini@{TOP}": float(((2 * places - len(x) - 1) * ordered).sum() / (len(x) * total)),
+        f"popularity@{TOP}": float((x * n).sum() / total),
+        f"novelty@{TOP}": float((x * information).sum() / total),
+    }
+
+
+def item_groups(counts: Index) -> Index:
+    """The group of each item [N + 1], its place in GROUPS: by how often it is in the training parts.
+
+    Most popular first, items are head until they have a share HEAD of all interactions together; last, those
+    that have TAIL together are the tail; an item that nobody trained on is cold.
+    """
+    order = np.argsort(-counts[1:], kind="stable") + 1
+    before = np.cumsum(counts[order]) - counts[order]
+    total = max(int(counts[1:].sum()), 1)
+    place = np.where(before < HEAD * total, 0, np.where(before < (1 - TAIL) * total, 1, 2))
+    groups = np.full(len(counts), GROUPS.index("cold"))
+    groups[order] = np.where(counts[order] > 0, place, GROUPS.index("cold"))
+    return groups
+
+
+def by_item(ranks: Index, answers: Index, counts: Index) -> dict[str, dict[str, float]]:
+    """HR@10 and NDCG@10 of the devices whose answer is of each group, with how many devices and items."""
+    groups = item_groups(counts)
+    found: dict[str, dict[str, float]] = {}
+    for number, name in enumerate(GROUPS):
+        own = ranks[groups[answers] == number]
+        sizes = {"devices": len(own), "items": int((groups[1:] == number).sum())}
+        means = {
+            f"{kind}@{TOP}": float(_metric(f"{kind}@{TOP}", own).mean())
+            for kind in ("hr", "ndcg")
+            if len(own)
+        }
+        found[name] = {**means, **sizes}
+    return found
+
+
+def bootstrap(values: Mapping[str, Values], resamples: int, seed: int) -> dict[str, list[float]]:
+    """Percentile interval of the mean of each of ``values`` [n], over n users drawn again with replacement.
+
+    The users of a resample are the same for all metrics. Efron, *Bootstrap Methods* (1979).
+    """
+    table = np.stack(list(values.values()), axis=1)  # [n, M]
+    draw, n = np.random.default_rng(derive(seed, "bootstrap")), len(table)
+    step, means = max(1, DRAWS // n), []
+    for first in range(0, resamples, step):
+        size = min(step, resamples - first)
+        weights = draw.multinomial(n, np.full(n, 1 / n), size=size)  # [b, n]
+        means.append(weights @ table / n)
+    low, high = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    return {name: [float(a), float(b)] for name, a, b in zip(values, low, high, strict=True)}
+
+
+def _metric(name: str, ranks: Index) -> Values:
+    """Per-device values of one metric from 0-based ranks."""
+    if name == "mrr":
+        return 1 / (ranks + 1.0)
+    kind, k = name.split("@")
+    hits = ranks < int(k)
+    return hits.astype(np.float64) if kind == "hr" else hits / np.log2(ranks + 2.0)
+
+
+def _flat(blocks: Iterator[Index]) -> Index:
+    return np.concatenate([block.ravel() for block in blocks])
