@@ -19,10 +19,9 @@ LONGEST_NAME = 120
 """Characters of a folder's name."""
 
 
-def item_text(item: int | str, names: Mapping[str, Mapping[str, str]]) -> str:
-    """``50 Star Wars (1977)``, id and title; the number, said to be one, where neither is known."""
-    found = names.get(str(item))
-    return " ".join(filter(None, (found["id"], found["title"]))) if found else f"number {item}"
+def item_text(item: str, names: Mapping[str, Mapping[str, Any]]) -> str:
+    """``50 Star Wars (1977)``, id and title; the id alone, or ``#12``, where that is all that is known."""
+    return " ".join(filter(None, (str(item), names.get(str(item), {}).get("title"))))
 
 
 def folder_name(config: RunConfig, rule: str) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from common.config.attack import AttackConfig
 from common.config.client import ClientConfig
 from common.config.data import DataConfig
-from common.config.fields import Count, Numbers, Section
+from common.config.fields import Count, Section, listed
 from common.config.model import ModelConfig
 from common.config.strategy import StrategyConfig
 from common.config.train import TrainConfig
+from common.items import Item, as_group
 
 
 class EvalConfig(Section):
@@ -24,9 +25,12 @@ class EvalConfig(Section):
         0,
         description="devices that rank during the run, the same each time; all do at its end; 0: all always",
     )
-    targets: Numbers = Field((), description="items whose exposure is measured")
-    group: Count = Field(
-        0, description="item: exposure is measured within the users who hold it as well; 0: off"
+    targets: Annotated[tuple[Item, ...], BeforeValidator(listed)] = Field(
+        (),
+        description="items whose exposure is measured: ids of the log, or `#12`; `[]`: the attack's",
+    )
+    group: Annotated[Item, BeforeValidator(as_group)] = Field(
+        "", description="item: exposure is measured within the users who hold it as well; `none`: off"
     )
 
 

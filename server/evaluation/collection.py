@@ -13,6 +13,7 @@ from torch import Tensor
 
 from common.config import RunConfig
 from common.errors import WireError
+from common.items import name_of, number_of, numbers_of
 from common.metrics import add, by_group, exposures, exposures_by_target, group_exposures, means, scaled
 from common.response import debias, kept
 from common.sampling import Sample
@@ -49,10 +50,10 @@ def evaluate_messages(
         model=state.model,
         model_config=config.model,
         split=split,
-        targets=config.eval.targets,
+        targets=numbers_of(config.eval.targets, "eval.targets"),
         quartiles=_bounds(roster, split),
         sample=sample,
-        group=config.eval.group,
+        group=number_of(group, "eval.group") if (group := config.eval.group) else 0,
     )
     group, content = str(state.round), encode_evaluate_task(task)  # the group is for the node's log
     return [
@@ -104,7 +105,7 @@ def collect(
         if share is not None:
             histories = histories[share.inside[node]]
         try:
-            spec = SumsSpec(run, round_, histories, len(config.eval.targets), config.eval.group > 0)
+            spec = SumsSpec(run, round_, histories, len(config.eval.targets), bool(config.eval.group))
             parts[node] = decode_evaluate_sums(message.content, spec)
         except WireError as error:
             judge(node, "refused", error.reason, str(error))
@@ -161,7 +162,10 @@ def _evaluation(
     parts = {node: by_group(part, len(config.eval.targets))[0] for node, part in parts.items()}
     for node, why in far_outside(parts).items():
         log(WARNING, "round %d %s: node %d is far outside: %s", round_, split, node, why)
-    groups, by_target = means(sums), exposures_by_target(sums, config.eval.targets)
+    groups, by_target = (
+        means(sums),
+        exposures_by_target(sums, numbers_of(config.eval.targets, "eval.targets")),
+    )
     randomised = sum(int(part.count[0]) for part in parts.values() if part.epsilon)
     return Evaluation(
         round_,
@@ -169,7 +173,7 @@ def _evaluation(
         groups,
         exposures(sums) | group_exposures(members),
         round(float(sums.count[0])),
-        {str(item): found for item, found in by_target.items()},  # as JSON will have it
+        {name_of(item): found for item, found in by_target.items()},
         over_nodes(parts),
         randomised,
         widened(list(parts.values()), [weights[node] for node in parts], groups["all"]["hr@10"]),
