@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from flwr.app import Context, Message, RecordDict
@@ -23,6 +23,7 @@ from client.fleet import KEYS as OF_DEVICES
 from client.ranking import nothing
 from common import wire
 from common.errors import ConfigError, choices
+from common.items import split_names
 from common.seeding import generator
 from common.tasks import TrainTask
 from common.updates import DeviceUpdates, concatenate, of_slices
@@ -40,7 +41,7 @@ class Attacker:
 
     seed: what colluding nodes agreed upon, from their node configs; omniscient: ``knowledge: full``, the
     honest updates of the round are seen (embedded runs alone); rest: what its devices do in the other rounds,
-    None if they are honest.
+    None if they are honest. names: what the node config calls the targets; :meth:`on` finds their numbers.
     """
 
     rule: Attack
@@ -51,6 +52,13 @@ class Attacker:
     seed: int = 0
     omniscient: bool = False
     rest: Attack | None = None
+    names: tuple[str, ...] = ()
+
+    def on(self, fleet: Fleet) -> Attacker:
+        """With the numbers that the items have in the node's own catalogue. Raises ConfigError."""
+        targets = tuple(fleet.item(name, "node config: targets") for name in self.names)
+        rule = self.rule.with_items(lambda name: fleet.item(name, "node config: params"))
+        return replace(self, targets=targets, rule=rule)
 
     def in_round(self, round_: int) -> Attack | None:
         """What the node's devices do in ``round_``, None if they are honest."""
@@ -101,6 +109,7 @@ def attacked(
     settings = node_settings(context.node_config)
     task = wire.decode_train_task(message.content, device=settings.device)
     fleet = fleet_for(task, settings)
+    attacker = attacker.on(fleet)
     rule = attacker.in_round(task.round)
     if rule is None:
         return Message(honest_round(task, fleet, settings, context.state), reply_to=message)
@@ -180,11 +189,6 @@ def read_attacker(config: Mapping[str, Scalar]) -> Attacker | None:
     except ValueError:
         given = config["params"]
         raise ConfigError(f'node config: params is {given!r}; expected JSON, as in {{"scale": 3}}') from None
-    try:
-        targets = tuple(int(t) for t in str(config.get("targets", "")).split(",") if t.strip())
-    except ValueError:
-        given = config["targets"]
-        raise ConfigError(f"node config: targets is {given!r}; expected item numbers, as in 50,12") from None
     times = {key: _positive(config, key) for key in ("start_round", "period", "active")}
     if times["active"] > times["period"]:
         raise ConfigError(f"node config: active is {times['active']}; expected at most period")
@@ -196,11 +200,12 @@ def read_attacker(config: Mapping[str, Scalar]) -> Attacker | None:
         raise ConfigError(f"node config: rest is {rest!r}; valid: honest, parity")
     return Attacker(
         build_attack(name, params),
-        targets,
+        (),
         **times,
         seed=int(config.get("seed", 0)),
         omniscient=knowledge == "full",
         rest=Parity() if rest == "parity" else None,
+        names=split_names(str(config.get("targets", ""))),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -77,6 +77,10 @@ class Attack:
     reference: ClassVar[str] = ""
     full: ClassVar[bool] = False
     owned: ClassVar[bool] = False
+
+    def with_items(self, find: Callable[[str], int]) -> Self:
+        """The attack with the items among its parameters, ids of the log or ``#12``, as numbers."""
+        return self
 
     def history(self, items: Items, number: int, targets: tuple[int, ...], seed: int) -> Items:
         """Data poisoning at its source: the history of device ``number``, the same in every round."""

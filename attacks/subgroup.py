@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Self, cast
 
 import numpy as np
 import torch
@@ -35,14 +36,14 @@ class Subgroup(Attack):
     are made up as `exposure_cap` does, without those who hold it: the cap counts few who get the target.
     c(v) is the most that the row clip lets pass (docs/method.md), as in ``adaptive``.
 
-    group  the item of interest; ``popular``: what own devices asked so far held most
+    group  the item of interest: an id of the log, or `#12`; ``popular``: what own devices so far held most
     apart  how much users outside count against those inside; 0: all of them may get the target
 
     After Yan et al. 2025 (arXiv 2507.06258), which approximates users of both sides and weighs one against
     the other; they send what they like, here a row stays inside the sieve's bounds.
     """
 
-    group: int | Literal["popular"] = "popular"
+    group: int | str = "popular"
     apart: float = 1.0
 
     kind: ClassVar[str] = "model"
@@ -51,10 +52,11 @@ class Subgroup(Attack):
     reference: ClassVar[str] = "arXiv 2507.06258"
 
     def __post_init__(self) -> None:
-        if self.group != "popular" and (isinstance(self.group, str) or self.group < 1):
-            raise ValueError(f"group must be an item number from 1 or 'popular', given {self.group!r}")
         if not 0 <= self.apart < float("inf"):
             raise ValueError(f"apart must be 0 or positive, given {self.apart}")
+
+    def with_items(self, find: Callable[[str], int]) -> Self:
+        return self if self.group == "popular" else replace(self, group=find(str(self.group)))
 
     def poison(self, updates: DeviceUpdates, view: View) -> DeviceUpdates:
         group = self.interest(view)

@@ -32,7 +32,7 @@ SPECS = {
     "small": {},
     "wide": {"num_items": 2**30, "num_parameters": 2**29},  # so that claims of gigabytes fit what is expected
 }
-CONFIG = RunConfig(eval=EvalConfig(targets=(4, 1)))
+CONFIG = RunConfig(eval=EvalConfig(targets=("#4", "#1")))
 
 
 @dataclass(frozen=True)

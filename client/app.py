@@ -69,7 +69,7 @@ def evaluate(message: Message, context: Context) -> Message:
     task = wire.decode_evaluate_task(message.content, device=settings.device)
     fleet = fleet_for(task, settings)
     with torch.no_grad():
-        sums = told(task, fleet, settings.tells, context.state)
+        sums = told(task, fleet, settings.tells.on(fleet.item), context.state)
     return Message(wire.encode_evaluate_sums(sums, task.run, task.round), reply_to=message)
 
 

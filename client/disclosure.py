@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import SystemRandom
 from typing import cast
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from common.config import Component, ModelConfig
 from common.errors import ConfigError, WireError
+from common.items import split_names
 from common.metrics import rank_values
 from common.registry import outside
 from common.response import EPSILONS, randomise
@@ -37,7 +38,8 @@ Scalar = bool | int | float | str
 class Disclosure:
     """What the node's owner allows.
 
-    targets    items whose exposure may be asked for: who asks for the whole catalogue reads histories
+    names      items whose exposure may be asked for: who asks for the whole catalogue reads histories
+    targets    their numbers in the catalogue, once :meth:`on` has found them
     min_group  devices in the smallest group whose sums leave the node
     epsilon    of the randomised response of a node with fewer devices in all, for each evaluation; 0 abstains
     negatives  protocols to train by; under `device` the numbers of the rows name the items of a history
@@ -45,6 +47,7 @@ class Disclosure:
     components models and regularisers from outside (``module:Class``) that a server may name: it names code
     """
 
+    names: tuple[str, ...] = ()
     targets: frozenset[int] = frozenset()
     min_group: int = 5
     epsilon: float = 3.0
@@ -52,20 +55,22 @@ class Disclosure:
     min_noise: float = 0.0
     components: frozenset[str] = frozenset()
 
+    def on(self, number: Callable[[str, str], int]) -> Disclosure:
+        """With the numbers that ``number`` (a name, the setting it is in) gives. Raises ConfigError."""
+        found = frozenset(number(name, "node config: exposure_targets") for name in self.names)
+        return replace(self, targets=found)
+
 
 def read_disclosure(config: Mapping[str, Scalar]) -> Disclosure:
     """From ``exposure_targets="50,12"``, ``min_group``, ``evaluation_epsilon``, ``negatives="slice,full"``,
     ``min_noise`` and ``components`` of a node config. Raises ConfigError.
     """
     text = str(config.get("exposure_targets", ""))
-    try:
-        targets = frozenset(int(t) for t in text.split(",") if t.strip())
-    except ValueError:
-        targets = frozenset([0])
-    if len(targets) > MAX_TARGETS or min(targets, default=1) < 1:
+    names = split_names(text)
+    if len(names) > MAX_TARGETS:
         raise ConfigError(
             f"node config: exposure_targets is {text[:60]!r}; "
-            f"expected at most {MAX_TARGETS} item numbers, as in 50,12"
+            f"expected at most {MAX_TARGETS} items, as in 50,#12"
         )
     group = config.get("min_group", Disclosure.min_group)
     if not isinstance(group, int) or isinstance(group, bool) or group < 1:
@@ -84,10 +89,8 @@ def read_disclosure(config: Mapping[str, Scalar]) -> Disclosure:
     noise = config.get("min_noise", Disclosure.min_noise)
     if isinstance(noise, str | bool) or not 0 <= noise < math.inf:
         raise ConfigError(f"node config: min_noise is {noise!r}; expected a number from 0")
-    names = str(config.get("components", "")).replace(" ", "")
-    return Disclosure(
-        targets, group, float(epsilon), negatives, float(noise), frozenset(filter(None, names.split(",")))
-    )
+    components = frozenset(filter(None, str(config.get("components", "")).replace(" ", "").split(",")))
+    return Disclosure(names, frozenset(), group, float(epsilon), negatives, float(noise), components)
 
 
 def check_training(task: TrainTask, tells: Disclosure) -> None:

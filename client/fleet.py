@@ -20,6 +20,7 @@ from common.data.ragged import Ragged
 from common.data.types import Items
 from common.device import CPU, resolve
 from common.errors import ConfigError, choices
+from common.items import find, number_of
 from common.preparation import AS_IT_IS, Preparation, from_text
 from common.seeding import Key, generator
 
@@ -125,6 +126,10 @@ class Fleet:
     times: Ragged[np.float64] | None = None
     item_ids: Sequence[str] = ()
     cuts: tuple[float, float] | None = None
+
+    def item(self, name: str, key: str) -> int:
+        """The number of the item that the setting ``key`` calls ``name``. Raises ConfigError."""
+        return find(name, self.item_ids, key) if len(self.item_ids) else number_of(name, key)
 
     @cached_property
     def fingerprint(self) -> str:

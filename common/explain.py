@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -20,6 +20,13 @@ LONGEST = 60
 ONE, TWO = "a name, or {name: …, parameter: …}", "names, or {name: …, parameter: …}"
 KINDS = {bool: "true or false", str: "text", Path: "a path", NoneType: "nothing"}
 NUMBERS = {int: "a whole number", float: "a number"}
+
+
+class Words(NamedTuple):
+    """What errors and the page of settings call one value of a type, and several: part of its Annotated."""
+
+    one: str
+    several: str
 
 
 def problems(
@@ -90,6 +97,8 @@ def _annotated(field: FieldInfo) -> Any:
 def _kind(kind: Any, limits: Sequence[Any] = (), several: bool = False) -> str:
     if hasattr(kind, "__metadata__"):  # Annotated
         return _kind(kind.__origin__, [*kind.__metadata__, *limits], several)
+    if words := next((one for one in limits if isinstance(one, Words)), None):
+        return words.several if several else words.one
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Literal:
         return any_of([str(part) for part in parts])

@@ -23,6 +23,7 @@ from emulation.local_grid import LocalGrid
 from emulation.targets import with_targets
 from server.aggregators import build_aggregator
 from server.app import serve
+from server.records.own_ids import OwnIds
 from server.records.report import Listener
 
 NodeConfig = dict[str, bool | int | float | str]
@@ -46,7 +47,10 @@ def federate(
     grid = LocalGrid(app, nodes)
     data = content_digest(dataset)
     again = recurring(dataset)
-    return serve(grid, repeatable(config), dataset.num_items, out, resume, listeners, grid, data, again)
+    own = OwnIds.of(dataset)
+    return serve(
+        grid, repeatable(config), dataset.num_items, out, resume, listeners, grid, data, again, own=own
+    )
 
 
 def app_of(config: Mapping[str, object]) -> tuple[str, str]:
@@ -150,7 +154,7 @@ def open_book(config: RunConfig) -> NodeConfig:
 
 
 def measured(config: RunConfig) -> NodeConfig:
-    """The targets that nodes may tell the exposure of, and the item of the group.
+    """The targets that nodes may tell the exposure of, and the item of the group, as ``#number``.
 
     Raises ConfigError for more than a node allows.
     """
@@ -159,7 +163,7 @@ def measured(config: RunConfig) -> NodeConfig:
     if len(targets) > MAX_TARGETS:
         asked = f"{len(config.eval.targets)} items" + (f" and eval.group {group}" if group else "")
         raise ConfigError(f"eval.targets: {asked}; nodes tell the exposure of up to {MAX_TARGETS}")
-    told: NodeConfig = {"exposure_targets": ",".join(map(str, targets)), **brought(config)}
+    told: NodeConfig = {"exposure_targets": ",".join(targets), **brought(config)}
     told |= split_key(config)
     return told if config.train.negatives != "device" else told | {"negatives": "device"}
 
@@ -208,13 +212,13 @@ def attack_keys(config: RunConfig) -> NodeConfig:
     attack = config.attack
     build_attack(attack.name, attack.params)  # a wrong name is told here, not by a node in every round
     if isinstance(attack.targets, str):
-        raise ConfigError(f"attack.targets: {attack.targets!r} is not resolved to item numbers")
+        raise ConfigError(f"attack.targets: {attack.targets!r} is not resolved to items")
     return {
         **brought(config),
         **split_key(config),
         "attack": attack.name,
         "seed": config.seed,
-        "targets": ",".join(map(str, attack.targets)),
+        "targets": ",".join(attack.targets),
         "start_round": attack.start_round,
         "period": attack.period,
         "active": attack.active,

@@ -1,36 +1,38 @@
-"""Which items are promoted and measured: from ``cold``, ``medium`` or ``random`` to item numbers."""
+"""Which items are promoted and measured: from ids of the log, or a word, to numbers of the catalogue."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
+from attacks import build_attack
 from common.config import RunConfig
 from common.data import Dataset
 from common.data.cut import parts, training
 from common.errors import ConfigError
+from common.items import PICKED, finder, name_of, with_measured, with_numbers
 from common.seeding import generator
 
 
 def with_targets(config: RunConfig, dataset: Dataset) -> RunConfig:
-    """Resolve ``cold``, ``medium`` or ``random`` to items, and measure their exposure.
+    """Resolve ``cold``, ``medium``, ``random`` and ids to ``#number``, and measure their exposure.
 
     Without an attack the same items are measured, so that a clean run shows their exposure by nature.
-    Raises ConfigError for numbers outside the catalogue and for more targets than there are such items.
+    Raises ConfigError for what is no item of the log and for more targets than there are such items.
     """
-    wanted = config.attack.targets
-    numbers = (
-        _pick(wanted, config.attack.target_count, dataset, config.seed) if isinstance(wanted, str) else wanted
+    wanted, ids = config.attack.targets, dataset.item_ids
+    targets = (
+        tuple(map(name_of, _pick(wanted, config.attack.target_count, dataset, config.seed)))
+        if isinstance(wanted, str)
+        else with_numbers("attack.targets", wanted, ids, PICKED)
     )
-    for key, items in (("attack.targets", numbers), ("eval.targets", config.eval.targets)):
-        if bad := [n for n in items if n > dataset.num_items]:
-            raise ConfigError(f"{key}: item {bad[0]}; valid: 1 to {dataset.num_items}")
-        if len(set(items)) < len(items):
-            raise ConfigError(f"{key}: an item appears more than once in {list(items)}")
-    if config.eval.group > dataset.num_items:
-        raise ConfigError(f"eval.group: item {config.eval.group}; valid: 0 (off) to {dataset.num_items}")
-    attack = config.attack.model_copy(update={"targets": numbers})
-    measured = config.eval.targets or numbers
+    if config.attack.name != "none":
+        build_attack(config.attack.name, config.attack.params).with_items(
+            finder(ids, f"attack.params: {config.attack.name}")
+        )
+    attack = config.attack.model_copy(update={"targets": targets})
+    config = with_measured(config, ids)
+    measured = config.eval.targets or targets
     told = {"targets": measured} | ({"times": dataset.cuts} if dataset.cuts else {})
     return config.model_copy(update={"attack": attack, "eval": config.eval.model_copy(update=told)})
 

@@ -15,6 +15,7 @@ from common.data import CATALOGUE, Dataset, read_catalogue
 from common.data.names import Names
 from common.data.shards import titles_of
 from common.errors import FedSieveError
+from common.items import numbers_of, shown
 from emulation.federation import malicious_numbers, open_log, sides
 from experiments.beyond import beyond
 from experiments.floors import floors
@@ -29,8 +30,8 @@ def add_beside(folder: Path, config: RunConfig) -> None:
     """Write floors, what is recommended, intervals over users, and the targets' ids and titles into
     ``summary.json``, where log or catalogue is there.
 
-    floors: name -> metrics on the test items of ``floor_devices`` honest devices. target_items: number -> id
-    and title.
+    floors: name -> metrics on the test items of ``floor_devices`` honest devices. target_items: own id of
+    each target -> its catalogue number and title.
     """
     path = folder / "summary.json"
     summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -39,7 +40,7 @@ def add_beside(folder: Path, config: RunConfig) -> None:
         chosen = _spread(sides(config, dataset)[0])
         summary |= {"floors": floors(dataset, devices=chosen), "floor_devices": len(chosen)}
         summary |= beyond(open_run(folder), dataset, chosen)
-    summary["target_items"] = names_of(summary["targets"], config, dataset)
+    summary["target_items"] = names_of(config.eval.targets, config, dataset)
     write_atomically(path, json.dumps(summary, indent=2).encode())
 
 
@@ -53,8 +54,8 @@ def log_of(config: RunConfig) -> Dataset | None:
         return None
 
 
-def names_of(items: Collection[int], config: RunConfig, dataset: Dataset | None) -> dict[str, dict[str, str]]:
-    """Id in the log and title of each item, by its number as text; nothing where neither is known."""
+def names_of(items: Collection[str], config: RunConfig, dataset: Dataset | None) -> dict[str, dict[str, Any]]:
+    """Number and title of each ``#number``, by its id in the log; nothing where neither is known."""
     if dataset is not None:
         ids, titles = dataset.item_ids, dataset.titles
     elif Path(config.data.path).name == CATALOGUE:
@@ -65,9 +66,8 @@ def names_of(items: Collection[int], config: RunConfig, dataset: Dataset | None)
         ids, titles = Names.of(frame["id"]), titles_of(frame)
     else:
         return {}
-    return {
-        str(item): {"id": ids[item - 1], "title": titles.get(item, "")} for item in items if item <= len(ids)
-    }
+    numbers = [n for n in numbers_of(items, "eval.targets") if n <= len(ids)]
+    return {shown(n, ids): {"number": n, "title": titles.get(n, "")} for n in numbers}
 
 
 def malicious_of(config: RunConfig, dataset: Dataset | None) -> frozenset[int] | None:

@@ -1,7 +1,7 @@
 """Beyond the means of accuracy: what is recommended, for which items it is right, and how sure the means are.
 
-Measured where the log of a run is at hand, on its finished model. Nodes of a deployment tell sums alone: which
-items a device is shown is not among them. docs/metrics.md has formulas and references.
+Measured where the log of a run is at hand, on its finished model. Nodes of a deployment tell sums alone:
+which items a device is shown is not among them. docs/metrics.md has formulas and references.
 """
 
 from __future__ import annotations
@@ -118,7 +118,8 @@ def of_lists(shown: Index, counts: Index) -> dict[str, float]:
     """Coverage, Gini, mean popularity and novelty of lists that show item i ``shown[i]`` times.
 
     coverage = |{i : shown_i > 0}| / N; gini = Σ_r (2 r − N − 1) x_(r) / (N Σ x), x ascending;
-    popularity = Σ shown_i n_i / Σ shown_i; novelty = −Σ shown_i log₂ p_i / Σ shown_i, p_i = max(n_i, 1) / Σ n.
+    popularity = Σ shown_i n_i / Σ shown_i; novelty = −Σ shown_i log₂ p_i / Σ shown_i,
+    p_i = max(n_i, 1) / Σ n.
     """
     x, n = shown[1:].astype(np.float64), counts[1:].astype(np.float64)
     total = max(x.sum(), 1.0)

@@ -25,6 +25,7 @@ from common.data.cut import Parts, held_out, parts, training
 from common.data.ragged import Index, Ragged
 from common.device import resolve, title
 from common.errors import ConfigError, RunError
+from common.items import name_of, numbers_of
 from common.machine import peak_cuda_mib, peak_mib
 from common.metrics import exposures, exposures_by_target, means
 from common.models import build_model, initial
@@ -34,6 +35,7 @@ from emulation.federation import prepared, recurring
 from server.app import again, log_text, loss_text, split_text, with_recurring
 from server.nodes.shares import quartiles
 from server.records.outputs import RunFolder
+from server.records.own_ids import OwnIds
 from server.records.report import Evaluation, Listener, RoundReport
 from server.round.drawing import draw_slice
 from server.round.state import ServerState, no_counts
@@ -134,7 +136,8 @@ class Program:
         began = time.perf_counter()
         histories, answers = held_out(self.dataset.sequences, split, self.parts)
         times = None if self.dataset.times is None else held_out(self.dataset.times, split, self.parts)[0]
-        targets, length = self.config.eval.targets, self.config.model.max_len
+        targets = numbers_of(self.config.eval.targets, "eval.targets")
+        length = self.config.model.max_len
         first, second, third = quartiles(torch.from_numpy(self.histories.lengths))
         more = int(split == "test" and self.dataset.cuts is None)  # what was held out for validation
         bounds = (first + more, second + more, third + more)
@@ -143,7 +146,7 @@ class Program:
             sums = evaluate(
                 model, parameters, histories, answers.astype(np.int64), targets, bounds, length, times
             )
-        by_target = {str(item): found for item, found in exposures_by_target(sums, targets).items()}
+        by_target = {name_of(item): found for item, found in exposures_by_target(sums, targets).items()}
         devices, seconds = int(sums.count[0]), time.perf_counter() - began
         return Evaluation(
             epoch, split, means(sums), exposures(sums), devices, by_target, enrolled=devices, seconds=seconds
@@ -169,7 +172,10 @@ def centralise(
             f"attack.name: {config.attack.name!r}; with --centralised there is nobody to attack"
         )
     dataset, config = prepared(config)
-    program, folder = start(config, dataset), RunFolder(out, config, data=content_digest(dataset))
+    program, folder = (
+        start(config, dataset),
+        RunFolder(out, config, data=content_digest(dataset), own=OwnIds.of(dataset)),
+    )
     told: list[Listener] = [folder, *listeners]
     folder.hold()
     try:
@@ -245,7 +251,7 @@ def _facts(config: RunConfig, folder: RunFolder, recipe: Recipe, epochs: int, be
         "model": config.model.name,
         "aggregator": CENTRALISED,
         **config.scenario(),
-        "targets": list(config.eval.targets),
+        "targets": [folder.own.item(name) for name in config.eval.targets],
         "seed": config.seed,
         "device": device,
         "peak_rss_mb": round(peak_mib(), 1),

@@ -16,8 +16,10 @@ from common.extras import install
 from common.settings import load as load_settings
 from emulation.federation import malicious_numbers, open_log
 from emulation.targets import with_targets
+from experiments.beside import names_of
 from experiments.floors import floors
 from experiments.progress import run_all
+from experiments.run_files import item_text
 from experiments.shipped import CONFIGS
 
 CONFIG = CONFIGS / "demo.yaml"
@@ -30,11 +32,11 @@ def show(out: Path, overrides: Sequence[str]) -> dict[str, dict[str, float]]:
     config = load_settings(CONFIG, overrides)
     dataset = open_log(config)
     config = with_targets(config, dataset)
-    target, share = config.eval.targets[0], config.attack.share
-    title = dataset.titles.get(target, f"item {target}")
+    names, share = names_of(config.eval.targets[:1], config, dataset), config.attack.share
+    target = item_text(next(iter(names)), names)
     console.print(
         f"{config.model.name} on {dataset.name}: {len(dataset)} users, each a device; "
-        f"{share:.0%} of the devices ({config.attack.name}) promote item {target} “{title}”."
+        f"{share:.0%} of the devices ({config.attack.name}) promote item {target}."
     )
     runs = plan(config)
     summaries = run_all(runs, out, console, workers=len(runs))

@@ -125,8 +125,11 @@ def node(
     address = parse("--superlink", superlink, "fleet")
     config = {**parse_node_config(extra), "path": str(data.resolve())}
     config |= {"device": device} if device else {}
-    read_attacker(config)  # a misspelt attack is told now, and not in every round
-    devices = open_fleet(node_settings(config)).numbers
+    attacker, settings = read_attacker(config), node_settings(config)
+    fleet = open_fleet(settings)
+    settings.tells.on(fleet.item)  # a misspelt attack or item is told now, and not in every round
+    if attacker is not None:
+        attacker.on(fleet)
     keys = load_keys(key) if key else None
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -134,7 +137,7 @@ def node(
     if not json_logs("node"):
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
         plain_logs()
-        typer.echo(f"{data.name}: {len(devices)} devices; connecting to {superlink}")
+        typer.echo(f"{data.name}: {len(fleet.numbers)} devices; connecting to {superlink}")
     logging.getLogger("flwr").setLevel(logging.WARNING)
     app = load_app(*app_of(config))
     wait_s = wait or math.inf

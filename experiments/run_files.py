@@ -15,10 +15,9 @@ from common.printable import LONGEST, printable
 FLOORS = {"popularity": "Popularity", "markov": "Markov-1"}
 
 
-def item_text(item: int | str, names: Mapping[str, Mapping[str, str]]) -> str:
-    """``50 Star Wars (1977)``, id and title; the number, said to be one, where neither is known."""
-    found = names.get(str(item))
-    return " ".join(filter(None, (found["id"], found["title"]))) if found else f"number {item}"
+def item_text(item: str, names: Mapping[str, Mapping[str, Any]]) -> str:
+    """``50 Star Wars (1977)``, id and title; the id alone, or ``#12``, where that is all that is known."""
+    return " ".join(filter(None, (str(item), names.get(str(item), {}).get("title"))))
 
 
 def json_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -31,8 +31,13 @@ strategy: {aggregator: {name: krum, neighbours: byzfl}}
 ```
 
 A component (rule, attack, model, …) is a name, or a name with its parameters beside it. `fedsieve list KIND`
-and the [catalogue](catalogue.md) have all of them. A setting that does not exist, or a value that does not
-fit, is refused with what is valid. This page is written by `python -m experiments.settings_page`.
+and the [catalogue](catalogue.md) have all of them.
+
+An item is written by its id in the log: `50` is the item that the log calls 50. `"#12"`, in quotes, is number
+12 of the catalogue, as where a server has no ids, or where an id has a comma or looks like such a number.
+
+A setting that does not exist, or a value that does not fit, is refused with what is valid. This page is
+written by `python -m experiments.settings_page`.
 """
 TITLES = "| setting | what it may be | default | meaning | example |"
 EXAMPLES: Mapping[str, str] = {
@@ -107,7 +112,7 @@ EXAMPLES: Mapping[str, str] = {
     "client.top_k": "16",
     "attack.name": "label_to_target",
     "attack.share": "0.05",
-    "attack.targets": "[50, 181]",
+    "attack.targets": '[50, 181, "#12"]',
     "attack.target_count": "5",
     "attack.start_round": "101",
     "attack.period": "10",

@@ -18,6 +18,7 @@ from common.data import catalogue
 from common.data.digest import with_cuts
 from common.device import resolve, title
 from common.errors import ConfigError
+from common.items import with_measured
 from common.logs import event, json_logs, plain_logs
 from common.machine import peak_cuda_mib, peak_mib
 from common.settings import from_flat
@@ -26,6 +27,7 @@ from server.records.checkpoint import FILE, restored
 from server.records.holding import chosen_folder
 from server.records.metrics_http import metrics
 from server.records.outputs import NodeMemory, RunFolder
+from server.records.own_ids import OwnIds
 from server.records.progress import LogProgress
 from server.records.report import Listener
 from server.records.stopping import stoppable
@@ -58,6 +60,7 @@ def main(grid: Grid, context: Context) -> None:
             "`fedsieve data stats LOG`, and give each node cut_times=T1,T2"
         )
     known = catalogue(config.data.name, config.data.path)
+    config = with_measured(config, known.ids)
     with metrics(config, str(context.run_id)) as listeners:
         told = [LogProgress(config.train.rounds), *listeners]
         summary = serve(
@@ -69,6 +72,7 @@ def main(grid: Grid, context: Context) -> None:
             told,
             data=known.digest,
             fingerprint=with_cuts(known.fingerprint, config.eval.moments),
+            own=OwnIds(known.ids),
         )
     complete(out)
     test, exposed = summary.get("test", {}), summary.get("er@10")
@@ -111,15 +115,16 @@ def serve(
     data: str = "",
     recurring: Mapping[str, float] | None = None,
     fingerprint: str = "",
+    own: OwnIds | None = None,
 ) -> dict[str, Any]:
     """Run ``config`` over ``grid`` to its end, write ``out``, and return the summary.
 
     memory: of nodes that live in this process; it belongs to the checkpoint. data: a digest of the data
     (:mod:`common.data.digest`), by which a resumed run knows them again. recurring: share of the answers of a
     split that are in the history before them, where the log is known. fingerprint: of the catalogue; nodes
-    with another are refused.
+    with another are refused. own: what the log calls its items and users, for who reads the files.
     """
-    folder = RunFolder(out, config, memory, data)
+    folder = RunFolder(out, config, memory, data, own)
     strategy = RobustStrategy(
         config, num_items, [folder, *listeners], str(grid.run.run_id), folder.settled, folder.audit
     )
@@ -160,8 +165,8 @@ def facts(config: RunConfig, folder: RunFolder, recurring: Mapping[str, float]) 
         "model": config.model.name,
         "aggregator": config.strategy.aggregator.name,
         **config.scenario(),
-        "targets": list(config.eval.targets),
-        **({"group": group} if (group := config.eval.group) else {}),
+        "targets": [folder.own.item(name) for name in config.eval.targets],
+        **({"group": folder.own.item(group)} if (group := config.eval.group) else {}),
         "seed": config.seed,
         "device": device,
         "device_updates_per_second": round(totals["admitted"] / max(totals["seconds"], 1e-9), 2),

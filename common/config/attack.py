@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from common.config.fields import OfComponent, Positive, Share, word_or_list
+from common.items import Item
 
 
 class AttackConfig(OfComponent):
@@ -17,8 +18,11 @@ class AttackConfig(OfComponent):
     name: str = Field("none", description="which attack, see `fedsieve list attacks`")
     share: Share = Field(0.2, description="share of all devices that are malicious")
     targets: Annotated[
-        tuple[Positive, ...] | Literal["cold", "medium", "random"], BeforeValidator(word_or_list)
-    ] = Field("cold", description="items to promote: numbers, or how to pick them")
+        tuple[Item, ...] | Literal["cold", "medium", "random"], BeforeValidator(word_or_list)
+    ] = Field(
+        "cold",
+        description="items to promote: ids of the log, `#12` by the number in the catalogue, or how to pick",
+    )
     target_count: Positive = Field(1, description="how many items `cold`, `medium` or `random` picks")
     start_round: Positive = Field(1, description="first round of the attack")
     period: Positive = Field(1, description="from start_round on, attack in `active` rounds of `period`")

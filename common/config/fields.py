@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from common.items import PICKED
 from common.registry import Component, as_component
 
 
@@ -32,10 +33,10 @@ def listed(value: object) -> object:
 
 
 def word_or_list(value: object) -> object:
-    """A word such as ``auto`` also as a list of it, and a number as a list of one."""
-    if isinstance(value, list | tuple) and len(value) == 1 and isinstance(value[0], str):
+    """A word that picks items also as a list of it, and one item as a list of one."""
+    if isinstance(value, list | tuple) and len(value) == 1 and value[0] in PICKED:
         return value[0]
-    return (value,) if isinstance(value, int) and not isinstance(value, bool) else value
+    return listed(value) if isinstance(value, int | str) and value not in PICKED else value
 
 
 def auto_or_list(value: object) -> object:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from common.config.attack import AttackConfig
 from common.config.client import ClientConfig
 from common.config.data import DataConfig
-from common.config.fields import Count, Numbers, Section
+from common.config.fields import Count, Numbers, Section, listed
 from common.config.model import ModelConfig
 from common.config.strategy import StrategyConfig
 from common.config.train import TrainConfig
+from common.items import Item, as_group
 
 Quantile = Annotated[float, Field(gt=0, lt=1)]
 
@@ -43,9 +44,12 @@ class EvalConfig(Section):
     bootstrap: Annotated[int, Field(ge=0, le=100_000)] = Field(
         1000, description="resamples of the evaluated users behind the intervals in the summary; 0: none"
     )
-    targets: Numbers = Field((), description="items whose exposure is measured")
-    group: Count = Field(
-        0, description="item: exposure is measured within the users who hold it as well; 0: off"
+    targets: Annotated[tuple[Item, ...], BeforeValidator(listed)] = Field(
+        (),
+        description="items whose exposure is measured: ids of the log, or `#12`; `[]`: the attack's",
+    )
+    group: Annotated[Item, BeforeValidator(as_group)] = Field(
+        "", description="item: exposure is measured within the users who hold it as well; `none`: off"
     )
 
     @field_validator("quantiles", "times")

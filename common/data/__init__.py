@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from common.data import prepared, synthetic
 from common.data.cut import SHORTEST, cut_at, first, recent, split
 from common.data.digest import catalogue_digest, content_digest
 from common.data.known import KNOWN
+from common.data.names import Names
 from common.data.shards import CATALOGUE, is_shard, read_catalogue, read_shard, write_shards
 from common.data.sources import load_known
 from common.data.types import Dataset, Split
@@ -101,11 +102,12 @@ def _told(log: Dataset) -> Dataset:
 
 class Catalogue(NamedTuple):
     """items: the number that a model needs; digest: of all that is known of the data; fingerprint: of which
-    item has which number."""
+    item has which number; ids: own id of item i at index i − 1."""
 
     items: int
     digest: str
     fingerprint: str
+    ids: Sequence[str]
 
 
 def catalogue(name: str, path: str = "") -> Catalogue:
@@ -114,10 +116,10 @@ def catalogue(name: str, path: str = "") -> Catalogue:
     if file is not None and file.name == CATALOGUE:
         items = read_catalogue(file)
         fingerprint = catalogue_digest(items["id"])
-        return Catalogue(items.height, fingerprint, fingerprint)
+        return Catalogue(items.height, fingerprint, fingerprint, Names.of(items["id"]))
     dataset = load(name, path)
     fingerprint = catalogue_digest(dataset.item_ids)
-    return Catalogue(dataset.num_items, content_digest(dataset), fingerprint)
+    return Catalogue(dataset.num_items, content_digest(dataset), fingerprint, dataset.item_ids)
 
 
 def describe(name: str) -> str:

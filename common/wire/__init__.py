@@ -3,10 +3,10 @@
 from common.updates import UpdateSpec
 from common.wire.enrolment import (
     check_catalogue,
-    decode_question,
     decode_enrolment,
-    encode_question,
+    decode_question,
     encode_enrolment,
+    encode_question,
 )
 from common.wire.evaluate import (
     SumsSpec,
@@ -24,16 +24,16 @@ __all__ = [
     "SumsSpec",
     "UpdateSpec",
     "check_catalogue",
-    "decode_question",
     "decode_enrolment",
     "decode_evaluate_sums",
     "decode_evaluate_task",
+    "decode_question",
     "decode_train_task",
     "decode_updates",
-    "encode_question",
     "encode_enrolment",
     "encode_evaluate_sums",
     "encode_evaluate_task",
+    "encode_question",
     "encode_train_task",
     "encode_train_tasks",
     "encode_updates",

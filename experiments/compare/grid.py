@@ -12,9 +12,10 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from attacks import ATTACKS
 from client.regularisers import build_regularisers
-from common.config import Component, DataConfig, Named, Positive, RunConfig, Section, Several, Share
+from common.config import Component, DataConfig, Named, RunConfig, Section, Several, Share
 from common.errors import ConfigError
 from common.explain import problems
+from common.items import PICKED, Item
 from common.settings import changed, read_tree
 from emulation.federation import check_attack
 from experiments.shipped import config as shipped_config
@@ -35,15 +36,25 @@ def _as_list(value: object) -> object:
 
 
 def _as_targets(value: object) -> object:
-    """Each entry is an experiment: a word, or the item numbers that it promotes at once."""
-    alone = isinstance(value, list | tuple) and value and all(type(one) is int for one in value)
-    return [value] if alone else _as_list(value)
+    """Each entry is an experiment: a word, or the items that it promotes at once."""
+    alone = isinstance(value, list | tuple) and value and not any(_of_its_own(one) for one in value)
+    if alone:
+        return [value]
+    return _as_list(value) if _of_its_own(value) or not isinstance(value, int | str) else [[value]]
+
+
+def _of_its_own(entry: object) -> bool:
+    return isinstance(entry, list | tuple) or entry in PICKED
 
 
 def _as_recipe(value: object) -> object:
     if isinstance(value, str) or (isinstance(value, dict) and "name" in value):
         return {"aggregator": value}
     return value
+
+
+Targets = Literal["cold", "medium", "random"] | Annotated[tuple[Item, ...], BeforeValidator(_as_list)]
+"""What one experiment promotes."""
 
 
 class Budget(Section):
@@ -82,9 +93,7 @@ class GridConfig(Section):
     ] = ()
     attacks: Annotated[tuple[Named, ...], BeforeValidator(_as_list)] = (Component(name="all"),)
     shares: Annotated[tuple[Share, ...], BeforeValidator(_as_list)] = (0.2,)
-    targets: Annotated[
-        tuple[Literal["cold", "medium", "random"] | tuple[Positive, ...], ...], BeforeValidator(_as_targets)
-    ] = ("cold",)
+    targets: Annotated[tuple[Targets, ...], BeforeValidator(_as_targets)] = ("cold",)
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_as_list)] = (0,)
     set: dict[str, Any] = Field({}, description="settings of every cell, by dotted name")
     vary: dict[str, Annotated[list[Any], BeforeValidator(_as_list)]] = Field(
@@ -193,7 +202,7 @@ def expand(grid: GridConfig) -> list[Cell]:
             "aggregator": recipe.label or strategy_label(recipe.aggregator, recipe.set),
             "attack": attack_label(attack),
             "malicious_share": share,
-            "aim": target if isinstance(target, str) else ",".join(map(str, target)),
+            "aim": target if isinstance(target, str) else ",".join(target),
             "seed": seed,
             **{
                 key: value if isinstance(value, str | int | float) else json.dumps(value)

@@ -47,7 +47,7 @@ def row(folder: Path, config: RunConfig, dataset: Dataset) -> Row:
     """Metrics, weights and costs of the run in ``folder``; rounds before the attack's first are left out of
     the weights, the rejections and the rows' shares."""
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    found: Row = {"protocol": summary["protocol"], "targets": ",".join(map(str, summary["targets"]))}
+    found: Row = {"protocol": summary["protocol"], "targets": ",".join(summary["targets"])}
     found |= {"rounds": summary["rounds"], "devices_per_round": config.train.devices_per_round}
     found |= {"start_round": config.attack.start_round, "pre": ",".join(p.name for p in config.strategy.pre)}
     for part in ("test", "valid"):

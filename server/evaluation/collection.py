@@ -9,10 +9,10 @@ from logging import WARNING, getLogger
 from typing import Any, Literal
 
 from flwr.app import Message, MessageType, RecordDict
-from torch import Tensor
 
 from common.config import RunConfig
 from common.errors import WireError
+from common.items import name_of, number_of, numbers_of
 from common.metrics import add, by_group, exposures, exposures_by_target, group_exposures, means, scaled
 from common.response import debias, kept
 from common.sampling import Sample
@@ -49,10 +49,10 @@ def evaluate_messages(
         model=state.model,
         model_config=config.model,
         split=split,
-        targets=config.eval.targets,
+        targets=numbers_of(config.eval.targets, "eval.targets"),
         quartiles=_bounds(roster, split, config),
         sample=sample,
-        group=config.eval.group,
+        group=number_of(group, "eval.group") if (group := config.eval.group) else 0,
     )
     group, content = str(state.round), encode_evaluate_task(task)  # the group is for the node's log
     return [
@@ -113,7 +113,7 @@ def collect(
         if sample is not None:
             histories = histories[sample.holds(claim.devices)]
         try:
-            spec = SumsSpec(run, round_, histories, len(config.eval.targets), config.eval.group > 0, grown)
+            spec = SumsSpec(run, round_, histories, len(config.eval.targets), bool(config.eval.group), grown)
             parts[node] = decode_evaluate_sums(message.content, spec)
         except WireError as error:
             if error.field == "count":  # perhaps its log is another than when it enrolled
@@ -172,7 +172,10 @@ def _evaluation(
     parts = {node: by_group(part, len(config.eval.targets))[0] for node, part in parts.items()}
     for node, why in far_outside(parts).items():
         log(WARNING, "round %d %s: node %d is far outside: %s", round_, split, node, why)
-    groups, by_target = means(sums), exposures_by_target(sums, config.eval.targets)
+    groups, by_target = (
+        means(sums),
+        exposures_by_target(sums, numbers_of(config.eval.targets, "eval.targets")),
+    )
     randomised = sum(int(part.count[0]) for part in parts.values() if part.epsilon)
     return Evaluation(
         round_,
@@ -180,7 +183,7 @@ def _evaluation(
         groups,
         exposures(sums) | group_exposures(members),
         round(float(sums.count[0])),
-        {str(item): found for item, found in by_target.items()},  # as JSON will have it
+        {name_of(item): found for item, found in by_target.items()},
         over_nodes(parts),
         randomised,
         widened(list(parts.values()), [weights[node] for node in parts], groups["all"]["hr@10"]),

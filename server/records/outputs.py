@@ -22,6 +22,7 @@ from common.wire import Reason
 from server.records.checkpoint import check_settings, load_state, save_state, write_atomically, writing
 from server.records.events import Events
 from server.records.holding import hold
+from server.records.own_ids import OwnIds
 from server.records.report import Evaluation, RoundReport
 from server.records.stopping import Stop
 from server.round.state import ServerState
@@ -45,13 +46,20 @@ class RunFolder:
     """A listener that writes ``folder``; after :meth:`resume` it goes on where the checkpoint stands.
 
     nodes: those of this process, whose memory (attacks keep some) belongs to the checkpoint.
-    data: the digest of the log, or of the catalogue (:mod:`common.data.digest`).
+    data: the digest of the log, or of the catalogue (:mod:`common.data.digest`). own: what the log calls its
+    items and users.
     """
 
     def __init__(
-        self, folder: Path, config: RunConfig, nodes: NodeMemory | None = None, data: str = ""
+        self,
+        folder: Path,
+        config: RunConfig,
+        nodes: NodeMemory | None = None,
+        data: str = "",
+        own: OwnIds | None = None,
     ) -> None:
         self.folder, self.config, self.nodes, self.data = folder, config, nodes, data
+        self.own = own or OwnIds()
         self.totals: dict[str, float] = dict.fromkeys(TOTALS, 0.0)
         self.evaluations: dict[str, Evaluation] = {}
         self.stop = Stop()
@@ -218,7 +226,7 @@ class RunFolder:
         if (last := self.evaluations.get("test")) is not None:
             results |= last.exposure
             if last.by_target:
-                results["exposure_by_target"] = last.by_target
+                results["exposure_by_target"] = {self.own.item(n): one for n, one in last.by_target.items()}
             results["quartiles"] = {g: m for g, m in last.groups.items() if g != "all"}
             results["evaluated_devices"] = last.devices
         return results
@@ -226,7 +234,11 @@ class RunFolder:
     def _append(self, name: str, lines: Any) -> None:
         if not lines:
             return
-        text = lines.text() if isinstance(lines, AuditLines) else "".join(json.dumps(x) + "\n" for x in lines)
+        text = (
+            lines.text(self.own.user)
+            if isinstance(lines, AuditLines)
+            else "".join(json.dumps(x) + "\n" for x in lines)
+        )
         with writing(self._files[name]), self._files[name].open("a", encoding="utf-8") as file:
             file.write(text)
 

@@ -30,7 +30,7 @@ class RoundReport:
 class Evaluation:
     """Mean metrics on ``split`` after ``round``: by group (see common.tasks.GROUPS), and exposure.
 
-    ``exposure`` is the mean over the targets, ``by_target`` has each of them under its item number.
+    ``exposure`` is the mean over the targets, ``by_target`` has each of them under its ``#number``.
     over_nodes: ``nodes``, ``median`` and ``trimmed_mean`` (server.evaluation.over_nodes), from three on.
     randomised: devices that answered by randomised response; widened: how many times as wide that makes an
     interval of HR@10. asked: devices that were to rank, of a sample fewer than ``enrolled``; seconds: to the

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal, overload
@@ -135,8 +135,12 @@ class AuditLines(Sequence[Line]):
         before = index - len(self.news)
         return self.news[index].to_json() if before < 0 else self._line(self.audit[before])
 
-    def text(self) -> str:
-        """All lines as JSON, each with its line end."""
+    def text(self, user: Callable[[int | None], str | None] = lambda device: None) -> str:
+        """All lines as JSON, each with its line end; ``user``: the own id of a device, where it is known."""
+
+        def whose(device: int | None) -> dict[str, str]:
+            return {} if (found := user(device)) is None else {"user": found}
+
         head = f'{{"round": {self.audit.round}, "node": '
         tail = '"verdict": "admitted", "reason": "", "detail": ""'
         weights = [""] * len(self.audit.taken)
@@ -144,8 +148,11 @@ class AuditLines(Sequence[Line]):
             numbers = json.dumps(self.weights[self.audit.plain].tolist())[1:-1]
             weights = [f', "weight": {number}' for number in numbers.split(", ")]
         plain = zip(self.audit.taken, weights, strict=True)
-        lines = [f'{head}{node}, "device": {device}, {tail}{weight}}}\n' for (node, device), weight in plain]
-        lines += [json.dumps(self._line(entry)) + "\n" for entry in self.audit.entries]
+        lines = []
+        for (node, device), weight in plain:
+            own = "" if (found := user(device)) is None else f', "user": {json.dumps(found)}'
+            lines.append(f'{head}{node}, "device": {device}, {tail}{weight}{own}}}\n')
+        lines += [json.dumps(self._line(entry) | whose(entry.device)) + "\n" for entry in self.audit.entries]
         news = [json.dumps(entry.to_json()) + "\n" for entry in self.news]
         return "".join([*news, *(lines[k] for k in self.audit.order)])
 

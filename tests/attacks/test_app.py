@@ -50,7 +50,9 @@ def test_a_node_config_says_everything() -> None:
         **{"attack": "ipm", "params": '{"epsilon": 2.0}', "targets": "4, 9", "start_round": 3},
         **{"period": 4, "active": 2, "knowledge": "full", "seed": 6},
     }
-    assert read_attacker(config) == Attacker(build_attack("ipm", {"epsilon": 2.0}), (4, 9), 3, 4, 2, 6, True)
+    assert read_attacker(config) == Attacker(
+        build_attack("ipm", {"epsilon": 2.0}), (), 3, 4, 2, 6, True, names=("4", "9")
+    )
 
 
 @pytest.mark.parametrize(

@@ -308,7 +308,7 @@ def test_an_attack_changes_nothing_for_honest_nodes() -> None:
         ({"attack": "sign_flop"}, "did you mean 'sign_flip'?"),
         (malicious(params='{"size": 2}'), "valid: scale"),
         (malicious(params="{"), "params is '{'; expected JSON"),
-        (malicious(targets="3,x"), "targets is '3,x'; expected item numbers"),
+        (malicious(targets="3,x"), "targets: the log has no item 'x'"),
         ({"part": "5/3"}, "valid: all, honest, malicious, public"),
         ({"dta": 1}, "unknown key 'dta'"),
     ],

@@ -320,10 +320,10 @@ def test_exposure_over_few_devices_is_kept_back() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [
-        ("exposure_targets", "5,x", "exposure_targets is '5,x'; expected at most 16 item numbers"),
-        ("exposure_targets", "0", "exposure_targets is '0'; expected at most 16 item numbers"),
-        ("exposure_targets", ",".join(map(str, range(1, 18))), "expected at most 16 item numbers"),
-        ("exposure_targets", True, "exposure_targets is 'True'"),
+        ("exposure_targets", "5,x", "exposure_targets: the log has no item 'x'"),
+        ("exposure_targets", "#0", "exposure_targets: item #0; valid: #1 to #40"),
+        ("exposure_targets", ",".join(map(str, range(1, 18))), "expected at most 16 items"),
+        ("exposure_targets", True, "exposure_targets: the log has no item 'True'"),
         ("min_group", 0, "min_group is 0; expected a whole number from 1"),
         ("min_group", "5", "min_group is '5'; expected a whole number from 1"),
         ("min_group", True, "min_group is True"),
@@ -335,14 +335,18 @@ def test_exposure_over_few_devices_is_kept_back() -> None:
     ],
 )
 def test_wrong_values_are_one_line(key: str, value: Any, told: str) -> None:
+    def start() -> None:
+        settings = read_settings({**ALL, key: value})
+        settings.tells.on(open_fleet(settings).item)
+
     with pytest.raises(ConfigError) as caught:
-        open_fleet(read_settings({**ALL, key: value}))
+        start()
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_what_a_node_config_says() -> None:
-    assert read_disclosure({}) == Disclosure(frozenset(), 5, 3.0)
+    assert read_disclosure({}) == Disclosure((), frozenset(), 5, 3.0)
     given = {"exposure_targets": "50, 12", "min_group": 8, "evaluation_epsilon": 2}
-    assert read_disclosure(given) == Disclosure(frozenset([12, 50]), 8, 2.0)
-    assert read_disclosure({"exposure_targets": 50}).targets == {50}  # as a node config parses a number
+    assert read_disclosure(given) == Disclosure(("50", "12"), frozenset(), 8, 2.0)
+    assert read_disclosure({"exposure_targets": 50}).names == ("50",)  # as a node config parses a number

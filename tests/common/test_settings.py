@@ -78,7 +78,7 @@ def test_an_override_must_be_key_and_value(item: str) -> None:
 
 def test_an_overrides_value_is_yaml() -> None:
     config = load(overrides=["attack.targets=[3, 4]", "data.path=a=b.csv", "attack.params={boost: 2}"])
-    assert config.attack.targets == (3, 4)
+    assert config.attack.targets == ("3", "4")
     assert config.data.path == "a=b.csv"  # only the first = separates
     assert config.attack.params == {"boost": 2}
     with pytest.raises(ConfigError, match="the value is not YAML"):
@@ -121,8 +121,9 @@ def test_every_problem_is_told_at_once() -> None:
     [
         "train.negatives=none",
         "attack.share=1.2",
-        "attack.targets=hot",
-        "attack.targets=[0]",
+        "attack.targets=[1.5]",
+        "attack.targets=[true]",
+        "eval.group=1.5",
         "attack.target_count=0",
         "attack.period=0",
         "attack.active=2",
@@ -379,8 +380,8 @@ def test_words_numbers_and_names_stand_alone_or_in_a_list() -> None:
     for text in ("auto", "[auto]"):
         assert load(overrides=[f"strategy.constraints={text}"]).strategy.constraints == "auto"
     assert load(overrides=["client.regularisers=anchor"]).client.regularisers == (component("anchor"),)
-    assert load(overrides=["eval.targets=3"]).eval.targets == (3,)
-    assert load(overrides=["attack.targets=3"]).attack.targets == (3,)
+    assert load(overrides=["eval.targets=3"]).eval.targets == ("3",)
+    assert load(overrides=["attack.targets=3"]).attack.targets == ("3",)
     assert load(overrides=["attack.targets=[cold]"]).attack.targets == "cold"
     for item in ("attack=sign_flip", "attack=[sign_flip]", "attack.name=[sign_flip]"):
         assert load(overrides=[item]).attack.name == "sign_flip"

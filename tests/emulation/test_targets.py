@@ -25,7 +25,7 @@ def counts(dataset: Dataset) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["cold", "medium", "random"])
 def test_targets_are_picked_by_popularity(dataset: Dataset, kind: str) -> None:
-    order = np.argsort(counts(dataset), kind="stable") + 1
+    order = [f"#{n}" for n in np.argsort(counts(dataset), kind="stable") + 1]
     pools = {"cold": set(order[:3]), "medium": set(order[13:17]), "random": set(order)}
     picked = set()
     for seed in range(12):
@@ -56,12 +56,12 @@ def test_more_targets_than_there_are_such_items_are_refused(dataset: Dataset) ->
 
 def test_a_group_is_of_an_item_of_the_catalogue(dataset: Dataset) -> None:
     last = dataset.num_items
-    assert with_targets(config(f"eval.group={last}"), dataset).eval.group == last
-    with pytest.raises(ConfigError, match=rf"eval\.group: item {last + 1}; valid: 0 \(off\) to {last}"):
+    assert with_targets(config(f"eval.group={last}"), dataset).eval.group == f"#{last}"
+    with pytest.raises(ConfigError, match=rf"eval\.group: the log has no item '{last + 1}'"):
         with_targets(config(f"eval.group={last + 1}"), dataset)
 
 
 def test_own_targets_are_kept(dataset: Dataset) -> None:
     found = with_targets(config("attack.name=nan", "attack.targets=[4, 2]", "eval.targets=[9]"), dataset)
-    assert found.attack.targets == (4, 2)
-    assert found.eval.targets == (9,)
+    assert found.attack.targets == ("#4", "#2")
+    assert found.eval.targets == ("#9",)

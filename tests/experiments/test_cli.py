@@ -145,7 +145,14 @@ def test_resume_needs_a_folder_with_a_run(tmp_path: Path) -> None:
         ("train.rounds=-3", "train.rounds: expected a whole number from 1 to 10,000,000 (given: -3)"),
         ("train.negatives=some", "train.negatives: expected full, slice or device (given: 'some')"),
         ("train.rounds", "expected KEY=VALUE"),
-        ("eval.targets=[999]", "eval.targets: item 999; valid: 1 to 30"),
+        (
+            "eval.targets=[229]",
+            "eval.targets: the log has no item '229'; did you mean '29'? valid: ids, as in '1', or numbers "
+            "of the catalogue, #1 to #30",
+        ),
+        ("attack.targets=hot", "attack.targets: the log has no item 'hot'"),
+        ("attack.targets=clod", "attack.targets: the log has no item 'clod'; did you mean 'cold'?"),
+        ("eval.group='#31'", "eval.group: item #31; valid: #1 to #30, or an id of the log"),
     ],
 )
 def test_errors_name_the_field_and_what_is_valid(tmp_path: Path, setting: str, told: str) -> None:

@@ -29,8 +29,8 @@ def test_each_node_has_its_own_devices_and_the_last_ones_attack(tmp_path: Path) 
     assert {fleet.num_items for fleet in fleets} == {30}
     assert ["attack" in node for node in made.nodes] == [False, False, True]
     assert made.nodes[2]["attack"] == "gaussian"
-    assert made.nodes[2]["targets"] == "7"
-    assert [node.get("exposure_targets") for node in made.nodes] == ["7", "7", None]
+    assert made.nodes[2]["targets"] == "#7"
+    assert [node.get("exposure_targets") for node in made.nodes] == ["#7", "#7", None]
     assert not any("min_group" in node for node in made.nodes)  # a deployment hides small groups
     assert json.loads(str(made.nodes[2]["params"])) == {"scale": 2.0}
 

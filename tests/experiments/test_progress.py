@@ -42,7 +42,8 @@ def test_the_summary_table_shows_both_splits_and_the_exposure() -> None:
         **{"model": "sasrec", "data": "toy", "aggregator": "mean", "protocol": "full ranking"},
         "valid": {name: 0.1 + i / 100 for i, name in enumerate(METRICS)},
         "test": {name: 0.5 + i / 100 for i, name in enumerate(METRICS)},
-        **{"targets": [7, 9], "er@5": 0.01, "er@10": 0.02, "er@20": 0.03},
+        "target_items": {"B007": {"number": 7, "title": "The Film"}},
+        **{"targets": ["B007", "#9"], "er@5": 0.01, "er@10": 0.02, "er@20": 0.03},
     }
     screen, out = console()
     screen.print(summary_table(summary))
@@ -54,7 +55,7 @@ def test_the_summary_table_shows_both_splits_and_the_exposure() -> None:
         "0.5600",
         "0.0100",
         "0.0300",
-        "number 7, number 9",
+        "B007 The Film, #9",
         "full ranking",
     ):
         assert value in text
@@ -196,7 +197,7 @@ def test_no_process_outlives_a_killed_command(tmp_path: Path) -> None:
 
 def test_the_first_error_ends_all_and_names_its_run(tmp_path: Path) -> None:
     runs = {"good": config("train.rounds=2"), "bad": config("attack.targets=[99]")}
-    with pytest.raises(RunError, match=r"bad: attack\.targets: item 99; valid: 1 to 30"):
+    with pytest.raises(RunError, match=r"bad: attack\.targets: the log has no item '99'"):
         run_all(runs, tmp_path, Console(file=io.StringIO()), workers=2)
 
 

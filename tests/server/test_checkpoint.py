@@ -70,7 +70,7 @@ def test_nothing_saved_is_told(tmp_path: Path) -> None:
         ("strategy.optimizer.beta1=0.5", "strategy.optimizer.beta1 was unset, given 0.5"),
         ("strategy.min_replies=3", "strategy.min_replies was 1, given 3"),
         ("attack.name=nan", "attack.name was 'none', given 'nan'"),
-        ("eval.targets=[1]", r"eval.targets was \[3, 7\], given \[1\]"),
+        ("eval.targets=['#1']", r"eval.targets was \['#3', '#7'\], given \['#1'\]"),
         ("model.dim=8", "model.dim was 4, given 8"),
         ("data.max_devices=3", "data.max_devices was 0, given 3"),
     ],

@@ -141,4 +141,8 @@ def test_one_thing_alone_is_a_list_of_it(tmp_path: Path) -> None:
     assert one.labels["aggregator"] == "multi_krum(select=5)"
     assert (one.config.seed, one.config.attack.share, one.config.model.name) == (1, 0.1, "gru4rec")
     (items,) = cells(tmp_path, strategies="mean", attacks="sign_flip", targets=[3, 4])
-    assert items.config.attack.targets == (3, 4)
+    assert items.config.attack.targets == ("3", "4")
+    many = cells(tmp_path, strategies="mean", attacks="sign_flip", targets=["cold", 3, ["B00A", "#4"]])
+    assert [one.config.attack.targets for one in many] == ["cold", ("3",), ("B00A", "#4")]
+    (named,) = cells(tmp_path, strategies="mean", attacks="sign_flip", targets="B00A")
+    assert named.config.attack.targets == ("B00A",)
