@@ -150,7 +150,8 @@ def interval_text(summary: Mapping[str, Any]) -> str:
     )
     return (
         f"{sure['level']:.0%} bootstrap interval over {sure['devices']:,} users ({sure['resamples']:,} "
-        f"resamples) of the test, this one model given: {', '.join(ends)}. It says how far other users would move the "
+        f"resamples) of the test, this one model given: {', '.join(ends)}."
+        " It says how far other users would move the "
         "means; what another seed would do is in the intervals of a comparison."
     )
 
