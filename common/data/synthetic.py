@@ -16,6 +16,10 @@ from common.explain import problems
 DESCRIPTION = "seeded Markov chain; data.path: devices=200,items=120; of any size with interactions=1000000"
 
 
+LIKING = 50.0
+"""How much more a user draws items of a kind that it likes."""
+
+
 class Recipe(BaseModel):
     """How the log is drawn; written ``devices=200,items=120`` in ``data.path``."""
 
@@ -26,11 +30,16 @@ class Recipe(BaseModel):
     length: int = Field(20, ge=3, description="mean history length; at most half the catalogue")
     order: float = Field(0.8, ge=0, le=1, description="share of steps that follow the chain")
     seed: int = Field(0, ge=0)
+    tastes: int = Field(
+        0, ge=0, description="kinds of items, of which a user likes two; 0: users differ in nothing"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Recipe:
         if self.length * 2 > self.items:
             raise ValueError("length may be at most half of items")
+        if self.tastes * 2 > self.items:
+            raise ValueError("tastes may be at most half of items")
         return self
 
 
@@ -53,6 +62,10 @@ def generate(what: Recipe | LargeRecipe | None = None) -> Dataset:
     Every item has three usual successors (.6, .3, .1). A step follows the chain with probability ``order``
     and otherwise, or where all successors are seen, draws from a Zipf law over the unseen items. What comes
     next thus depends on the last item, and popularity alone predicts little.
+
+    With ``tastes`` every item is of one kind, and a user's steps beside the chain are ``LIKING`` times as
+    likely to an item of the two kinds that the user likes. What comes next then depends on the whole history:
+    who reads the last item alone, as Markov-1 does, knows one kind at most.
     """
     if isinstance(what, LargeRecipe):
         return large(what)
@@ -60,12 +73,17 @@ def generate(what: Recipe | LargeRecipe | None = None) -> Dataset:
     rng = np.random.default_rng(what.seed)
     successors = np.stack([rng.choice(what.items, 3, replace=False) for _ in range(what.items)])
     popularity = rng.permutation(1.0 / np.arange(1, what.items + 1))
+    kinds = rng.permutation(what.items) % what.tastes if what.tastes else None
     users: list[int] = []
     items: list[int] = []
     times: list[float] = []
     for user in range(what.devices):
         length = int(np.clip(rng.poisson(what.length), 3, what.items))
-        history = _walk(rng, successors, popularity, length, what.order)
+        liked = popularity
+        if kinds is not None:
+            own = np.isin(kinds, rng.choice(what.tastes, min(2, what.tastes), replace=False))
+            liked = popularity * np.where(own, LIKING, 1.0)
+        history = _walk(rng, successors, liked, length, what.order)
         users += [user + 1] * length
         items += history
         times += np.cumsum(rng.integers(1, 3600, length)).astype(float).tolist()

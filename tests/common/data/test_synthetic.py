@@ -46,11 +46,37 @@ def test_order_sets_how_often_the_chain_is_followed(order: float, least: float, 
     assert least <= covered / len(pairs) <= most
 
 
+def test_users_with_tastes_keep_to_two_kinds_of_items() -> None:
+    """Kinds are told apart by who holds what with what: more often with its own kind than with another."""
+
+    def clear(recipe: str) -> float:
+        data = load("synthetic", f"devices=400,items=60,order=0,length=10,{recipe}")
+        held = np.zeros((len(data), data.num_items))
+        for row, one in enumerate(data.sequences):
+            held[row, one - 1] = 1
+        return float(np.linalg.eigvalsh(np.corrcoef(held.T))[-1])
+
+    assert clear("tastes=4") > 2 * clear("tastes=0")
+    assert clear("tastes=1") < 1.5 * clear("tastes=0")  # all users like the same
+
+
 @pytest.mark.parametrize(
-    "text", ["devices=0", "users=3", "devices", "items=10", "length=80", "order=1.5", "seed=x", "order=nan"]
+    "text",
+    [
+        "devices=0",
+        "users=3",
+        "devices",
+        "items=10",
+        "length=80",
+        "order=1.5",
+        "seed=x",
+        "order=nan",
+        "tastes=-1",
+        "tastes=61",
+    ],
 )
 def test_bad_recipe_lists_the_keys(text: str) -> None:
-    with pytest.raises(ConfigError, match="devices, items, length, order, seed"):
+    with pytest.raises(ConfigError, match="devices, items, length, order, seed, tastes"):
         load("synthetic", text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -67,6 +68,15 @@ def test_the_rows_are_results(table: pl.DataFrame) -> None:
     assert weighed["weight.malicious"].to_list() == pytest.approx([1.0] * weighed.height)
     numbers = table.filter(pl.col("aggregator") == "sieve", pl.col("attack") == "label_to_target")
     assert (numbers["weight.malicious"] < numbers["weight.honest"]).all()
+
+
+def test_the_model_beats_its_floors(said: tuple[Path, str, str], table: pl.DataFrame) -> None:
+    """What the page shows first makes sense: the plain mean without an attack is above both floors."""
+    (floors,) = json.loads((said[0] / "floors.json").read_text()).values()
+    clean = table.filter(pl.col("attack") == "control", pl.col("aggregator") == "mean")
+    for figure, margin in {"hr@10": 1.1, "ndcg@10": 1.1}.items():
+        for name in ("popularity", "markov"):
+            assert clean[f"test.{figure}"].min() > margin * floors[name][figure], (figure, name)
 
 
 def test_the_report_is_a_page_with_plots_and_tables(said: tuple[Path, str, str]) -> None:
