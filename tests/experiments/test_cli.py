@@ -139,7 +139,7 @@ def test_resume_needs_a_folder_with_a_run(tmp_path: Path) -> None:
         ("strategy.aggregator=krumm", "unknown aggregator 'krumm': did you mean 'krum'? valid: krum, "),
         ("attack.name=krumm", "unknown attack 'krumm'; valid: "),
         ("model.name=bert", "unknown model 'bert': did you mean 'bert4rec'? valid: bert4rec, "),
-        ("data={name: ml-2m}", "unknown data set 'ml-2m': did you mean 'ml-1m'? valid: "),
+        ("data={name: ml-2m}", "unknown data set 'ml-2m': did you mean 'ml-20m'? valid: "),
         ("strategy.optimizer=sgdd", "unknown optimizer 'sgdd': did you mean 'sgd'? valid: "),
         ("train.rouds=3", "unknown setting train.rouds: did you mean 'train.rounds'? valid: train.rounds, "),
         ("train.rounds=-3", "train.rounds: expected a whole number from 1 to 10,000,000 (given: -3)"),
