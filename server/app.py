@@ -169,6 +169,7 @@ def facts(config: RunConfig, folder: RunFolder, recurring: Mapping[str, float]) 
         **({"group": folder.own.item(group)} if (group := config.eval.group) else {}),
         "seed": config.seed,
         "device": device,
+        "idle_share": round(totals["idle"] / max(1.0, totals["asked"]), 4),
         "device_updates_per_second": round(totals["admitted"] / max(totals["seconds"], 1e-9), 2),
         "bytes_up": int(totals["bytes_up"]),
         "bytes_down": int(totals["bytes_down"]),

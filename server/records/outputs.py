@@ -29,7 +29,7 @@ from server.round.state import ServerState
 from server.round.verdicts import AuditLines
 
 LINES = ("metrics.jsonl", "audit.jsonl")
-TOTALS = ("bytes_up", "bytes_down", "seconds", "admitted", "seconds_evaluation")
+TOTALS = ("bytes_up", "bytes_down", "seconds", "asked", "admitted", "idle", "seconds_evaluation")
 
 
 class NodeMemory(Protocol):
@@ -99,7 +99,7 @@ class RunFolder:
         """The checkpointed state; lines written after it are cut off. Raises CheckpointError."""
         state, extra = load_state(self.folder / "state", self.config, self.data)
         try:
-            self.totals = {name: float(extra["totals"][name]) for name in TOTALS}
+            self.totals = {name: float(extra["totals"].get(name, 0.0)) for name in TOTALS}
             self.evaluations = {e["split"]: Evaluation(**e) for e in extra["evaluations"]}
             self._before = float(extra["elapsed"])
             sizes = {name: int(extra["sizes"][name]) for name in LINES}

@@ -24,11 +24,12 @@ class LogProgress:
         left = (time.monotonic() - self.started) / done * (self.rounds - report.round)
         self._log.log(
             logging.INFO if worth else logging.DEBUG,
-            "round %d of %d: %d of %d devices admitted%s, about %.0f s left",
+            "round %d of %d: %d of %d devices admitted%s%s, about %.0f s left",
             report.round,
             self.rounds,
             report.figures.get("admitted", 0),
             report.figures.get("asked", 0),
+            f", {idle} idle" if (idle := int(report.figures.get("idle", 0))) else "",
             " (skipped)" if report.skipped else "",
             left,
             extra=event("round", {"skipped": report.skipped, **report.figures}, round_=report.round),
