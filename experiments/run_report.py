@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 
 from common.errors import ConfigError, RunError
 from common.settings import load
-from experiments.beside import log_of, malicious_of
+from experiments.beside import truth_of
 from experiments.report import pages
 from experiments.report.drawing.colours import COLOURS
 from experiments.report.drawing.frame import frame
@@ -87,12 +87,12 @@ def write_report(folder: Path) -> Path:
 
 
 def _malicious(folder: Path) -> frozenset[int] | None:
-    """The malicious devices, where the run is an emulation whose log is still there."""
+    """The malicious devices, where they are known."""
     try:
         config = load(folder / "config.yaml")
     except ConfigError:
         return None
-    return malicious_of(config, log_of(config))
+    return truth_of(folder, config)
 
 
 def page(summary: Mapping[str, Any], drawn: Mapping[str, go.Figure]) -> str:

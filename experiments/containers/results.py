@@ -14,10 +14,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from common.config import RunConfig
 from common.errors import RunError
 from experiments.containers.places import Places
+from experiments.engines import completed
 from experiments.run_files import json_lines, of_training, summary_table
-from experiments.run_report import write_report
 from server.records.checkpoint import write_atomically
 from server.records.holding import LOCK
 
@@ -65,10 +66,10 @@ def trust(audit: Iterable[Mapping[str, Any]]) -> dict[int, Trust]:
     return found
 
 
-def show(out: Path, nodes: Sequence[Node], data: str, console: Console) -> None:
-    """Write ``containers.json`` and the report, and print the results."""
+def show(out: Path, nodes: Sequence[Node], config: RunConfig, data: str, console: Console) -> None:
+    """Write ``containers.json`` and the report, and print the results; ``config`` has the log itself."""
     write_atomically(out / "containers.json", json.dumps([asdict(node) for node in nodes]).encode())
-    write_report(out)
+    completed(out, config)
     summary = json.loads((out / "summary.json").read_text())
     console.print(summary_table({**summary, "data": data}))
     show_trust(nodes, trust(json_lines(out / "audit.jsonl")), console)

@@ -10,6 +10,7 @@ import pytest
 from flwr.app import Message
 
 from client.app import app as client_app
+from common.errors import RunError
 from emulation.local_grid import LocalGrid
 from experiments.containers.results import trust
 from experiments.run_report import IDLE, IDLE_LABEL, devices, read_audit
@@ -73,10 +74,7 @@ def test_the_servers_line_and_the_nodes_line_count_it(
     assert "refused" not in caplog.text
 
 
-def test_a_round_without_updates_says_how_many_were_idle(
-    caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
-    with caplog.at_level(logging.WARNING, logger="flwr"):
+def test_a_round_without_updates_says_how_many_were_idle(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"idle: \d+, with no next item in the slice") as caught:
         run(config(*SPARSE, "strategy.min_replies=16"), tmp_path)
-    assert "with no next item in the slice" in caplog.text
-    assert "refused" not in caplog.text
+    assert "refused" not in str(caught.value)
