@@ -152,7 +152,8 @@ class RunFolder:
         self.totals["seconds_evaluation"] += evaluation.seconds
         found = {**evaluation.groups["all"], **evaluation.exposure}
         line = {"round": evaluation.round, "split": evaluation.split, "seconds": evaluation.seconds, **found}
-        self._append("metrics.jsonl", [line | _beside(evaluation)])
+        again = {"recurring": round(evaluation.recurring, 4)} if evaluation.recurring else {}
+        self._append("metrics.jsonl", [line | again | _beside(evaluation)])
         self._scalars(evaluation.split, found, evaluation.round)
 
     def checkpoint(self, state: ServerState) -> None:
@@ -169,6 +170,10 @@ class RunFolder:
     def elapsed(self) -> float:
         """Seconds this run has taken, those before an interruption included up to the checkpoint."""
         return self._before + time.perf_counter() - self._began
+
+    def recurring(self) -> dict[str, float]:
+        """Share of the answers of each split that are in the history before them, as nodes have said."""
+        return {split: round(evaluation.recurring, 4) for split, evaluation in self.evaluations.items()}
 
     def most_rounds(self) -> int:
         """At most so many rounds any one device sent something in, by the audit.

@@ -38,12 +38,14 @@ class LogProgress:
     def on_evaluation(self, evaluation: Evaluation) -> None:
         found = evaluation.groups["all"]
         told = {**found, **evaluation.exposure, "split": evaluation.split, "devices": evaluation.devices}
+        end = "_unfiltered" if evaluation.recurring else ""  # where answers recur it leads, as everywhere
         self._log.info(
-            "round %d %s: HR@10 %.4f NDCG@10 %.4f over %d devices",
+            "round %d %s%s: HR@10 %.4f NDCG@10 %.4f over %d devices",
             evaluation.round,
             evaluation.split,
-            found["hr@10"],
-            found["ndcg@10"],
+            end.replace("_", " "),
+            found[f"hr@10{end}"],
+            found[f"ndcg@10{end}"],
             evaluation.devices,
             extra=event("evaluation", told, round_=evaluation.round),
         )
