@@ -36,4 +36,5 @@ class LyingEvaluation(Attack):
             count=count,
             exposure=0 * true.exposure if self.hide else self.times * true.exposure,
             eligible=self.times * true.eligible,
+            recurring=self.times * true.recurring,
         )

@@ -135,7 +135,7 @@ def evaluate(
         exposed = exposed.view(len(free), -1, len(EXPOSURES))  # [m, T, E]
         exposed = torch.cat([exposed, exposed] if group else [exposed], dim=1) * free[..., None]
         some = EvaluateSums(groups.double() @ values, groups.sum(1), exposed.sum(0), free.sum(0))
-        sums.append(_on_host(some))
+        sums.append(replace(_on_host(some), recurring=part.recurring))
     return replace(add(sums), quartiles=quartiles)
 
 
@@ -160,12 +160,13 @@ class _Part:
     """Ranks int64 [2, m, 1 + T] of the answer and each target, for m devices with ``lengths`` [m].
 
     free bool [m, T]: the target is neither in the history nor the answer; with a group [m, 2 · T], first of
-    any device, then of one in the group.
+    any device, then of one in the group. recurring: devices whose answer is in their history.
     """
 
     ranks: Tensor
     lengths: Index
     free: Tensor
+    recurring: int
 
 
 def _ranked(
@@ -190,7 +191,7 @@ def _ranked(
         # Of an answer that recurs no rival is filtered, as itself it is not.
         again = torch.from_numpy(recurs(some, theirs)).to(found.device)  # [m]
         found[0, again, 0] = found[1, again, 0]
-        yield _Part(found, some.lengths, _free(some, theirs, targets, group))
+        yield _Part(found, some.lengths, _free(some, theirs, targets, group), int(again.sum()))
         done, now = done + len(some), time.monotonic()
         if now - said > NEWS_S and done < len(histories):
             said = now

@@ -43,6 +43,7 @@ def add(parts: Sequence[EvaluateSums]) -> EvaluateSums:
         count=torch.stack([p.count for p in parts]).sum(0),
         exposure=torch.stack([p.exposure for p in parts]).sum(0),
         eligible=torch.stack([p.eligible for p in parts]).sum(0),
+        recurring=sum(p.recurring for p in parts),
     )
 
 
@@ -54,6 +55,7 @@ def scaled(sums: EvaluateSums, factor: float) -> EvaluateSums:
         count=sums.count.double() * factor,
         exposure=sums.exposure * factor,
         eligible=sums.eligible.double() * factor,
+        recurring=sums.recurring * factor,
     )
 
 

@@ -149,6 +149,7 @@ class EvaluateSums:
     eligible  int64   [T]                              such devices
     quartiles bounds that the groups were made with: the first that the node was asked for
     epsilon   of randomised response (common.response); 0 for exact sums
+    recurring devices whose answer is in the history before it; of randomised response none are told
 
     T is the number of targets, or twice that: where the task has a group, the same again within it.
     """
@@ -159,6 +160,7 @@ class EvaluateSums:
     eligible: Tensor
     quartiles: tuple[int, int, int] = (0, 0, 0)
     epsilon: float = 0.0
+    recurring: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,31 @@ FLOOR_DEVICES = 10_000
 """Devices that the floors are measured on, evenly spread over a larger log: minutes are hours without."""
 
 
+TRUTH = "malicious.json"
+"""Numbers of the malicious devices, in the folder of a run over the network by who started its nodes too."""
+
+
+def add_truth(folder: Path, config: RunConfig) -> None:
+    """Write who is malicious, for a page made where the log is not; nothing where nobody knows."""
+    known = malicious_of(config, log_of(config))
+    if known is not None:
+        write_atomically(folder / TRUTH, json.dumps(sorted(known)).encode())
+
+
+def truth_of(folder: Path, config: RunConfig) -> frozenset[int] | None:
+    """The malicious devices of the run in ``folder``: those written down, or those of an emulation."""
+    written = folder / TRUTH
+    if written.is_file():
+        return frozenset(map(int, json.loads(written.read_text(encoding="utf-8"))))
+    return malicious_of(config, log_of(config))
+
+
 def add_beside(folder: Path, config: RunConfig) -> None:
     """Write floors, what is recommended, intervals over users, and the targets' ids and titles into
     ``summary.json``, where log or catalogue is there.
 
-    floors: name -> metrics on the test items of ``floor_devices`` honest devices. target_items: own id of
-    each target -> its catalogue number and title.
+    What is there from before stays where neither is. floors: name -> metrics on the test items of
+    ``floor_devices`` honest devices. target_items: own id of each target -> its catalogue number and title.
     """
     path = folder / "summary.json"
     summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -40,7 +59,8 @@ def add_beside(folder: Path, config: RunConfig) -> None:
         chosen = _spread(sides(config, dataset)[0])
         summary |= {"floors": floors(dataset, devices=chosen), "floor_devices": len(chosen)}
         summary |= beyond(open_run(folder), dataset, chosen)
-    summary["target_items"] = names_of(config.eval.targets, config, dataset)
+    known = names_of(config.eval.targets, config, dataset)
+    summary["target_items"] = known or summary.get("target_items", {})
     write_atomically(path, json.dumps(summary, indent=2).encode())
 
 

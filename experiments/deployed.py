@@ -9,10 +9,11 @@ from pathlib import Path
 
 from common.config import RunConfig
 from common.data import Dataset, recent, write_shards
+from common.data.cut import only
 from common.data.shards import CATALOGUE
 from common.errors import ConfigError
 from common.settings import Scalar, to_flat
-from emulation.federation import NodeConfig, attack_keys, measured
+from emulation.federation import NodeConfig, attack_keys, measured, sides
 from emulation.targets import with_targets
 from experiments import shipped
 
@@ -35,6 +36,7 @@ class Plan:
 def plan(config: RunConfig, dataset: Dataset, honest: int, malicious: int, folder: Path) -> Plan:
     """Write one log a node to ``folder`` and say who runs on which; the last ``malicious`` nodes attack.
 
+    The malicious devices are those of an emulation with the same seed, and attack.share the share of nodes.
     The server is given the catalogue alone, never a log, and waits for all nodes before the first round.
     Raises ConfigError when malicious nodes have no attack to run, or there are more nodes than devices.
     """
@@ -45,15 +47,17 @@ def plan(config: RunConfig, dataset: Dataset, honest: int, malicious: int, folde
     total = honest + malicious
     dataset = recent(dataset, config.data.max_length)
     config = with_targets(config, dataset)
-    logs = write_shards(dataset, total, folder)
+    attack = {"name": config.attack.name if malicious else "none", "share": malicious / total}
+    config = config.model_copy(update={"attack": config.attack.model_copy(update=attack)})
+    good, bad = (only(dataset, places) for places in sides(config, dataset))
+    logs = write_shards(good, honest, folder) if honest else []
+    logs += write_shards(bad, malicious, folder / "malicious") if malicious else []
     # A run whose server can be repeated is an emulation: its devices can be repeated too.
     own: NodeConfig = {"repeatable": True, "seed": config.seed} if config.strategy.secret else {}
-    sides = [measured(config)] * honest + [attack_keys(config) if malicious else {}] * malicious
-    nodes = [{"path": str(log.resolve()), **own, **side} for log, side in zip(logs, sides, strict=True)]
-    attack = {"name": config.attack.name if malicious else "none", "share": malicious / total}
+    own_keys = [measured(config)] * honest + [attack_keys(config) if malicious else {}] * malicious
+    nodes = [{"path": str(log.resolve()), **own, **side} for log, side in zip(logs, own_keys, strict=True)]
     sections = {
-        "data": config.data.model_copy(update={"path": str((folder / CATALOGUE).resolve())}),
-        "attack": config.attack.model_copy(update=attack),
+        "data": config.data.model_copy(update={"path": str((logs[0].parent / CATALOGUE).resolve())}),
         "strategy": config.strategy.model_copy(update={"wait_nodes": total}),
     }
     return Plan(nodes, config.model_copy(update=sections))

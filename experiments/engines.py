@@ -12,18 +12,22 @@ from common.errors import RunError
 from common.extras import lacks
 from common.settings import load
 from emulation.federation import federate
-from experiments.beside import add_beside
+from experiments.beside import add_beside, add_truth
 
 P = ParamSpec("P")
 
 
-def completed(out: Path) -> bool:
+def completed(out: Path, config: RunConfig | None = None) -> bool:
     """Add floors, names and ``report.html`` to a finished run; False where the extra ``report`` is missing.
 
-    A server calls it by the name in ``FEDSIEVE_REPORT`` (server.app).
+    config: of a run over the network with the log that its starter has, in place of the server's, which has a
+    catalogue alone; who is malicious is written down then, too. A server calls it without, by the name in
+    ``FEDSIEVE_REPORT`` (server.app).
     """
     try:
-        add_beside(out, load(out / "config.yaml"))
+        add_beside(out, config or load(out / "config.yaml"))
+        if config is not None:
+            add_truth(out, config)
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{out} holds damaged results: {error!r}") from error
     try:

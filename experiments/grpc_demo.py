@@ -20,6 +20,7 @@ from common.printable import printable, printable_log
 from common.settings import load
 from emulation.federation import open_log
 from experiments.deployed import ATTACKING, plan, stage
+from experiments.engines import completed
 from experiments.local_deployment import Deployment, deployment
 from experiments.processes import Process
 from experiments.run_files import json_lines, summary_table
@@ -67,7 +68,9 @@ def show(
             result = local.wait(submitted, 5.0)
             if result.status != "finished:completed" or not (out / "summary.json").exists():
                 raise RunError(f"the run ended as {result.status}\n{local.logs()}")
-        _report(out, run.config, data.name, console)
+        # The server has the catalogue alone; the log is here.
+        paged = completed(out, run.config.model_copy(update={"data": config.data}))
+        _report(out, run.config, data.name, console, paged)
 
 
 def _defaults(rounds: int) -> list[str]:
@@ -106,13 +109,14 @@ def follow(local: Deployment, run: Process, nodes: Sequence[Process], tell: Call
         time.sleep(0.2)
 
 
-def _report(out: Path, config: RunConfig, name: str, console: Console) -> None:
+def _report(out: Path, config: RunConfig, name: str, console: Console, paged: bool) -> None:
     summary = json.loads((out / "summary.json").read_text())
     seconds = sorted(line["seconds"] for line in json_lines(out / "metrics.jsonl") if "seconds" in line)
     console.print(summary_table({**summary, "data": name}))
+    files = f"{'report.html, ' * paged}summary.json, metrics.jsonl, audit.jsonl, model.safetensors"
     console.print(
         f"{config.train.rounds} rounds over gRPC, {seconds[len(seconds) // 2]:.2f} s each (median). "
-        f"Results in {out}/ (summary.json, metrics.jsonl, audit.jsonl, model.safetensors)",
+        f"Results in {out}/ ({files})",
         soft_wrap=True,
     )
 

@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 
 from common.errors import ConfigError, RunError
 from common.settings import load
-from experiments.beside import log_of, malicious_of
+from experiments.beside import truth_of
 from experiments.report import pages
 from experiments.report.drawing.colours import COLOURS
 from experiments.report.drawing.frame import frame
@@ -26,10 +26,10 @@ METRICS = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr")
 IDLE = "#c3c8cf"
 """Nothing is wrong with a device that has nothing to do: no colour of warning."""
 REFUSALS = ("#e0803a", "#d2544f", "#c75590", "#a3963a", "#8d72d6")
-LABELS = {"refused: idle": "idle: no next item in the slice"}
+IDLE_LABEL = "idle: no next item in the slice"
 VERDICTS = {
     "admitted": COLOURS[0],
-    "refused: idle": IDLE,
+    IDLE_LABEL: IDLE,
     "clipped: quota": "#2fa08f",
     "clipped: history": "#2fa08f",
 }
@@ -48,6 +48,7 @@ FACTS = {
     "bytes_up": "Sent by devices",
     "bytes_down": "Sent to devices",
     "peak_rss_mb": "Peak memory",
+    "idle_share": "Idle device updates",
     "evaluated_devices": "Devices evaluated",
     "test_randomised_devices": "of them by randomised response",
     "test_widened": "so many times as wide that makes an interval of HR@10",
@@ -59,6 +60,7 @@ UNITS: Mapping[str, Callable[[float], str]] = {
     "bytes_up": bytes_text,
     "bytes_down": bytes_text,
     "peak_rss_mb": lambda mib: bytes_text(mib * 2**20),
+    "idle_share": lambda share: f"{share:.0%} of those asked: no next item in the round's slice",
     "malicious_share": lambda share: f"{share:.0%}",
 }
 HEIGHT = 360
@@ -85,12 +87,12 @@ def write_report(folder: Path) -> Path:
 
 
 def _malicious(folder: Path) -> frozenset[int] | None:
-    """The malicious devices, where the run is an emulation whose log is still there."""
+    """The malicious devices, where they are known."""
     try:
         config = load(folder / "config.yaml")
     except ConfigError:
         return None
-    return malicious_of(config, log_of(config))
+    return truth_of(folder, config)
 
 
 def page(summary: Mapping[str, Any], drawn: Mapping[str, go.Figure]) -> str:
@@ -303,6 +305,8 @@ def read_audit(
     weight: dict[int, list[tuple[str, float]]] = defaultdict(list)
     for line in of_training(audit):
         label = ": ".join(filter(None, (line["verdict"], line["reason"])))
+        if line["reason"] == "idle":  # which was a refusal in older audits
+            label = IDLE_LABEL
         if line["device"] is None:
             label += " (whole reply)"
         verdicts[label][line["round"]] += 1
@@ -327,7 +331,7 @@ def devices(verdicts: Verdicts) -> go.Figure:
         count = verdicts[label]
         x = sorted(count)
         marker = {"color": colours[label], "line": {"width": 0}}
-        figure.add_bar(x=x, y=[count[r] for r in x], name=escape(LABELS.get(label, label)), marker=marker)
+        figure.add_bar(x=x, y=[count[r] for r in x], name=escape(label), marker=marker)
     return figure.update_layout(barmode="stack", bargap=0, showlegend=True)
 
 

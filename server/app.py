@@ -76,10 +76,12 @@ def main(grid: Grid, context: Context) -> None:
         )
     complete(out)
     test, exposed = summary.get("test", {}), summary.get("er@10")
+    end = "_unfiltered" if summary.get("recurring") else ""  # where answers recur it leads, as everywhere
     logging.getLogger("flwr").info(
-        "finished: test HR@10 %.4f NDCG@10 %.4f%s; %.0f s, %.0f s of them evaluation; results in %s",
-        test.get("hr@10", float("nan")),
-        test.get("ndcg@10", float("nan")),
+        "finished: test%s HR@10 %.4f NDCG@10 %.4f%s; %.0f s, %.0f s of them evaluation; results in %s",
+        end.replace("_", " "),
+        test.get(f"hr@10{end}", float("nan")),
+        test.get(f"ndcg@10{end}", float("nan")),
         "" if exposed is None else f" ER@10 {exposed:.4f}",
         summary["seconds"],
         summary["seconds_evaluation"],
@@ -121,8 +123,9 @@ def serve(
 
     memory: of nodes that live in this process; it belongs to the checkpoint. data: a digest of the data
     (:mod:`common.data.digest`), by which a resumed run knows them again. recurring: share of the answers of a
-    split that are in the history before them, where the log is known. fingerprint: of the catalogue; nodes
-    with another are refused. own: what the log calls its items and users, for who reads the files.
+    split that are in the history before them, where the log is known; else the nodes say it. fingerprint: of
+    the catalogue; nodes with another are refused. own: what the log calls its items and users, for who reads
+    the files.
     """
     folder = RunFolder(out, config, memory, data, own)
     strategy = RobustStrategy(
@@ -140,7 +143,7 @@ def serve(
         with stoppable() as folder.stop:
             strategy.start(grid)
         folder.check()
-        found = facts(config, folder, recurring or {})
+        found = facts(config, folder, recurring or folder.recurring())
         stopped = strategy.state.best, strategy.trained, config.train.patience
         found |= early_stopping.facts(*stopped)
         found["protocol"] += early_stopping.text(*stopped)
@@ -169,6 +172,7 @@ def facts(config: RunConfig, folder: RunFolder, recurring: Mapping[str, float]) 
         **({"group": folder.own.item(group)} if (group := config.eval.group) else {}),
         "seed": config.seed,
         "device": device,
+        "idle_share": round(totals["idle"] / max(1.0, totals["asked"]), 4),
         "device_updates_per_second": round(totals["admitted"] / max(totals["seconds"], 1e-9), 2),
         "bytes_up": int(totals["bytes_up"]),
         "bytes_down": int(totals["bytes_down"]),

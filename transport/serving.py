@@ -141,13 +141,14 @@ def _line(message: Message, reply: Message, seconds: float) -> tuple[int, str]:
     where = f"round {asked.group_id}: " if asked.group_id.isdecimal() else ""
     count = reported(reply.content)
     devices = "" if count is None else f" {count} {'device' if count == 1 else 'devices'}"
-    return logging.INFO, f"{where}{KINDS[asked.message_type]}{devices} in {seconds:.1f} s"
+    rest = f", {idle} idle," if (idle := reported(reply.content, "idle")) else ""
+    return logging.INFO, f"{where}{KINDS[asked.message_type]}{devices}{rest} in {seconds:.1f} s"
 
 
-def reported(content: RecordDict) -> int | None:
-    """Devices that an answer holds something of; None where it does not say."""
+def reported(content: RecordDict, array: str = "device") -> int | None:
+    """Devices that an answer holds something of, or names in ``array``; None where it does not say."""
     arrays = content.get("arrays")
-    device = arrays.get("device") if isinstance(arrays, ArrayRecord) else None
+    device = arrays.get(array) if isinstance(arrays, ArrayRecord) else None
     return int(device.shape[0]) if device is not None and len(device.shape) == 1 else None
 
 

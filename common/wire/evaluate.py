@@ -158,7 +158,7 @@ class SumsSpec:
     def limit(self) -> int:
         """Bytes of the arrays of a reply, which has one shape."""
         groups = len(GROUPS) * (len(METRICS) + 1)
-        return 8 * (groups + self.exposures * (len(EXPOSURES) + 1) + 3 + 1)
+        return 8 * (groups + self.exposures * (len(EXPOSURES) + 1) + 3 + 1 + 1)
 
 
 def encode_evaluate_sums(sums: EvaluateSums, run: str, round_: int) -> RecordDict:
@@ -170,6 +170,7 @@ def encode_evaluate_sums(sums: EvaluateSums, run: str, round_: int) -> RecordDic
         "eligible": pack(sums.eligible, "int64"),
         "quartiles": pack(torch.tensor(sums.quartiles, dtype=torch.int64), "int64"),
         "epsilon": pack(torch.tensor([sums.epsilon], dtype=torch.float64), "float64"),
+        "recurring": pack(torch.tensor([int(sums.recurring)], dtype=torch.int64), "int64"),
     }
     return seal("sums", {"run": run, "round": round_}, arrays)
 
@@ -180,11 +181,12 @@ def decode_evaluate_sums(record: RecordDict, expect: SumsSpec) -> EvaluateSums:
     * Counts: at most the devices enrolled, in a quartile at most those whose enrolled history falls into it;
       the quartiles add up to "all", in counts and metrics, or are all zero (kept back).
     * Metrics and exposures of every group: see :mod:`common.wire.evaluate`.
+    * Answers that recur: of at most the devices counted.
     * Of randomised response (ε in ``common.response.EPSILONS``): no quartiles and no exposure.
     """
     message = Received(record, "sums", ("run", "round"), expect.limit)
     message.of(expect.run, expect.round)
-    message.only("metrics", "count", "exposure", "eligible", "quartiles", "epsilon")
+    message.only("metrics", "count", "exposure", "eligible", "quartiles", "epsilon", "recurring")
     count = message.array("count", "int64", (len(GROUPS),))
     metrics = message.array("metrics", "float64", (len(GROUPS), len(METRICS)))
     eligible = message.array("eligible", "int64", (expect.exposures,))
@@ -195,6 +197,8 @@ def decode_evaluate_sums(record: RecordDict, expect: SumsSpec) -> EvaluateSums:
         fail("epsilon", Reason.RANGE, f"expected 0 or {EPSILONS[0]:g}..{EPSILONS[1]:g}, found {epsilon:g}")
     _counts(count, expect.histories, bounds, expect.grown)
     within("eligible", eligible, 0, int(count[0]))
+    recurring = message.array("recurring", "int64", (1,))
+    within("recurring", recurring, 0, 0 if epsilon else int(count[0]))
     if epsilon and (bool(count[1:].any()) or bool(eligible.any())):
         fail("epsilon", Reason.UNEXPECTED, "randomised response has neither quartiles nor exposure")
     possible_metrics(metrics, count, exact=epsilon == 0)
@@ -204,7 +208,7 @@ def decode_evaluate_sums(record: RecordDict, expect: SumsSpec) -> EvaluateSums:
         gap = (metrics[1:].sum(dim=0) - metrics[0]).abs()  # [len(METRICS)]
         if bool((gap > TOLERANCE * (1 + int(count[0]))).any()):
             fail("metrics", Reason.RANGE, "the quartiles do not add up to all devices")
-    return EvaluateSums(metrics, count, exposure, eligible, bounds, epsilon)
+    return EvaluateSums(metrics, count, exposure, eligible, bounds, epsilon, float(recurring))
 
 
 def _subset(exposure: Tensor, eligible: Tensor, expect: SumsSpec) -> None:

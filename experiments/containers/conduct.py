@@ -142,7 +142,8 @@ def _conduct(places: Places, console: Console, stop: threading.Event) -> int:
         raise RunError(
             "the run did not complete; the lines above and `docker compose logs superlink` say why"
         )
-    show(out, nodes, data.name, console)
+    at_hand = division.config.model_copy(update={"data": asked.config.data})
+    show(out, nodes, at_hand, data.name, console)
     return 0
 
 

@@ -14,10 +14,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from common.config import RunConfig
 from common.errors import RunError
 from experiments.containers.places import Places
+from experiments.engines import completed
 from experiments.run_files import json_lines, of_training, summary_table
-from experiments.run_report import write_report
 from server.records.checkpoint import write_atomically
 from server.records.holding import LOCK
 
@@ -43,6 +44,7 @@ class Trust:
     admitted: int = 0
     refused: int = 0
     weight: float = 0.0
+    idle: int = 0
 
     @property
     def mean_weight(self) -> float:
@@ -54,7 +56,9 @@ def trust(audit: Iterable[Mapping[str, Any]]) -> dict[int, Trust]:
     found: dict[int, Trust] = {}
     for line in of_training(audit):
         one = found.setdefault(int(line["node"]), Trust())
-        if line["verdict"] == "refused":
+        if "idle" in (line["verdict"], line.get("reason")):  # which was a refusal in older audits
+            one.idle += 1
+        elif line["verdict"] == "refused":
             one.refused += 1
         else:
             one.admitted += 1
@@ -62,10 +66,10 @@ def trust(audit: Iterable[Mapping[str, Any]]) -> dict[int, Trust]:
     return found
 
 
-def show(out: Path, nodes: Sequence[Node], data: str, console: Console) -> None:
-    """Write ``containers.json`` and the report, and print the results."""
+def show(out: Path, nodes: Sequence[Node], config: RunConfig, data: str, console: Console) -> None:
+    """Write ``containers.json`` and the report, and print the results; ``config`` has the log itself."""
     write_atomically(out / "containers.json", json.dumps([asdict(node) for node in nodes]).encode())
-    write_report(out)
+    completed(out, config)
     summary = json.loads((out / "summary.json").read_text())
     console.print(summary_table({**summary, "data": data}))
     show_trust(nodes, trust(json_lines(out / "audit.jsonl")), console)
@@ -76,14 +80,16 @@ def show(out: Path, nodes: Sequence[Node], data: str, console: Console) -> None:
 def show_trust(nodes: Sequence[Node], found: Mapping[int, Trust], console: Console) -> None:
     """A line a container: what the audit holds, and its mean weight beside that of the honest."""
     table = Table(title="Containers, by the audit", box=None)
-    for name in ("container", "devices", "updates admitted", "refused", "weight, honest mean = 1"):
+    for name in ("container", "devices", "updates admitted", "idle", "refused", "weight, honest mean = 1"):
         table.add_column(name, justify="left" if name == "container" else "right")
     honest = [found[node.node].mean_weight for node in nodes if node.side == "honest" and node.node in found]
     unit = sum(honest) / len(honest) if honest else 0.0
     for node in nodes:
         one = found.get(node.node, Trust())
         relative = f"{one.mean_weight / unit:.2f}" if unit and one.admitted else "–"
-        table.add_row(node.name, str(len(node.devices)), str(one.admitted), str(one.refused), relative)
+        table.add_row(
+            node.name, str(len(node.devices)), str(one.admitted), str(one.idle), str(one.refused), relative
+        )
     console.print(table)
 
 

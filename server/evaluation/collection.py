@@ -187,7 +187,15 @@ def _evaluation(
         over_nodes(parts),
         randomised,
         widened(list(parts.values()), [weights[node] for node in parts], groups["all"]["hr@10"]),
+        recurring=_recurring(parts, weights),
     )
+
+
+def _recurring(parts: Mapping[int, EvaluateSums], weights: Mapping[int, float]) -> float:
+    """Share of the devices whose answer is in their history, over the nodes that answered exactly."""
+    exact = {node: part for node, part in parts.items() if not part.epsilon}
+    count = sum(weights[node] * int(part.count[0]) for node, part in exact.items())
+    return sum(weights[node] * part.recurring for node, part in exact.items()) / count if count else 0.0
 
 
 def _weight(sums: EvaluateSums, allowance: float, own: float) -> float:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, Summary
 
 from common.config import RunConfig
 from common.wire import Reason
 from server.records.report import Evaluation, RoundReport
 from server.round.state import ServerState
-from server.round.verdicts import verdicts
+from server.round.verdicts import Verdict, verdicts
 
 BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 """Seconds of a round."""
@@ -60,11 +62,11 @@ class RunMetrics:
             self._rounds.labels(outcome)
         for outcome in ("answered", "silent"):
             self._replies.labels(outcome)
-        for verdict in ("admitted", "clipped", "refused"):
+        for verdict in get_args(Verdict):
             self._updates.labels(verdict)
         for direction in ("in", "out"):
             self._bytes.labels(direction)
-        for reason in Reason:
+        for reason in set(Reason) - {Reason.IDLE}:
             for what in ("reply", "update"):
                 self._refused.labels(what, reason.value)
 

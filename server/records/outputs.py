@@ -29,7 +29,7 @@ from server.round.state import ServerState
 from server.round.verdicts import AuditLines
 
 LINES = ("metrics.jsonl", "audit.jsonl")
-TOTALS = ("bytes_up", "bytes_down", "seconds", "admitted", "seconds_evaluation")
+TOTALS = ("bytes_up", "bytes_down", "seconds", "asked", "admitted", "idle", "seconds_evaluation")
 
 
 class NodeMemory(Protocol):
@@ -99,7 +99,7 @@ class RunFolder:
         """The checkpointed state; lines written after it are cut off. Raises CheckpointError."""
         state, extra = load_state(self.folder / "state", self.config, self.data)
         try:
-            self.totals = {name: float(extra["totals"][name]) for name in TOTALS}
+            self.totals = {name: float(extra["totals"].get(name, 0.0)) for name in TOTALS}
             self.evaluations = {e["split"]: Evaluation(**e) for e in extra["evaluations"]}
             self._before = float(extra["elapsed"])
             sizes = {name: int(extra["sizes"][name]) for name in LINES}
@@ -152,7 +152,8 @@ class RunFolder:
         self.totals["seconds_evaluation"] += evaluation.seconds
         found = {**evaluation.groups["all"], **evaluation.exposure}
         line = {"round": evaluation.round, "split": evaluation.split, "seconds": evaluation.seconds, **found}
-        self._append("metrics.jsonl", [line | _beside(evaluation)])
+        again = {"recurring": round(evaluation.recurring, 4)} if evaluation.recurring else {}
+        self._append("metrics.jsonl", [line | again | _beside(evaluation)])
         self._scalars(evaluation.split, found, evaluation.round)
 
     def checkpoint(self, state: ServerState) -> None:
@@ -169,6 +170,10 @@ class RunFolder:
     def elapsed(self) -> float:
         """Seconds this run has taken, those before an interruption included up to the checkpoint."""
         return self._before + time.perf_counter() - self._began
+
+    def recurring(self) -> dict[str, float]:
+        """Share of the answers of each split that are in the history before them, as nodes have said."""
+        return {split: round(evaluation.recurring, 4) for split, evaluation in self.evaluations.items()}
 
     def most_rounds(self) -> int:
         """At most so many rounds any one device sent something in, by the audit.

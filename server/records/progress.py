@@ -24,11 +24,12 @@ class LogProgress:
         left = (time.monotonic() - self.started) / done * (self.rounds - report.round)
         self._log.log(
             logging.INFO if worth else logging.DEBUG,
-            "round %d of %d: %d of %d devices admitted%s, about %.0f s left",
+            "round %d of %d: %d of %d devices admitted%s%s, about %.0f s left",
             report.round,
             self.rounds,
             report.figures.get("admitted", 0),
             report.figures.get("asked", 0),
+            f", {idle} idle" if (idle := int(report.figures.get("idle", 0))) else "",
             " (skipped)" if report.skipped else "",
             left,
             extra=event("round", {"skipped": report.skipped, **report.figures}, round_=report.round),
@@ -37,12 +38,14 @@ class LogProgress:
     def on_evaluation(self, evaluation: Evaluation) -> None:
         found = evaluation.groups["all"]
         told = {**found, **evaluation.exposure, "split": evaluation.split, "devices": evaluation.devices}
+        end = "_unfiltered" if evaluation.recurring else ""  # where answers recur it leads, as everywhere
         self._log.info(
-            "round %d %s: HR@10 %.4f NDCG@10 %.4f over %d devices",
+            "round %d %s%s: HR@10 %.4f NDCG@10 %.4f over %d devices",
             evaluation.round,
             evaluation.split,
-            found["hr@10"],
-            found["ndcg@10"],
+            end.replace("_", " "),
+            found[f"hr@10{end}"],
+            found[f"ndcg@10{end}"],
             evaluation.devices,
             extra=event("evaluation", told, round_=evaluation.round),
         )

@@ -34,7 +34,7 @@ class Evaluation:
     over_nodes: ``nodes``, ``median`` and ``trimmed_mean`` (server.evaluation.over_nodes), from three on.
     randomised: devices that answered by randomised response; widened: how many times as wide that makes an
     interval of HR@10. asked: devices that were to rank, of a sample fewer than ``enrolled``; seconds: to the
-    last reply.
+    last reply. recurring: share of the answers that are in the history before them, as exact nodes say.
     """
 
     round: int
@@ -48,6 +48,7 @@ class Evaluation:
     widened: float = 1.0
     asked: int = 0
     enrolled: int = 0
+    recurring: float = 0.0
     seconds: float = field(default=0.0, compare=False)
 
 

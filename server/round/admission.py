@@ -21,7 +21,7 @@ from common.wire.reasons import show
 from common.wire.replies import Reply
 from server.aggregators.memory import Identity, signed
 from server.round.room import Room
-from server.round.verdicts import Admitted, Audit, AuditEntry
+from server.round.verdicts import LEFT_OUT, Admitted, Audit, AuditEntry, Verdict
 
 __all__ = ["Admitted", "AuditEntry", "Reply", "admit", "faults", "thin", "with_root"]
 
@@ -81,9 +81,9 @@ def admit(
 
 
 def with_root(admitted: Admitted, trusted: Admitted) -> Admitted:
-    """``admitted`` with the updates of trusted nodes as its root; what of them was refused is audited too."""
-    refused = [entry for entry in trusted.audit.entries if entry.verdict == "refused"]
-    audit = replace(admitted.audit, entries=(*admitted.audit.entries, *refused))
+    """``admitted`` with the updates of trusted nodes as its root; those left out are in its audit."""
+    out = [entry for entry in trusted.audit.entries if entry.verdict in LEFT_OUT]
+    audit = replace(admitted.audit, entries=(*admitted.audit.entries, *out))
     if admitted.updates is None or trusted.updates is None:
         return replace(admitted, audit=audit)
     return replace(admitted, audit=audit, root=onto(trusted.updates, admitted.updates.items))
@@ -206,9 +206,8 @@ class Screening:
     def refuse(
         self, node: int, device: int | None, reason: Reason, detail: str, held: float | None = None
     ) -> None:
-        entry = AuditEntry(
-            self.expect.round, node, device, "refused", reason.value, detail, seconds_held=held
-        )
+        verdict: Verdict = "idle" if reason is Reason.IDLE else "refused"
+        entry = AuditEntry(self.expect.round, node, device, verdict, reason.value, detail, seconds_held=held)
         self.audit.append(entry)
 
 

@@ -9,6 +9,7 @@ from common.config import StrategyConfig
 from common.errors import RunError
 from common.logs import event
 from common.tasks import GlobalModel
+from common.wire.reasons import Reason
 from server.round.admission import Admitted
 
 log = getLogger("flwr").log
@@ -19,6 +20,8 @@ def too_few(admitted: Admitted, least: int) -> str:
     counts = Counter(e.reason for e in admitted.audit.entries if e.verdict == "refused")
     refused = ", ".join(f"{number} {reason}" for reason, number in counts.most_common())
     told = f"{len(admitted.identity)} updates, and strategy.min_replies is {least}"
+    if idle := admitted.audit.count_of(Reason.IDLE):
+        told += f"; idle: {idle}, with no next item in the slice"
     return f"{told}; refused: {refused}" if refused else told
 
 

@@ -18,7 +18,10 @@ from common.updates import DeviceUpdates
 from common.wire.reasons import Reason
 from server.aggregators.memory import Identity
 
-Verdict = Literal["admitted", "refused", "clipped"]
+Verdict = Literal["admitted", "clipped", "idle", "refused"]
+"""``clipped``: admitted with a cut. ``idle``: not used, and nothing is wrong with the device."""
+
+LEFT_OUT = ("idle", "refused")
 Line = dict[str, Any]
 
 
@@ -27,7 +30,7 @@ class AuditEntry:
     """What became of a device or, with ``device`` None, of a whole reply.
 
     ``seconds_held``: how long a round waited for this node's reply alone, in vain.
-    ``clipped`` means admitted with a cut; ``reason`` is empty or one of :class:`common.wire.Reason`.
+    ``reason`` is empty or one of :class:`common.wire.Reason`.
     evaluation: the split, of a reply to an evaluation; empty for one to training.
     """
 
@@ -69,7 +72,7 @@ class Audit(Sequence[AuditEntry]):
         object.__setattr__(self, "entries", tuple(sorted(self.entries, key=lambda e: e.order)))
 
     def count_of(self, reason: Reason) -> int:
-        """Replies and devices that were refused or cut for ``reason``."""
+        """Replies and devices that were left out or cut for ``reason``."""
         return sum(entry.reason == reason.value for entry in self.entries)
 
     @cached_property
@@ -164,7 +167,7 @@ class AuditLines(Sequence[Line]):
 
     def _line(self, entry: AuditEntry) -> dict[str, Any]:
         line = entry.to_json()
-        if entry.verdict != "refused" and entry.device is not None and self.weights is not None:
+        if entry.verdict not in LEFT_OUT and entry.device is not None and self.weights is not None:
             line["weight"] = self._weight[entry.node, entry.device]
         return line
 

@@ -14,6 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 from attacks.app import app as client_app
+from attacks.app import node_settings
+from client.fleet import open_fleet
 from common.data import Dataset, load
 from common.settings import load as settings
 from emulation.local_grid import LocalGrid
@@ -72,6 +74,11 @@ def federation(folder: Path, database: Path | None = None) -> Iterator[Place]:
     app = stage(folder / "app", ATTACKING)
     with deployment(folder / "run", database) as local:
         yield Place(local, app, load("synthetic"), folder)
+
+
+def devices_of(run: Plan) -> list[list[int]]:
+    """The device numbers of each node."""
+    return [open_fleet(node_settings(node)).numbers.tolist() for node in run.nodes]
 
 
 def in_this_process(run: Plan, num_items: int, out: Path, app: App = client_app) -> None:

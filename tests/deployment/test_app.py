@@ -19,6 +19,7 @@ from tests.deployment.federation import (
     Place,
     assert_same_run,
     audit_of,
+    devices_of,
     federation,
     in_this_process,
     lines,
@@ -116,7 +117,7 @@ def test_a_killed_node_and_one_that_sends_nan_cost_their_own_devices_alone(place
     nodes[0].kill()  # … and it dies in the middle of it
     place.finish(submitted)
 
-    shard = [set(place.data.devices[i::4].tolist()) for i in range(4)]
+    shard = [set(devices) for devices in devices_of(run)]
     audit, told = audit_of(out), rounds(out)
     node = {i: owner(audit, shard[i]) for i in range(4)}
     lost = [e for e in audit if e["node"] == node[0] and e["verdict"] == "refused"]

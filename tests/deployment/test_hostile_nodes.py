@@ -24,7 +24,7 @@ from server.nodes.roster import RETRY_ROUNDS
 from server.round.state import server_key
 from tests.common.hostile_text import ATTACKS, FORGED, HOSTILE, check_harmless
 from tests.deployment.cast import Claimant, Heckler, Role, Sleeper, Steerer, play
-from tests.deployment.federation import Line, audit_of, federation, lines, rounds
+from tests.deployment.federation import Line, audit_of, devices_of, federation, lines, rounds
 from tests.server.steering import draws, steered
 
 pytestmark = pytest.mark.deployment
@@ -96,7 +96,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Found]:
         told = ["attack.name=nan", f"train.rounds={ROUNDS}", f"train.devices_per_round={DRAWN}"]
         told += [f"strategy.deadline_s={DEADLINE_S}", f"eval.targets={list(TARGETS)}"]
         plan, fleet, out = place.plan(1, NODES - 1, *told), place.local.fleet, place.folder / "out"
-        own = [place.data.devices[i::NODES].tolist() for i in range(NODES)]
+        own = devices_of(plan)
         growth = plan.config.strategy.newcomer_rounds
         grown = HELD * (BACK - FIRST) // growth  # the thief comes in round FIRST and gains its share
         others = sorted([*own[0], *own[1], *own[4][:grown], *range(MILLION, MILLION + ALLOWED)])

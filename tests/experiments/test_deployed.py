@@ -13,6 +13,7 @@ from common.data import catalogue, load
 from common.errors import ConfigError
 from common.settings import from_flat
 from common.settings import load as settings
+from emulation.federation import malicious_numbers
 from experiments.deployed import PACKAGES, Plan, plan, stage
 
 DATA = load("synthetic", "devices=10,items=30,length=8")
@@ -25,7 +26,8 @@ def make(folder: Path, honest: int, malicious: int, *overrides: str) -> Plan:
 def test_each_node_has_its_own_devices_and_the_last_ones_attack(tmp_path: Path) -> None:
     made = make(tmp_path, 2, 1, "attack.name=gaussian", "attack.targets=[7]", "attack.params={scale: 2.0}")
     fleets = [open_fleet(node_settings(node)) for node in made.nodes]
-    assert [fleet.numbers.tolist() for fleet in fleets] == [DATA.devices[k::3].tolist() for k in range(3)]
+    assert sorted(n for fleet in fleets for n in fleet.numbers.tolist()) == DATA.devices.tolist()
+    assert [len(fleet.numbers) for fleet in fleets] == [4, 3, 3]
     assert {fleet.num_items for fleet in fleets} == {30}
     assert ["attack" in node for node in made.nodes] == [False, False, True]
     assert made.nodes[2]["attack"] == "gaussian"
@@ -33,6 +35,24 @@ def test_each_node_has_its_own_devices_and_the_last_ones_attack(tmp_path: Path) 
     assert [node.get("exposure_targets") for node in made.nodes] == ["#7", "#7", None]
     assert not any("min_group" in node for node in made.nodes)  # a deployment hides small groups
     assert json.loads(str(made.nodes[2]["params"])) == {"scale": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("honest", "malicious", "seed"), [(3, 1, 0), (3, 1, 7), (2, 2, 0), (7, 3, 1), (9, 1, 2), (4, 1, 3)]
+)
+def test_the_malicious_devices_are_those_of_the_emulation(
+    tmp_path: Path, honest: int, malicious: int, seed: int
+) -> None:
+    """With the same seed, share and log: results of the two then differ by the network alone."""
+    share = malicious / (honest + malicious)
+    own = ["attack.name=gaussian", f"seed={seed}"]
+    made = make(tmp_path, honest, malicious, *own)
+    fleets = [open_fleet(node_settings(node)) for node in made.nodes]
+    bad = [fleet for fleet, node in zip(fleets, made.nodes, strict=True) if "attack" in node]
+    emulated = settings(overrides=["data.name=synthetic", *own, f"attack.share={share}"])
+    found = frozenset(n for fleet in bad for n in fleet.numbers.tolist())
+    assert found == malicious_numbers(emulated, DATA)
+    assert len(found) == round(share * 10)
 
 
 def test_the_server_gets_the_catalogue_and_no_log(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from experiments.engines import emulate
 from experiments.run_files import item_text
 from experiments.run_report import (
     IDLE,
+    IDLE_LABEL,
     REFUSALS,
     devices,
     figures,
@@ -183,7 +184,7 @@ def test_the_histogram_counts_every_weight() -> None:
 
 
 def test_idle_has_no_colour_of_warning() -> None:
-    drawn = devices({"refused: idle": Counter({1: 3}), "refused: stale": Counter({1: 1})})
+    drawn = devices({IDLE_LABEL: Counter({1: 3}), "refused: stale": Counter({1: 1})})
     idle, stale = drawn.data
     assert idle.name.startswith("idle")
     assert (idle.marker.color, stale.marker.color) == (IDLE, REFUSALS[0])

@@ -248,9 +248,9 @@ class TestResults:
             if line.strip().startswith(("honest", "malicious"))
         ]
         assert rows == [
-            ["honest", "0", "2", "2", "0", "1.00"],
-            ["malicious", "0", "1", "1", "1", "0.25"],
-            ["honest", "1", "1", "0", "0", "–"],
+            ["honest", "0", "2", "2", "0", "0", "1.00"],
+            ["malicious", "0", "1", "1", "0", "1", "0.25"],
+            ["honest", "1", "1", "0", "0", "0", "–"],
         ]
 
 
