@@ -31,9 +31,8 @@ class Scorer(nn.Module):
 
 
 def graph(run: Trained) -> bytes:
-    """Input ``items`` int64 [L], and ``gaps`` float32 [L] where the model reads times.
-
-    Output ``scores`` float32 [N + 1]; place 0 is padding and meaningless.
+    """Input ``items`` int64 [L], and ``gaps`` float32 [L] where the model reads times; output ``scores``
+    float32 [N + 1], place 0 is padding and meaningless.
 
     Raises ConfigError where the extra ``onnx`` is not installed.
     """

@@ -142,7 +142,8 @@ def best(
 ) -> list[Hit]:
     """The ``top`` items by h·e after ``history``; what it holds already is left out unless ``with_seen``.
 
-    ``seconds`` of its interactions are for a model that reads them. Ties go to the lower item number, as in the evaluation.
+    ``seconds`` of its interactions are for a model that reads them. Ties go to the lower item number, as
+    in the evaluation.
     """
     scores = run.scores(history, seconds)  # [N + 1]
     scores[0] = -torch.inf
