@@ -73,9 +73,18 @@ def last_hidden(
     return hidden
 
 
-def score(model: nn.Module, parameters: GlobalModel, histories: Sequence[Items], max_len: int) -> Tensor:
-    """Scores of every catalogue item as the next of a few histories: [n, N + 1], column 0 meaningless."""
-    hidden = last_hidden(model, parameters, Ragged.of(histories, np.int32), max_len)  # [n, d]
+def score(
+    model: nn.Module,
+    parameters: GlobalModel,
+    histories: Sequence[Items],
+    max_len: int,
+    times: Seconds | None = None,
+) -> Tensor:
+    """Scores of every catalogue item as the next of a few histories: [n, N + 1], column 0 meaningless.
+
+    times: seconds of every interaction, for models that read them.
+    """
+    hidden = last_hidden(model, parameters, Ragged.of(histories, np.int32), max_len, times)  # [n, d]
     return hidden @ parameters.embeddings.T
 
 

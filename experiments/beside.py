@@ -56,7 +56,7 @@ def add_beside(folder: Path, config: RunConfig) -> None:
     summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     dataset = log_of(config)
     if dataset is not None:
-        chosen = _spread(sides(config, dataset)[0])
+        chosen = spread(sides(config, dataset)[0])
         summary |= {"floors": floors(dataset, devices=chosen), "floor_devices": len(chosen)}
         summary |= beyond(open_run(folder), dataset, chosen)
     known = names_of(config.eval.targets, config, dataset)
@@ -95,7 +95,8 @@ def malicious_of(config: RunConfig, dataset: Dataset | None) -> frozenset[int] |
     return None if dataset is None or config.attack.name == "none" else malicious_numbers(config, dataset)
 
 
-def _spread(honest: Numbers) -> list[int]:
+def spread(honest: Numbers) -> list[int]:
+    """At most FLOOR_DEVICES of the places ``honest``, evenly spread."""
     places = np.linspace(0, len(honest) - 1, min(len(honest), FLOOR_DEVICES)).astype(int)
     found: list[int] = honest[places].tolist()
     return found

@@ -1,7 +1,7 @@
-"""Beyond the means of accuracy: what is recommended, for which items it is right, and how sure the means are.
+"""Beyond the means of accuracy: what is recommended, for which items it is right, how sure the means are.
 
-Measured where the log of a run is at hand, on its finished model. Nodes of a deployment tell sums alone:
-which items a device is shown is not among them. docs/metrics.md has formulas and references.
+Measured where the log of a run is at hand, on its finished model. Nodes of a deployment tell sums alone, and
+not which items a device is shown. docs/metrics.md has formulas and references.
 """
 
 from __future__ import annotations
@@ -65,34 +65,39 @@ def beyond(run: Trained, dataset: Dataset, places: Sequence[int]) -> dict[str, A
     judged, evaluation = Judged.of(dataset, places), run.config.eval
     if not len(judged.answers):
         return {}
+    ranks = ranks_of(run, judged)
     with torch.no_grad():
-        both = answer_ranks(
-            run.encoder(),
-            run.parameters,
-            judged.histories,
-            judged.answers,
-            run.config.model.max_len,
-            judged.times,
-        ).numpy()
         shown = np.bincount(_flat(lists(run, judged)), minlength=len(judged.counts))
-    ranks = both[0]
     found: dict[str, Any] = {
         "beyond": of_lists(shown, judged.counts) | {"devices": len(ranks)},
         "item_groups": by_item(ranks, judged.answers, judged.counts),
+        **intervals(run, ranks),
     }
-    values = {name: _metric(name, ranks) for name in ("hr@10", "ndcg@10", "mrr")}
-    if evaluation.bootstrap:
-        found["intervals"] = {
-            "over": "users",
-            "level": LEVEL,
-            "resamples": evaluation.bootstrap,
-            "devices": len(ranks),
-            **bootstrap(values, evaluation.bootstrap, run.config.seed),
-        }
     if evaluation.cuts:
         names = [f"{kind}@{k}" for kind in ("hr", "ndcg") for k in evaluation.cuts]
         found["more_cuts"] = {name: float(_metric(name, ranks).mean()) for name in names}
     return found
+
+
+def ranks_of(run: Trained, judged: Judged) -> Index:
+    """0-based ranks [n] of the answers, seen items filtered, as the devices of the run have them."""
+    length = run.config.model.max_len
+    with torch.no_grad():
+        both = answer_ranks(
+            run.encoder(), run.parameters, judged.histories, judged.answers, length, judged.times
+        )
+    found: Index = both[0].numpy()
+    return found
+
+
+def intervals(run: Trained, ranks: Index) -> dict[str, Any]:
+    """``intervals`` of HR@10, NDCG@10 and MRR, by ``eval.bootstrap`` resamples; nothing with 0 of them."""
+    resamples = run.config.eval.bootstrap
+    if not resamples or not len(ranks):
+        return {}
+    values = {name: _metric(name, ranks) for name in ("hr@10", "ndcg@10", "mrr")}
+    about = {"over": "users", "level": LEVEL, "resamples": resamples, "devices": len(ranks)}
+    return {"intervals": about | bootstrap(values, resamples, run.config.seed)}
 
 
 def lists(run: Trained, judged: Judged, top: int = TOP) -> Iterator[Index]:
@@ -118,7 +123,7 @@ def of_lists(shown: Index, counts: Index) -> dict[str, float]:
     """Coverage, Gini, mean popularity and novelty of lists that show item i ``shown[i]`` times.
 
     coverage = |{i : shown_i > 0}| / N; gini = Σ_r (2 r − N − 1) x_(r) / (N Σ x), x ascending;
-    popularity = Σ shown_i n_i / Σ shown_i; novelty = −Σ shown_i log₂ p_i / Σ shown_i,
+    popularity = Σ shown_i n_i / Σ shown_i; novelty = −Σ shown_i log₂ p_i / Σ shown_i, with
     p_i = max(n_i, 1) / Σ n.
     """
     x, n = shown[1:].astype(np.float64), counts[1:].astype(np.float64)
@@ -155,11 +160,8 @@ def by_item(ranks: Index, answers: Index, counts: Index) -> dict[str, dict[str, 
     for number, name in enumerate(GROUPS):
         own = ranks[groups[answers] == number]
         sizes = {"devices": len(own), "items": int((groups[1:] == number).sum())}
-        means = {
-            f"{kind}@{TOP}": float(_metric(f"{kind}@{TOP}", own).mean())
-            for kind in ("hr", "ndcg")
-            if len(own)
-        }
+        names = (f"hr@{TOP}", f"ndcg@{TOP}") if len(own) else ()
+        means = {metric: float(_metric(metric, own).mean()) for metric in names}
         found[name] = {**means, **sizes}
     return found
 

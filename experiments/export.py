@@ -19,6 +19,10 @@ WEIGHTS, GRAPH, ABOUT, NAMES, README = (
     "items.json",
     "README.md",
 )
+TIMED = (
+    "; this model reads times: encoder(…, gaps=gaps) with gaps [max_len] the seconds since the item before, "
+    "0 for the first and for padding"
+)
 SCORE = (
     "score[i] = h · item_table[i] with h the last row of encoder(item_table[items], items == 0); "
     "items: the latest max_len item numbers, oldest first, padded on the left with 0; "
@@ -83,7 +87,7 @@ def architecture(run: Trained, known: Catalogue) -> dict[str, Any]:
         "model": model.name,
         "settings": model.model_dump(),
         "num_items": run.num_items,
-        "score": SCORE,
+        "score": SCORE + TIMED * run.timed,
         "tensors": {
             **{f"encoder.{n}": list(shape) for n, shape in zip(layout.names, layout.shapes, strict=True)},
             "item_table": list(run.parameters.embeddings.shape),
@@ -100,15 +104,22 @@ def items(known: Catalogue) -> list[dict[str, Any]]:
 
 def readme(run: Trained) -> str:
     """How to use the files; the blocks of code run as they are, in this folder."""
+    seconds = "\nseconds = [0.0, 60.0, 3600.0]" if run.timed else ""  # of the example's history
+    fit = "([0.0] * length + [0.0, *numpy.diff(seconds)])[-length:]"
+    latest = "\ngaps[max(0, length - len(history))] = 0  # none is known before the oldest that is read"
+    torch_gaps = f"\ngaps = torch.tensor({fit}).float(){latest}" if run.timed else ""
+    graph_gaps = f"\ngaps = numpy.array({fit}, numpy.float32){latest}" if run.timed else ""
+    given, fed = (", gaps=gaps", ', "gaps": gaps') if run.timed else ("", "")
+    numpy = ", numpy" if run.timed else ""
     return f"""# {run.config.model.name}, trained with FedSieve
 
 `{ABOUT}` says what the model is, `{NAMES}` what its {run.num_items} items are called.
-How it scores: {SCORE}.
+How it scores: {SCORE}{TIMED * run.timed}.
 
 ## {WEIGHTS}
 
 ```python
-import json, torch
+import json{numpy}, torch
 from pathlib import Path
 from safetensors.torch import load_file
 from common.config import ModelConfig
@@ -119,10 +130,10 @@ tensors = load_file("{WEIGHTS}")
 table = tensors.pop("item_table")
 encoder = build_model(ModelConfig(**about["settings"])).eval()
 encoder.load_state_dict({{name.removeprefix("encoder."): t for name, t in tensors.items()}})
-history, length = [3, 1, 2], about["settings"]["max_len"]
-items = torch.tensor(([0] * length + history)[-length:])
+history, length = [3, 1, 2], about["settings"]["max_len"]{seconds}
+items = torch.tensor(([0] * length + history)[-length:]){torch_gaps}
 with torch.no_grad():
-    scores = table @ encoder(table[items], items == 0)[-1]
+    scores = table @ encoder(table[items], items == 0{given})[-1]
 ```
 
 The encoder is one file of plain PyTorch, `common/models/{run.config.model.name}.py` of FedSieve.
@@ -135,8 +146,8 @@ from pathlib import Path
 
 length = json.loads(Path("{ABOUT}").read_text())["settings"]["max_len"]
 session = onnxruntime.InferenceSession("{GRAPH}")
-history = [3, 1, 2]
-items = numpy.array(([0] * length + history)[-length:])
-scores = session.run(None, {{"items": items}})[0]
+history = [3, 1, 2]{seconds}
+items = numpy.array(([0] * length + history)[-length:]){graph_gaps}
+scores = session.run(None, {{"items": items{fed}}})[0]
 ```
 """

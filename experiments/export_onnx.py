@@ -16,21 +16,23 @@ NEEDED = ("onnx", "onnxscript")
 
 
 class Scorer(nn.Module):
-    """items int64 [L], 0 is padding on the left -> scores float32 [N + 1]."""
+    """items int64 [L], 0 is padding on the left, and of a timed model gaps [L] -> scores float32 [N + 1]."""
 
     def __init__(self, run: Trained) -> None:
         super().__init__()
         self.encoder = run.encoder()
         self.item_table = nn.Parameter(run.parameters.embeddings)
 
-    def forward(self, items: Tensor) -> Tensor:
+    def forward(self, items: Tensor, gaps: Tensor | None = None) -> Tensor:
         last = torch.tensor([len(items) - 1])
-        hidden = self.encoder(self.item_table[items], items == 0, positions=last)  # [1, d]
+        when = {} if gaps is None else {"gaps": gaps}
+        hidden = self.encoder(self.item_table[items], items == 0, positions=last, **when)  # [1, d]
         return self.item_table @ hidden[0]  # type: ignore[no-any-return]  # [N + 1]
 
 
 def graph(run: Trained) -> bytes:
-    """Input ``items`` int64 [L], output ``scores`` float32 [N + 1]; place 0 is padding and meaningless.
+    """Input ``items`` int64 [L], and ``gaps`` float32 [L] where the model reads times; output ``scores``
+    float32 [N + 1], place 0 is padding and meaningless.
 
     Raises ConfigError where the extra ``onnx`` is not installed.
     """
@@ -46,8 +48,8 @@ def graph(run: Trained) -> bytes:
             warnings.simplefilter("ignore", (DeprecationWarning, FutureWarning))  # torch's own, inside
             program = torch.onnx.export(
                 Scorer(run).eval(),
-                (example,),
-                input_names=["items"],
+                (example, torch.zeros(len(example))) if run.timed else (example,),
+                input_names=["items", "gaps"] if run.timed else ["items"],
                 output_names=["scores"],
                 dynamo=True,
                 verbose=False,

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from common.data.names import Names
-from common.data.types import Items
+from common.data.types import Items, Times
 from common.errors import ConfigError
 from common.printable import printable
 from experiments.trained import Catalogue, Trained
@@ -95,12 +95,57 @@ def history_of(user: str, known: Catalogue, numbers: bool = False) -> Items:
     return known.log.sequences[names.index(user)]
 
 
-def best(run: Trained, known: Catalogue, history: Items, top: int, with_seen: bool = False) -> list[Hit]:
+def seconds_of(user: str, known: Catalogue, numbers: bool = False) -> Times | None:
+    """When the interactions of :func:`history_of` were; None where the log has no times."""
+    if known.log is None or known.log.times is None:
+        return None
+    names = Names.of(map(str, known.log.devices.tolist())) if numbers else known.log.user_ids
+    return known.log.times[names.index(user)]
+
+
+def timed(
+    times: Sequence[float | str] | None,
+    run: Trained,
+    known: Catalogue,
+    history: Items,
+    label: str = "--times",
+) -> Times | None:
+    """The ``times`` of a history that was given as items, for a model that reads them.
+
+    Raises ConfigError where it reads them and has none, and for times that do not fit the history.
+    """
+    if times is None:
+        trained_on = known.log is None or known.log.times is not None
+        if run.timed and trained_on:
+            raise ConfigError(
+                f"{label}: {run.config.model.name} reads when each interaction was; give the seconds of the "
+                f"{len(history)} items, oldest first"
+            )
+        return None
+    try:
+        found = np.array([float(one) for one in times], dtype=np.float64)
+    except ValueError:
+        found = np.full(1, np.nan)
+    if len(found) != len(history) or not np.isfinite(found).all() or (np.diff(found) < 0).any():
+        told = ",".join(map(str, times))[:60]
+        raise ConfigError(f"{label}: expected {len(history)} seconds, none before the last, found {told}")
+    return found
+
+
+def best(
+    run: Trained,
+    known: Catalogue,
+    history: Items,
+    top: int,
+    with_seen: bool = False,
+    seconds: Times | None = None,
+) -> list[Hit]:
     """The ``top`` items by h·e after ``history``; what it holds already is left out unless ``with_seen``.
 
-    Ties go to the lower item number, as in the evaluation.
+    ``seconds`` of its interactions are for a model that reads them. Ties go to the lower item number, as
+    in the evaluation.
     """
-    scores = run.scores(history)  # [N + 1]
+    scores = run.scores(history, seconds)  # [N + 1]
     scores[0] = -torch.inf
     if not with_seen:
         scores[torch.from_numpy(history.astype(np.int64))] = -torch.inf

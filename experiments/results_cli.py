@@ -101,6 +101,10 @@ def recommend(
     user: Annotated[
         str | None, typer.Option("--user", help="take the whole history of this user of the run's log")
     ] = None,
+    times: Annotated[
+        str | None,
+        typer.Option("--times", help="seconds of the items of --history, for a model that reads them"),
+    ] = None,
     top: Annotated[int, typer.Option("--top", min=1, help="how many items")] = 10,
     with_seen: Annotated[bool, typer.Option("--with-seen", help="also items of the history")] = False,
     numbers: Annotated[
@@ -123,7 +127,13 @@ def recommend(
         if history is not None
         else made.history_of(str(user), known, numbers)
     )
-    hits = made.best(trained, known, items, top, with_seen)
+    if history is not None:
+        seconds = made.timed(None if times is None else times.split(","), trained, known, items)
+    elif times is not None:
+        raise ConfigError("--times is for --history; those of --user are in the log")
+    else:
+        seconds = made.seconds_of(str(user), known, numbers)
+    hits = made.best(trained, known, items, top, with_seen, seconds)
     if as_json:
         found = made.as_json(trained, known, items, hits)
         typer.echo(json_text(found, 2))

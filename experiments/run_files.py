@@ -92,17 +92,8 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
         table.add_row("beyond accuracy @10", *beyond_texts(told), style="dim")
         for group, found in summary["item_groups"].items():
             if found["devices"]:
-                text = f"{found['devices']:,} answers"
-                table.add_row(
-                    f"test, {group} items",
-                    "",
-                    f"{found['hr@10']:.4f}",
-                    "",
-                    "",
-                    f"{found['ndcg@10']:.4f}",
-                    "",
-                    text,
-                )
+                hr, ndcg = f"{found['hr@10']:.4f}", f"{found['ndcg@10']:.4f}"
+                table.add_row(f"test, {group} items", "", hr, "", "", ndcg, "", f"of {found['devices']:,}")
     if (more := summary.get("more_cuts")) is not None:
         table.add_section()
         cuts = sorted({int(name.split("@")[1]) for name in more})

@@ -151,10 +151,10 @@ def interval_text(summary: Mapping[str, Any]) -> str:
         f"{name.upper()} {sure[name][0]:.4f} to {sure[name][1]:.4f}" for name in ("hr@10", "ndcg@10", "mrr")
     )
     return (
-        f"{sure['level']:.0%} bootstrap interval over {sure['devices']:,} users ({sure['resamples']:,} "
-        f"resamples) of the test, this one model given: {', '.join(ends)}."
-        " It says how far other users would move the "
-        "means; what another seed would do is in the intervals of a comparison."
+        f"{sure['level']:.0%} bootstrap interval over {sure['devices']:,} users "
+        f"({sure['resamples']:,} resamples) of the test, this one model given: {', '.join(ends)}. It says "
+        "how far other users would move the means; what another seed would do is in the intervals of a "
+        "comparison."
     )
 
 

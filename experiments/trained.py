@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
@@ -16,8 +17,9 @@ from common.codes import codes_of
 from common.config import RunConfig
 from common.data import CATALOGUE, Dataset, load, read_catalogue
 from common.data.names import Names
+from common.data.ragged import Ragged
 from common.data.shards import titles_of
-from common.data.types import Items
+from common.data.types import Items, Times
 from common.errors import CheckpointError, ConfigError, RunError, nearest_file
 from common.models import Layout, build_model, layout_of
 from common.settings import validate
@@ -48,10 +50,19 @@ class Trained:
         module.load_state_dict(layout_of(module).unflatten(self.parameters.encoder))
         return module
 
-    def scores(self, history: Items) -> Tensor:
-        """The score of every item after ``history``: float32 [N + 1], place 0 meaningless."""
+    @property
+    def timed(self) -> bool:
+        """Whether the model reads the time of each interaction."""
+        return bool(getattr(self.encoder(), "timed", False))
+
+    def scores(self, history: Items, seconds: Times | None = None) -> Tensor:
+        """The score of every item after ``history``: float32 [N + 1], place 0 meaningless.
+
+        ``seconds`` of each interaction, for a model that reads them; without, all are as at one time.
+        """
+        times = None if seconds is None else Ragged.of([seconds], np.float64)
         with torch.no_grad():
-            return score(self.encoder(), self.parameters, [history], self.config.model.max_len)[0]
+            return score(self.encoder(), self.parameters, [history], self.config.model.max_len, times)[0]
 
 
 @dataclass(frozen=True)

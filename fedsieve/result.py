@@ -16,7 +16,7 @@ import polars as pl
 from common.config import RunConfig
 from common.errors import CheckpointError, RunError
 from common.settings import load
-from experiments.recommend import best, numbered
+from experiments.recommend import best, numbered, timed
 from experiments.run_files import json_lines
 from experiments.trained import Catalogue, Trained, catalogue, open_run
 from fedsieve.recommender import Recommender
@@ -121,7 +121,12 @@ class Result:
         return Recommender(run.encoder(), items, run.config.model.max_len).eval().requires_grad_(False)
 
     def recommend(
-        self, history: Sequence[str | int], k: int = 10, *, with_seen: bool = False
+        self,
+        history: Sequence[str | int],
+        k: int = 10,
+        *,
+        with_seen: bool = False,
+        times: Sequence[float] | None = None,
     ) -> pl.DataFrame:
         """What comes next after a history.
 
@@ -133,6 +138,8 @@ class Result:
             At most so many items.
         with_seen
             Whether items of the history may be recommended.
+        times
+            Seconds of the items of the history, for a model that reads them, as HSTU with ``times`` does.
 
         Returns
         -------
@@ -142,10 +149,11 @@ class Result:
         Raises
         ------
         ConfigError
-            An id that the log does not have, or an empty history.
+            An id that the log does not have, an empty history, or times that are missing or do not fit it.
         """
         items = numbered([str(one) for one in history], self._catalogue, label="history")
-        hits = best(self._trained, self._catalogue, items, k, with_seen)
+        seconds = timed(times, self._trained, self._catalogue, items, label="times")
+        hits = best(self._trained, self._catalogue, items, k, with_seen, seconds)
         rows = [(hit.rank, hit.id, hit.title, hit.score) for hit in hits]
         columns = {"rank": pl.Int64, "item": pl.String, "title": pl.String, "score": pl.Float64}
         return pl.DataFrame(rows, schema=columns, orient="row")

@@ -101,7 +101,9 @@ class RunConfig(Section):
     def _watched(cls, section: EvalConfig, others: ValidationInfo) -> EvalConfig:
         train = others.data.get("train")
         if train is not None and train.patience and not section.every:
-            raise ValueError(f"every: expected 1 or more beside train.patience={train.patience}, found 0")
+            raise ValueError(
+                f"every is 0, and train.patience={train.patience} counts evaluations; expected 1 or more"
+            )
         return section
 
     @field_validator("device")

@@ -19,13 +19,17 @@ import torch
 from common.config import RunConfig
 from common.data import Dataset, cut
 from common.data.digest import with_cuts
-from emulation.federation import malicious_numbers
+from emulation.federation import malicious_numbers, sides
 from experiments import floors as rules
+from experiments.beside import spread
+from experiments.beyond import Judged, intervals, ranks_of
 from experiments.run_files import json_lines, of_training
+from experiments.trained import open_run
 from server.nodes.shares import quartiles
 from server.records.checkpoint import write_atomically
 
 METRICS = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr")
+OVER_USERS = ("hr@10", "ndcg@10", "mrr")
 EXPOSURE = (
     *("er@5", "er@10", "er@20", "t_ndcg@5", "t_ndcg@10", "t_ndcg@20"),
     *("er_group@5", "er_group@10", "er_group@20"),
@@ -66,6 +70,16 @@ def row(folder: Path, config: RunConfig, dataset: Dataset) -> Row:
     audit = [line for line in of_training(json_lines(folder / "audit.jsonl")) if line["round"] >= first]
     found |= trust(audit, config, dataset)
     return found | {name: summary[name] for name in COSTS}
+
+
+def users(folder: Path, config: RunConfig, dataset: Dataset) -> Row:
+    """``users.METRIC``: half the bootstrap interval over the honest users of this run's own test."""
+    if not config.eval.bootstrap:
+        return {}
+    run = open_run(folder)
+    judged = Judged.of(dataset, spread(sides(config, dataset)[0]))
+    found = intervals(run, ranks_of(run, judged)).get("intervals", {})
+    return {f"users.{name}": (found[name][1] - found[name][0]) / 2 for name in OVER_USERS if name in found}
 
 
 def trust(audit: Sequence[Mapping[str, Any]], config: RunConfig, dataset: Dataset) -> Row:

@@ -19,7 +19,7 @@ from common.config import RunConfig
 from common.settings import load as load_settings
 from common.settings import to_tree
 from emulation.federation import as_run, federate, open_log
-from experiments.compare.results import ROW, row
+from experiments.compare.results import ROW, row, users
 from experiments.pool import Job, Notes
 from server.records.checkpoint import FILE, load_state, save_state, write_atomically
 from server.records.outputs import LINES
@@ -112,7 +112,8 @@ def train_warm_up(job: Job, notes: Notes) -> None:
 
 def finish(config: RunConfig, out: Path, light: bool) -> None:
     """The row of a run that has ended, written last: a folder with a row is a finished cell."""
-    found = row(out, config, open_log(config))
+    dataset = open_log(config)
+    found = row(out, config, dataset) | users(out, config, dataset)
     shutil.rmtree(out / "state", ignore_errors=True)
     for name in BULKY if light else ():
         path = out / name

@@ -164,6 +164,7 @@ def runs_table(section: Section) -> Table:
     shown: dict[Metric, Column] = {
         "test.hr@10": Column("HR@10"),
         "test.ndcg@10": Column("NDCG@10"),
+        "users.ndcg@10": Column("NDCG@10 ± over users", ".4f"),
         share_retained: Column("retained", ".3f"),
         "test.mrr": Column("MRR"),
         "er@10": Column("ER@10", ".3f"),
@@ -185,7 +186,13 @@ def runs_table(section: Section) -> Table:
         for s in section.strategies
         if (s, c) in section.runs
     ]
-    return Table("runs", "All results", section.title, [*heads, *used.values()], rows, interval(section))
+    note = interval(section)
+    if "users.ndcg@10" in used:
+        note += (
+            " `± over users` is another interval: half the 95 % bootstrap interval over the users of one "
+            "run, mean over seeds. It says how far other users would move NDCG@10, not another seed."
+        )
+    return Table("runs", "All results", section.title, [*heads, *used.values()], rows, note)
 
 
 def pivot(section: Section, metric: Metric, title: str, name: str) -> Table | None:

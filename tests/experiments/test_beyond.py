@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments.beside import add_beside
+from experiments.beside import add_beside, log_of
 from experiments.beyond import Judged, bootstrap, by_item, item_groups, lists, of_lists
+from experiments.compare.results import users
 from experiments.run_files import summary_table
 from experiments.run_report import beyond_table, interval_text, item_table, more_cuts_table
 from experiments.trained import open_run
@@ -77,6 +78,12 @@ def test_a_run_tells_them(tmp_path: Path) -> None:
     low, high = summary["intervals"]["ndcg@10"]
     assert low <= summary["test"]["ndcg@10"] <= high
     assert low < high
+    log = log_of(run.config)
+    assert log is not None
+    over = users(folder, run.config, log)
+    assert over["users.ndcg@10"] == pytest.approx((high - low) / 2)
+    without = run.config.eval.model_copy(update={"bootstrap": 0})
+    assert users(folder, run.config.model_copy(update={"eval": without}), log) == {}
     assert summary["more_cuts"]["hr@30"] == 1.0
     assert summary["more_cuts"]["hr@1"] == summary["more_cuts"]["ndcg@1"] <= summary["test"]["hr@5"]
     console = Console(width=160, record=True)
@@ -92,8 +99,6 @@ def test_a_run_tells_them(tmp_path: Path) -> None:
 
 
 def test_lists_hold_nothing_that_was_seen_and_the_best_of_the_rest(tmp_path: Path) -> None:
-    from experiments.beside import log_of
-
     folder = finished(tmp_path, "train.rounds=1")
     run = open_run(folder)
     log = log_of(run.config)

@@ -28,7 +28,7 @@ def finished(folder: Path, *overrides: str) -> Path:
             "data.name=log",
             f"data.path={log(folder)}",
             "eval.targets=[]",
-            "attack.targets=[3]",
+            "attack.targets='#3'",
             "model.heads=2",
             *overrides,
         ),

@@ -90,5 +90,5 @@ def test_an_interruption_changes_nothing(whole: Path, tmp_path: Path, round_: in
 
 
 def test_nothing_to_watch_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"eval: every: expected 1 or more beside train\.patience=2"):
+    with pytest.raises(ConfigError, match=r"eval: every is 0, and train\.patience=2 counts evaluations"):
         config("train.patience=2", "eval.every=0")
