@@ -89,7 +89,7 @@ def test_flower_takes_dotted_overrides_from_the_command_line() -> None:
     config = from_flat({k: v for k, v in fused.items() if k not in OWN})
     assert config.train.rounds == 10
     assert config.strategy.aggregator == RICH.strategy.aggregator
-    assert config.attack.targets == (5, 7)
+    assert config.attack.targets == ("5", "7")
     with pytest.raises(ValueError, match=r"train\.round'"):  # a typing error never passes for a setting
         get_fused_config_from_dir(PROJECT.parent, parse_config_args(["train.round=10"]))
 
