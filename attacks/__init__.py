@@ -53,6 +53,7 @@ from attacks.wrong_dtype import WrongDtype
 from attacks.wrong_keys import WrongKeys
 from attacks.wrong_shape import WrongShape
 from attacks.zero import Zero
+from common.config.attack import AttackConfig
 from common.registry import Registry
 
 _OWN: Mapping[str, type[Attack]] = {
@@ -105,7 +106,9 @@ _OWN: Mapping[str, type[Attack]] = {
     "wrong_shape": WrongShape,
     "zero": Zero,
 }
-ATTACKS: Registry[Attack] = Registry("attack", "attacks", _OWN, Attack)
+ATTACKS: Registry[Attack] = Registry(
+    "attack", "attacks", _OWN, Attack, beside=[key for key in AttackConfig.model_fields if key != "params"]
+)
 
 
 def build_attack(name: str, params: Mapping[str, object]) -> Attack:

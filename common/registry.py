@@ -9,7 +9,7 @@ import importlib
 import inspect
 import json
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -42,11 +42,14 @@ class Registry(Mapping[str, type[T]], Generic[T]):
 
     kind: in messages, as in "aggregator". group: of entry points, ``fedsieve.aggregators``. base: what a
     class of the kind derives from, or the methods that it has. Nothing else is ever called: settings
-    name classes, and must not be able to name, say, ``subprocess:Popen``.
+    name classes, and must not be able to name, say, ``subprocess:Popen``. beside: settings that all of the
+    kind have, named where a parameter is wrong.
     """
 
-    def __init__(self, kind: str, group: str, own: Mapping[str, type[T]], base: Base) -> None:
-        self.kind, self.group = kind, f"fedsieve.{group}"
+    def __init__(
+        self, kind: str, group: str, own: Mapping[str, type[T]], base: Base, beside: Sequence[str] = ()
+    ) -> None:
+        self.kind, self.group, self._beside = kind, f"fedsieve.{group}", tuple(beside)
         self._base: tuple[Any, ...] = base if isinstance(base, tuple) else (base,)
         self._known = dict(own)
         self._offered: dict[str, str] = {}  # entry points that were found: to look for one takes long
@@ -91,8 +94,9 @@ class Registry(Mapping[str, type[T]], Generic[T]):
         any_ = any(p.kind is p.VAR_KEYWORD for p in taken.values())
         for given in () if any_ else params:
             if given not in valid:
-                told = f"{self.kind} {name!r} has no parameter {given!r}"
-                raise ConfigError(told + choices(given, valid))
+                told = f"{self.kind} {name!r} has no parameter {given!r}{choices(given, valid)}"
+                every = f"; of every {self.kind}: {', '.join(self._beside)}" if self._beside else ""
+                raise ConfigError(told + every)
         try:
             return cls(**params)
         except (TypeError, ValueError) as error:

@@ -80,7 +80,7 @@ def run(
     from experiments.engines import emulate, reported
     from experiments.mlflow_log import MlflowLog
     from experiments.progress import Bar
-    from experiments.run_files import summary_table, times
+    from experiments.run_files import printed, times
     from server.records.holding import folder_name
 
     if engine not in ("local", "ray"):
@@ -119,7 +119,7 @@ def run(
             summary = reported(simulate)(settings, folder, resume, [bar, *log], nodes, gpus)
         else:
             summary = emulate(settings, folder, resume, [bar, *log])
-    console.print(summary_table(summary))
+    console.print(printed(summary))
     console.print(times(summary), highlight=False)
     page = "report.html, " if (folder / "report.html").exists() else ""
     files = f"{page}summary.json, metrics.jsonl, audit.jsonl, model.safetensors"

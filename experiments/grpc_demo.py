@@ -23,7 +23,7 @@ from experiments.deployed import ATTACKING, plan, stage
 from experiments.engines import completed
 from experiments.local_deployment import Deployment, deployment
 from experiments.processes import Process
-from experiments.run_files import json_lines, summary_table
+from experiments.run_files import json_lines, printed
 
 LIMIT_S = 900.0
 ROUNDS = {"warm": 40, "stock": 4}
@@ -112,7 +112,7 @@ def follow(local: Deployment, run: Process, nodes: Sequence[Process], tell: Call
 def _report(out: Path, config: RunConfig, name: str, console: Console, paged: bool) -> None:
     summary = json.loads((out / "summary.json").read_text())
     seconds = sorted(line["seconds"] for line in json_lines(out / "metrics.jsonl") if "seconds" in line)
-    console.print(summary_table({**summary, "data": name}))
+    console.print(printed({**summary, "data": name}))
     files = f"{'report.html, ' * paged}summary.json, metrics.jsonl, audit.jsonl, model.safetensors"
     console.print(
         f"{config.train.rounds} rounds over gRPC, {seconds[len(seconds) // 2]:.2f} s each (median). "

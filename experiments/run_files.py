@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -59,14 +60,34 @@ def ranked(summary: Mapping[str, Any], split: str) -> list[tuple[str, Mapping[st
     return [(f"{split}, unfiltered", plain), (f"{split}, filtered", found)]
 
 
-def beyond_texts(told: Mapping[str, float]) -> tuple[str, ...]:
-    """Coverage, Gini, popularity and novelty with their names, a text each."""
-    return (
-        f"coverage {told['coverage@10']:.1%}",
-        f"Gini {told['gini@10']:.3f}",
-        f"popularity {told['popularity@10']:.1f}",
-        f"novelty {told['novelty@10']:.2f} bit",
-    )
+def beside_table(summary: Mapping[str, Any]) -> list[str]:
+    """What a run found beside the table of its metrics, a line each: none of it fits into its columns."""
+    found = []
+    if (sure := summary.get("intervals")) is not None:
+        names = ("hr@10", "ndcg@10", "mrr")
+        ends = (f"{name.upper()} {sure[name][0]:.4f} to {sure[name][1]:.4f}" for name in names)
+        found.append(f"test, {sure['level']:.0%} over users: {', '.join(ends)}")
+    if (told := summary.get("beyond")) is not None:
+        found.append(
+            f"lists of ten: {told['coverage@10']:.1%} of the catalogue, Gini {told['gini@10']:.3f}, "
+            f"popularity {told['popularity@10']:.1f}, novelty {told['novelty@10']:.2f} bit"
+        )
+        groups = (
+            f"{group} {one['ndcg@10']:.4f} ({one['devices']:,} users)"
+            for group, one in summary["item_groups"].items()
+            if one["devices"]
+        )
+        found.append(f"test NDCG@10 by item: {', '.join(groups)}")
+    if (more := summary.get("more_cuts")) is not None:
+        cuts = sorted({int(name.split("@")[1]) for name in more})
+        each = (f"HR@{k} {more[f'hr@{k}']:.4f}, NDCG@{k} {more[f'ndcg@{k}']:.4f}" for k in cuts)
+        found.append(f"test: {', '.join(each)}")
+    return found
+
+
+def printed(summary: Mapping[str, Any]) -> Group:
+    """The table of a run, and what is beside it."""
+    return Group(summary_table(summary), *(Text(line) for line in beside_table(summary)))
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
@@ -83,22 +104,6 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
             table.add_row(label, *(f"{found[n]:.4f}" for n in names))
     for name, found in summary.get("floors", {}).items():
         table.add_row(FLOORS.get(name, name), *(f"{found[n]:.4f}" for n in names), style="dim")
-    if (sure := summary.get("intervals")) is not None:
-        shown = ("–".join(f"{end:.4f}" for end in sure[name]) if name in sure else "" for name in names)
-        table.add_row(f"test, {sure['level']:.0%} over users", *shown)
-    if "beyond" in summary:
-        table.add_section()
-        told = summary["beyond"]
-        table.add_row("beyond accuracy @10", *beyond_texts(told), style="dim")
-        for group, found in summary["item_groups"].items():
-            if found["devices"]:
-                hr, ndcg = f"{found['hr@10']:.4f}", f"{found['ndcg@10']:.4f}"
-                table.add_row(f"test, {group} items", "", hr, "", "", ndcg, "", f"of {found['devices']:,}")
-    if (more := summary.get("more_cuts")) is not None:
-        table.add_section()
-        cuts = sorted({int(name.split("@")[1]) for name in more})
-        for k in cuts:
-            table.add_row(f"test, HR and NDCG @{k}", f"{more[f'hr@{k}']:.4f}", f"{more[f'ndcg@{k}']:.4f}")
     if "er@10" in summary:
         table.add_section()
         exposed = [f"{summary[f'er@{k}']:.4f}" for k in (5, 10, 20)]

@@ -18,7 +18,7 @@ from common.config import RunConfig
 from common.errors import RunError
 from experiments.containers.places import Places
 from experiments.engines import completed
-from experiments.run_files import json_lines, of_training, summary_table
+from experiments.run_files import json_lines, of_training, printed
 from server.records.checkpoint import write_atomically
 from server.records.holding import LOCK
 
@@ -71,7 +71,7 @@ def show(out: Path, nodes: Sequence[Node], config: RunConfig, data: str, console
     write_atomically(out / "containers.json", json.dumps([asdict(node) for node in nodes]).encode())
     completed(out, config)
     summary = json.loads((out / "summary.json").read_text())
-    console.print(summary_table({**summary, "data": data}))
+    console.print(printed({**summary, "data": data}))
     show_trust(nodes, trust(json_lines(out / "audit.jsonl")), console)
     seconds = [line["seconds"] for line in json_lines(out / "metrics.jsonl") if "seconds" in line]
     console.print(f"{summary['rounds']} rounds, {median(seconds):.2f} s each (median)", highlight=False)

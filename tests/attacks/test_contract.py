@@ -89,6 +89,11 @@ def test_every_parameter_has_a_default_and_no_other_is_taken(name: str) -> None:
         build_attack(name, {"strength": 1})
 
 
+def test_a_wrong_parameter_is_told_what_every_attack_has() -> None:
+    with pytest.raises(ConfigError, match=r"no parameter 'fraction'.* of every attack: name, share, targets"):
+        build_attack("label_to_target", {"fraction": 0.2})
+
+
 def test_an_unknown_attack_lists_the_valid_ones() -> None:
     with pytest.raises(UnknownName, match="unknown attack 'label'.* valid: .*label_to_target"):
         build_attack("label", {})

@@ -12,7 +12,7 @@ from rich.console import Console
 from experiments.beside import add_beside, log_of
 from experiments.beyond import Judged, bootstrap, by_item, item_groups, lists, of_lists
 from experiments.compare.results import users
-from experiments.run_files import summary_table
+from experiments.run_files import printed
 from experiments.run_report import beyond_table, interval_text, item_table, more_cuts_table
 from experiments.trained import open_run
 from tests.experiments.trained_run import finished
@@ -87,9 +87,9 @@ def test_a_run_tells_them(tmp_path: Path) -> None:
     assert summary["more_cuts"]["hr@30"] == 1.0
     assert summary["more_cuts"]["hr@1"] == summary["more_cuts"]["ndcg@1"] <= summary["test"]["hr@5"]
     console = Console(width=160, record=True)
-    console.print(summary_table(summary))
+    console.print(printed(summary))
     text = console.export_text()
-    for told in ("95% over users", "coverage", "novelty", "@30"):
+    for told in ("95% over users: HR@10 ", "of the catalogue", "novelty", "test NDCG@10 by item: ", "HR@30"):
         assert told in text
     assert "bootstrap interval over 40 users (200 resamples)" in interval_text(summary)
     assert beyond_table(summary) is not None
