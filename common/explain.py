@@ -51,7 +51,8 @@ def problems(
                 f"{name}: " * bool(name)
                 + f"{_problem(problem, kind, _at(given, place, problem['input']), shown or value_text)}"
             )
-        told.setdefault(name, text)
+        numbered = bool(place) and place[-1].isdigit()  # of the values of one list the first that is wrong
+        told.setdefault(".".join(place[:-1]) if numbered else name, text)
     return list(told.values())
 
 

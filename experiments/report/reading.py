@@ -17,7 +17,7 @@ NEEDED = ("cell", "data", "model", "aggregator", "attack", "seed", "status")
 ROUNDS = ("rounds", "devices_per_round", "start_round")
 LABELS = (*NEEDED, *ROUNDS, "rule", "pre", "malicious_share", "aim", "targets")
 TEXTS = ("protocol", "error")
-GROUPS = ("test.", "valid.", "q1.", "q2.", "q3.", "q4.", "weight.")
+GROUPS = ("test.", "valid.", "users.", "q1.", "q2.", "q3.", "q4.", "weight.")
 """Prefixes of metrics; any other column with a dot is a setting that varies in the grid."""
 METRICS = ("er@", "t_ndcg@", "er_group@")
 FIGURES = (

@@ -108,8 +108,6 @@ def test_the_popular_item_is_what_own_devices_held_most_over_the_rounds() -> Non
 @pytest.mark.parametrize(
     ("params", "text"),
     [
-        ({"group": 0}, "group must be an item number from 1 or 'popular', given 0"),
-        ({"group": "rare"}, "group"),
         ({"apart": -1}, "apart must be 0 or positive"),
         ({"apart": float("inf")}, "apart must be 0 or positive"),
     ],

@@ -14,7 +14,7 @@ SMALL: dict[str, Any] = {
     "model.blocks": 1,
     "train.slice_size": 20,
     "eval.every": 2,
-    "attack.targets": [3],
+    "attack.targets": ["#3"],
     "strategy.optimizer": "block_adam",
     "strategy.lr": 4e-3,
 }

@@ -139,9 +139,9 @@ def test_a_checkpoint_of_an_earlier_version_is_told(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"is of an earlier version, which kept no settings"):
         load_state(tmp_path, config())
     save_state(tmp_path, config(), state(), {})
-    change_meta(tmp_path / FILE, lambda meta: meta["settings"]["train"].update(patience=3))
+    change_meta(tmp_path / FILE, lambda meta: meta["settings"]["train"].update(endurance=3))
     with pytest.raises(
-        CheckpointError, match=r"settings that this version lacks: unknown setting train\.patience"
+        CheckpointError, match=r"settings that this version lacks: unknown setting train\.endurance"
     ):
         load_state(tmp_path, config())
 
