@@ -90,7 +90,9 @@ def enrolled(message: Message, settings: NodeSettings) -> Message:
     if lost := max(0, question.known - len(fleet.numbers)):
         _LOG.warning(
             "the server knew %d devices of this node, and its log has %d: %d are lost, the others take part",
-            *(question.known, len(fleet.numbers), lost),
+            question.known,
+            len(fleet.numbers),
+            lost,
         )
     enrolment = Enrolment(
         devices=torch.from_numpy(fleet.numbers),
@@ -148,7 +150,8 @@ def honest_round(task: TrainTask, fleet: Fleet, settings: NodeSettings, memory: 
         memory[LOST] = ConfigRecord({"devices": len(task.devices) - len(own)})
         _LOG.warning(
             "the server asks for %d devices that this node's log has not, such as %d; the others are trained",
-            *(len(task.devices) - len(own), int(np.setdiff1d(task.devices.cpu().numpy(), own)[0])),
+            len(task.devices) - len(own),
+            int(np.setdiff1d(task.devices.cpu().numpy(), own)[0]),
         )
     everyone = Cohort(task, own, fleet.train_histories(own), (), fleet.train_seconds(own), key)
     # Under noise nobody can tell a device that had nothing to predict: it must not say so itself.

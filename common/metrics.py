@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from common.tasks import CUTS, EXPOSURES, GROUPS, METRICS, EvaluateSums
+
+Name = TypeVar("Name")
 
 
 def _hits(ranks: Tensor) -> list[Tensor]:
@@ -95,8 +98,8 @@ def exposures(sums: EvaluateSums) -> dict[str, float]:
     return dict(zip(EXPOSURES, shares.mean(0).tolist(), strict=True))
 
 
-def exposures_by_target(sums: EvaluateSums, targets: Sequence[int]) -> dict[int, dict[str, float]]:
-    """:func:`exposures` of each of ``targets`` by itself; without those that every device knows."""
+def exposures_by_target(sums: EvaluateSums, targets: Sequence[Name]) -> dict[Name, dict[str, float]]:
+    """:func:`exposures` of each of ``targets``, as they are called; without those that every device knows."""
     shares = sums.exposure / sums.eligible[:, None]  # [T, E]
     return {
         target: dict(zip(EXPOSURES, found, strict=True))

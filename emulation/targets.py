@@ -8,7 +8,7 @@ import torch
 from attacks import build_attack
 from common.config import RunConfig
 from common.data import Dataset
-from common.data.cut import parts, training
+from common.data.cut import training_counts
 from common.errors import ConfigError
 from common.items import PICKED, finder, name_of, with_measured, with_numbers
 from common.seeding import generator
@@ -42,11 +42,7 @@ def _pick(kind: str, wanted: int, dataset: Dataset, seed: int) -> tuple[int, ...
 
     The first of several is the one that is picked alone.
     """
-    counts = np.zeros(dataset.num_items + 1, dtype=np.int64)
-    for part in training(dataset.sequences, parts(dataset)).chunks():
-        counts += np.bincount(part.flat(), minlength=len(counts))
-    counts = counts[1:]
-    order = np.argsort(counts, kind="stable")
+    order = np.argsort(training_counts(dataset)[1:], kind="stable")
     n = len(order)
     tenth = max(1, n // 10)
     pool = {"cold": order[:tenth], "medium": order[(n - tenth) // 2 :][:tenth], "random": order}[kind]

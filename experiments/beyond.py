@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from client.ranking import answer_ranks, last_hidden
 from client.tiles import USERS
 from common.data import Dataset
-from common.data.cut import held_out, only, parts, training
+from common.data.cut import held_out, only, parts, training_counts
 from common.data.ragged import Ragged
 from common.seeding import derive
 from experiments.trained import Trained
@@ -50,14 +50,11 @@ class Judged:
     @staticmethod
     def of(dataset: Dataset, places: Sequence[int]) -> Judged:
         """Of the devices at ``places``; counts come from every device."""
-        counts = np.zeros(dataset.num_items + 1, dtype=np.int64)
-        for part in training(dataset.sequences, parts(dataset)).chunks():
-            counts += np.bincount(part.flat(), minlength=len(counts))
         some = only(dataset, places)
         how = parts(some)
         histories, answers = held_out(some.sequences, "test", how)
         times = None if some.times is None else held_out(some.times, "test", how)[0]
-        return Judged(histories, answers.astype(np.int64), times, counts)
+        return Judged(histories, answers.astype(np.int64), times, training_counts(dataset))
 
 
 def beyond(run: Trained, dataset: Dataset, places: Sequence[int]) -> dict[str, Any]:

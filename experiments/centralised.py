@@ -25,7 +25,7 @@ from common.data.cut import Parts, held_out, parts, training
 from common.data.ragged import Index, Ragged
 from common.device import resolve, title
 from common.errors import ConfigError, RunError
-from common.items import name_of, numbers_of
+from common.items import numbers_of
 from common.machine import peak_cuda_mib, peak_mib
 from common.metrics import exposures, exposures_by_target, means
 from common.models import build_model, initial
@@ -146,7 +146,7 @@ class Program:
             sums = evaluate(
                 model, parameters, histories, answers.astype(np.int64), targets, bounds, length, times
             )
-        by_target = {name_of(item): found for item, found in exposures_by_target(sums, targets).items()}
+        by_target = exposures_by_target(sums, self.config.eval.targets)
         devices, seconds = int(sums.count[0]), time.perf_counter() - began
         return Evaluation(
             epoch, split, means(sums), exposures(sums), devices, by_target, enrolled=devices, seconds=seconds
@@ -172,10 +172,8 @@ def centralise(
             f"attack.name: {config.attack.name!r}; with --centralised there is nobody to attack"
         )
     dataset, config = prepared(config)
-    program, folder = (
-        start(config, dataset),
-        RunFolder(out, config, data=content_digest(dataset), own=OwnIds.of(dataset)),
-    )
+    program = start(config, dataset)
+    folder = RunFolder(out, config, data=content_digest(dataset), own=OwnIds.of(dataset))
     told: list[Listener] = [folder, *listeners]
     folder.hold()
     try:

@@ -156,7 +156,7 @@ def show_stats(name: Name, path: Recipe = "", overrides: Settings = None, as_jso
     for label, text in _rows(numbers):
         table.add_row(label, text)
     if (cuts := _cuts(data)) is not None:
-        table.add_row("eval.times of eval.split=time", ", ".join(f"{time:.3f}".rstrip("0.") for time in cuts))
+        table.add_row("eval.times of eval.split=time", ", ".join(f"{time:.15g}" for time in cuts))
     Console().print(table)
 
 

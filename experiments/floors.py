@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.data import Dataset
-from common.data.cut import held_out, only, parts, recurs, training
+from common.data.cut import held_out, only, parts, recurs, training, training_counts
 from common.data.ragged import Ragged
 
 Values = NDArray[np.float64]
@@ -96,10 +96,7 @@ def markov(dataset: Dataset) -> Floor:
 
 
 def _counts(dataset: Dataset) -> Values:
-    counts = np.zeros(dataset.num_items + 1)
-    for part in training(dataset.sequences, parts(dataset)).chunks():
-        counts += np.bincount(part.flat(), minlength=len(counts))
-    return counts
+    return training_counts(dataset).astype(np.float64)
 
 
 def _pairs(parts: Ragged[np.int32], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

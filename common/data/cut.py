@@ -110,12 +110,18 @@ def by_time(times: Ragged[np.float64], cuts: tuple[float, float]) -> Parts:
 
 def cut_at(dataset: Dataset, cuts: tuple[float, float] | None) -> Dataset:
     """``dataset`` with the time split at ``cuts``; None leaves one out. Raises :class:`DataError`."""
-    if cuts is not None and dataset.times is None:
+    if cuts is not None:
+        _times(dataset)
+    return replace(dataset, cuts=cuts)
+
+
+def _times(dataset: Dataset) -> Ragged[np.float64]:
+    if dataset.times is None:
         raise DataError(
             dataset.source or dataset.name,
             "eval.split=time needs the time of each interaction, and this log has none; leave it out",
         )
-    return replace(dataset, cuts=cuts)
+    return dataset.times
 
 
 def quantiles(dataset: Dataset, first: float, second: float) -> tuple[float, float]:
@@ -123,9 +129,7 @@ def quantiles(dataset: Dataset, first: float, second: float) -> tuple[float, flo
 
     Raises :class:`DataError` without times, and where no interaction lies between or after them.
     """
-    times = cut_at(dataset, (0.0, 0.0)).times
-    assert times is not None, "cut_at refuses a log without"
-    clock = np.sort(times.flat())
+    clock = np.sort(_times(dataset).flat())
     early, late = (float(clock[max(0, int(np.ceil(share * len(clock))) - 1)]) for share in (first, second))
     if not early < late < clock[-1]:
         told = f"{early:.0f}, {late:.0f} of {clock[0]:.0f} to {clock[-1]:.0f} s"
@@ -146,6 +150,14 @@ def parts(dataset: Dataset) -> Parts:
 def training(histories: Ragged[Value], how: Parts | None = None) -> Ragged[Value]:
     """The training part of every history; items or times. Without ``how`` as :func:`split` has it."""
     return histories.first((how or last_two(histories.lengths)).train)
+
+
+def training_counts(dataset: Dataset) -> NDArray[np.int64]:
+    """How often each item is in the training parts of all devices: [N + 1], place 0 is padding."""
+    counts = np.zeros(dataset.num_items + 1, dtype=np.int64)
+    for part in training(dataset.sequences, parts(dataset)).chunks():
+        counts += np.bincount(part.flat(), minlength=len(counts))
+    return counts
 
 
 def recurs(histories: Ragged[np.int32], answers: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:

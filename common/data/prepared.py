@@ -106,8 +106,8 @@ def _read_large(
     devices: int,
     cache: Path | None,
     prepare: Preparation,
-    make: Make | None = None,
-    name: str = "",
+    make: Make,
+    name: str,
 ) -> Dataset:
     key = _key(path, prepare, name)
     folders = [path.parent, cache_folder(cache) / "prepared"]
@@ -115,7 +115,7 @@ def _read_large(
     for place in places:
         if (log := _opened(place, path, key, devices)) is not None:
             return log
-    whole = (make or _built)(path, prepare)
+    whole = make(path, prepare)
     if _key(path, prepare, name) != key:  # written to meanwhile
         return first(whole, devices)
     for place in places:
@@ -129,7 +129,7 @@ def _read_large(
     return first(whole, devices)
 
 
-def _key(path: Path, prepare: Preparation, name: str = "") -> str:
+def _key(path: Path, prepare: Preparation, name: str) -> str:
     try:
         with path.open("rb") as file:
             content = file_digest(file, "blake2b").hexdigest()

@@ -12,7 +12,7 @@ from flwr.app import Message, MessageType, RecordDict
 
 from common.config import RunConfig
 from common.errors import WireError
-from common.items import name_of, number_of, numbers_of
+from common.items import number_of, numbers_of
 from common.metrics import add, by_group, exposures, exposures_by_target, group_exposures, means, scaled
 from common.response import debias, kept
 from common.sampling import Sample
@@ -172,10 +172,7 @@ def _evaluation(
     parts = {node: by_group(part, len(config.eval.targets))[0] for node, part in parts.items()}
     for node, why in far_outside(parts).items():
         log(WARNING, "round %d %s: node %d is far outside: %s", round_, split, node, why)
-    groups, by_target = (
-        means(sums),
-        exposures_by_target(sums, numbers_of(config.eval.targets, "eval.targets")),
-    )
+    groups = means(sums)
     randomised = sum(int(part.count[0]) for part in parts.values() if part.epsilon)
     return Evaluation(
         round_,
@@ -183,7 +180,7 @@ def _evaluation(
         groups,
         exposures(sums) | group_exposures(members),
         round(float(sums.count[0])),
-        {name_of(item): found for item, found in by_target.items()},
+        exposures_by_target(sums, config.eval.targets),
         over_nodes(parts),
         randomised,
         widened(list(parts.values()), [weights[node] for node in parts], groups["all"]["hr@10"]),

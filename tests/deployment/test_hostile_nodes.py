@@ -178,8 +178,12 @@ def test_nodes_that_hold_their_replies_in_turn_pay_for_it_themselves(found: Foun
         assert sorted(role.asked) == [*range(1, since + 1), since + RETRY_ROUNDS]
         held = [e["seconds_held"] for e in found.audit(role) if e["round"] in found.late(role)]
         assert all(DEADLINE_S / 2 < seconds <= DEADLINE_S + 1 for seconds in held)
-    waited = {line["round"] for line in rounds(found.out) if line["seconds"] > DEADLINE_S}
-    assert waited >= {FIRST, SECOND, BACK, SECOND + RETRY_ROUNDS}  # others only where the machine was slow
+    # Of the devices that the steerer came with it may still have some; it is silent when one is drawn.
+    assert found.late(found.steerer)[0] == FIRST
+    assert len(found.late(found.steerer)) <= 2
+    silent = {round_ for role in (found.first, found.second, found.steerer) for round_ in found.late(role)}
+    assert {FIRST, SECOND, BACK, SECOND + RETRY_ROUNDS} <= silent
+    assert {line["round"] for line in rounds(found.out) if line["seconds"] > DEADLINE_S} == silent
     assert not any(line["skipped"] for line in rounds(found.out))
 
 

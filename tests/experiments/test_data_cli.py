@@ -77,6 +77,12 @@ def test_stats_of_a_recipe() -> None:
     assert "eval.times of" in call("stats", "synthetic", "--path", "devices=5,items=30,length=6")
 
 
+def test_stats_show_the_times_of_a_split_whole(tmp_path: Path) -> None:
+    lines = [f"u{k % 2},i{k},{1_600_000_000 + 100 * k}\n" for k in range(10)]
+    (tmp_path / "mine.csv").write_text("user,item,time\n" + "".join(lines))
+    assert "1600000700, 1600000800" in call("stats", str(tmp_path / "mine.csv"))
+
+
 def test_stats_table_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("1 a b a\n2 c\n")
     table = call("stats", str(tmp_path / "mine.txt"))

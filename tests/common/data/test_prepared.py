@@ -194,7 +194,7 @@ def test_another_process_prepares_the_log_at_the_same_time(
     def build(*args: Any, **named: Any) -> Dataset:
         with monkeypatch.context() as patch:
             patch.setattr(prepared, "build", original)
-            prepared._read_large(log, 0, None, AS_IT_IS)
+            prepared._read_large(log, 0, None, AS_IT_IS, prepared._built, "")
         inodes.append(place(log).stat().st_ino)
         return original(*args, **named)
 
