@@ -157,7 +157,7 @@ def run_enrolment(record: RecordDict) -> bool:
     roster = Roster()
     roster.refresh(LocalGrid(app, [{}]), 1, 1.0)
     roster.pool.sample(4, torch.Generator().manual_seed(0), 2)
-    assert all(entry.detail.isprintable() for entry in roster.news())
+    assert all(entry.detail.isprintable() for entry in roster.notices.take())
     assert list(roster.quartiles()) == sorted(roster.quartiles())
     return small
 

@@ -32,8 +32,9 @@ from common.models import build_model, initial
 from common.seeding import generator
 from common.tasks import GlobalModel, TrainTask
 from emulation.federation import prepared, recurring
-from server.app import again, log_text, loss_text, split_text, with_recurring
+from server.app import with_recurring
 from server.nodes.shares import quartiles
+from server.protocol_line import log_text, loss_text, recurring_text, split_text
 from server.records.outputs import RunFolder
 from server.records.own_ids import OwnIds
 from server.records.report import Evaluation, Listener, RoundReport
@@ -194,7 +195,7 @@ def centralise(
             for one in told:
                 one.on_evaluation(evaluation)
         facts = _facts(config, folder, recipe, epoch, best) | with_recurring(recurring(dataset))
-        facts["protocol"] += log_text(config) + again(recurring(dataset))
+        facts["protocol"] += log_text(config) + recurring_text(recurring(dataset))
         return folder.finish(_state(kept, best), facts)
     finally:
         folder.close()

@@ -162,7 +162,7 @@ class Result:
         """NDCG@10 over the rounds and, where items are targeted, ER@10 beside it, as a Plotly figure."""
         from plotly.subplots import make_subplots
 
-        from experiments.run_report import learning
+        from experiments.run_figures import learning
 
         drawn = [one for one in learning(list(self._lines("metrics.jsonl"))) if one.data]
         names = [one.layout.yaxis.title.text for one in drawn]

@@ -13,7 +13,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from common.accounting import DELTA, local_epsilon
-from common.config import RunConfig, TrainConfig
+from common.config import RunConfig
 from common.data import catalogue
 from common.data.digest import with_cuts
 from common.device import resolve, title
@@ -23,6 +23,7 @@ from common.logs import event, json_logs, plain_logs
 from common.machine import peak_cuda_mib, peak_mib
 from common.settings import from_flat
 from server.evaluation import early_stopping
+from server.protocol_line import privacy_text, protocol, recurring_text, sample_text
 from server.records.checkpoint import FILE, restored
 from server.records.holding import chosen_folder
 from server.records.metrics_http import metrics
@@ -156,12 +157,13 @@ def facts(config: RunConfig, folder: RunFolder, recurring: Mapping[str, float]) 
     """What identifies the run and what it cost, for ``summary.json``."""
     totals, device = folder.totals, title(resolve(config.device))
     private = privacy(config, folder.most_rounds()) if config.client.noise else {}
+    last = folder.evaluations.get("test")
     return {
         "rounds": config.train.rounds,
         "seconds": round(folder.elapsed(), 3),
         "seconds_evaluation": round(totals["seconds_evaluation"], 3),
-        "protocol": f"{protocol(config)}; on {device}{sampled(config, folder)}{told(private)}"
-        f"{again(recurring)}",
+        "protocol": f"{protocol(config)}; on {device}{sample_text(config, last.enrolled if last else 0)}"
+        f"{privacy_text(private)}{recurring_text(recurring)}",
         **with_recurring(recurring),
         **({"privacy": private} if private else {}),
         "data": config.data.path or config.data.name,
@@ -193,77 +195,6 @@ def privacy(config: RunConfig, rounds: int) -> dict[str, float]:
     }
 
 
-def sampled(config: RunConfig, folder: RunFolder) -> str:
-    """What the protocol line says of evaluations during the run."""
-    last = folder.evaluations.get("test")
-    if last is None or not 0 < config.eval.sample < last.enrolled:
-        return ""
-    return f"; progress on {config.eval.sample:,} of {last.enrolled:,} devices"
-
-
 def with_recurring(recurring: Mapping[str, float]) -> dict[str, Any]:
     """What the summary says of such answers; nothing where there are none."""
     return {"recurring": dict(recurring)} if any(recurring.values()) else {}
-
-
-def log_text(config: RunConfig) -> str:
-    """What the protocol line says of the rules by which the log was read."""
-    return f"; log: {rules}" if (rules := config.data.preparation.summary()) else ""
-
-
-def split_text(config: RunConfig) -> str:
-    """What the protocol line says of what is held out."""
-    if config.eval.split == "leave_one_out":
-        return "leave-one-out"
-    if (cuts := config.eval.moments) is None:
-        early, late = config.eval.quantiles
-        return f"time split at the quantiles {early:g} and {late:g}, the next item of each device"
-    return f"time split at {cuts[0]:.0f} and {cuts[1]:.0f} s, the next item of each device"
-
-
-def again(recurring: Mapping[str, float]) -> str:
-    """What the protocol line says of answers that the device had before."""
-    share = recurring.get("test", 0.0)
-    return f"; {share:.1%} of the test answers recur, and those are ranked among all items" if share else ""
-
-
-def told(private: Mapping[str, float]) -> str:
-    """The end of the protocol line."""
-    if not private:
-        return ""
-    cost = "local ε {epsilon:.4g} at δ {delta:g} after {rounds_per_device} rounds of a device"
-    return "; " + cost.format(**private)
-
-
-def loss_text(train: TrainConfig) -> str:
-    """The loss with what of it is not as usual."""
-    calibrated = f" t={train.calibration:g}" if train.loss == "gbce" else ""
-    smoothed = f", labels smoothed by {train.label_smoothing:g}" if train.label_smoothing else ""
-    return f"{train.loss}{calibrated} loss{smoothed}{' at the last item' * (train.targets == 'last')}"
-
-
-def protocol(config: RunConfig) -> str:
-    """One line that says how the numbers were obtained."""
-    t, s, c = config.train, config.strategy, config.client
-    slice_text = f"negatives {t.negatives}"
-    if t.negatives == "slice":
-        correction = "" if t.slice_correction else ", no log q"
-        size = f"for {t.busy_share:.0%} busy devices" if t.slice_size == "auto" else str(t.slice_size)
-        of = "" if t.slice_size == "auto" else "of "
-        several = "slice " if t.slices == 1 else f"best of {t.slices} slices {of}"
-        slice_text = f"{several}{size} (popularity^{t.slice_power:g}{correction})"
-    if config.model.code_books:
-        slice_text += f", {config.model.code_books} x {config.model.code_rows} code rows"
-    products = "" if t.precision == "float32" else f" in {t.precision}"
-    secret = "; repeatable (the secret is set)" if s.secret else ""
-    parts = [f"{name} {value:g}" for name, value in (("clip", c.clip), ("noise", c.noise)) if value]
-    parts += [f"{c.decoys} decoys"] * bool(c.decoys)
-    parts += [f"{c.quantise} rows" + f" {c.top_k}" * (c.quantise == "top_k")] * (c.quantise != "none")
-    changed = f"; updates: {', '.join(parts)}" if parts else ""
-    sees = "; attackers see all honest updates" if config.omniscient else ""
-    return (
-        f"full ranking, {split_text(config)}, seen items filtered; "
-        f"{t.rounds} rounds x {t.devices_per_round} devices, {slice_text}, "
-        f"{t.local_steps} local step(s), {loss_text(t)}{products}, "
-        f"{s.optimizer.name} {s.lr:g}{changed}{log_text(config)}{secret}{sees}"
-    )

@@ -139,7 +139,7 @@ class RobustStrategy(Strategy):
             warn_of_idle(
                 server_round, int(figures["idle"]), asked, len(self._drawing.task.items), self.num_items
             )
-        lines = AuditLines(admitted.audit, weights, self.roster.news())
+        lines = AuditLines(admitted.audit, weights, self.roster.notices.take())
         self._report = RoundReport(server_round, figures, lines, why)
         return (None if why else to_record(self.state.model)), MetricRecord(dict(figures))
 

@@ -21,9 +21,9 @@ from common.wire.enrolment import Question
 from common.wire.reasons import show
 from server.aggregators.memory import signed
 from server.nodes.claims import holders, only, within
+from server.nodes.notices import Notices
 from server.nodes.pool import Pool
 from server.nodes.shares import allowance, quartiles
-from server.round.verdicts import AuditEntry
 from transport.exchange import exchange
 
 _LOG = logging.getLogger(__name__)
@@ -73,6 +73,7 @@ class Roster:
     refused: nodes that could not enrol, why, and when by ``clock`` they may be asked again.
     claims: what a node has in its log, where that is not what counts as its own.
     doubted: nodes that did not have what they came with; they are asked anew.
+    notices: what had to be refused or cut, for the audit.
     """
 
     quota: int = 0
@@ -90,9 +91,7 @@ class Roster:
     refused: dict[int, tuple[str, float]] = field(default_factory=dict)
     claims: dict[int, Enrolment] = field(default_factory=dict)
     doubted: set[int] = field(default_factory=set)
-    _news: list[AuditEntry] = field(default_factory=list)
-    _cut: dict[int, int] = field(default_factory=dict)
-    _lost: dict[int, int] = field(default_factory=dict)
+    notices: Notices = field(default_factory=Notices)
     _pool: Pool | None = None
 
     def _changed(self) -> None:
@@ -124,7 +123,7 @@ class Roster:
             if node not in claims:
                 self.rest(node, round_)
         self._forget(present)
-        self._tell_cuts(round_)
+        self.notices.cut(self.nodes, self.pool.allowance, round_)
 
     def _question(self, node: int) -> RecordDict:
         known = self.members.get(node)
@@ -161,8 +160,7 @@ class Roster:
                 del self.members[node]
                 self.misses.pop(node, None)
                 self.resting.pop(node, None)
-                self._cut.pop(node, None)
-                self._lost.pop(node, None)
+                self.notices.forget(node)
 
     def _rested(self, node: int, round_: int) -> bool:
         until, at = self.resting.get(node, (round_, math.inf))
@@ -191,7 +189,7 @@ class Roster:
         if reason is None:
             _LOG.warning("node %d %s", node, text)
         else:
-            self._refuse(round_, node, reason, text)
+            self.notices.refuse(round_, node, reason, text)
         return None
 
     def refusals(self) -> str:
@@ -237,48 +235,18 @@ class Roster:
             if bool(taken.any()):
                 first, other = int(claim.devices[taken][0]), owners[int(before[taken][0])]
                 text = f"claims {int(taken.sum())} devices of other nodes, such as {first} of node {other}"
-                self._refuse(round_, node, Reason.DUPLICATE, text)
+                self.notices.refuse(round_, node, Reason.DUPLICATE, text)
                 claim = only(claim, ~taken)
             self._admit(node, claim, whole)
             self.members[node] = Member(claim, round_)
             return
         known = self.members[node]
-        self._tell_lost(node, known.enrolment.devices, claim.devices, round_)
+        self.notices.lost(node, known.enrolment.devices, claim.devices, round_)
         strange = ~within(claim.devices, known.enrolment.devices)
         if bool(strange.any()):
             text = f"claims {int(strange.sum())} devices that it did not come with"
-            self._refuse(round_, node, Reason.UNKNOWN_DEVICE, text)
+            self.notices.refuse(round_, node, Reason.UNKNOWN_DEVICE, text)
         self._admit(node, only(known.enrolment, within(known.enrolment.devices, claim.devices)), claim)
-
-    def _tell_lost(self, node: int, before: Tensor, now: Tensor, round_: int) -> None:
-        """Say once, and again when it changes, which of its devices a node came back without."""
-        gone = before[~within(before, now)]
-        if len(gone) and self._lost.get(node) != len(gone):
-            text = (
-                f"has lost {len(gone)} of the {len(before)} devices that it came with, such as {int(gone[0])}"
-            )
-            self._refuse(round_, node, Reason.MISSING, text)
-        self._lost[node] = len(gone)
-
-    def _refuse(self, round_: int, node: int, reason: Reason, detail: str) -> None:
-        _LOG.warning("node %d %s", node, detail)
-        self._news.append(AuditEntry(max(round_, 1), node, None, "refused", reason.value, detail))
-
-    def _tell_cuts(self, round_: int) -> None:
-        """Say once, and again when it changes, whose devices are more than one node may stand for."""
-        most = self.pool.allowance
-        for node, enrolment in self.nodes.items():
-            claimed = len(enrolment.devices)
-            counted = min(claimed, most)
-            if counted < claimed and self._cut.get(node) != counted:
-                text = f"claims {claimed} devices, cut to {counted} (strategy.quota)"
-                self._refuse(round_, node, Reason.QUOTA, text)
-            self._cut[node] = counted
-
-    def news(self) -> list[AuditEntry]:
-        """What enrolments had to be refused or cut since the last call."""
-        found, self._news = self._news, []
-        return found
 
     def rest(self, node: int, round_: int) -> None:
         """Leave a silent node out: the longer the more often it was silent, and an hour at most."""

@@ -13,7 +13,7 @@ from experiments.beside import add_beside, log_of
 from experiments.beyond import Judged, bootstrap, by_item, item_groups, lists, of_lists
 from experiments.compare.results import users
 from experiments.run_files import printed
-from experiments.run_report import beyond_table, interval_text, item_table, more_cuts_table
+from experiments.run_tables import beyond_table, interval_text, item_table, more_cuts_table
 from experiments.trained import open_run
 from tests.experiments.trained_run import finished
 

@@ -16,20 +16,19 @@ from typer.testing import CliRunner
 from common.errors import RunError
 from experiments.cli import app
 from experiments.engines import emulate
-from experiments.run_files import item_text
-from experiments.run_report import (
+from experiments.run_figures import (
     IDLE,
     IDLE_LABEL,
     REFUSALS,
     devices,
     figures,
     learning,
-    page,
     read_audit,
     seconds,
     weights,
-    write_report,
 )
+from experiments.run_files import item_text
+from experiments.run_report import page, write_report
 from experiments.units import bytes_text
 from tests.server.federation import config, lines
 

@@ -46,7 +46,7 @@ def test_a_node_with_another_catalogue_is_refused_by_name(
     roster.refresh(net, 1)
     assert set(roster.nodes) == taken
     assert set(asked) == {own}
-    news = roster.news()
+    news = roster.notices.take()
     assert {e.node for e in news} == set(fingerprints) - taken
     for entry in news:
         assert entry.reason == "foreign"
@@ -66,7 +66,7 @@ def test_who_is_refused_is_told_once_and_asked_again_when_it_may_be_mended() -> 
     roster.resting.clear()
     roster.refresh(net, 0)
     assert len(asked) == 3
-    assert len(roster.news()) == 1
+    assert len(roster.notices.take()) == 1
     assert roster.refusals().startswith("; node 2 did not enrol: catalogue: foreign: ")
     fingerprints[2], now[0] = "aa", 4 * REFUSED_S
     roster.resting.clear()

@@ -22,13 +22,13 @@ def test_a_node_keeps_the_devices_that_it_came_with() -> None:
     fleets[1] = [2, 3, 4, 5, 51]
     roster.refresh(grid(fleets), 1 + RETRY_ROUNDS)
     assert devices(roster) == [(2, 1), (3, 1), (50, 2)]  # what it no longer has is not asked for
-    told = roster.news()
+    told = roster.notices.take()
     assert {(one.round, one.node, one.verdict) for one in told} == {(1 + RETRY_ROUNDS, 1, "refused")}
     assert [(one.reason, one.detail) for one in told] == [
         ("missing", "has lost 1 of the 3 devices that it came with, such as 1"),
         ("unknown_device", "claims 3 devices that it did not come with"),
     ]
-    assert roster.news() == []
+    assert roster.notices.take() == []
 
 
 def test_devices_of_a_node_that_is_here_cannot_be_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +39,7 @@ def test_devices_of_a_node_that_is_here_cannot_be_claimed(monkeypatch: pytest.Mo
     monkeypatch.setattr(net, "get_node_ids", lambda: [1, 2])
     roster.refresh(net, 0)
     assert devices(roster) == [(1, 1), (2, 1), (3, 1), (9, 2)]
-    assert [(e.node, e.reason, e.detail) for e in roster.news()] == [
+    assert [(e.node, e.reason, e.detail) for e in roster.notices.take()] == [
         (2, "duplicate", "claims 2 devices of other nodes, such as 2 of node 1")
     ]
     monkeypatch.setattr(net, "get_node_ids", lambda: [2])  # gone, under another identity it may come back
@@ -62,7 +62,7 @@ def test_a_node_that_claims_every_number_keeps_nobody_out(monkeypatch: pytest.Mo
     monkeypatch.setattr(net, "get_node_ids", lambda: [1, 2, 3, 4])
     roster.refresh(net, 1)
     assert roster.nodes[4].devices.tolist() == [500, 501]
-    assert [(e.node, e.detail) for e in roster.news() if e.reason == "duplicate"] == [
+    assert [(e.node, e.detail) for e in roster.notices.take() if e.reason == "duplicate"] == [
         (4, "claims 1 devices of other nodes, such as 11 of node 3")
     ]
 
@@ -102,15 +102,15 @@ def test_who_is_cut_is_told_once_and_again_when_it_changes(monkeypatch: pytest.M
     net, roster = grid(fleets), Roster()
     monkeypatch.setattr(net, "get_node_ids", lambda: [1, 2, 3])
     roster.refresh(net, 0)
-    assert [(e.node, e.detail) for e in roster.news()] == [
+    assert [(e.node, e.detail) for e in roster.notices.take()] == [
         (3, "claims 100 devices, cut to 15 (strategy.quota)")
     ]
     roster.refresh(net, 1)
-    assert roster.news() == []
+    assert roster.notices.take() == []
     assert len(roster.pool.drawable(1)[0]) == roster.pool.count == 35
     monkeypatch.setattr(net, "get_node_ids", lambda: [1, 2, 3, 4])
     roster.refresh(net, 1)
-    assert {e.node for e in roster.news()} == {4}  # the median has not moved
+    assert {e.node for e in roster.notices.take()} == {4}  # the median has not moved
 
 
 @given(st.lists(st.integers(0, 40)), st.lists(st.integers(0, 40)))
@@ -136,7 +136,7 @@ def test_a_device_that_two_nodes_bring_at_once_belongs_to_one(
     roster = enrolled(fleets, quota=100)
     assert {node: e.devices.tolist() for node, e in roster.nodes.items()} == left
     losers = {node for node in fleets if left[node] != fleets[node]}
-    news = roster.news()
+    news = roster.notices.take()
     assert {e.node for e in news} == losers
     for entry in news:
         assert entry.reason == "duplicate"

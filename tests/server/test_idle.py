@@ -13,7 +13,7 @@ from client.app import app as client_app
 from common.errors import RunError
 from emulation.local_grid import LocalGrid
 from experiments.containers.results import trust
-from experiments.run_report import IDLE, IDLE_LABEL, devices, read_audit
+from experiments.run_figures import IDLE, IDLE_LABEL, devices, read_audit
 from server.records.progress import LogProgress
 from tests.server.federation import Watch, config, lines, node, run
 from transport.serving import _line

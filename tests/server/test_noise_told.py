@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from common.accounting import DELTA, local_epsilon
-from server.app import protocol
+from server.protocol_line import protocol
 from server.records.outputs import RunFolder
 from tests.server.federation import config, lines, run
 

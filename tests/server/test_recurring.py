@@ -20,7 +20,7 @@ from common.wire import decode_evaluate_sums, encode_evaluate_sums
 from emulation.federation import recurring
 from emulation.local_grid import LocalGrid
 from experiments.run_files import ranked, summary_table
-from experiments.run_report import metric_table
+from experiments.run_tables import metric_table
 from server.app import serve
 from server.records.progress import LogProgress
 from tests.common.wire.samples import ROUND, RUN, sums, sums_spec

@@ -168,7 +168,7 @@ def test_the_own_error_code_of_a_node_gains_it_nothing() -> None:
     fleets[2] = [70, 71]
     roster.refresh(net, 5 + 1 + 2 * RETRY_ROUNDS)
     assert devices(roster) == [(1, 1)]
-    assert [e.reason for e in roster.news()] == ["missing", "unknown_device"]
+    assert [e.reason for e in roster.notices.take()] == ["missing", "unknown_device"]
 
 
 def test_of_nodes_that_are_gone_a_bounded_number_of_devices_is_remembered(
@@ -187,7 +187,7 @@ def test_an_enrolment_names_no_more_devices_than_fit_in_a_message(monkeypatch: p
     monkeypatch.setattr("server.nodes.roster.MAX_DEVICES", 3)
     roster = enrolled({1: [1, 2, 3], 2: [4, 5, 6, 7]})
     assert set(roster.nodes) == {1}
-    (told,) = roster.news()
+    (told,) = roster.notices.take()
     assert (told.node, told.reason) == (2, "oversize")
 
 
