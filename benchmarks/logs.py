@@ -2,8 +2,8 @@
 
 A synthetic log is written as one that a service would keep, its lines in no order of users; each opening is a
 process of its own. ``python -m benchmarks.logs [--devices 100000] [--items 200000] [--interactions 1000000]
-[--format csv|parquet] [--first 10000] [--folder DIR]``. 100,000,000 interactions need 3 GB of disk;
-of a log below 16 MiB there is no cache.
+[--format csv|parquet] [--first 10000] [--rounds N] [--folder DIR]``. 100,000,000 interactions need 3 GB of
+disk; of a log below 16 MiB there is no cache. With ``--rounds`` there is a ``fedsieve run`` on it as well.
 """
 
 from __future__ import annotations
@@ -72,6 +72,25 @@ def opened(path: Path, devices: int = 0) -> tuple[int, int, float, float, float]
     return count, interactions, seconds, cpu, peak
 
 
+def trained(path: Path, rounds: int) -> str:
+    """What ``fedsieve run`` takes from the command to its last line, and what of it is evaluation."""
+    out = path.parent / "run"
+    settings = [f"data.path={path}", f"train.rounds={rounds}", "eval.every=0"]
+    command = [sys.executable, "-m", "experiments.cli", "run", "--out", str(out)]
+    began = time.perf_counter()
+    subprocess.run(
+        [*command, *(word for setting in settings for word in ("--set", setting))],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    whole = time.perf_counter() - began
+    found = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    return (
+        f"fedsieve run, {rounds} rounds: {whole:.0f} s, {found['seconds_evaluation']:.0f} of them evaluation "
+        f"(all devices, validation and test); peak {found['peak_rss_mb']:,.0f} MiB"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devices", type=int, default=100_000)
@@ -79,6 +98,7 @@ def main() -> None:
     parser.add_argument("--interactions", type=int, default=1_000_000)
     parser.add_argument("--first", type=int, default=10_000)
     parser.add_argument("--format", choices=("csv", "parquet"), default="csv")
+    parser.add_argument("--rounds", type=int, default=0, help="of a run on the log; 0: none")
     parser.add_argument("--folder", type=Path, help="where there is room; the usual place of temporary files")
     args = parser.parse_args()
     recipe = f"devices={args.devices},items={args.items},interactions={args.interactions}"
@@ -98,7 +118,12 @@ def main() -> None:
         print("|---|---|---|---|---|---|")
         for label, devices in (("first time", 0), ("from the cache", 0), ("first devices", args.first)):
             count, interactions, seconds, cpu, peak = opened(path, devices)
-            print(f"| {label} | {count:,} | {interactions:,} | {seconds:.1f} | {cpu:.1f} | {peak:,.0f} |")
+            print(
+                f"| {label} | {count:,} | {interactions:,} | {seconds:.1f} | {cpu:.1f} | {peak:,.0f} |",
+                flush=True,
+            )
+        if args.rounds:
+            print(f"\n{trained(path, args.rounds)}")
 
 
 if __name__ == "__main__":
