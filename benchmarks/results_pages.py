@@ -8,7 +8,8 @@ written anew. A page says where a table goes:
     <!-- end -->
 
 names the kept grid, the table of ``fedsieve report`` (or ``protocol``, what was run), and the rows and
-columns that are wanted, by default all.
+columns that are wanted, by default all. Several conditions on rows are joined by ``&``. The grid
+``leaderboard`` is a folder of ``fedsieve leaderboard`` and has the tables of :mod:`benchmarks.board_tables`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.board_tables import board_table
 from experiments.report.accuracy import Curves
 from experiments.report.names import percent
 from experiments.report.reading import read_grid
@@ -37,6 +39,7 @@ PAGES = ROOT / "docs" / "results"
 DATA = PAGES / "data"
 KEPT = ("results.csv", "floors.json")
 ABOUT = "about.json"
+BOARD = "leaderboard"
 MARK = re.compile(
     r"(?P<head><!-- table (?P<grid>[\w-]+) (?P<name>[\w-]+)(?: where (?P<where>[^:>]*?))?"
     r"(?:: (?P<columns>[^>]*?))? -->\n)"
@@ -61,19 +64,21 @@ def keep(folder: Path, name: str, load: str) -> None:
     place = DATA / name
     place.mkdir(parents=True, exist_ok=True)
     for file in KEPT:
-        shutil.copy(folder / file, place / file)
+        if (folder / file).is_file() or name != BOARD:  # a leaderboard has no floors
+            shutil.copy(folder / file, place / file)
     version = torch.__version__.partition("+")[0]
     machine = f"{platform.machine()}, {os.cpu_count()} cores, PyTorch {version} on the CPU"
-    (place / ABOUT).write_text(
-        json.dumps({"machine": machine, "load": load}, indent=2) + "\n", encoding="utf-8"
-    )
+    about = {"machine": machine, "load": load}
+    (place / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
 def filled(text: str) -> str:
     """A page with every table written anew. Raises KeyError for a table or column that is not there."""
 
     def one(found: re.Match[str]) -> str:
-        wanted = [name.strip() for name in (found["columns"] or "").split(",") if name.strip()]
+        columns = found["columns"] or ""
+        between = ";" if ";" in columns else ","  # some titles have commas
+        wanted = [name.strip() for name in columns.split(between) if name.strip()]
         text = written(found["grid"], found["name"], wanted, found["where"] or "")
         return found["head"] + "\n" + text + "\n" + found["end"]
 
@@ -83,17 +88,25 @@ def filled(text: str) -> str:
 def written(grid: str, name: str, columns: Sequence[str], where: str = "") -> str:
     """One table, of each section of the grid."""
     folder = DATA / grid
+    if grid == BOARD and name != "protocol":
+        return markdown(narrowed(board_table(folder, name), where, columns)).partition("\n\n")[2]
     found, _ = sections(read_grid(folder))
     if name == "protocol":
         return protocol(folder, found)
     texts = []
     for section in found:
         tables = {table.name: table for table in part(section, Curves(folder)).tables}
-        table = only(tables[name], where) if where else tables[name]
-        text = markdown(chosen(table, columns) if columns else table)
+        text = markdown(narrowed(tables[name], where, columns))
         body = text.partition("\n\n")[2]  # the page has a heading of its own
         texts.append(f"**{section.title}**\n\n{body}" if len(found) > 1 else body)
     return "\n".join(texts)
+
+
+def narrowed(table: Table, where: str, columns: Sequence[str]) -> Table:
+    """The rows and columns that are wanted; nothing named is all."""
+    for condition in filter(None, where.split("&")):
+        table = only(table, condition.strip())
+    return chosen(table, columns) if columns else table
 
 
 def only(table: Table, where: str) -> Table:

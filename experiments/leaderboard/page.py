@@ -25,7 +25,7 @@ from experiments.leaderboard.tables import (
     scope_table,
 )
 from experiments.report import pages
-from experiments.report.reading import Grid, read_grid
+from experiments.report.reading import Cell, Grid, read_grid
 from experiments.report.section import Section, sections
 from experiments.report.tables import Table, markdown
 from server.records.checkpoint import write_atomically
@@ -46,7 +46,11 @@ def groups(rows: Sequence[Mapping[str, Any]]) -> Groups:
         return {}
     with tempfile.TemporaryDirectory() as folder:
         write_results(Path(folder), done)
-        cells = read_grid(Path(folder)).cells
+        return by_log_and_model(read_grid(Path(folder)).cells)
+
+
+def by_log_and_model(cells: Sequence[Cell]) -> Groups:
+    """Finished runs as a section of a report for each log and model."""
     found: dict[tuple[str, str], Section] = {}
     for group in dict.fromkeys((cell.label("data"), cell.label("model")) for cell in cells):
         mine = tuple(cell for cell in cells if (cell.label("data"), cell.label("model")) == group)
