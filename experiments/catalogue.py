@@ -36,6 +36,7 @@ SHOWN: Mapping[str, tuple[str, ...]] = {
     "attacks": ("name", "kind", "goal", "knowledge", "reference"),
     "models": ("name", "parameters", "reference", "summary"),
     "datasets": ("name", "summary"),
+    "all": ("kind", "count", "names"),
 }
 """Columns of the tables; --json has all."""
 
@@ -72,9 +73,15 @@ def entries(what: str) -> list[Entry]:
         ],
         "datasets": lambda: [{"name": name, "summary": describe(name)} for name in DATASETS],
     }
+    if what == "all":
+        return [_kind(name, [entry["name"] for entry in found()]) for name, found in known.items()]
     if what not in known:
         raise UnknownName("list", what, known)
     return known[what]()
+
+
+def _kind(name: str, names: Sequence[str]) -> Entry:
+    return {"kind": name, "count": str(len(names)), "names": ", ".join(names)}
 
 
 def facts(rule: Callable[..., object]) -> Entry:
@@ -125,7 +132,7 @@ def _lines(thing: object) -> str:
 
 def table(what: str, found: Sequence[Entry]) -> Table:
     """One row an entry; names are never broken."""
-    shown = Table(title=what, show_lines=False)
+    shown = Table(title="What the settings can name" if what == "all" else what)
     for column in SHOWN[what]:
         shown.add_column(column, no_wrap=column == "name", overflow="fold")
     for entry in found:

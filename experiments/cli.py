@@ -162,7 +162,9 @@ app.command()(export)
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="aggregators, attacks, constraints, regularisers, …")],
+    what: Annotated[
+        str, typer.Argument(help="aggregators, attacks, models, …; alone: what there is")
+    ] = "all",
     as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
 ) -> None:
     """Names that the settings take."""
@@ -173,7 +175,8 @@ def list_(
         typer.echo(json_text(found, 2))
     else:
         Console().print(table(what, found))
-        Console().print(f"Parameters and formulas: fedsieve list {what} --json")
+        more = "fedsieve list KIND" if what == "all" else f"fedsieve list {what} --json"
+        Console().print(f"Parameters and formulas: {more}")
 
 
 @app.command()

@@ -180,6 +180,16 @@ def test_list_shows_every_name(what: str) -> None:
         assert entry["name"] in shown.output
 
 
+def test_list_alone_says_what_there_is() -> None:
+    found = {entry["kind"]: entry for entry in json.loads(invoke("list", "--json").output)}
+    assert ", ".join(sorted(found)) == KINDS
+    for kind, entry in found.items():
+        names = [one["name"] for one in listed(kind)]
+        assert entry["names"] == ", ".join(names)
+        assert entry["count"] == str(len(names))
+    assert "fedsieve list KIND" in invoke("list").output
+
+
 def test_list_of_something_else_is_refused() -> None:
     told = refused("list", "optimisers")
     assert told == f"unknown list 'optimisers': did you mean 'optimizers'? valid: {KINDS}"
