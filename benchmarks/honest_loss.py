@@ -1,13 +1,14 @@
 """What each stage of the sieve takes from honest updates, over training, when nobody attacks.
 
-``python -m benchmarks.honest_loss [CONFIG] [--set KEY=VALUE …] [--rounds 30 60 150] [--plot FILE]``
+``python -m benchmarks.honest_loss [CONFIG …] [--set KEY=VALUE …] [--rounds 30 60 150] [--page]``
 
 The plain mean trains; at the named rounds the stages are applied to the round's updates, and nothing of
 it is used. The table gives the share of the energy (squared length) of honest row updates that the row
 clip leaves: by the role of the row (next item alone, input alone, both; the others are negatives), by
 length of history, and by surprise (how far of a whole interaction the row moved). Then the weight that
 retention and reputation leave, the part of the encoders that the encoder clip leaves, and what a clip at
-the crowd's median would have left.
+the crowd's median would have left. By default four logs, with the settings that the project ships for them;
+``--page`` writes docs/results/honest.md and its picture (benchmarks/honest_page.py).
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks import honest_page
 from client.cohort import Cohort
 from common.config import RunConfig
 from common.data import Dataset, load
@@ -31,6 +32,7 @@ from common.settings import component
 from common.settings import load as load_settings
 from common.tasks import TrainTask
 from common.updates import DeviceUpdates
+from experiments import shipped
 from server.aggregators import Round, State
 from server.aggregators.gram import middle
 from server.aggregators.memory import Identity
@@ -42,32 +44,36 @@ from server.round.pipeline import Pipeline
 from server.round.popularity import estimate
 from server.round.verdicts import Admitted, Audit
 
+LOGS = ("demo", "lastfm", "amazon-beauty", "ml-1m")
 ROLES = ("next item", "input", "both", "negative")
 LENGTHS = ("shortest quarter", "second", "third", "longest quarter")
 SURPRISES = ("moved under half of c", "half to all of c", "beyond c")
 
 
+Shares = dict[str, float]
+"""Label -> share left."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", nargs="?", default=None, type=Path)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("configs", nargs="*", default=LOGS, help="names of shipped configs, or files")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     parser.add_argument("--rounds", nargs="+", type=int, default=[30, 60, 150])
-    parser.add_argument("--plot", type=Path, help="also draw what the row clip leaves, by role")
+    parser.add_argument("--page", action="store_true", help="write the page and its picture in docs")
     args = parser.parse_args(arguments)
-    config = load_settings(args.config, [*args.overrides, "strategy.aggregator=mean"])
-    log = load(config.data.name, config.data.path, prepare=config.data.preparation)
-    print(f"{log.name}, {config.train.devices_per_round} devices a round, seed {config.seed}\n")
-    print(f"| left of honest updates at round | {' | '.join(map(str, args.rounds))} |")
-    print(f"|---|{'---|' * len(args.rounds)}")
-    table = measured(config, log, args.rounds)
-    for name in table[0]:
-        print(f"| {name} | {' | '.join(f'{100 * column[name]:.1f} %' for column in table)} |")
-    if args.plot:
-        draw(args.plot, args.rounds, table)
+    found: dict[str, list[Shares]] = {}
+    for wanted in args.configs:
+        config = load_settings(shipped.config(wanted), args.overrides)
+        log = load(config.data.name, config.data.path, prepare=config.data.preparation)
+        print(f"{log.name}, {config.train.devices_per_round} devices a round, seed {config.seed}", flush=True)
+        found[log.name] = measured(config, log, args.rounds)
+    print(f"\n{honest_page.table(args.rounds, found)}")
+    if args.page:
+        honest_page.write(args.rounds, found)
 
 
-def measured(config: RunConfig, log: Dataset, rounds: Sequence[int]) -> list[dict[str, float]]:
-    """Label -> share left, for each of ``rounds``."""
+def measured(config: RunConfig, log: Dataset, rounds: Sequence[int]) -> list[Shares]:
+    """What is left at each of ``rounds``."""
     config = config.model_copy(
         update={"strategy": config.strategy.model_copy(update={"aggregator": component("mean")})}
     )
@@ -108,7 +114,7 @@ def measured(config: RunConfig, log: Dataset, rounds: Sequence[int]) -> list[dic
     return found
 
 
-def left(updates: DeviceUpdates, cohort: Cohort, setting: Round, trust: Tensor) -> dict[str, float]:
+def left(updates: DeviceUpdates, cohort: Cohort, setting: Round, trust: Tensor) -> Shares:
     """What the stages leave of one round's updates."""
     rule, norms = Sieve(), updates.row_norms  # [n, K]
     limits = row_limits(updates.rows, norms, setting.interaction)  # c_ui [n, K]
@@ -157,19 +163,6 @@ def roles(cohort: Cohort, items: Tensor) -> Tensor:
         held[kind, some.owners()[at >= 0], at[at >= 0]] = True
     target, source = torch.from_numpy(held)
     return torch.where(target & source, 2, torch.where(target, 0, torch.where(source, 1, 3)))
-
-
-def draw(file: Path, rounds: Sequence[int], table: Sequence[dict[str, float]]) -> None:
-    """Lines of what the row clip leaves, by role."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
-    for name in ROLES[:3]:
-        axes.plot(rounds, [100 * column[f"row is {name}"] for column in table], marker="o", label=name)
-    axes.set(xlabel="round", ylabel="energy that the row clip leaves, %", ylim=(0, 102))
-    axes.legend()
-    figure.savefig(file)
-    plt.close(figure)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from benchmarks.honest_loss import ROLES, main, part, roles
+from benchmarks.honest_page import LINES, PAGE, TABLE, picture, table, with_table
 from tests.client import samples
 
 
@@ -18,11 +19,9 @@ def test_the_table_has_a_line_for_each_stage_and_role(capsys: pytest.CaptureFixt
         "model={dim: 8, max_len: 8, blocks: 1}",
         "train={devices_per_round: 16, slice_size: 40}",
     ]
-    main([*(part for setting in small for part in ("--set", setting)), "--rounds", "1", "3"])
+    main(["demo", *(part for setting in small for part in ("--set", setting)), "--rounds", "1", "3"])
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")][2:]
-    shares = {
-        line.split("|")[1].strip(): [float(x.strip(" %")) for x in line.split("|")[2:-1]] for line in lines
-    }
+    shares = {line.split("|")[1].strip(): [float(x) for x in line.split("|")[2].split(",")] for line in lines}
     assert {f"row is {role}" for role in ROLES} < shares.keys()
     assert all(len(row) == 2 and 0 < min(row) <= max(row) <= 100 for row in shares.values())
     assert shares["row is next item"] == [100.0, 100.0], "the bound is the model's own"
@@ -46,3 +45,22 @@ def test_a_part_of_nothing_is_all_of_it() -> None:
     assert part(kept, energy) == 0.75
     assert part(kept, energy, torch.tensor([[True, False]])) == 0.5
     assert part(kept, energy, torch.zeros(1, 2, dtype=torch.bool)) == 1.0
+
+
+def test_the_page_takes_the_table_and_the_picture_has_a_line_for_each_log_and_role() -> None:
+    one = {**dict.fromkeys(LINES, 0.5), "encoders": 1.0}
+    found = {"ml-100k": [one, one | {"row is both": 0.25}], "lastfm": [one, one]}
+    made = table([30, 60], found)
+    assert "| row is both | 50.0, 25.0 | 50.0, 50.0 |" in made
+    page = PAGE.read_text(encoding="utf-8")
+    assert made in with_table(page, made)
+    (shown,) = TABLE.findall(page)
+    assert "row is next item" in shown, "run python -m benchmarks.honest_loss --page"
+    drawn = picture([30, 60], found)
+    assert drawn.count("<polyline") == 2 * len(LINES)
+    assert 'points="50.0,100.0 200.0,130.0"' in drawn
+
+
+def test_a_page_without_a_place_is_refused() -> None:
+    with pytest.raises(ValueError, match="one table"):
+        with_table("nothing", "")
