@@ -75,7 +75,9 @@ class Cohort:
         The others' updates would be zeros. Terms of the loss may move a device that predicts nothing, and
         with ``negatives: device`` its own rows are its slice.
         """
-        if self.task.train_config.negatives == "device" or self.task.client_config.regularisers:
+        task = self.task
+        terms = build_regularisers(task.client_config.regularisers, task.model_config)
+        if task.train_config.negatives == "device" or any(term.moves_all for term in terms):
             return np.arange(len(self.devices))
         return np.flatnonzero(self.targets.per_slice.any(axis=1))
 
@@ -157,7 +159,7 @@ class Cohort:
             loss=task.train_config.loss,
             steps=task.train_config.local_steps,
             lr=task.train_config.local_lr,
-            regularisers=build_regularisers(task.client_config.regularisers),
+            regularisers=build_regularisers(task.client_config.regularisers, task.model_config),
             lookup=self._lookup(),
             options=options(task.train_config),
         )

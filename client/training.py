@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -166,6 +167,18 @@ class LocalTraining:
             candidates = device.candidates
             if candidates is None:
                 candidates = torch.ones(size, dtype=torch.bool, device=items.device)
+
+            def loss_of(answers: Tensor) -> Tensor:
+                every = corrected(self.loss, scored(), answers, log_q)  # [ℓ, K]
+                found: Tensor = LOSSES[self.loss](
+                    every, answers, device.candidates, self.num_items, **self.options
+                )
+                return found  # [ℓ]
+
+            @cache
+            def scored() -> Tensor:
+                return hidden @ items.T  # [ℓ, K]
+
             seen = Own(
                 hidden,
                 anchor,
@@ -179,6 +192,7 @@ class LocalTraining:
                 device.noise[step],
                 device.gaps,
                 encode,
+                loss_of,
             )
             for term in self.regularisers:
                 total = total + torch.where(device.padding, 0.0, term(seen)).sum()

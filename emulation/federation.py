@@ -70,7 +70,7 @@ def prepared(config: RunConfig) -> tuple[Dataset, RunConfig]:
     """The log and the config with its targets, once all that only a node would notice has been tried."""
     dataset = open_log(config)
     config = with_targets(config, dataset)
-    build_regularisers(config.client.regularisers)
+    build_regularisers(config.client.regularisers, config.model)
     check_attack(config)
     return dataset, config
 

@@ -84,7 +84,7 @@ def check(settings: RunConfig) -> None:
         raise ConfigError("attack.knowledge: full is for `fedsieve run` alone: no node sees another's update")
     size = settings.train.slice_size
     Pipeline.build(settings, max(SMALLEST, settings.train.slices, size if isinstance(size, int) else 0))
-    build_regularisers(settings.client.regularisers)
+    build_regularisers(settings.client.regularisers, settings.model)
     if settings.attack.name != "none":
         build_attack(settings.attack.name, settings.attack.params)
 

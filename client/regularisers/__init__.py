@@ -6,16 +6,21 @@ from collections.abc import Mapping, Sequence
 
 from client.regularisers.base import CHANNELS, Own, Regulariser
 from client.regularisers.distillation import Distillation
+from client.regularisers.lookahead import Lookahead
 from client.regularisers.order import OrderConsistency
 from client.regularisers.states import Anchor, Coherence
 from client.regularisers.uniformity import Uniformity
 from client.regularisers.views import TwoViews
+from common.config import ModelConfig
+from common.errors import ConfigError
+from common.models import template
 from common.registry import Component, Registry
 
 _OWN: Mapping[str, type[Regulariser]] = {
     "anchor": Anchor,
     "coherence": Coherence,
     "distillation": Distillation,
+    "lookahead": Lookahead,
     "order_consistency": OrderConsistency,
     "two_views": TwoViews,
     "uniformity": Uniformity,
@@ -23,9 +28,21 @@ _OWN: Mapping[str, type[Regulariser]] = {
 REGULARISERS: Registry[Regulariser] = Registry("regulariser", "regularisers", _OWN, Regulariser)
 
 
-def build_regularisers(components: Sequence[Component]) -> tuple[Regulariser, ...]:
-    """The terms that a config names. Raises UnknownName or ConfigError with the valid names."""
-    return tuple(REGULARISERS.build(c.name, c.params) for c in components)
+def build_regularisers(
+    components: Sequence[Component], model: ModelConfig | None = None
+) -> tuple[Regulariser, ...]:
+    """The terms that a config names.
+
+    Raises UnknownName, and ConfigError for parameters that cannot be and terms that ``model`` cannot have.
+    """
+    terms = tuple(REGULARISERS.build(c.name, c.params) for c in components)
+    for one, term in zip(components, terms, strict=True):
+        if model is not None and term.ahead and hasattr(template(model), "cloze"):
+            raise ConfigError(
+                f"client.regularisers: {one.name} asks states for later items, and those of {model.name} "
+                "have seen them; valid: a model that reads from the left, such as sasrec"
+            )
+    return terms
 
 
 __all__ = ["CHANNELS", "REGULARISERS", "Own", "Regulariser", "build_regularisers"]

@@ -28,6 +28,7 @@ class Own:
     noise       [CHANNELS, ℓ]  uniform in [0, 1); zeros if no term asks for chance
     gaps        [ℓ]     seconds since the item before; zeros if no term asks or the log has no times
     encode      (inputs [ℓ, d], padding [ℓ]) -> hidden [ℓ, d] by the device's model, same dropout
+    loss        (places in the slice, int64 [ℓ]) -> the run's loss of each hidden state with that answer [ℓ]
     """
 
     hidden: Tensor
@@ -42,16 +43,21 @@ class Own:
     noise: Tensor
     gaps: Tensor
     encode: Callable[[Tensor, Tensor], Tensor]
+    loss: Callable[[Tensor], Tensor]
 
 
 class Regulariser:
     """own -> a penalty of each position [ℓ], without control flow that looks at values.
 
     Padded positions are masked by the caller, and the sum is divided by the fixed L like the loss.
-    passes: how often the term runs the model; a term that does may use ``own.noise``.
+    passes: how often the term runs the model; a term that does may use ``own.noise``. ahead: whether it asks
+    a state for items further on than the next, which a model must not have seen. moves_all: whether it moves
+    devices without a next item in the slice, too.
     """
 
     passes: ClassVar[int] = 0
+    ahead: ClassVar[bool] = False
+    moves_all: ClassVar[bool] = True
 
     @property
     def timed(self) -> bool:

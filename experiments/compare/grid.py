@@ -238,5 +238,5 @@ def _check(config: RunConfig) -> None:
     check_bound(with_pre(build_aggregator(strategy.aggregator), strategy.pre), config)
     check_codes(config, build_constraints(constraints_of(config)))
     build_optimizer(strategy.optimizer)
-    build_regularisers(config.client.regularisers)
+    build_regularisers(config.client.regularisers, config.model)
     check_attack(config)

@@ -136,7 +136,7 @@ def prepare(places: Places, console: Console) -> None:
 def check(asked: Wanted, data: Dataset) -> None:
     """Build once what the run will build, so that a wrong name is told now. Raises FedSieveError."""
     config = with_targets(asked.config, data)
-    build_regularisers(config.client.regularisers)
+    build_regularisers(config.client.regularisers, config.model)
     build_attack("control" if config.attack.name == "none" else config.attack.name, config.attack.params)
     build_model(config.model)
     Pipeline.build(config, data.num_items)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from client.cohort import Cohort
+from client.losses import corrected, softmax
 from client.regularisers import CHANNELS, Own, Regulariser
 from common.config import ClientConfig, Component
 from common.models import build_model
@@ -19,7 +20,7 @@ from experiments.contracts import require
 from experiments.contracts.samples import cohort, model_config, task
 
 LENGTH, DIM, K = 8, 8, 6
-TENSORS = [f.name for f in fields(Own) if f.name != "encode"]
+TENSORS = [f.name for f in fields(Own) if f.name not in ("encode", "loss")]
 Make = Callable[[], Regulariser]
 
 
@@ -48,6 +49,7 @@ def own(items: int = 6, seed: int = 1, model: nn.Module | None = None, **changes
 
     padding = torch.arange(LENGTH) < LENGTH - items
     inputs = normal(LENGTH, DIM) * (~padding)[:, None]
+    candidates = torch.tensor([True] * (K - 1) + [False])
     found = Own(
         hidden=encode(inputs, padding).detach(),
         anchor=normal(LENGTH, DIM),
@@ -55,14 +57,26 @@ def own(items: int = 6, seed: int = 1, model: nn.Module | None = None, **changes
         inputs=inputs,
         rows=normal(K, DIM),
         start=normal(K, DIM),
-        target=torch.randint(K, (LENGTH,), generator=g),
+        target=torch.randint(K - 1, (LENGTH,), generator=g),
         counted=(torch.rand(LENGTH, generator=g) < 2 / 3) & ~padding,
-        candidates=torch.tensor([True] * (K - 1) + [False]),
+        candidates=candidates,
         noise=torch.rand(CHANNELS, LENGTH, generator=g, dtype=torch.float64),
         gaps=1000 * torch.rand(LENGTH, generator=g, dtype=torch.float64),
         encode=encode,
+        loss=lambda answers: answers.double(),
     )
-    return replace(found, **changes)
+    return changed(found, **changes)
+
+
+def changed(mine: Own, **values: Any) -> Own:
+    """``mine`` with other values, and the loss that its states have then."""
+    found = replace(mine, **values)
+
+    def loss(answers: Tensor) -> Tensor:
+        scores = corrected("softmax", found.hidden @ found.rows.T, answers, None)  # [ℓ, K]
+        return softmax(scores, answers, found.candidates, K)  # [ℓ]
+
+    return replace(found, loss=loss)
 
 
 def form(make: Make) -> None:
@@ -90,7 +104,7 @@ def mapped(make: Make) -> None:
 
     def one(*tensors: Tensor) -> Tensor:
         fresh: dict[str, Any] = dict(zip(TENSORS, tensors, strict=True))
-        return term(replace(devices[0], **fresh))
+        return term(changed(devices[0], **fresh))
 
     loop = torch.stack([term(device) for device in devices])
     require(torch.allclose(vmap(one)(*stacked), loop), "mapped over devices it gives other penalties")
@@ -102,8 +116,8 @@ def gradient(make: Make) -> None:
 
     def penalty(inputs: Tensor, rows: Tensor) -> Tensor:
         hidden = mine.encode(inputs, mine.padding)
-        changed = replace(mine, inputs=inputs, rows=rows, hidden=hidden)
-        return torch.where(mine.padding, 0.0, term(changed)).sum()
+        other = changed(mine, inputs=inputs, rows=rows, hidden=hidden)
+        return torch.where(mine.padding, 0.0, term(other)).sum()
 
     leaves = (mine.inputs.clone().requires_grad_(), mine.rows.clone().requires_grad_())
     right = torch.autograd.gradcheck(penalty, leaves, raise_exception=False)
@@ -120,7 +134,7 @@ def short_histories(make: Make) -> None:
             module = encoder(name).requires_grad_()
             mine = own(items, model=module)
             hidden = mine.encode(mine.inputs, mine.padding)
-            total = torch.where(mine.padding, 0.0, make()(replace(mine, hidden=hidden))).sum()
+            total = torch.where(mine.padding, 0.0, make()(changed(mine, hidden=hidden))).sum()
             require(bool(torch.isfinite(total)), f"of {items} items the penalty is not finite")
             torch.autograd.backward(total + 0.0 * hidden.sum())
             finite = all(bool(p.grad.isfinite().all()) for p in module.parameters() if p.grad is not None)

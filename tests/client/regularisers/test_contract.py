@@ -17,6 +17,7 @@ from common.seeding import generator
 from common.settings import component
 from common.tasks import TrainTask
 from common.updates import DeviceUpdates
+from experiments.contracts.regularisers import changed
 from tests.client.regularisers.helpers import LENGTH, own
 from tests.client.samples import cohort as sample
 from tests.client.samples import task as sample_task
@@ -32,22 +33,23 @@ def made(name: str, **params: object) -> Regulariser:
 @EACH
 def test_one_penalty_a_position_in_proportion_to_the_weight(name: str) -> None:
     mine = own()
-    single, double = (made(name, weight=w)(mine) for w in (1.0, 2.0))
+    single, double = (made(name, weight=w)(mine) for w in (0.4, 0.8))
     assert single.shape == (LENGTH,)
-    assert bool((single >= 0).all())
-    assert float(single.max()) > 0
+    if not made(name).ahead:  # one that spreads the label takes some of the loss back
+        assert bool((single >= 0).all())
+    assert float(single.abs().max()) > 0
     torch.testing.assert_close(double, 2 * single)
     assert not bool(made(name, weight=0.0)(mine).any())
 
 
 @EACH
 def test_the_gradient_is_that_of_finite_differences(name: str) -> None:
-    term, mine = made(name, weight=1.0), own()
+    term, mine = made(name, weight=0.9), own()
 
     def penalty(inputs: Tensor, rows: Tensor) -> Tensor:
         hidden = mine.encode(inputs, mine.padding)
-        changed = replace(mine, inputs=inputs, rows=rows, hidden=hidden)
-        return torch.where(mine.padding, 0.0, term(changed)).sum()
+        other = changed(mine, inputs=inputs, rows=rows, hidden=hidden)
+        return torch.where(mine.padding, 0.0, term(other)).sum()
 
     leaves = (mine.inputs.clone().requires_grad_(), mine.rows.clone().requires_grad_())
     assert torch.autograd.gradcheck(penalty, leaves)
@@ -65,7 +67,7 @@ def test_a_term_that_runs_the_model_uses_chance_and_no_other_does(name: str) -> 
     assert not term.timed  # as it comes; tau asks for times
 
 
-def updates(*terms: str, weight: float = 1.0, steps: int = 2) -> DeviceUpdates:
+def updates(*terms: str, weight: float = 0.9, steps: int = 2) -> DeviceUpdates:
     model_config = ModelConfig(dim=8, max_len=8, blocks=1, dropout=0.0)
     model, _ = initial(model_config, 12, generator(0, "model"))
     named = tuple(component(term, weight=weight) for term in terms)
