@@ -1,7 +1,7 @@
 """What each regulariser does on short histories: to the accuracy, and to the success of an attack.
 
 ``python -m benchmarks.regularisers [--config configs/demo.yaml] [--length 10] [--seeds 0 1 2]
-[--terms none coherence=0.001 …] [--set KEY=VALUE …] [--out runs/regularisers]``. A term is a name with or
+[--terms none anchor=0.001 …] [--set KEY=VALUE …] [--out runs/regularisers]``. A term is a name with or
 without a weight, or ``{name: …, …}`` as in the settings. Histories are cut to their last ``--length``
 interactions (0: as they are) before the split. For each term: a clean run (the plain mean, the malicious
 side honest), and the attack of ``--attack`` under the plain mean and the sieve; all measured on the same
@@ -25,7 +25,7 @@ from common.config import Component, RunConfig
 from common.settings import component
 from common.settings import load as load_settings
 
-TERMS = ("none", "anchor", "coherence", "order_consistency", "two_views", "distillation")
+TERMS = ("none", "anchor", "lookahead")
 CELLS = (("mean", "control"), ("mean", ""), ("sieve", ""))
 """(aggregator, attack) of a term's runs; "" is the attack asked for."""
 
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def parse(text: str) -> tuple[Component, ...]:
-    """``none``, ``coherence``, ``coherence=0.01``, ``{name: coherence, tau: 86400}``. Raises ConfigError."""
+    """``none``, ``anchor``, ``anchor=0.1``, ``{name: lookahead, reach: 3}``. Raises ConfigError."""
     if text == "none":
         return ()
     label, sign, weight = text.partition("=")

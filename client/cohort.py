@@ -38,7 +38,7 @@ class Cohort:
     """The devices ``numbers`` of one task with their training sequences.
 
     wanted: items that every device adds to its own rows with ``negatives: device`` (an attack's targets).
-    times: seconds of each interaction of ``sequences``, where the log has them; regularisers may ask.
+    times: seconds of each interaction of ``sequences``, where the log has them; models may ask.
     key: window, dropout, negatives and noise are drawn from it. Fresh by default, and told nobody.
     """
 
@@ -245,7 +245,7 @@ class Cohort:
         return None if self.times is None else self._windowed(Ragged.of(self.times, np.float64))
 
     def _gaps(self, training: LocalTraining, chosen: Index, length: int) -> Tensor:
-        """Seconds since the item before, right-aligned [n, ℓ], where model or term asks for them; else zeros.
+        """Seconds since the item before, right-aligned [n, ℓ], where the model asks for them; else zeros.
 
         The last interaction of a window is only a target, so its time is not read.
         """

@@ -30,7 +30,8 @@ class Device:
     padding     bool [ℓ]
     candidates  bool [K]             rows that the device may score; None for all
     keep        [E, sites, ℓ, d]     dropout multipliers of each local step; None without dropout
-    noise       [E, CHANNELS, ℓ]     for regularisers, as are gaps [ℓ]
+    noise       [E, CHANNELS, ℓ]     for regularisers
+    gaps        [ℓ]                  seconds since the item before, for models that read them
     asked       bool [E, ℓ]          next items that the loss is at in each step; None for all
     """
 
@@ -112,12 +113,12 @@ class LocalTraining:
 
     @property
     def timed(self) -> bool:
-        """Whether the model, or a term, reads how long ago an item was."""
-        return bool(getattr(self.model, "timed", False)) or any(term.timed for term in self.regularisers)
+        """Whether the model reads how long ago an item was."""
+        return bool(getattr(self.model, "timed", False))
 
     def _when(self, gaps: Tensor) -> dict[str, Tensor]:
         """The seconds before each item, for a model that reads them."""
-        return {"gaps": gaps} if getattr(self.model, "timed", False) else {}
+        return {"gaps": gaps} if self.timed else {}
 
     def objective(
         self,
@@ -125,7 +126,6 @@ class LocalTraining:
         items: Tensor,
         inputs: Tensor,
         anchor: Tensor | None,
-        start: Tensor,
         log_q: Tensor | None,
         step: int,
         device: Device,
@@ -133,8 +133,7 @@ class LocalTraining:
         """The loss of ONE device in a local step.
 
         encoder by name, embeddings of the slice [K, d] and inputs [ℓ, d]: the three that it learns; anchor
-        [ℓ, d] hidden states (None without regularisers) and ``start`` [K, d] embeddings under the global
-        model; log_q [K].
+        [ℓ, d] hidden states under the global model, None without regularisers; log_q [K].
         """
 
         def encode(items: Tensor, padding: Tensor, positions: Tensor | None = None, **more: Tensor) -> Tensor:
@@ -185,12 +184,10 @@ class LocalTraining:
                 device.padding,
                 inputs,
                 items,
-                start,
                 target,
                 inside,
                 candidates,
                 device.noise[step],
-                device.gaps,
                 encode,
                 loss_of,
             )
@@ -239,11 +236,10 @@ class LocalTraining:
             with torch.no_grad():
                 anchor = self._anchors(named, devices)
         tensors = [getattr(devices, field.name) for field in fields(Device)]
-        start = items.detach()
 
         def loss(anchor: Tensor | None, *of_one: Tensor) -> Tensor:
             device = Device(*of_one)
-            return self.objective(named, items, device.context, anchor, start, log_q, 0, device)
+            return self.objective(named, items, device.context, anchor, log_q, 0, device)
 
         dims = [None if tensor is None else 0 for tensor in (anchor, *tensors)]
         return vmap(loss, tuple(dims))(anchor, *tensors).sum()
@@ -270,7 +266,7 @@ class LocalTraining:
             encoder: Parameters, items: Tensor, inputs: Tensor, anchor: Tensor | None, *of_one: Tensor
         ) -> tuple[Parameters, Tensor, Tensor]:
             slopes: tuple[Parameters, Tensor, Tensor] = grad(self.objective, argnums=(0, 1, 2))(
-                encoder, items, inputs, anchor, start, log_q, step, Device(*of_one)
+                encoder, items, inputs, anchor, log_q, step, Device(*of_one)
             )
             return slopes
 

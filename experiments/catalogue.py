@@ -36,9 +36,10 @@ SHOWN: Mapping[str, tuple[str, ...]] = {
     "attacks": ("name", "kind", "goal", "knowledge", "reference"),
     "models": ("name", "parameters", "reference", "summary"),
     "datasets": ("name", "summary"),
-    "all": ("kind", "count", "names"),
 }
 """Columns of the tables; --json has all."""
+EVERY = ("kind", "count", "names")
+"""Columns of the table of all kinds."""
 
 
 def entries(what: str) -> list[Entry]:
@@ -133,10 +134,11 @@ def _lines(thing: object) -> str:
 def table(what: str, found: Sequence[Entry]) -> Table:
     """One row an entry; names are never broken."""
     shown = Table(title="What the settings can name" if what == "all" else what)
-    for column in SHOWN[what]:
+    columns = EVERY if what == "all" else SHOWN[what]
+    for column in columns:
         shown.add_column(column, no_wrap=column == "name", overflow="fold")
     for entry in found:
-        shown.add_row(*(entry[column] for column in SHOWN[what]))
+        shown.add_row(*(entry[column] for column in columns))
     return shown
 
 

@@ -3,20 +3,15 @@
 Written by `python -m experiments.catalogue`.
 """
 
+from client.regularisers.anchor import Anchor
 from client.regularisers.base import Own, Regulariser
-from client.regularisers.distillation import Distillation
-from client.regularisers.order import OrderConsistency
-from client.regularisers.states import Anchor, Coherence
+from client.regularisers.lookahead import Lookahead
 from client.regularisers.uniformity import Uniformity
-from client.regularisers.views import TwoViews
 
 __all__ = [
     "Anchor",
-    "Coherence",
-    "Distillation",
-    "OrderConsistency",
+    "Lookahead",
     "Own",
     "Regulariser",
-    "TwoViews",
     "Uniformity",
 ]

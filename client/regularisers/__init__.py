@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from client.regularisers.anchor import Anchor
 from client.regularisers.base import CHANNELS, Own, Regulariser
-from client.regularisers.distillation import Distillation
 from client.regularisers.lookahead import Lookahead
-from client.regularisers.order import OrderConsistency
-from client.regularisers.states import Anchor, Coherence
 from client.regularisers.uniformity import Uniformity
-from client.regularisers.views import TwoViews
 from common.config import ModelConfig
 from common.errors import ConfigError
 from common.models import template
@@ -18,11 +15,7 @@ from common.registry import Component, Registry
 
 _OWN: Mapping[str, type[Regulariser]] = {
     "anchor": Anchor,
-    "coherence": Coherence,
-    "distillation": Distillation,
     "lookahead": Lookahead,
-    "order_consistency": OrderConsistency,
-    "two_views": TwoViews,
     "uniformity": Uniformity,
 }
 REGULARISERS: Registry[Regulariser] = Registry("regulariser", "regularisers", _OWN, Regulariser)

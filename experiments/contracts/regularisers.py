@@ -56,12 +56,10 @@ def own(items: int = 6, seed: int = 1, model: nn.Module | None = None, **changes
         padding=padding,
         inputs=inputs,
         rows=normal(K, DIM),
-        start=normal(K, DIM),
         target=torch.randint(K - 1, (LENGTH,), generator=g),
         counted=(torch.rand(LENGTH, generator=g) < 2 / 3) & ~padding,
         candidates=candidates,
         noise=torch.rand(CHANNELS, LENGTH, generator=g, dtype=torch.float64),
-        gaps=1000 * torch.rand(LENGTH, generator=g, dtype=torch.float64),
         encode=encode,
         loss=lambda answers: answers.double(),
     )
@@ -148,7 +146,6 @@ def chance(make: Make) -> None:
     found = [term(replace(mine, noise=torch.rand_like(mine.noise))) for _ in range(6)]
     varied = any(not torch.equal(found[0], one) for one in found[1:])
     require(not varied or term.passes > 0, "it reads own.noise, and passes is 0: then there is none")
-    require(isinstance(term.timed, bool), "timed is no truth value")
 
 
 def alone(make: Make) -> None:

@@ -41,11 +41,14 @@ def position_loss(name: str, scores: Tensor, log_q: Tensor, place: int, num_item
     return -beta * F.logsigmoid(scores[place]) - F.logsigmoid(-others).sum()  # 1 − σ(s) = σ(−s)
 
 
-def penalty(name: str, hidden: Tensor, anchor: Tensor) -> Tensor:
-    """Σ over the real positions."""
-    if name == "anchor":
-        return (hidden - anchor).square().sum()
-    return (hidden[1:] - hidden[:-1]).square().sum()
+def spread(losses: dict[tuple[int, int], Tensor], length: int, reach: int = 5, decay: float = 0.7) -> Tensor:
+    """Σ_t Σ_k a_k·ℓ_t(k) − ℓ_t(1), a_k ∝ decay^k; ``losses``: (state t, position of the answer) -> ℓ."""
+    total, whole = torch.zeros(()), sum(decay**k for k in range(2, reach + 1))
+    for t in range(length):
+        for k in range(2, reach + 1):
+            total = total + decay**k / whole * losses.get((t, t + k - 1), torch.zeros(()))
+        total = total - losses.get((t, t), torch.zeros(()))
+    return total
 
 
 def train_one(
@@ -70,13 +73,20 @@ def train_one(
         if len(sequence) > 1:
             hidden = local(sequence[:-1], keep[number])
             scores = hidden @ local.table(candidates).T
-            for t, answer in enumerate(sequence[1:].tolist()):
-                if answer in place:
-                    name, catalogue = task.train_config.loss, len(task.model.table) - 1
-                    total = total + position_loss(name, scores[t], log_q, place[answer], catalogue)
+            name, catalogue = task.train_config.loss, len(task.model.table) - 1
+            answers = sequence[1:].tolist()
+            losses = {
+                (t, at): position_loss(name, scores[t], log_q, place[answer], catalogue)
+                for t in range(len(answers))
+                for at, answer in enumerate(answers)
+                if answer in place
+            }
+            total = total + sum(losses[t, t] for t in range(len(answers)) if (t, t) in losses)
             anchor = start(sequence[:-1], torch.ones(keep.shape[1], 1, 1)).detach()
             for term in task.client_config.regularisers:
-                total = total + term.params["weight"] * penalty(term.name, hidden, anchor)
+                away = (hidden - anchor).square().sum()
+                added = away if term.name == "anchor" else spread(losses, len(answers))
+                total = total + term.params["weight"] * added
         (total / task.model_config.max_len + 0.0 * sum(p.sum() for p in local.parameters())).backward()
         optimizer.step()
     layout = layout_of(start.encoder)

@@ -22,6 +22,7 @@ from common.seeding import generator
 from common.settings import component
 from common.tasks import GlobalModel, TrainTask
 from tests.client.oracle import position_loss
+from tests.client.regularisers.helpers import REORDERED
 from tests.client.samples import ITEMS, SLICE, cohort, histories, model_config, task
 
 BOOKS, ROWS = 3, 7
@@ -111,7 +112,7 @@ def test_one_interaction_moves_an_embedding_as_far_as_a_row_of_its_own() -> None
 
 
 def test_regularisers_and_dropout_work_on_code_rows() -> None:
-    terms = ClientConfig(regularisers=(component("anchor", weight=0.3), component("two_views", weight=0.1)))
+    terms = ClientConfig(regularisers=(component("anchor", weight=0.3), component(REORDERED, weight=0.1)))
     what = replace(task(model_config(code_books=BOOKS, code_rows=ROWS), local_steps=2), client_config=terms)
     updates = cohort(what).train()
     assert bool(torch.isfinite(updates.rows).all())

@@ -80,7 +80,7 @@ def test_gru4rec_trains_alike(dropout_rate: float, dropout: dict[int, Tensor]) -
     compare(cohort(what), dropout)
 
 
-@pytest.mark.parametrize("name", ["coherence", "anchor"])
+@pytest.mark.parametrize("name", ["lookahead", "anchor"])
 def test_regularisers_are_part_of_the_loss(name: str, dropout: dict[int, Tensor]) -> None:
     """Summed over the real positions only and divided by the fixed L, like the loss."""
     terms = ClientConfig(regularisers=(component(name, weight=0.3),))
