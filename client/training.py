@@ -158,8 +158,7 @@ class LocalTraining:
             states = hidden[device.counted]  # [m, d]
         target = device.slot_out.clamp(max=size - 1)  # [ℓ]
         own = target[device.counted]  # [m]
-        scores = corrected(self.loss, states @ items.T, own, log_q)  # [m, K]
-        losses = LOSSES[self.loss](scores, own, device.candidates, self.num_items, **self.options)  # [m]
+        losses = self._losses(states @ items.T, own, log_q, device.candidates)  # [m]
         # The fixed L: one interaction has one size on every device, however short its history.
         total = torch.where(inside[device.counted], losses, 0.0).sum()
         if anchor is not None:
@@ -167,16 +166,12 @@ class LocalTraining:
             if candidates is None:
                 candidates = torch.ones(size, dtype=torch.bool, device=items.device)
 
-            def loss_of(answers: Tensor) -> Tensor:
-                every = corrected(self.loss, scored(), answers, log_q)  # [ℓ, K]
-                found: Tensor = LOSSES[self.loss](
-                    every, answers, device.candidates, self.num_items, **self.options
-                )
-                return found  # [ℓ]
-
             @cache
-            def scored() -> Tensor:
+            def scores() -> Tensor:
                 return hidden @ items.T  # [ℓ, K]
+
+            def loss(answers: Tensor) -> Tensor:
+                return self._losses(scores(), answers, log_q, device.candidates)  # [ℓ]
 
             seen = Own(
                 hidden,
@@ -189,11 +184,19 @@ class LocalTraining:
                 candidates,
                 device.noise[step],
                 encode,
-                loss_of,
+                loss,
             )
             for term in self.regularisers:
                 total = total + torch.where(device.padding, 0.0, term(seen)).sum()
         return total / self.max_len
+
+    def _losses(
+        self, scores: Tensor, answers: Tensor, log_q: Tensor | None, candidates: Tensor | None
+    ) -> Tensor:
+        """Of states with scores [m, K] and answers at places [m] of the slice: [m]."""
+        scores = corrected(self.loss, scores, answers, log_q)
+        found: Tensor = LOSSES[self.loss](scores, answers, candidates, self.num_items, **self.options)
+        return found
 
     def cohort(
         self, encoder: Tensor, rows: Tensor, devices: Device, log_q: Tensor | None
