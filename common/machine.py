@@ -16,10 +16,10 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 def keep_freed_memory() -> None:
     """Let this process keep what it frees: the tensors of the next round take it again.
 
-    By default glibc gives blocks that are free back to the kernel, which clears every page of the next one:
-    a fifth of a run on Amazon Beauty. Now it keeps up to 256 MiB, and blocks of over 32 MiB go back as before:
-    kept, they would leave gaps. For programs, as it concerns the whole process. Does nothing where the C
-    library is another, or where the environment has settings for its malloc.
+    By default glibc gives free blocks back to the kernel, which clears every page of the next one: a seventh
+    of a run on Amazon Beauty. Now it keeps up to 256 MiB, and blocks of over 32 MiB go back as before: kept,
+    they would leave gaps. For programs, as it concerns the whole process. Does nothing where the C library is
+    another, or where the environment has settings for its malloc.
     """
     if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")) for name in os.environ):
         return
