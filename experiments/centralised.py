@@ -34,9 +34,9 @@ from common.tasks import GlobalModel, TrainTask
 from emulation.federation import prepared, recurring
 from server.app import with_recurring
 from server.nodes.shares import quartiles
-from server.protocol_line import log_text, loss_text, recurring_text, split_text
 from server.records.outputs import RunFolder
 from server.records.own_ids import OwnIds
+from server.records.protocol_line import log_text, loss_text, recurring_text, split_text
 from server.records.report import Evaluation, Listener, RoundReport
 from server.round.drawing import draw_slice
 from server.round.state import ServerState, no_counts

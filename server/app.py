@@ -23,13 +23,13 @@ from common.logs import event, json_logs, plain_logs
 from common.machine import keep_freed_memory, peak_cuda_mib, peak_mib
 from common.settings import from_flat
 from server.evaluation import early_stopping
-from server.protocol_line import privacy_text, protocol, recurring_text, sample_text
 from server.records.checkpoint import FILE, restored
 from server.records.holding import chosen_folder
 from server.records.metrics_http import metrics
 from server.records.outputs import NodeMemory, RunFolder
 from server.records.own_ids import OwnIds
 from server.records.progress import LogProgress
+from server.records.protocol_line import privacy_text, protocol, recurring_text, sample_text
 from server.records.report import Listener
 from server.records.stopping import stoppable
 from server.strategy import RobustStrategy

@@ -18,7 +18,7 @@ from common.errors import ConfigError, DataError
 from common.preparation import Preparation, Reading
 from common.settings import load as load_settings
 from emulation.federation import federate, open_log
-from server.protocol_line import protocol
+from server.records.protocol_line import protocol
 
 Row = tuple[int, int, int]
 ROWS = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 6), st.integers(0, 3)), min_size=1, max_size=40)

@@ -16,8 +16,8 @@ from common.errors import ConfigError
 from common.settings import Scalar, to_flat
 from emulation.local_grid import LocalGrid
 from server.app import app, complete
-from server.protocol_line import protocol
 from server.records.progress import LogProgress
+from server.records.protocol_line import protocol
 from server.records.report import Evaluation, RoundReport
 from server.records.traffic import content_bytes
 from server.round.state import ServerState

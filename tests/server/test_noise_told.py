@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from common.accounting import DELTA, local_epsilon
-from server.protocol_line import protocol
 from server.records.outputs import RunFolder
+from server.records.protocol_line import protocol
 from tests.server.federation import config, lines, run
 
 NOISE = ("client.clip=0.5", "client.noise=2.0")

@@ -15,7 +15,7 @@ from common.errors import ConfigError, DataError
 from common.settings import from_flat, to_flat, validate
 from emulation.federation import federate, node_configs, prepared
 from experiments.deployed import plan
-from server.protocol_line import protocol
+from server.records.protocol_line import protocol
 
 HISTORIES = {
     "all three": ([1, 2, 3, 4], [1.0, 2.0, 5.0, 9.0]),
