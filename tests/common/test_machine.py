@@ -71,7 +71,6 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the malloc of glibc")
 def test_freed_memory_is_taken_again_without_the_kernel() -> None:
-
     def faults(*words: str, **settings: str) -> int:
         env = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")} | settings
         command = [sys.executable, "-c", FAULTS, *words]
