@@ -87,10 +87,10 @@ def _kind(name: str, names: Sequence[str]) -> Entry:
 
 def facts(rule: Callable[..., object]) -> Entry:
     """Cost, breakdown, reference, parameters and the docstring's first paragraph; "-" where not said."""
-    text = " ".join((inspect.getdoc(rule) or "").split())
+    paragraphs = [" ".join(part.split()) for part in (inspect.getdoc(rule) or "").split("\n\n")]
 
     def said(pattern: str) -> str:
-        found = re.search(pattern, text)
+        found = next(filter(None, (re.search(pattern, text) for text in paragraphs)), None)
         return found.group(1) if found else "-"
 
     return {

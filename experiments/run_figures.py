@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from experiments.report.drawing.colours import COLOURS
-from experiments.report.drawing.frame import frame
+from experiments.report.drawing.frame import frame, literal
 from experiments.run_files import of_training
 
 IDLE = "#c3c8cf"
@@ -135,7 +134,7 @@ def devices(verdicts: Verdicts) -> go.Figure:
         count = verdicts[label]
         x = sorted(count)
         marker = {"color": colours[label], "line": {"width": 0}}
-        figure.add_bar(x=x, y=[count[r] for r in x], name=escape(label), marker=marker)
+        figure.add_bar(x=x, y=[count[r] for r in x], name=literal(label), marker=marker)
     return figure.update_layout(barmode="stack", bargap=0, showlegend=True)
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable
-from html import escape
 from pathlib import Path
 
 import plotly.graph_objects as go
 
 from common.errors import RunError
-from experiments.report.drawing.frame import LETTER, LINE
+from experiments.report.drawing.frame import LETTER, LINE, literal
 
 FORMATS = ("png", "svg")
 WIDTH, LEAST = 760, 460
@@ -67,7 +66,7 @@ def on_white(figure: go.Figure, title: str) -> go.Figure:
     told = textwrap.wrap(title, (width - 20) // (LETTER + 1))
     above = LINE * len(told) + 10
     height = figure.layout.height + above
-    text = {"text": "<br>".join(map(escape, told)), "font": {"size": 13}, "x": 0.5}
+    text = {"text": "<br>".join(map(literal, told)), "font": {"size": 13}, "x": 0.5}
     return go.Figure(figure).update_layout(
         width=width,
         height=height,

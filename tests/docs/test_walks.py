@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT, blocks, lines
+from benchmarks import first_steps
+from tests.docs.pages import ROOT
 
 START = ROOT / "docs" / "start.md"
 SHORT = {"train.rounds=100": "train.rounds=2", "train.rounds=200": "train.rounds=2"}
@@ -30,34 +31,29 @@ def write_log(place: Path) -> None:
     place.write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
-def walk() -> list[str]:
-    """The commands of sections 2 to 4; the first section installs, the last is a list."""
-    text = START.read_text(encoding="utf-8")
-    first, last = (text.count("\n", 0, text.index(head)) for head in ("## 2.", "## More commands"))
-    return [
-        line
-        for block in blocks(START)
-        if block.kind == "" and first < block.line < last
-        for line in lines(block)
-        if line.startswith("fedsieve ")
-    ]
+def walk() -> tuple[list[str], str]:
+    """The commands of the page after the install, and its grid."""
+    commands, grid = first_steps.walk(START.read_text(encoding="utf-8"))
+    return commands[1:], grid
 
 
 def test_the_walk_is_five_commands_or_fewer() -> None:
-    assert 4 <= len(walk()) <= 5
+    commands, _ = walk()
+    assert 4 <= len(commands) <= 5
+    assert all(command.startswith("fedsieve ") for command in commands)
 
 
 @pytest.mark.deployment
 @pytest.mark.timeout(600)
 def test_the_walk(tmp_path: Path) -> None:
     write_log(tmp_path / "my-log.csv")
-    (grid,) = (block.text for block in blocks(START) if block.kind == "yaml")
+    commands, grid = walk()
     grid, shorter = re.subn(r"train\.rounds: \d+", "train.rounds: 2", grid)
     grid, fewer = re.subn(r"seeds: \[0, 1, 2\]", "seeds: [0]", grid)
     assert (shorter, fewer) == (1, 1)
     (tmp_path / "grid.yaml").write_text(grid, encoding="utf-8")
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    for line in walk():
+    for line in commands:
         for long, short in SHORT.items():
             line = line.replace(long, short)
         command = [sys.executable, "-m", "experiments.cli", *shlex.split(line)[1:]]

@@ -15,6 +15,11 @@ LETTER, LINE = 7, 18
 """Pixels that a letter and a line of text take."""
 
 
+def literal(text: str) -> str:
+    """``text`` for a figure, which takes tags for what they are; quotation marks it shows as they stand."""
+    return escape(text, quote=False)
+
+
 def frame(x: str, y: str, height: int) -> go.Figure:
     """An empty figure on whatever lies behind it, the legend below."""
     axis = {"automargin": True, "gridcolor": "#e3e6ea", "zerolinecolor": "#c8ced6"}
@@ -27,8 +32,8 @@ def frame(x: str, y: str, height: int) -> go.Figure:
             "plot_bgcolor": "rgba(0,0,0,0)",
             "font": {"family": "system-ui, sans-serif", "size": 12},
             "legend": {"orientation": "h", "x": 0, "yref": "container", "y": 0, "yanchor": "bottom"},
-            "xaxis": {**axis, "title": {"text": escape(x)}},
-            "yaxis": {**axis, "title": {"text": escape(y)}},
+            "xaxis": {**axis, "title": {"text": literal(x)}},
+            "yaxis": {**axis, "title": {"text": literal(y)}},
             "hovermode": "closest",
             "meta": {"least": 0},
         }

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
 
 from experiments.report.drawing.colours import GREY, SCALE, ink, scaled
-from experiments.report.drawing.frame import LETTER, brief, frame, short
+from experiments.report.drawing.frame import LETTER, brief, frame, literal, short
 from experiments.report.plots import Heatmap
 from experiments.report.statistics import Estimate
 
@@ -23,7 +22,7 @@ def heatmap(plot: Heatmap) -> go.Figure:
     figure.add_heatmap(
         z=[[None if cell is None else short(cell.mean) for cell in row] for row in plot.cells],
         customdata=[
-            [escape(f"{name}, {column}: {_exact(c)}") for column, c in zip(plot.columns, row, strict=True)]
+            [literal(f"{name}, {column}: {_exact(c)}") for column, c in zip(plot.columns, row, strict=True)]
             for name, row in zip(plot.rows, plot.cells, strict=True)
         ],
         hovertemplate="%{customdata}<extra></extra>",
@@ -46,7 +45,7 @@ def heatmap(plot: Heatmap) -> go.Figure:
         hoverinfo="skip",
         showlegend=False,
     )
-    rows = [f"<b>{escape(name)}</b>" if name in plot.strong else escape(name) for name in plot.rows]
+    rows = [f"<b>{literal(name)}</b>" if name in plot.strong else literal(name) for name in plot.rows]
     bare = {
         "ticks": "",
         "ticklabelstandoff": 4,
@@ -55,7 +54,7 @@ def heatmap(plot: Heatmap) -> go.Figure:
         "automargin": False,
         "tickmode": "array",
     }
-    columns = [escape(name) for name in plot.columns]
+    columns = [literal(name) for name in plot.columns]
     ends = [-0.5, len(columns) - 0.5]
     figure.update_xaxes(**bare, side="top", tickangle=-90, range=ends, **_ticks(columns))
     figure.update_yaxes(**bare, range=[len(rows) - 0.5, -0.5], **_ticks(rows))

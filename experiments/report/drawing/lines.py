@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import plotly.graph_objects as go
 
 from experiments.report.drawing.colours import COLOURS, GREY, rgb
-from experiments.report.drawing.frame import POSSIBLE, frame, short
+from experiments.report.drawing.frame import POSSIBLE, frame, literal, short
 from experiments.report.plots import Line, Lines
 
 
@@ -25,14 +23,14 @@ def _line(line: Line) -> list[go.Scatter]:
     colour = GREY if line.colour is None else COLOURS[line.colour]
     mean = go.Scatter(
         mode="lines" if len(line.x) > 1 else "markers",  # a line needs two points to be seen
-        name=escape(line.name),
+        name=literal(line.name),
         legendgroup=line.name,
         showlegend=not grey,
         opacity=0.45 if grey else 1,
         x=list(line.x),
         y=[short(p.mean) for p in line.points],
         line={"color": colour, "width": 1 if grey else 2.2},
-        hovertemplate=f"{escape(line.name)}: %{{y:.4f}}<extra></extra>",
+        hovertemplate=f"{literal(line.name)}: %{{y:.4f}}<extra></extra>",
     )
     if grey:
         return [mean]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
 
 from experiments.report.drawing.colours import COLOURS, GREY
-from experiments.report.drawing.frame import LETTER, LINE, frame, short, upright
+from experiments.report.drawing.frame import LETTER, LINE, frame, literal, short, upright
 from experiments.report.plots import Panels, Ranks, Series
 
 
@@ -26,11 +25,13 @@ def panels(plot: Panels) -> go.Figure:
     low, high = min([0.0, *found]), max([0.0, *found])
     room = 0.06 * (high - low) or 1.0
     figure.update_xaxes(range=[short(low - room if low < 0 else 0.0), short(high + room)], title_text="")
-    figure.layout[f"xaxis{len(plot.panels) // 2 + 1}".removesuffix("1")].title.text = escape(plot.panels[0].x)
+    figure.layout[f"xaxis{len(plot.panels) // 2 + 1}".removesuffix("1")].title.text = literal(
+        plot.panels[0].x
+    )
     for i, one in enumerate(plot.panels):
         place = {"xref": f"{_axis(i)} domain", "x": 0, "xanchor": "left", "yref": "paper", "y": 1}
         figure.add_annotation(
-            place, yanchor="bottom", showarrow=False, text=f"<b>{escape(_cut(one.title))}</b>"
+            place, yanchor="bottom", showarrow=False, text=f"<b>{literal(_cut(one.title))}</b>"
         )
     least = LETTER * max(map(len, plot.panels[0].names)) + 220 * len(plot.panels)
     return figure.update_layout(meta={"least": least}, margin_t=34)
@@ -53,7 +54,7 @@ def _ranked(plots: Sequence[Ranks], x: str) -> go.Figure:
             i * wide,
             (i + 1) * wide - 0.02 * (len(plots) > 1),
         ]
-    names = [escape(name) for name in first.names]
+    names = [literal(name) for name in first.names]
     figure.update_yaxes(
         type="category",
         categoryorder="array",
@@ -69,14 +70,14 @@ def _series(one: Series, plot: Ranks, place: int) -> go.Bar | go.Scatter:
     kept = [(n, v) for n, v in zip(plot.names, one.values, strict=True) if v is not None]
     colour = COLOURS[one.colour]
     found: dict[str, Any] = {
-        "name": escape(one.name),
+        "name": literal(one.name),
         "legendgroup": one.name,
         "showlegend": len(plot.series) > 1 and place == 0,
         "x": [short(v.mean) for _, v in kept],
-        "y": [escape(n) for n, _ in kept],
+        "y": [literal(n) for n, _ in kept],
         "xaxis": _axis(place),
         "orientation": "h",
-        "hovertemplate": f"%{{y}}, {escape(one.name)}: %{{x:.4g}}<extra></extra>",
+        "hovertemplate": f"%{{y}}, {literal(one.name)}: %{{x:.4g}}<extra></extra>",
     }
     if plot.dots:
         sign = {"color": colour, "size": 9, "symbol": "x" if one.apart else "circle"}
@@ -106,7 +107,7 @@ def _seeds(one: Series, plot: Ranks, place: int) -> go.Scatter | None:
         showlegend=False,
         hoverinfo="skip",
         x=[short(value) for _, value in few],
-        y=[escape(name) for name, _ in few],
+        y=[literal(name) for name, _ in few],
         xaxis=_axis(place),
         offsetgroup=one.name,
         marker={"color": GREY, "size": 5},

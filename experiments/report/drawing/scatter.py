@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 import plotly.graph_objects as go
 
 from experiments.report.drawing.colours import COLOURS, GREY, rgb
-from experiments.report.drawing.frame import POSSIBLE, frame, short, upright
+from experiments.report.drawing.frame import POSSIBLE, frame, literal, short, upright
 from experiments.report.plots import Point, Scatter
 
 DASHES = ("dot", "dashdot", "dash")
@@ -36,7 +35,7 @@ def scatter(plot: Scatter) -> go.Figure:
     for (name, x), dash in zip(plot.marks.items(), DASHES * len(plot.marks), strict=False):
         figure.add_shape(upright(x, dash))
         place = {"x": x, "y": 0, "yref": "paper", "xanchor": "right", "yanchor": "bottom", "textangle": -90}
-        figure.add_annotation(place, text=escape(name), showarrow=False)
+        figure.add_annotation(place, text=literal(name), showarrow=False)
     return figure
 
 
@@ -60,8 +59,8 @@ def _points(name: str, points: Sequence[Point], colour: str) -> go.Scatter:
         name=name,
         x=[short(p.x.mean) for p in points],
         y=[short(p.y.mean) for p in points],
-        text=[escape(p.name) if p.named else "" for p in points],
-        hovertext=[escape(p.name) for p in points],
+        text=[literal(p.name) if p.named else "" for p in points],
+        hovertext=[literal(p.name) for p in points],
         textposition="top center",
         hovertemplate="%{hovertext}: %{x:.4f}, %{y:.3f}<extra></extra>",
         marker={"color": colour, "size": 10 if name == "ours" else 8},
