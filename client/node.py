@@ -22,7 +22,6 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from common.errors import ConfigError
 from common.logs import json_logs, plain_logs
-from common.machine import keep_freed_memory
 from transport.flower import need_grpc
 from transport.link import Keys, Pulse
 from transport.messages import App
@@ -81,7 +80,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         app = load_app(module, name)
     except (ConfigError, ClickException, OSError, ImportError, AttributeError) as error:
         parser.error(str(error))
-    keep_freed_memory()
     run_node(app, options.superlink, config, certificates, keys, stop, pulse=Pulse(options.ready_file))
 
 

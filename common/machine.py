@@ -2,34 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import sys
 
 import psutil
 
 MIB = 1 << 20
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
-"""Numbers of glibc's malloc.h."""
-
-
-def keep_freed_memory() -> None:
-    """Let this process keep what it frees: the tensors of the next round take it again.
-
-    By default glibc gives free blocks back to the kernel, which clears every page of the next one: a seventh
-    of a run on Amazon Beauty. Now it keeps up to 256 MiB, and blocks of over 32 MiB go back as before: kept,
-    they would leave gaps. For programs, as it concerns the whole process. Does nothing where the C library is
-    another, or where the environment has settings for its malloc.
-    """
-    if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")) for name in os.environ):
-        return
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return
-    mallopt(M_MMAP_THRESHOLD, 32 * MIB)  # glibc takes no more
-    mallopt(M_TRIM_THRESHOLD, 256 * MIB)
-    mallopt(M_TOP_PAD, 16 * MIB)
 
 
 def cores() -> int:

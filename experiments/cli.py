@@ -15,7 +15,6 @@ from rich.console import Console
 
 from common.errors import FedSieveError
 from common.logs import plain_logs
-from common.machine import keep_freed_memory
 from common.printable import json_text, printable_lines
 from experiments.data_cli import app as data_app
 from experiments.deploy_cli import register as register_deployment
@@ -260,7 +259,6 @@ def main() -> None:
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ["PYTHONSAFEPATH"] = "1"  # no child takes a file of the working folder for a module
     plain_logs()
-    keep_freed_memory()
     sys.exit(call())
 
 

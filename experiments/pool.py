@@ -22,7 +22,7 @@ import torch
 
 from common.config import RunConfig
 from common.errors import FedSieveError
-from common.machine import keep_freed_memory, peak_mib
+from common.machine import peak_mib
 from server.records.report import Evaluation, RoundReport
 from server.round.state import ServerState
 
@@ -153,7 +153,6 @@ class Pool:
 
 def _child(work: Work, job: Job, pipe: Connection, threads: int) -> None:
     _end_with_parent()
-    keep_freed_memory()
     torch.set_num_threads(threads)
     logging.getLogger("flwr").setLevel(logging.ERROR)
     try:

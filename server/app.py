@@ -20,7 +20,7 @@ from common.device import resolve, title
 from common.errors import ConfigError
 from common.items import with_measured
 from common.logs import event, json_logs, plain_logs
-from common.machine import keep_freed_memory, peak_cuda_mib, peak_mib
+from common.machine import peak_cuda_mib, peak_mib
 from common.settings import from_flat
 from server.evaluation import early_stopping
 from server.records.checkpoint import FILE, restored
@@ -46,7 +46,6 @@ def main(grid: Grid, context: Context) -> None:
     if not json_logs("server", context.run_id):
         plain_logs()
     end_with_parent()
-    keep_freed_memory()
     flat = dict(context.run_config)
     given, resume = str(flat.pop("out", "")), bool(flat.pop("resume", False))
     config = from_flat(flat)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import resource
 import subprocess
 import sys
@@ -13,7 +11,7 @@ import psutil
 import pytest
 import torch
 
-from common.machine import MIB, available_mib, cores, keep_freed_memory, peak_cuda_mib, peak_mib
+from common.machine import MIB, available_mib, cores, peak_cuda_mib, peak_mib
 
 
 def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,39 +51,3 @@ def test_the_peak_of_a_card_is_that_of_the_fullest_and_none_where_none_was_used(
     assert peak_cuda_mib() == 0
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     assert peak_cuda_mib() == 4
-
-
-FAULTS = """
-import resource, sys
-from common.machine import keep_freed_memory
-if sys.argv[1] == "keep":
-    keep_freed_memory()
-for _ in range(2):
-    blocks = [bytearray(b"x") * (20 << 20) for _ in range(6)]
-    del blocks
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-blocks = [bytearray(b"x") * (20 << 20) for _ in range(6)]
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the malloc of glibc")
-def test_freed_memory_is_taken_again_without_the_kernel() -> None:
-    def faults(*words: str, **settings: str) -> int:
-        env = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")} | settings
-        command = [sys.executable, "-c", FAULTS, *words]
-        told = subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout
-        return int(told)
-
-    plain = faults("plain")
-    assert faults("keep") < plain / 10
-    assert faults("keep", MALLOC_ARENA_MAX="2") > plain / 2  # who has settings of his own keeps to them
-
-
-@pytest.mark.parametrize("missing", [OSError("no such library"), AttributeError("mallopt")])
-def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch, missing: Exception) -> None:
-    def refuse(name: str) -> object:
-        raise missing
-
-    monkeypatch.setattr(ctypes, "CDLL", refuse)
-    keep_freed_memory()
