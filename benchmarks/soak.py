@@ -2,8 +2,9 @@
 
 ``python -m benchmarks.soak [--rounds 500] [--nodes 8] [--every 5] [--tolerance 0.05]``: a SuperLink, warm
 nodes and a run on the synthetic log, all processes on 127.0.0.1. Memory is flat when its mean over the last
-fifth of the rounds is within the tolerance of that over the second fifth; open files, and but for ``--slack``
-threads, when the last fifth sees no more of them than the three before it.
+fifth of the rounds is within the tolerance of that over the second fifth; threads, but for ``--slack``, when
+the last fifth sees no more of them than the three before it; files, when no more stay open in the last fifth
+than in the fourth.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from experiments.floors import floors
 from experiments.progress import run_all
 from experiments.run_files import item_text
 from experiments.shipped import CONFIGS
+from experiments.units import share_text
 
 CONFIG = CONFIGS / "demo.yaml"
 CLEAN, PLAIN, ROBUST = "clean, plain mean", "attacked, plain mean", "attacked, sieve"
@@ -36,7 +37,7 @@ def show(out: Path, overrides: Sequence[str]) -> dict[str, dict[str, float]]:
     target = item_text(next(iter(names)), names)
     console.print(
         f"{config.model.name} on {dataset.name}: {len(dataset)} users, each a device; "
-        f"{share:.0%} of the devices ({config.attack.name}) promote item {target}."
+        f"{share_text(share)} of the devices ({config.attack.name}) promote item {target}."
     )
     runs = plan(config)
     summaries = run_all(runs, out, console, workers=len(runs))

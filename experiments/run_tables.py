@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from experiments.run_files import FLOORS, item_text, ranked
-from experiments.units import bytes_text, seconds_text
+from experiments.units import bytes_text, seconds_text, share_text
 
 METRICS = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr")
 
@@ -40,7 +40,7 @@ UNITS: Mapping[str, Callable[[float], str]] = {
     "bytes_down": bytes_text,
     "peak_rss_mb": lambda mib: bytes_text(mib * 2**20),
     "idle_share": lambda share: f"{share:.0%} of those asked: no next item in the round's slice",
-    "malicious_share": lambda share: f"{share:.0%}",
+    "malicious_share": share_text,
 }
 
 

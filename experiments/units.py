@@ -1,4 +1,4 @@
-"""Bytes and seconds as people read them."""
+"""Bytes, seconds and shares as people read them."""
 
 from __future__ import annotations
 
@@ -21,3 +21,8 @@ def seconds_text(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def share_text(share: float) -> str:
+    """``20%``, ``0.1%``: a small share is not nothing."""
+    return f"{100 * share:.3g}%"

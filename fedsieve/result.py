@@ -19,6 +19,7 @@ from common.settings import load
 from experiments.recommend import best, numbered, timed
 from experiments.run_files import json_lines
 from experiments.trained import Catalogue, Trained, catalogue, open_run
+from experiments.units import share_text
 from fedsieve.recommender import Recommender
 
 if TYPE_CHECKING:
@@ -198,7 +199,8 @@ class Result:
     def _facts(self) -> str:
         parts = [f"{self.summary['rounds']} rounds", f"seed {self.summary['seed']}"]
         if self.summary["attack"] != "none":
-            parts.append(f"{self.summary['attack']} on {self.summary['malicious_share']:.0%} of the devices")
+            share = share_text(self.summary["malicious_share"])
+            parts.append(f"{self.summary['attack']} on {share} of the devices")
         return ", ".join(parts)
 
     def __repr__(self) -> str:

@@ -24,6 +24,7 @@ from experiments.compare.keys import cell_key
 from experiments.compare.results import keep_floors, read_row, write_results
 from experiments.compare.work import CellWork, honest_part, is_ready, train_warm_up
 from experiments.pool import Event, Job, Pool
+from experiments.units import share_text
 from server.records.checkpoint import write_atomically
 
 REFRESH_S = 10.0
@@ -44,8 +45,8 @@ class Planned:
 
     def title(self, names: Iterable[str]) -> str:
         """The labels called ``names`` in a few words."""
-        shown = {"malicious_share": "{:.0%}", "seed": "seed {}"}
-        return " · ".join(shown.get(name, "{}").format(self.labels[name]) for name in names)
+        shown = {"malicious_share": share_text, "seed": "seed {}".format}
+        return " · ".join(shown.get(name, str)(self.labels[name]) for name in names)
 
 
 class Datasets:

@@ -92,7 +92,7 @@ def test_windows_are_the_second_and_the_last_fifth() -> None:
 
 @pytest.mark.parametrize(("late", "said"), [(110.0, "+10.0%"), (90.0, "-10.0%")])
 def test_memory_that_is_not_flat_is_told(late: float, said: str) -> None:
-    (found,) = courses(made({8: 100.0, 28: late}), 30)
+    (found,) = courses(made({8: 100.0, 20: 100.0, 28: late}), 30)
     assert found.troubles(0.05) == [f"a: memory 100.0 -> {late} MiB ({said})"]
 
 
@@ -104,10 +104,13 @@ def test_threads_that_still_rise_are_told_and_a_pool_that_grew_once_is_not(
     assert found.troubles(0.05) == ([f"a: threads {middle} -> {late}"] if told else [])
 
 
-def test_one_file_more_is_told() -> None:
-    samples: list[Sample] = [(r, {"a": Usage(1.0, 1, 9 + (r > 24))}) for r in (8, 20, 28)]
-    (found,) = courses(samples, 30)
-    assert found.troubles(0.05) == ["a: files 9 -> 10"]
+@pytest.mark.parametrize(
+    ("late", "told"), [((10, 10, 10), True), ((10, 9, 10), False)], ids=["stays open", "open for a moment"]
+)
+def test_one_file_more_that_stays_open_is_told(late: tuple[int, ...], told: bool) -> None:
+    files = {8: 9, 20: 9, 22: 9, 24: 9, **dict(zip((26, 28, 30), late, strict=True))}
+    (found,) = courses([(r, {"a": Usage(1.0, 1, n)}) for r, n in files.items()], 30)
+    assert found.troubles(0.05) == (["a: files 9 -> 10"] if told else [])
 
 
 def test_a_forked_node_is_known_by_the_name_it_gives_itself(child: subprocess.Popen[str]) -> None:
@@ -122,5 +125,6 @@ def test_a_forked_node_is_known_by_the_name_it_gives_itself(child: subprocess.Po
 
 
 def test_a_process_of_one_window_alone_has_no_course() -> None:
-    samples: list[Sample] = [(8, {"a": Usage(1, 1, 1)}), (28, {"b": Usage(1, 1, 1)})]
+    seen = zip((8, 20, 28), "aab", strict=True)
+    samples: list[Sample] = [(round_, {name: Usage(1, 1, 1)}) for round_, name in seen]
     assert courses(samples, 30) == []

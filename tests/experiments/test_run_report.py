@@ -29,7 +29,7 @@ from experiments.run_figures import (
 )
 from experiments.run_files import item_text
 from experiments.run_report import page, write_report
-from experiments.units import bytes_text
+from experiments.units import bytes_text, share_text
 from tests.server.federation import config, lines
 
 
@@ -247,3 +247,7 @@ def test_damaged_results_are_told(finished: Path, tmp_path: Path, name: str) -> 
     (tmp_path / "run" / name).write_text('{"round": 1, ')
     with pytest.raises(RunError, match="damaged results"):
         write_report(tmp_path / "run")
+
+
+def test_a_small_share_is_not_shown_as_none() -> None:
+    assert [share_text(share) for share in (0.2, 0.001, 0.07, 0.125)] == ["20%", "0.1%", "7%", "12.5%"]
