@@ -34,6 +34,20 @@ Relabel = Callable[[Batch, Sequence[int]], Batch]
 
 
 @dataclass(frozen=True)
+class CohortDraws:
+    """What the devices int64 [n] draw in a round, on whatever node and in any company."""
+
+    key: Key = field(repr=False)
+    round: int
+    devices: Index
+
+    def __call__(self, purpose: str, rows: Index | None = None, where: torch.device | None = None) -> Draws:
+        """The draws for ``purpose`` of the devices at ``rows`` (all)."""
+        chosen = self.devices if rows is None else self.devices[rows]
+        return Draws.of(self.key, self.round, purpose, torch.from_numpy(chosen).to(where))
+
+
+@dataclass(frozen=True)
 class Cohort:
     """The devices ``numbers`` of one task with their training sequences.
 
@@ -54,10 +68,9 @@ class Cohort:
         """The device numbers, int64 [n]."""
         return np.asarray(self.numbers, dtype=np.int64)
 
-    def draws(self, purpose: str, rows: Index | None = None, where: torch.device | None = None) -> Draws:
-        """What the devices at ``rows`` (all) draw for ``purpose``, on whatever node and in any company."""
-        chosen = self.devices if rows is None else self.devices[rows]
-        return Draws.of(self.key, self.task.round, purpose, torch.from_numpy(chosen).to(where))
+    @cached_property
+    def draws(self) -> CohortDraws:
+        return CohortDraws(self.key, self.task.round, self.devices)
 
     def take(self, rows: Sequence[int] | Index) -> Cohort:
         """The devices at ``rows`` of this cohort, as if nobody else trained."""

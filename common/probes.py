@@ -10,11 +10,15 @@ from torch.func import functional_call, vmap
 from torch.nn import functional as F
 
 from common.config import ModelConfig
+from common.device import CPU
 from common.models import layout_of, template
 from common.tasks import GlobalModel
 
 RACES = 1 << 24
 """Numbers of a draw that are held at a time, and twice so many with a taste: 64 MiB each."""
+
+IN_CACHE = 64
+"""Histories that the CPU ranks at a time: their states stay in its cache."""
 
 
 @dataclass(frozen=True)
@@ -76,5 +80,6 @@ def last_states(config: ModelConfig, model: GlobalModel, items: Tensor) -> Tenso
         out: Tensor = functional_call(module, named, (context, padding), {"positions": last})  # [1, d]
         return out[0]
 
-    states: Tensor = vmap(hidden)(model.embed(items), items == 0)  # [P, d]
+    some = IN_CACHE if items.device == CPU else None
+    states: Tensor = vmap(hidden, chunk_size=some)(model.embed(items), items == 0)  # [P, d]
     return states

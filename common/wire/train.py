@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, cast
 
 import torch
-from flwr.app import Array, ConfigRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from torch import Tensor
 
 from common.codes import ONE_SLICE, OWN_ROWS, codes_of
@@ -79,11 +79,15 @@ SECTIONS = {"model_config": ModelConfig, "train_config": TrainConfig, "client_co
 def encode_train_tasks(task: TrainTask, asked: Sequence[Tensor]) -> list[RecordDict]:
     """A message for each group of devices int64 [m]; the model and all else is packed once for all."""
     shared = encode_train_task(task)
-    arrays = shared.array_records["arrays"]
+    # Not by ``shared.array_records``: that view and the record hold each other, and with them a model, until
+    # Python looks for such rings.
+    meta, arrays = shared["meta"], shared["arrays"]
+    assert isinstance(meta, ConfigRecord)
+    assert isinstance(arrays, ArrayRecord)
     return [
         RecordDict(
             {
-                "meta": ConfigRecord(dict(shared.config_records["meta"])),
+                "meta": ConfigRecord(dict(meta)),
                 "arrays": as_record({**arrays, "devices": pack(devices, "int64")}),
             }
         )

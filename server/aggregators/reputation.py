@@ -75,7 +75,8 @@ def alikeness(encoders: Tensor, peers: float, generator: torch.Generator) -> Ten
     """
     n = len(encoders)
     alike = folded_cosines(encoders, generator, beyond_mean=True).fill_diagonal_(-math.inf)  # [n, n]
-    nearest = alike.topk(max(1, round(peers * (n - 1))), dim=1).values.mean(dim=1).double()  # [n]
+    near = max(1, round(peers * (n - 1)))
+    nearest = alike.topk(near, dim=1, sorted=False).values.mean(dim=1).double()  # [n]
     return nearest - middle(nearest)
 
 

@@ -263,15 +263,15 @@ def thin(parts: Sequence[DeviceUpdates]) -> list[Faults]:
     so that it neither dilutes the mean nor moves a median. Only for ``negatives: full | slice``.
     """
     counts = [moved_rows(p.rows) for p in parts]  # [n] each
-    idle = [(c == 0) & (p.encoder == 0).all(dim=1) for c, p in zip(counts, parts, strict=True)]
+    idle = [resting(c, p.encoder) for c, p in zip(counts, parts, strict=True)]
     every = [(c.cpu(), i.cpu()) for c, i in zip(counts, idle, strict=True)]
     busy = torch.cat([c[~i] for c, i in every] or [torch.zeros(0)]).double()
     least = MIN_COVERAGE * float(busy.quantile(0.5)) if len(busy) else 0.0
     found: list[Faults] = []
-    for count, resting in every:
+    for count, nothing in every:
         faults_: Faults = {}
-        for i in (resting | (count < least)).nonzero().squeeze(1).tolist():
-            if resting[i]:
+        for i in (nothing | (count < least)).nonzero().squeeze(1).tolist():
+            if nothing[i]:
                 faults_[i] = (Reason.IDLE, NOTHING)
             else:
                 text = f"non-zero rows of at least {least:g} expected, found {int(count[i])}"
@@ -280,10 +280,18 @@ def thin(parts: Sequence[DeviceUpdates]) -> list[Faults]:
     return found
 
 
+def resting(moved: Tensor, encoder: Tensor) -> Tensor:
+    """Who moved no row and no parameter either: int64 [n], [n, P] -> bool [n]; few encoders are looked at."""
+    idle = moved == 0
+    idle[idle.clone()] = (encoder[idle] == 0).all(dim=1)
+    return idle
+
+
 def moved_rows(rows: Tensor) -> Tensor:
     """How many rows of each device are not zero: [n, K, d] -> int64 [n], in blocks of devices."""
     step = max(1, BLOCK // max(1, rows[:1].numel()))
-    moved = [(some != 0).any(dim=2).sum(dim=1) for some in torch.split(rows, step)]
+    # ten times as fast on a CPU as (some != 0).any(dim=2)
+    moved = [(some.abs().amax(dim=2) != 0).sum(dim=1) for some in torch.split(rows, step)]
     return torch.cat(moved) if moved else torch.zeros(0, dtype=torch.int64, device=rows.device)
 
 

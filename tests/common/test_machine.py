@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -12,6 +14,8 @@ import pytest
 import torch
 
 from common.machine import MIB, available_mib, cores, peak_cuda_mib, peak_mib
+
+THP = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,3 +55,27 @@ def test_the_peak_of_a_card_is_that_of_the_fullest_and_none_where_none_was_used(
     assert peak_cuda_mib() == 0
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     assert peak_cuda_mib() == 4
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, "1"), ("0", "0")], ids=["by default", "what a user says"])
+def test_large_tensors_ask_for_large_pages(given: str | None, kept: str) -> None:
+    name = "THP_MEM_ALLOC_ENABLE"
+    environment = {key: value for key, value in os.environ.items() if key != name}
+    environment |= {} if given is None else {name: given}
+    code = f"import os, fedsieve; print(os.environ['{name}'])"
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    ).stdout
+    assert told.strip() == kept
+
+
+@pytest.mark.skipif(
+    not THP.exists() or "[never]" in THP.read_text(), reason="this kernel gives no pages of 2 MiB"
+)
+def test_a_large_tensor_lies_on_large_pages() -> None:
+    code = (
+        "import common, torch; kept = torch.ones(64 << 20 >> 2)\n"
+        "print(next(line.split()[1] for line in open('/proc/self/smaps_rollup') if 'AnonHuge' in line))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert int(told) >= 32 << 10  # KiB
