@@ -23,18 +23,22 @@ LOW, HIGH = -0.1, 0.25
 
 @dataclass(frozen=True)
 class Reputation:
-    """r_u = Σ_k a^k x_u(k) / (1 + Σ_k a^k) over its rounds, the latest first; w_u = (1 + s·(r_u/t − 1)₊)⁻².
+    """r_u = max_a Σ_k a^k x_u(k) / (1 + Σ_k a^k) over its rounds, latest first; w_u = (1 + s·(r_u/t − 1)₊)⁻².
 
     x_u is the alikeness of u's encoder beyond the round's median, cut to [−.1, .25]; the 1 is a round without
-    evidence: a newcomer is trusted, and no single round leads to quarantine. From r_u > q·t on w_u = 0
-    (quarantine); u is still asked, its evidence fades by a round, and it comes back when its rounds look like
-    others'. Identities are (authenticated node, device); a node's devices are those that it came with.
+    evidence: a newcomer is trusted, and no single round leads to quarantine. Two memories a: a long one, for
+    a little evidence in each of many rounds, and a short one, for who was decent for long and then is not.
+    From r_u > q·t on w_u = 0 (quarantine); u is still asked, its evidence fades by a round, and it comes back
+    when its rounds look like others'. Identities are (authenticated node, device); a node's devices are those
+    that it came with.
 
-    tolerance t, decay a, strength s (0: off), quarantine q; peers: the share of devices that count as near.
+    tolerance t; memories a, decay and recent; strength s (0: off); quarantine q; peers: the share of devices
+    that count as near.
     """
 
     tolerance: float = 0.06
     decay: float = 0.9
+    recent: float = 0.5
     strength: float = 3.0
     quarantine: float = 2.5
     peers: float = 0.2
@@ -42,7 +46,7 @@ class Reputation:
 
     def __post_init__(self) -> None:
         positive(tolerance=self.tolerance, peers=self.peers)
-        unit(decay=self.decay)
+        unit(decay=self.decay, recent=self.recent)
         count(1, capacity=self.capacity)
         if self.strength < 0 or self.quarantine < 1 or self.peers > 1:
             raise ValueError("strength must be 0 (off) or positive, quarantine at least 1, peers at most 1")
@@ -54,13 +58,15 @@ class Reputation:
             return encoders.new_ones(n, dtype=torch.float64), state
         identity = signed(round_.identity)  # [n, 2]
         evidence = alikeness(encoders, self.peers, round_.generator).clamp(LOW, HIGH)  # [n]
-        past = recalled(state, identity, 2, evidence.device)  # [n, 2]: Σ a^k x, Σ a^k
-        record = self.decay * past.double() + torch.stack([evidence, torch.ones_like(evidence)], dim=1)
+        past = recalled(state, identity, 4, evidence.device).double()  # [n, 4]: Σ a^k x, Σ a^k of each a
+        faded = past.view(n, 2, 2) * past.new_tensor([self.decay, self.recent])[:, None]  # [n, 2, 2]
+        now = torch.stack([evidence, torch.ones_like(evidence)], dim=1)  # [n, 2]
+        record = (faded + now[:, None]).view(n, 4)
         after = remembered(state, identity, record.float(), round_.number, self.capacity)
         return self.weight(record), after
 
     def weight(self, record: Tensor) -> Tensor:
-        """w_u from records [n, 2] -> [n]."""
+        """w_u from records [n, 4] -> [n]."""
         ratio = rating(record) / self.tolerance  # r_u/t  [n]
         weight = (1 + self.strength * (ratio - 1).clamp_min(0)) ** -2
         return torch.where(ratio > self.quarantine, 0.0, weight)
@@ -81,5 +87,5 @@ def alikeness(encoders: Tensor, peers: float, generator: torch.Generator) -> Ten
 
 
 def rating(record: Tensor) -> Tensor:
-    """r from (Σ a^k x, Σ a^k): [n, 2] -> [n]."""
-    return record[:, 0] / (1 + record[:, 1])
+    """r from (Σ a^k x, Σ a^k) of each memory: [n, 4] -> [n]."""
+    return torch.maximum(record[:, 0] / (1 + record[:, 1]), record[:, 2] / (1 + record[:, 3]))

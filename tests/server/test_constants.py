@@ -92,11 +92,11 @@ def test_copies_are_out_in_the_second_round() -> None:
 
 
 def test_sleepers_that_were_less_alike_than_people_are_out_as_soon_as_others() -> None:
-    """Attackers who send noise while people learn in groups save up credit: fourteen rounds of it at most."""
+    """Attackers who send noise while people learn in groups save up credit: four rounds of it at most."""
     state: State = {}
     for number in range(1, 60):
         _, state = rated(people(number, groups=3), state, number)
-    for number in range(60, 75):
+    for number in range(60, 64):
         encoders = people(number)
         encoders[:BAD] = encoders[0]
         weights, state = rated(encoders, state, number)

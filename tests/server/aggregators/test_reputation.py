@@ -105,15 +105,17 @@ def test_evidence_of_one_round_is_bounded() -> None:
     assert float(sums.min()) >= LOW
 
 
-def test_credit_cannot_be_saved_up() -> None:
-    """A hundred rounds of decency delay the quarantine by a few rounds at most."""
+@pytest.mark.parametrize(("hostile", "most"), [(1, 0.5), (2, 0.1), (5, 0.0)])
+def test_credit_cannot_be_saved_up(hostile: int, most: float) -> None:
+    """After a hundred decent rounds a device that turns hostile has little weight at once, and soon none."""
     _, decent = through(100, 0.0)
-    weights, _ = through(12, 0.5, decent, start=100)
-    assert float(weights[:BAD].max()) == 0.0
+    weights, _ = through(hostile, 0.5, decent, start=100)
+    assert float(weights[:BAD].max()) <= most
 
 
 def test_the_weight_follows_the_formula() -> None:
-    records = torch.tensor([[0.0, 0.0], [0.3, 2.0], [0.44, 3.0], [0.9, 3.0], [-0.2, 1.0]]).double()
+    short = torch.tensor([[0.0, 0.0], [0.3, 2.0], [0.44, 3.0], [0.9, 3.0], [-0.2, 1.0]]).double()
+    records = torch.cat([short - torch.tensor([0.3, 0.0]), short], dim=1)  # the long memory has seen better
     found = Reputation(tolerance=0.08, strength=3.0, quarantine=2.0).weight(records)
     assert rating(records).tolist() == pytest.approx([0, 0.1, 0.11, 0.225, -0.1])
     expected = [1.0, (1 + 3 * 0.25) ** -2, (1 + 3 * 0.375) ** -2, 0.0, 1.0]
