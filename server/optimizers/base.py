@@ -67,17 +67,23 @@ class Blockwise:
     def step(self, update: ParameterUpdate, state: State, lr: float) -> tuple[ParameterUpdate, State]:
         new = dict(state)
         encoder = {}
+        of_block = self._slots(state)
         for name, block in update.encoder.items():
-            slots = {key.split("/")[1]: state[key] for key in self._keys(state, name)}
-            direction, slots = self.advance(block, slots)
+            direction, slots = self.advance(block, of_block.get(name, {}))
             encoder[name] = lr * direction
             new |= {f"encoder/{slot}/{name}": value for slot, value in slots.items()}
         rows = self._table(update, state, new)
         return ParameterUpdate(encoder, lr * rows, update.items), new
 
     @staticmethod
-    def _keys(state: State, name: str) -> list[str]:
-        return [key for key in state if key.startswith("encoder/") and key.split("/", 2)[2] == name]
+    def _slots(state: State) -> dict[str, Slots]:
+        """The slots of each encoder block, by its name."""
+        found: dict[str, Slots] = {}
+        for key in state:
+            if key.startswith("encoder/"):
+                _, slot, name = key.split("/", 2)
+                found.setdefault(name, {})[slot] = state[key]
+        return found
 
     def _table(self, update: ParameterUpdate, state: State, new: dict[str, Tensor]) -> Tensor:
         if update.items.numel() == 0:

@@ -222,7 +222,7 @@ def faults(updates: DeviceUpdates) -> Faults:
     stray = bare = torch.zeros_like(square, dtype=torch.bool)
     if updates.touched is not None:
         bare = ~updates.touched.any(dim=1)  # [n, K] -> [n]; its encoder alone would be a round without rows
-        stray = ((updates.rows != 0).any(dim=2) & ~updates.touched).any(dim=1)  # [n, K, d] -> [n]
+        stray = (moving(updates.rows) & ~updates.touched).any(dim=1)  # [n, K, d] -> [n]
     suspects = (updates.history < 0) | ~(square <= LARGEST) | stray | bare  # [n]; NaN compares false
     if not bool(suspects.any()):
         return found
@@ -287,11 +287,15 @@ def resting(moved: Tensor, encoder: Tensor) -> Tensor:
     return idle
 
 
+def moving(rows: Tensor) -> Tensor:
+    """Which rows are not zero: [n, K, d] -> bool [n, K]; on a CPU ten times as fast as ``any``."""
+    return rows.abs().amax(dim=2) != 0
+
+
 def moved_rows(rows: Tensor) -> Tensor:
     """How many rows of each device are not zero: [n, K, d] -> int64 [n], in blocks of devices."""
     step = max(1, BLOCK // max(1, rows[:1].numel()))
-    # ten times as fast on a CPU as (some != 0).any(dim=2)
-    moved = [(some.abs().amax(dim=2) != 0).sum(dim=1) for some in torch.split(rows, step)]
+    moved = [moving(some).sum(dim=1) for some in torch.split(rows, step)]
     return torch.cat(moved) if moved else torch.zeros(0, dtype=torch.int64, device=rows.device)
 
 
