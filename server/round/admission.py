@@ -37,8 +37,8 @@ MIN_COVERAGE = 0.5
 NOTHING = "nothing to predict in this slice"
 NOBODY = Identity(torch.zeros(0, 2, dtype=torch.int64))
 
-BLOCK = 1 << 24
-"""Values looked at at once: bounds what is made beside the updates."""
+BLOCK = 1 << 20
+"""Values looked at at once: what is made beside the updates stays in the cache."""
 
 LARGEST = torch.finfo(torch.float32).max
 
