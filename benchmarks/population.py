@@ -35,7 +35,7 @@ from common.wire.arrays import pack
 from emulation.local_grid import LocalGrid
 from experiments.pool import processes
 from server.aggregators.memory import remembered
-from server.aggregators.reputation import Reputation
+from server.aggregators.reputation import RECORD, Reputation
 from server.constraints.panel import MEMORY
 from server.records.outputs import RunFolder
 from server.records.report import Evaluation, RoundReport
@@ -177,7 +177,7 @@ def met_before(state: ServerState, devices: int, items: int) -> ServerState:
     """The state of a run in which every device took part: reputation and panel, each up to its bound."""
     number = torch.arange(devices)
     identity = torch.stack([number % NODES + 1, number], dim=1)
-    known = remembered({}, identity, torch.zeros(devices, 2), 0, Reputation().capacity)
+    known = remembered({}, identity, torch.zeros(devices, RECORD), 0, Reputation().capacity)
     most = max(1, MEMORY // items)
     marks = torch.zeros(min(most, devices), items, dtype=torch.int8)
     panel = remembered({}, identity[-most:], marks, 0, most)

@@ -89,7 +89,7 @@ class Course:
 
     rss      means in the second and in the last fifth of the rounds
     threads  the most from the second to the fourth fifth, and in the last
-    files    the fewest in the fourth fifth and in the last: not every sample has one that is soon closed
+    files    the fewest in the second fifth and in the last: not every sample has one that is soon closed
     """
 
     name: str
@@ -125,17 +125,17 @@ def courses(samples: Sequence[Sample], rounds: int) -> list[Course]:
     def within(first: float, last: float) -> list[Mapping[str, Usage]]:
         return [seen for round_, seen in samples if first < round_ / rounds <= last]
 
-    early, before, recent, late = within(0.2, 0.4), within(0.2, 0.8), within(0.6, 0.8), within(0.8, 1.0)
+    early, before, late = within(0.2, 0.4), within(0.2, 0.8), within(0.8, 1.0)
     names = dict.fromkeys(name for seen in early for name in seen)
     return [
         Course(
             name,
             (mean(u.rss for u in _of(name, early)), mean(u.rss for u in _of(name, late))),
             (max(u.threads for u in _of(name, before)), max(u.threads for u in _of(name, late))),
-            (min(u.files for u in _of(name, recent)), min(u.files for u in _of(name, late))),
+            (min(u.files for u in _of(name, early)), min(u.files for u in _of(name, late))),
         )
         for name in sorted(names)
-        if _of(name, recent) and _of(name, late)
+        if _of(name, late)
     ]
 
 

@@ -4,7 +4,7 @@
 nodes and a run on the synthetic log, all processes on 127.0.0.1. Memory is flat when its mean over the last
 fifth of the rounds is within the tolerance of that over the second fifth; threads, but for ``--slack``, when
 the last fifth sees no more of them than the three before it; files, when no more stay open in the last fifth
-than in the fourth.
+than in the second.
 """
 
 from __future__ import annotations

@@ -33,9 +33,12 @@ Relabel = Callable[[Batch, Sequence[int]], Batch]
 """A data poisoner's door: (batch, device numbers) -> batch of equal shape."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CohortDraws:
-    """What the devices int64 [n] draw in a round, on whatever node and in any company."""
+    """What the devices int64 [n] draw in a round, on whatever node and in any company.
+
+    No method of the cohort: ``targets`` keeps it, and a cohort that held itself would outlive its round.
+    """
 
     key: Key = field(repr=False)
     round: int
@@ -70,6 +73,7 @@ class Cohort:
 
     @cached_property
     def draws(self) -> CohortDraws:
+        """What the devices draw."""
         return CohortDraws(self.key, self.task.round, self.devices)
 
     def take(self, rows: Sequence[int] | Index) -> Cohort:

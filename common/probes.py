@@ -18,7 +18,7 @@ RACES = 1 << 24
 """Numbers of a draw that are held at a time, and twice so many with a taste: 64 MiB each."""
 
 IN_CACHE = 64
-"""Histories that the CPU ranks at a time: their states stay in its cache."""
+"""Histories that the CPU takes through the encoder at a time: what it works on stays in its cache."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,6 @@ def last_states(config: ModelConfig, model: GlobalModel, items: Tensor) -> Tenso
         out: Tensor = functional_call(module, named, (context, padding), {"positions": last})  # [1, d]
         return out[0]
 
-    some = IN_CACHE if items.device == CPU else None
+    some = IN_CACHE if items.device == CPU and len(items) > IN_CACHE else None
     states: Tensor = vmap(hidden, chunk_size=some)(model.embed(items), items == 0)  # [P, d]
     return states

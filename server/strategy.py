@@ -14,7 +14,7 @@ from flwr.serverapp.strategy import Result, Strategy
 
 from common.config import RunConfig
 from common.device import resolve
-from common.errors import ConfigError, RunError
+from common.errors import CheckpointError, ConfigError, RunError
 from common.logs import event
 from common.sampling import Sample
 from common.seeding import subkey
@@ -123,6 +123,8 @@ class RobustStrategy(Strategy):
                 step = self.pipeline.step(self.state, admitted, server_round, items)
                 self.state, weights = step.state, step.weights
                 figures |= step.figures
+            except CheckpointError:  # no round could use it
+                raise
             except RunError as error:  # too few devices for the rule: this round is lost, not the run
                 why = str(error)
             except Exception as error:  # what admission let through and a rule could not take: the same

@@ -202,9 +202,9 @@ def encode_scaled(values: Tensor, dtype: str) -> tuple[Array, Array | None]:
 
 
 def _largest(values: Tensor) -> Tensor:
-    """max |values| over the finite ones: [c, m] -> [c]. Whether all are finite, the ends show at once."""
-    if values.device == CPU:
-        largest = torch.maximum(values.amax(dim=1), -values.amin(dim=1)).abs()  # [c]; NaN stays
+    """max |values| over the finite ones: [c, m] -> [c]."""
+    if values.device == CPU:  # a card would wait for the answer
+        largest = torch.maximum(values.amax(dim=1), -values.amin(dim=1)).abs()  # [c]; no −0, and NaN stays
         if bool(largest.isfinite().all()):
             return largest
     return torch.where(values.isfinite(), values, 0).abs().amax(dim=1)
@@ -264,6 +264,6 @@ def unique(field: str, values: Tensor) -> None:
 
 
 def finite(field: str, values: Tensor, detail: str = "NaN or infinite values") -> None:
-    """No NaN and no infinity: the ends show both. Raises WireError."""
+    """No NaN and no infinity: neither can hide from the least and the largest value. Raises WireError."""
     if values.numel() and not bool(torch.stack(values.aminmax()).isfinite().all()):
         fail(field, Reason.NOT_FINITE, detail)

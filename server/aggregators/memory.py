@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from common.device import CPU
+from common.errors import CheckpointError
 from server.aggregators.base import State
 
 
@@ -73,12 +74,15 @@ def signed(identity: Sequence[tuple[int, int]]) -> Tensor:
 def recalled(state: State, identity: Tensor, width: int, device: torch.device = CPU) -> Tensor:
     """The histories of these identities [n, width], of the kind that is kept; 0 for those not met before.
 
-    identity int64 [n, 2] lies on the CPU, histories on ``device``.
+    identity int64 [n, 2] lies on the CPU, histories on ``device``. Raises CheckpointError for another width.
     """
     if not state:
         return torch.zeros(len(identity), width, device=device)
     at, met = places(state["identity"].cpu(), identity)
     history = state["history"].to(device)
+    if history.shape[1] != width:
+        differs = f"{history.shape[1]} values a device where this version keeps {width}"
+        raise CheckpointError(f"the saved state of the rule has {differs}: it is an earlier version's")
     found = torch.zeros(len(identity), width, dtype=history.dtype, device=device)
     found[met.to(device)] = history[at[met].to(device)]
     return found

@@ -17,6 +17,9 @@ from server.aggregators.sketch import folded_cosines
 LEAST = 8
 """Fewer devices have no usual alikeness: such a round says nothing."""
 
+RECORD = 4
+"""Numbers that are kept of a device: Σ a^k x and Σ a^k of the long memory, then of the short one."""
+
 LOW, HIGH = -0.1, 0.25
 """One round counts for no more: credit cannot be saved up, nor one bad round last for ever."""
 
@@ -32,13 +35,13 @@ class Reputation:
     when its rounds look like others'. Identities are (authenticated node, device); a node's devices are those
     that it came with.
 
-    tolerance t; memories a, decay and recent; strength s (0: off); quarantine q; peers: the share of devices
+    tolerance t; memories a, long and short; strength s (0: off); quarantine q; peers: the share of devices
     that count as near.
     """
 
     tolerance: float = 0.06
-    decay: float = 0.9
-    recent: float = 0.5
+    long: float = 0.9
+    short: float = 0.5
     strength: float = 3.0
     quarantine: float = 2.5
     peers: float = 0.2
@@ -46,7 +49,7 @@ class Reputation:
 
     def __post_init__(self) -> None:
         positive(tolerance=self.tolerance, peers=self.peers)
-        unit(decay=self.decay, recent=self.recent)
+        unit(long=self.long, short=self.short)
         count(1, capacity=self.capacity)
         if self.strength < 0 or self.quarantine < 1 or self.peers > 1:
             raise ValueError("strength must be 0 (off) or positive, quarantine at least 1, peers at most 1")
@@ -58,10 +61,10 @@ class Reputation:
             return encoders.new_ones(n, dtype=torch.float64), state
         identity = signed(round_.identity)  # [n, 2]
         evidence = alikeness(encoders, self.peers, round_.generator).clamp(LOW, HIGH)  # [n]
-        past = recalled(state, identity, 4, evidence.device).double()  # [n, 4]: Σ a^k x, Σ a^k of each a
-        faded = past.view(n, 2, 2) * past.new_tensor([self.decay, self.recent])[:, None]  # [n, 2, 2]
+        past = recalled(state, identity, RECORD, evidence.device).double()  # [n, 4]
+        faded = past.view(n, 2, 2) * past.new_tensor([self.long, self.short])[:, None]  # [n, 2, 2]
         now = torch.stack([evidence, torch.ones_like(evidence)], dim=1)  # [n, 2]
-        record = (faded + now[:, None]).view(n, 4)
+        record = (faded + now[:, None]).view(n, RECORD)
         after = remembered(state, identity, record.float(), round_.number, self.capacity)
         return self.weight(record), after
 

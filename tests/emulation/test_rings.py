@@ -30,12 +30,17 @@ class Rings:
 
     def __init__(self) -> None:
         self.left: list[tuple[int, ...]] = []
+        self.rounds: list[int] = []
 
     def on_round(self, report: RoundReport, state: ServerState) -> None:
         del state
+        assert not report.skipped, report.why
+        self.rounds.append(report.round)
         gc.set_debug(gc.DEBUG_SAVEALL)
-        gc.collect()
-        gc.set_debug(0)
+        try:
+            gc.collect()
+        finally:
+            gc.set_debug(0)
         found = [tuple(one.shape) for one in gc.garbage if isinstance(one, torch.Tensor)]
         gc.garbage.clear()
         gc.collect()  # what was saved is still a ring
@@ -62,4 +67,5 @@ def test_no_tensor_waits_for_the_collector(given: list[str], tmp_path: Path) -> 
         federate(load(None, [*SMALL, *given]), tmp_path / "run", listeners=[rings])
     finally:
         gc.enable()
+    assert rings.rounds == [1, 2, 3, 4]
     assert rings.left == []

@@ -12,7 +12,7 @@ import torch
 from flwr.app import Message
 
 from client.app import app as client_app
-from common.errors import RunError
+from common.errors import CheckpointError, RunError
 from emulation.local_grid import LocalGrid
 from server.nodes.roster import RETRY_ROUNDS
 from server.round.admission import Admitted
@@ -88,6 +88,17 @@ def test_a_rule_that_fails_on_what_was_admitted_loses_the_round_and_not_the_run(
     watch = Watch()
     run(config(), tmp_path, listeners=[watch])
     assert [r.why for r in watch.rounds] == ["", "the rule failed: IndexError", "", ""]
+
+
+def test_saved_state_that_a_rule_cannot_use_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step(*_: Any) -> Step:
+        raise CheckpointError("it is an earlier version's")
+
+    monkeypatch.setattr(Pipeline, "step", step)
+    with pytest.raises(CheckpointError, match="earlier version's"):
+        run(config(), tmp_path)
 
 
 def test_a_run_in_which_nobody_trains_fails_with_the_reason_and_moves_nothing(tmp_path: Path) -> None:

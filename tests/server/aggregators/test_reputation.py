@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from common.errors import CheckpointError
 from server.aggregators import Round, State
 from server.aggregators.reputation import HIGH, LEAST, LOW, Reputation, alikeness, rating
 from tests.server.aggregators.helpers import make
@@ -89,6 +90,16 @@ def test_who_stays_alike_ends_in_quarantine_and_the_others_gain() -> None:
     assert weights[BAD:].tolist() == [1.0] * (N - BAD)
 
 
+def test_a_little_evidence_in_each_of_many_rounds_adds_up() -> None:
+    """What no single round shows, nor the last few: x = .08 in each of fifty."""
+    rule, record = Reputation(), torch.zeros(1, 2, 2, dtype=torch.float64)
+    fades = torch.tensor([rule.long, rule.short])[:, None]
+    for _ in range(50):
+        record = fades * record + torch.tensor([0.08, 1.0])
+    assert float(rule.weight(record.view(1, 4))) < 0.5
+    assert float(rule.weight(record[:, [1, 1]].view(1, 4))) == 1.0
+
+
 def test_quarantine_ends_when_rounds_look_like_others() -> None:
     _, state = through(12, 0.5)
     at = [float(through(k, 0.0, state, start=12)[0][:BAD].mean()) for k in (1, 6, 40)]
@@ -122,6 +133,13 @@ def test_the_weight_follows_the_formula() -> None:
     assert found.tolist() == pytest.approx(expected)
 
 
+def test_a_record_of_an_earlier_version_is_refused() -> None:
+    _, state = through(1, 0.0)
+    before = {**state, "history": state["history"][:, :2]}
+    with pytest.raises(CheckpointError, match="2 values a device where this version keeps 4"):
+        Reputation()(encoders(2), before, a_round(2))
+
+
 @pytest.mark.parametrize("rule", [Reputation(), Reputation(strength=0)], ids=["too few", "off"])
 def test_some_rounds_say_nothing(rule: Reputation) -> None:
     n = LEAST - 1 if rule.strength else N
@@ -134,7 +152,8 @@ def test_some_rounds_say_nothing(rule: Reputation) -> None:
     ("wrong", "text"),
     [
         ({"tolerance": 0.0}, "tolerance"),
-        ({"decay": 1.0}, "decay"),
+        ({"long": 1.0}, "long"),
+        ({"short": 1.0}, "short"),
         ({"quarantine": 0.5}, "quarantine at least 1"),
         ({"strength": -1.0}, "strength must be 0"),
     ],
