@@ -164,6 +164,7 @@ def runs_table(section: Section) -> Table:
     shown: dict[Metric, Column] = {
         "test.hr@10": Column("HR@10"),
         "test.ndcg@10": Column("NDCG@10"),
+        "valid.ndcg@10": Column("NDCG@10 validation"),
         "users.ndcg@10": Column("NDCG@10 ± over users", ".4f"),
         share_retained: Column("retained", ".3f"),
         "test.mrr": Column("MRR"),
