@@ -120,7 +120,7 @@ class Course:
 
 
 def courses(samples: Sequence[Sample], rounds: int) -> list[Course]:
-    """Of processes seen in the second and the last two fifths of the rounds: 101 to 200 and 301 on of 500."""
+    """Of every process seen in the second and in the last fifth: of 500 rounds, 101 to 200 and 401 to 500."""
 
     def within(first: float, last: float) -> list[Mapping[str, Usage]]:
         return [seen for round_, seen in samples if first < round_ / rounds <= last]

@@ -91,7 +91,7 @@ def test_copies_are_out_in_the_second_round() -> None:
     assert weights[:BAD].tolist() == [0.0] * BAD
 
 
-def test_sleepers_that_were_less_alike_than_people_are_out_as_soon_as_others() -> None:
+def test_sleepers_that_were_less_alike_than_people_are_out_in_four_rounds() -> None:
     """Attackers who send noise while people learn in groups save up credit: four rounds of it at most."""
     state: State = {}
     for number in range(1, 60):
