@@ -1,11 +1,12 @@
 """Seconds of a round here and in Flower's own simulation on Ray: the same local step of as many devices.
 
-``python -m benchmarks.flower_simulation [--devices 64] [--rounds 3]``: SASRec (d = 64, L = 50, no dropout), a
-slice of 512 items, one step of SGD on histories of 51 items. On Flower's side each device is a client whose
-ClientApp trains a plain module on its own history, as one would write it, and FedAvg takes the mean. Here it
-is the cohort's training and the mean, which end with the same model, and beside them whole rounds of an
-embedded run (``benchmarks.rounds``: with dropout, wire, admission and audit), on all cores both: Ray has one
-worker a core. The first round of each warms up. Needs Ray: pip install 'fedsieve[ray]'.
+``python -m benchmarks.flower_simulation [--devices 64 256 512] [--rounds 3]``: SASRec (d = 64, L = 50, no
+dropout), a slice of 512 of 1,682 items, one step of SGD on histories of 51 items. On Flower's side each
+device is a client whose ClientApp trains a plain module on its own history, as one would write it, and FedAvg
+takes the mean. Here it is the cohort's training and the mean, which end with the same model, and beside them
+whole rounds of an embedded run on the same histories (``benchmarks.rounds``: with draw, wire, admission and
+audit). All use all cores: Ray has one worker a core. The first round of each warms up. Needs Ray: pip install
+'fedsieve[ray]'.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,7 +36,11 @@ from benchmarks.throughput import loop, make_task
 from client.cohort import Cohort
 from common.machine import cores
 from common.tasks import GlobalModel
+from experiments.pool import processes
 from transport.ray_runtime import backend, quiet
+
+ITEMS = 1682
+"""Items of the catalogue, as in MovieLens-100K."""
 
 
 def one_device(cohort: Cohort, number: int, encoder: torch.Tensor, rows: torch.Tensor) -> list[torch.Tensor]:
@@ -49,7 +55,7 @@ def one_device(cohort: Cohort, number: int, encoder: torch.Tensor, rows: torch.T
 @lru_cache(maxsize=1)
 def devices_of(count: int) -> Cohort:
     """The devices of both sides: a worker makes them once, and no message carries them."""
-    return make_task(count, steps=1)
+    return make_task(count, ITEMS, steps=1)
 
 
 def client_app(count: int) -> ClientApp:
@@ -63,7 +69,7 @@ def client_app(count: int) -> ClientApp:
         torch.set_num_threads(1)
         encoder, rows = (torch.from_numpy(part) for part in message.content["arrays"].to_numpy_ndarrays())
         number = int(context.node_config["partition-id"])
-        trained = one_device(here.devices_of(count), number, encoder, rows)
+        trained = here.one_device(here.devices_of(count), number, encoder, rows)
         reply = RecordDict(
             {
                 "arrays": ArrayRecord([part.numpy() for part in trained]),
@@ -129,30 +135,51 @@ def ours(cohort: Cohort, rounds: int) -> tuple[list[float], list[torch.Tensor]]:
     return seconds, [task.model.encoder, task.model.table[task.items.long()]]
 
 
+def both(devices: int, rounds: int) -> tuple[float, float, float]:
+    """Seconds of a round here and in Flower's simulation, and the largest difference of the two models."""
+    cohort = devices_of(devices)
+    mine, model = ours(cohort, rounds + 1)
+    flower, other = theirs(cohort, rounds + 1)
+    apart = max(float((a - b).abs().max()) for a, b in zip(model, other, strict=True))
+    return statistics.median(mine[1:]), statistics.median(flower[1:]), apart
+
+
+def run_of(cohort: Cohort, folder: str) -> list[str]:
+    """The settings of a run of the same step on the same histories, which a log in ``folder`` holds."""
+    devices, log = len(cohort.devices), Path(folder) / "log.txt"
+    rest = [(2 * n % ITEMS + 1, (2 * n + 1) % ITEMS + 1) for n in range(devices)]  # held out
+    lines = (" ".join(map(str, (n, *cohort.sequences[n].tolist(), *rest[n]))) for n in range(devices))
+    log.write_text("\n".join(lines) + "\n")
+    return [
+        *(f"data.path={log}", f"train.devices_per_round={devices}", "train.window=last", "model.dropout=0"),
+        *(f"train.slice_size={len(cohort.task.items)}", "train.slice_power=0"),
+        *("strategy.aggregator=mean", "checkpoint_every=0", "eval.every=0"),
+    ]
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--devices", type=int, default=64)
+    parser.add_argument("--devices", nargs="+", type=int, default=[64, 256, 512])
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args(argv)
     if importlib.util.find_spec("ray") is None:
         print("NOT MEASURED: Ray is not installed (pip install 'fedsieve[ray]')", file=sys.stderr)
         sys.exit(2)
     logging.getLogger("flwr").setLevel(logging.ERROR)
-    cohort = devices_of(args.devices)
-    whole = cost("mean", args.devices, 512, "cpu", 1, args.rounds, 1682).round
-    mine, model = ours(cohort, args.rounds + 1)
-    flower, other = theirs(cohort, args.rounds + 1)
-    apart = max(float((a - b).abs().max()) for a, b in zip(model, other, strict=True))
-    print(f"{platform.machine()}, {cores()} cores, torch {torch.__version__}, {args.devices} devices, SASRec")
-    print(f"largest difference between the two models after {args.rounds + 1} rounds: {apart:.1e}")
-    seconds = {
-        "whole rounds here": whole,
-        "training and mean alone": statistics.median(mine[1:]),
-        "Flower's simulation": statistics.median(flower[1:]),
-    }
-    for name, spent in seconds.items():
-        print(f"{name}: {spent:.3f} s a round, {args.devices / spent:,.0f} device updates/s")
-    print(f"ratio to whole rounds: {statistics.median(flower[1:]) / whole:.1f}")
+    print(f"{platform.machine()}, {cores()} cores, torch {torch.__version__}, {args.rounds} rounds each")
+    print("| devices | Flower, s a round | here, whole | ratio | training and mean alone | ratio | apart |")
+    print("|---|---|---|---|---|---|---|")
+    fresh = processes()
+    for devices in args.devices:  # Ray starts once a process
+        with tempfile.TemporaryDirectory(prefix="log-") as folder, fresh.Pool(1) as pool:
+            whole = pool.apply(cost, (run_of(devices_of(devices), folder), args.rounds)).round
+        with fresh.Pool(1) as pool:
+            alone, flower, apart = pool.apply(both, (devices, args.rounds))
+        columns = (
+            *(f"{devices:,}", f"{flower:.2f}", f"{whole:.3f}", f"{flower / whole:.1f}"),
+            *(f"{alone:.3f}", f"{flower / alone:.1f}", f"{apart:.0e}"),
+        )
+        print("| " + " | ".join(columns) + " |", flush=True)
 
 
 if __name__ == "__main__":

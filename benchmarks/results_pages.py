@@ -9,7 +9,8 @@ written anew. A page says where a table goes:
 
 names the kept grid, the table of ``fedsieve report`` (or ``protocol``, what was run), and the rows and
 columns that are wanted, by default all. Several conditions on rows are joined by ``&``. The grid
-``leaderboard`` is a folder of ``fedsieve leaderboard`` and has the tables of :mod:`benchmarks.board_tables`.
+``leaderboard`` is a folder of ``fedsieve leaderboard`` and has the tables of :mod:`benchmarks.board_tables`;
+``models`` are the runs of :mod:`benchmarks.models`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.board_tables import board_table
+from benchmarks.model_tables import model_table
 from experiments.report.accuracy import Curves
 from experiments.report.names import percent
 from experiments.report.reading import read_grid
@@ -40,6 +42,7 @@ DATA = PAGES / "data"
 KEPT = ("results.csv", "floors.json")
 ABOUT = "about.json"
 BOARD = "leaderboard"
+MODELS = "models"
 MARK = re.compile(
     r"(?P<head><!-- table (?P<grid>[\w-]+) (?P<name>[\w-]+)(?: where (?P<where>[^:>]*?))?"
     r"(?:: (?P<columns>[^>]*?))? -->\n)"
@@ -90,6 +93,8 @@ def written(grid: str, name: str, columns: Sequence[str], where: str = "") -> st
     folder = DATA / grid
     if grid == BOARD and name != "protocol":
         return markdown(narrowed(board_table(folder, name), where, columns)).partition("\n\n")[2]
+    if grid == MODELS:
+        return markdown(narrowed(model_table(folder, name), where, columns)).partition("\n\n")[2]
     found, _ = sections(read_grid(folder))
     if name == "protocol":
         return protocol(folder, found)

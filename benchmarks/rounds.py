@@ -76,10 +76,10 @@ def settings(rule: str, devices: int, size: int, on: str, steps: int, items: int
     ]
 
 
-def cost(rule: str, devices: int, size: int, on: str, steps: int, rounds: int, items: int) -> Cost:
-    """What rounds cost in this process."""
+def cost(overrides: Sequence[str], rounds: int) -> Cost:
+    """What rounds of a run with these settings cost in this process."""
     logging.disable(logging.WARNING)
-    dataset, config = prepared(load(overrides=settings(rule, devices, size, on, steps, items)))
+    dataset, config = prepared(load(overrides=overrides))
     config = repeatable(config)
     app = Timed(config)
     grid = LocalGrid(app, node_configs(config))
@@ -127,8 +127,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             for rule in args.rules:
                 for on in here:
                     with fresh.Pool(1) as pool:
-                        row = (rule, n, size, on, args.steps, args.rounds, args.items)
-                        found = pool.apply(cost, row)
+                        run = settings(rule, n, size, on, args.steps, args.items)
+                        found = pool.apply(cost, (run, args.rounds))
                     columns = (
                         *(on, rule, f"{n:,}", f"{size:,}", f"{found.round:.3f}"),
                         *(f"{found.training / found.round:.0%}", f"{n / found.round:,.0f}"),

@@ -1,0 +1,85 @@
+"""The tables of ``docs/results/models.md``, from the runs of :mod:`benchmarks.models` that are kept there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from experiments.report.statistics import Estimate, estimate
+from experiments.report.tables import Column, Table, Value
+
+RESULTS = "results.csv"
+AXES = ("log", "model", "how", "seed")
+FLOORS = {"popularity": "Popularity", "markov": "Markov-1"}
+PUBLISHED = {
+    ("ml-1m", "sasrec"): (0.315, 0.182),  # Klenitskiy & Vasilev, RecSys 2023, softmax
+    ("amazon-beauty", "sasrec"): (0.0921, 0.0531),  # this and the rest: arXiv 2508.06450
+    ("amazon-beauty", "esasrec"): (0.0928, 0.0523),
+    ("amazon-sports", "esasrec"): (0.0560, 0.0323),
+    ("amazon-sports", "sasrec"): (0.0569, 0.0314),
+}
+"""HR@10 and NDCG@10 of centralised training, full ranking, leave-one-out, seen items filtered."""
+COLUMNS = (
+    *(Column("Log"), Column("Model"), Column("Trained"), Column("Seeds", ",.0f"), Column("Passes", ",.0f")),
+    *(Column("HR@10"), Column("NDCG@10"), Column("± over users"), Column("Validation NDCG@10")),
+    *(Column("Of its centralised", "percent"), Column("Of the published", "percent")),
+)
+
+
+def kept(folder: Path) -> list[dict[str, Any]]:
+    """The rows that are kept in ``folder``."""
+    path = folder / RESULTS
+    return pl.read_csv(path).to_dicts() if path.exists() else []
+
+
+def model_table(folder: Path, name: str) -> Table:
+    """``models``: a row for each log, model and way to train. Raises KeyError for another name."""
+    if name != "models":
+        raise KeyError(f"no table {name!r}; valid: models")
+    rows = kept(folder)
+    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    for one in rows:
+        groups.setdefault((one["log"], one["model"], one["how"]), []).append(one)
+    lines = [_line(key, runs, groups) for key, runs in sorted(groups.items(), key=_order)]
+    note = (
+        "HR@10 and NDCG@10: test items, mean over seeds, ± the 95 % interval (t) from three seeds on. ± over "
+        "users: half the 95 % bootstrap interval over the users of one run. Passes: epochs, or devices asked "
+        "over all devices."
+    )
+    return Table("models", "Models", "", COLUMNS, lines, note)
+
+
+def _order(entry: tuple[tuple[str, str, str], Any]) -> tuple[str, int, str, str]:
+    """Floors first, then by model."""
+    (log, model, how), _ = entry
+    return log, int(model not in FLOORS), model, how
+
+
+def _line(
+    key: tuple[str, str, str],
+    runs: Sequence[Mapping[str, Any]],
+    groups: Mapping[tuple[str, str, str], Sequence[Mapping[str, Any]]],
+) -> list[Value]:
+    log, model, how = key
+    if model in FLOORS:
+        one = runs[0]
+        rest = (one["test.hr@10"], one["test.ndcg@10"], None, None, None, None)
+        return [log, FLOORS[model], "–", None, None, *rest]
+    gain = _over(runs, "test.ndcg@10")
+    reference = groups.get((log, model, "centralised"))
+    own = _over(reference, "test.ndcg@10").mean if reference and how == "federated" else None
+    published = PUBLISHED.get((log, model), (None, None))[1]
+    return [
+        *(log, model, how, float(len(runs)), _over(runs, "passes").mean),
+        *(_over(runs, "test.hr@10"), gain, _over(runs, "users").mean, _over(runs, "valid.ndcg@10")),
+        *(round(gain.mean / other, 3) if other else None for other in (own, published)),
+    ]
+
+
+def _over(runs: Sequence[Mapping[str, Any]], column: str) -> Estimate:
+    found = estimate({int(one["seed"]): float(one[column]) for one in runs})
+    assert found is not None  # a group has a run
+    return found
