@@ -18,8 +18,9 @@ from client.app import evaluate as honest_evaluation
 from client.app import train as honest_training
 from client.batch import Batch
 from client.cohort import Cohort
-from client.fleet import FLOWER_KEYS, Fleet, NodeSettings, read_settings
-from client.fleet import KEYS as OF_DEVICES
+from client.fleet import Fleet
+from client.node_settings import FLOWER_KEYS, NodeSettings, read_settings
+from client.node_settings import KEYS as OF_DEVICES
 from client.ranking import nothing
 from common import wire
 from common.errors import ConfigError, choices

@@ -24,7 +24,8 @@ from flwr.app import Context, Message, MessageType
 
 from client.app import own_devices
 from client.cohort import Cohort
-from client.fleet import open_fleet, read_settings
+from client.fleet import open_fleet
+from client.node_settings import read_settings
 from common import wire
 from common.config import RunConfig
 from common.machine import cores, peak_mib

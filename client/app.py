@@ -25,7 +25,8 @@ from client.disclosure import (
     noisy,
     placed,
 )
-from client.fleet import Fleet, NodeSettings, Numbers, open_fleet, read_settings
+from client.fleet import Fleet, Numbers, open_fleet
+from client.node_settings import NodeSettings, read_settings
 from client.privacy import protect
 from client.ranking import answer_ranks, counts, nothing
 from client.ranking import evaluate as rank_devices

@@ -7,7 +7,7 @@ from flwr.app import Context, Message, MessageType
 from attacks.app import app as attack_app
 from attacks.app import attacked
 from client.app import app as client_app
-from client.fleet import read_settings
+from client.node_settings import read_settings
 from common import wire
 from common.tasks import TrainTask
 from common.updates import DeviceUpdates

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 import client.app
-import client.fleet
+import client.node_settings
 import client.ranking
 import server.app
 import server.strategy
@@ -42,16 +42,16 @@ NAMED = {
 @pytest.fixture
 def on_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDevice]:
     """Server and nodes on the device; local training and ranking, where they are not yet ours, beside it."""
-    for module in (server.app, server.strategy, client.fleet):
+    for module in (server.app, server.strategy, client.node_settings):
         monkeypatch.setattr(module, "resolve", lambda name, setting="": DEVICE)
     rank = client.ranking.evaluate
     monkeypatch.setattr(
         client.app, "rank_devices", lambda model, parameters, *rest: rank(model, on_host(parameters), *rest)
     )
-    client.fleet._read.cache_clear()
+    client.node_settings._read.cache_clear()
     with fake_device() as device:
         yield device
-    client.fleet._read.cache_clear()
+    client.node_settings._read.cache_clear()
 
 
 def settings(*more: str) -> Any:

@@ -18,7 +18,8 @@ from attacks.app import app as attack_app
 from attacks.base import View
 from client.app import app, lasting_key
 from client.cohort import Cohort
-from client.fleet import malicious_devices, open_fleet, read_settings
+from client.fleet import malicious_devices, open_fleet
+from client.node_settings import read_settings
 from client.privacy import protect
 from client.ranking import evaluate
 from common import wire

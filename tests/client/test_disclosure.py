@@ -16,7 +16,8 @@ from flwr.app import Message, MessageType
 
 from client.app import app
 from client.disclosure import Disclosure, read_disclosure
-from client.fleet import open_fleet, read_settings
+from client.fleet import open_fleet
+from client.node_settings import read_settings
 from client.ranking import answer_ranks, counts, evaluate
 from common import wire
 from common.config import ModelConfig

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.fleet import Fleet, malicious_devices, open_fleet, read_settings
+from client.fleet import Fleet, malicious_devices, open_fleet
+from client.node_settings import read_settings
 from common.data import load
 from common.data.ragged import Ragged
 from common.errors import ConfigError, UnknownName

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from client.cohort import Cohort
-from client.fleet import open_fleet, read_settings
+from client.fleet import open_fleet
+from client.node_settings import read_settings
 from common.data.ragged import Ragged
 from common.data.types import Times
 from tests.client.samples import LENGTHS, histories, model_config, task

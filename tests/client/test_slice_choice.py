@@ -15,7 +15,8 @@ from attacks.parity import Parity
 from client.app import honest_round
 from client.cohort import Cohort
 from client.disclosure import Disclosure, check_training
-from client.fleet import Fleet, NodeSettings
+from client.fleet import Fleet
+from client.node_settings import NodeSettings
 from common import wire
 from common.config import ClientConfig
 from common.data.ragged import Ragged

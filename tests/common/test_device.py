@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from client.fleet import read_settings
+from client.node_settings import read_settings
 from common.device import CPU, add_rows, resolve
 from common.errors import ConfigError
 from common.settings import from_flat, load, to_flat

@@ -15,8 +15,9 @@ from flwr.app import Message
 from safetensors.torch import load_file
 
 from client.app import ranked
-from client.fleet import open_fleet, read_settings
+from client.fleet import open_fleet
 from client.node import load_app
+from client.node_settings import read_settings
 from common.printable import LONGEST, printable_log
 from common.tasks import METRICS, EvaluateTask, GlobalModel, TrainTask
 from experiments.deployed import Plan

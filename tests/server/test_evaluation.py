@@ -12,7 +12,8 @@ import torch
 from flwr.app import Context, Message
 
 from client.app import app as client_app
-from client.fleet import open_fleet, read_settings
+from client.fleet import open_fleet
+from client.node_settings import read_settings
 from common.errors import RunError
 from common.tasks import METRICS, EvaluateSums
 from common.wire import SumsSpec, decode_evaluate_sums, encode_evaluate_sums

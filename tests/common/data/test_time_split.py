@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.fleet import Fleet, open_fleet, read_settings
+from client.fleet import Fleet, open_fleet
+from client.node_settings import read_settings
 from common.config import RunConfig
 from common.data import Dataset, cut_at
 from common.data.cut import held_out, last_two, parts, quantiles, recent, training

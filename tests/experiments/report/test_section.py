@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from experiments.report.accuracy import exposure
+from experiments.report.baselines import best_baseline, by_condition, overall
 from experiments.report.beside import beside_table, beyond_parity
-from experiments.report.contents import best_baseline, by_condition, main_table, overall
+from experiments.report.contents import main_table
 from experiments.report.differences import beyond, beyond_plain, er_over_plain
 from experiments.report.names import Condition, slug
 from experiments.report.plots import Heatmap
