@@ -19,13 +19,13 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.marks import with_marked
 from common.machine import cores
 from experiments.units import seconds_text
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "start.md"
 FENCE = re.compile(r"^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
-TABLE = re.compile(r"(?<=<!-- times -->\n).*?(?=<!-- end -->)", re.DOTALL)
 WALK = ("pip install ", "fedsieve run ", "fedsieve data check ", "fedsieve compare ")
 
 
@@ -81,12 +81,9 @@ def about(log: str, lines: int, load: str) -> str:
 
 def with_table(page: str, spent: Mapping[str, float], measured: str) -> str:
     """``page`` with its times anew. Raises ValueError for a page without a place for them."""
-    if len(TABLE.findall(page)) != 1:
-        raise ValueError("expected one table of times")
     rows = "".join(f"| `{command}` | {seconds_text(seconds)} |\n" for command, seconds in spent.items())
     rows += f"| together | {seconds_text(sum(spent.values()))} |\n"
-    table = f"\n{measured}\n\n| command | takes |\n|---|---|\n{rows}\n"
-    return TABLE.sub(lambda _: table, page)
+    return with_marked(page, "times", f"{measured}\n\n| command | takes |\n|---|---|\n{rows}")
 
 
 if __name__ == "__main__":

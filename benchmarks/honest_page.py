@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.marks import with_marked
 from experiments.report.drawing.colours import COLOURS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "results" / "honest.md"
 PICTURE = ROOT / "docs" / "figures" / "honest.svg"
-TABLE = re.compile(r"(?<=<!-- honest -->\n).*?(?=<!-- end -->)", re.DOTALL)
 LINES = {"row is next item": "next item alone", "row is both": "both", "row is input": "input alone"}
 """What is drawn: the rows that a device learns from, by role."""
 WIDTH, HEIGHT = 150, 120
@@ -24,15 +23,8 @@ Found = Mapping[str, Sequence[Mapping[str, float]]]
 def write(rounds: Sequence[int], found: Found) -> None:
     """Write the page's table and its picture anew."""
     page = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(with_table(page, table(rounds, found)), encoding="utf-8")
+    PAGE.write_text(with_marked(page, "honest", table(rounds, found)), encoding="utf-8")
     PICTURE.write_text(picture(rounds, found), encoding="utf-8")
-
-
-def with_table(page: str, made: str) -> str:
-    """Raises ValueError for a page without a place for the table."""
-    if len(TABLE.findall(page)) != 1:
-        raise ValueError("expected one table of what is left")
-    return TABLE.sub(lambda _: f"\n{made}\n", page)
 
 
 def table(rounds: Sequence[int], found: Found) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,15 @@ REFRESH_S = 10.0
 ENDED = ("done", "failed")
 MARGIN = 0.8
 """Share of the free memory that a grid uses unless told otherwise."""
+
+
+NAMED = ("data", "model", "aggregator", "attack", "malicious_share", "seed")
+SHOWN: Sequence[Callable[[RunConfig], int]] = (
+    lambda config: config.train.rounds,
+    lambda config: config.train.devices_per_round,
+    lambda config: config.attack.start_round,
+)
+"""What a report tells cells apart by, beside their labels."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +79,23 @@ class Datasets:
 
 
 def plan(cells: Iterable[Cell], datasets: Datasets) -> list[Planned]:
-    """Cells with their targets resolved; of two that are the same computation the first stays."""
+    """Cells with their targets resolved; of two that are the same computation the first stays.
+
+    Raises ConfigError for two that no table could tell apart.
+    """
     found: dict[str, Planned] = {}
+    names: dict[tuple[str, ...], str] = {}
     for cell in cells:
         dataset, digest = datasets.get(cell.config)
         config = with_targets(cell.config, dataset)
         key = cell_key(config, digest)
-        found.setdefault(key, Planned(key, digest, config, cell.labels))
+        one = found.setdefault(key, Planned(key, digest, config, cell.labels))
+        told = *cell.labels.values(), *(of(config) for of in SHOWN)
+        if names.setdefault(tuple(map(str, told)), key) != key:
+            raise ConfigError(
+                f"the grid has two cells called {one.title(NAMED)}, and no table shows in which settings "
+                "they differ; name such a setting under `vary`, or give each strategy a label of its own"
+            )
     if not found:
         raise ConfigError("the grid has no cells: one of its lists is empty")
     return list(found.values())

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from benchmarks.first_steps import PAGE, TABLE, about, walk, with_table
+from benchmarks.first_steps import PAGE, about, walk, with_table
+from benchmarks.marks import marked
 
 
 def test_the_table_has_the_commands_of_the_page_from_the_install_to_the_comparison() -> None:
@@ -15,7 +16,7 @@ def test_the_table_has_the_commands_of_the_page_from_the_install_to_the_comparis
     assert len(commands) == 5  # what the page promises
     assert (commands[0][:11], commands[-1][:16]) == ("pip install", "fedsieve compare")
     assert "strategies: [mean, sieve]" in grid
-    (table,) = TABLE.findall(page)
+    table = marked(page, "times")
     assert re.findall(r"^\| `(.+)` \|", table, re.MULTILINE) == commands, "python -m benchmarks.first_steps"
 
 

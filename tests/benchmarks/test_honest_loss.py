@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from benchmarks.honest_loss import ROLES, main, part, roles
-from benchmarks.honest_page import LINES, PAGE, TABLE, picture, table, with_table
+from benchmarks.honest_page import LINES, PAGE, picture, table
+from benchmarks.marks import marked, with_marked
 from tests.client import samples
 
 
@@ -53,9 +54,8 @@ def test_the_page_takes_the_table_and_the_picture_has_a_line_for_each_log_and_ro
     made = table([30, 60], found)
     assert "| row is both | 50.0, 25.0 | 50.0, 50.0 |" in made
     page = PAGE.read_text(encoding="utf-8")
-    assert made in with_table(page, made)
-    (shown,) = TABLE.findall(page)
-    assert "row is next item" in shown, "run python -m benchmarks.honest_loss --page"
+    assert made in with_marked(page, "honest", made)
+    assert "row is next item" in marked(page, "honest"), "run python -m benchmarks.honest_loss --page"
     drawn = picture([30, 60], found)
     assert drawn.count("<polyline") == 2 * len(LINES)
     assert 'points="50.0,100.0 200.0,130.0"' in drawn
@@ -63,4 +63,4 @@ def test_the_page_takes_the_table_and_the_picture_has_a_line_for_each_log_and_ro
 
 def test_a_page_without_a_place_is_refused() -> None:
     with pytest.raises(ValueError, match="one table"):
-        with_table("nothing", "")
+        with_marked("nothing", "honest", "")

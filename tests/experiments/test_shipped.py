@@ -51,7 +51,11 @@ def test_a_file_wins_over_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("find", "name", "told"),
     [
-        (shipped.config, "dmo", "unknown config 'dmo': did you mean 'demo'? valid: amazon-beauty, demo, "),
+        (
+            shipped.config,
+            "dmo",
+            "unknown config 'dmo': did you mean 'demo'? valid: amazon-beauty, amazon-sports, demo, ",
+        ),
         (shipped.grid, "demo", "unknown grid 'demo'; valid: ablation, adaptive, "),
     ],
 )

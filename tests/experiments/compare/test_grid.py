@@ -9,6 +9,7 @@ import pytest
 
 from attacks import ATTACKS
 from common.errors import ConfigError, UnknownName
+from experiments.compare.command import opened
 from experiments.compare.grid import Cell, expand, read_grid
 from server.aggregators import AGGREGATORS
 from tests.experiments.compare.samples import grid_file
@@ -146,3 +147,14 @@ def test_one_thing_alone_is_a_list_of_it(tmp_path: Path) -> None:
     assert [one.config.attack.targets for one in many] == ["cold", ("3",), ("B00A", "#4")]
     (named,) = cells(tmp_path, strategies="mean", attacks="sign_flip", targets="B00A")
     assert named.config.attack.targets == ("B00A",)
+
+
+def test_cells_that_no_table_could_tell_apart_are_refused(tmp_path: Path) -> None:
+    twice = [{"config": "base.yaml", "set": {"model.dim": dim}} for dim in (8, 16)]
+    path = grid_file(tmp_path, configs=twice)
+    with pytest.raises(ConfigError, match="two cells called synthetic · sasrec · mean · control"):
+        opened(path, "")
+    apart = [{"config": "base.yaml", "set": {"train.rounds": rounds}} for rounds in (6, 8)]
+    assert len(opened(grid_file(tmp_path, configs=apart), "")[3]) == 8
+    same = grid_file(tmp_path, configs=["base.yaml", "base.yaml"])
+    assert len(opened(same, "")[3]) == 4  # one computation
