@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from experiments.report.accuracy import heatmaps
 from experiments.report.contents import interval
-from experiments.report.differences import beyond, beyond_plain, er_over_plain, ndcg_over_plain
+from experiments.report.differences import beyond, beyond_plain, er_over_plain, ndcg_over_plain, of_oracle
 from experiments.report.plots import Figure
 from experiments.report.section import ER, NDCG, Metric, Section, share_retained
 from experiments.report.tables import Column, Table, Value
@@ -31,12 +31,16 @@ def beside_table(section: Section) -> Table | None:
     heads += [Column("malicious", "percent", choose=True), Column("seeds", "d"), Column("NDCG@10")]
     shown: dict[Metric, Column] = {
         share_retained: Column("of the clean mean", ".3f"),
+        of_oracle: Column("of the oracle", ".3f"),
         ndcg_over_plain: Column("less the mean's", "+.4f"),
         ER: Column("ER@10", ".3f"),
         beyond: Column("beyond parity", "+.3f"),
         beyond_plain: Column("beyond the mean's parity", "+.3f"),
         er_over_plain: Column("less the mean's ER@10", "+.3f"),
     }
+    every = [(s, c) for c in (*section.cleans, *section.attacks) for s in section.strategies]
+    if not any(of_oracle(section, s, c) for s, c in every):
+        del shown[of_oracle]
     rows: list[list[Value]] = []
     for c in (*section.cleans, *section.attacks):
         for s in section.strategies:
@@ -60,6 +64,10 @@ def beside_table(section: Section) -> Table | None:
         f"{interval(section)} Differences are taken seed by seed. `parity`: each malicious device adds one "
         "interaction with the target and is honest otherwise; beyond it is what cheating brings."
     )
+    if of_oracle in shown:
+        note += (
+            " The oracle is the plain mean of the honest devices alone: under `slow_reply` no other answers."
+        )
     return Table(
         "beside", "Beside the plain mean and parity", section.title, [*heads, *shown.values()], rows, note
     )

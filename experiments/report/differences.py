@@ -5,6 +5,9 @@ from __future__ import annotations
 from experiments.report.names import Condition
 from experiments.report.section import ER, NDCG, PARITY, Section
 
+ORACLE = "slow_reply"
+"""The attack whose malicious devices are as good as absent."""
+
 
 def beyond(section: Section, strategy: str, condition: Condition) -> dict[int, float]:
     """ER@10 less that of `parity` under the same strategy: same seed, share and targets."""
@@ -24,6 +27,22 @@ def ndcg_over_plain(section: Section, strategy: str, condition: Condition) -> di
 def er_over_plain(section: Section, strategy: str, condition: Condition) -> dict[int, float]:
     """ER@10 less that of the plain mean under the same attack and seed."""
     return _over_plain(section, strategy, condition, ER)
+
+
+def of_oracle(section: Section, strategy: str, condition: Condition) -> dict[int, float]:
+    """NDCG@10 over that of the plain mean of the honest devices alone: same seed, share and users.
+
+    Under ``slow_reply`` no malicious device answers in time, so that the honest ones train alone.
+    """
+    alone = {
+        seed: cell.values[NDCG]
+        for (name, other), cells in section.runs.items()
+        if name == section.plain and other.kind == ORACLE and other.share == condition.share
+        for seed, cell in cells.items()
+        if cell.values.get(NDCG)
+    }
+    mine = section.by_seed(strategy, condition, NDCG)
+    return {seed: value / alone[seed] for seed, value in mine.items() if seed in alone}
 
 
 def _over_plain(section: Section, strategy: str, condition: Condition, metric: str) -> dict[int, float]:

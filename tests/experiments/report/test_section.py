@@ -11,12 +11,13 @@ from experiments.report.accuracy import exposure
 from experiments.report.baselines import best_baseline, by_condition, overall
 from experiments.report.beside import beside_table, beyond_parity
 from experiments.report.contents import main_table
-from experiments.report.differences import beyond, beyond_plain, er_over_plain
+from experiments.report.differences import beyond, beyond_plain, er_over_plain, of_oracle
 from experiments.report.names import Condition, slug
 from experiments.report.plots import Heatmap
 from experiments.report.reading import Cell, read_grid
 from experiments.report.section import NDCG, Section, sections, share_retained
 from experiments.report.statistics import Estimate
+from experiments.report.tables import number
 from tests.experiments.report.samples import Row, Shape, row, rows, write
 
 
@@ -261,6 +262,22 @@ def test_without_parity_nothing_is_measured_beside_it(tmp_path: Path) -> None:
     assert section.promotions == ()
     assert beyond_parity(section) is None
     assert "ER@10 beyond parity, worst" not in [c.title for c in main_table(section).columns]
+
+
+def test_the_oracle_is_the_mean_of_the_honest_devices_alone(tmp_path: Path) -> None:
+    found = [cell("mean", "control", 0, 0.10), cell("mean", "slow_reply", 0, 0.08)]
+    found += [cell("sieve", "sign_flip", 0, 0.06), cell("sieve", "sign_flip", 1, 0.07)]
+    section = only(tmp_path / "with", found)
+    assert of_oracle(section, "sieve", Condition("sign_flip", 0.2)) == {0: pytest.approx(0.75)}
+    other = [*found[:1], cell("mean", "slow_reply", 0, 0.08, malicious_share=0.05), found[2]]
+    assert of_oracle(only(tmp_path / "share", other), "sieve", Condition("sign_flip", 0.2)) == {}
+    table = beside_table(section)
+    assert table is not None
+    place = [c.title for c in table.columns].index("of the oracle")
+    assert [number(row[place]) for row in table.rows if row[0] == "sieve"] == [pytest.approx(0.75)]
+    without = beside_table(only(tmp_path / "without", [found[0], *found[2:]]))
+    assert without is not None
+    assert "of the oracle" not in [c.title for c in without.columns]
 
 
 def test_the_table_beside_the_mean_and_parity(tmp_path: Path) -> None:
