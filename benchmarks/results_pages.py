@@ -43,6 +43,7 @@ KEPT = ("results.csv", "floors.json")
 ABOUT = "about.json"
 BOARD = "leaderboard"
 MODELS = "models"
+OVER_USERS = "NDCG@10 ± over users"
 MARK = re.compile(
     r"(?P<head><!-- table (?P<grid>[\w-]+) (?P<name>[\w-]+)(?: where (?P<where>[^:>]*?))?"
     r"(?:: (?P<columns>[^>]*?))? -->\n)"
@@ -131,8 +132,10 @@ def chosen(table: Table, columns: Sequence[str]) -> Table:
     def cut(rows: Sequence[Sequence[object]]) -> list[list[object]]:
         return [[row[j] for j in places] for row in rows]
 
+    note = table.note if OVER_USERS in columns else table.note.partition(" `± over users`")[0]
     return replace(
         table,
+        note=note,
         columns=[table.columns[j] for j in places],
         rows=cut(table.rows),  # type: ignore[arg-type]
         floors=cut(table.floors),  # type: ignore[arg-type]
