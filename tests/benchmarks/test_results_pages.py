@@ -36,5 +36,5 @@ def test_rows_are_chosen_by_what_a_column_reads() -> None:
 
 
 def test_a_note_explains_no_column_that_is_left_out() -> None:
-    assert "over users" not in written("dense", "runs", ["Strategy", "NDCG@10"])
-    assert "over users" in written("dense", "runs", ["Strategy", "NDCG@10 ± over users"])
+    assert "over users" not in written("precision", "runs", ["seeds", "NDCG@10"])
+    assert "over users" in written("precision", "runs", ["seeds", "NDCG@10 ± over users"])
