@@ -33,6 +33,13 @@ def test_the_page_has_a_row_for_each_log() -> None:
     assert all(f"| {log} |" in shown for log in LOGS), "run python -m benchmarks.share_places"
 
 
+def test_an_empty_place_is_filled_and_filled_anew() -> None:
+    page = "a\n<!-- places -->\n<!-- end -->\nb\n<!-- other -->\nx\n<!-- end -->\n"
+    once = with_marked(page, "places", "one")
+    assert once == page.replace("places -->\n", "places -->\n\none\n\n")
+    assert with_marked(once, "places", "two") == once.replace("one", "two")
+
+
 def test_a_page_without_a_place_is_refused() -> None:
     with pytest.raises(ValueError, match="one table"):
         with_marked("nothing", "places", "")
