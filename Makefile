@@ -35,7 +35,7 @@ test-fast: install check  ## COVERAGE=1 counts what they reach, which takes a th
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not deployment" -n auto --dist loadfile --no-loadscope-reorder -rs \
 		$(if $(COVERAGE),--cov --cov-report=term:skip-covered --cov-fail-under=90)
 
-test-deployment: install  ## real SuperLink and nodes on 127.0.0.1, and containers where there is Docker; they wait for each other
+test-deployment: install  ## real SuperLink and nodes on 127.0.0.1, and containers where there is Docker; mostly waiting
 	@$(BIN)/python -m pytest -m deployment -n 3 --dist loadfile --no-loadscope-reorder -rs
 
 check: install  ## style, types, import rules, unsafe calls

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import torch
 from rich.console import Console
 
+from benchmarks.machine import made_on
 from benchmarks.model_tables import AXES, FLOORS, RESULTS, kept
 from common.config import RunConfig
+from common.models import MODELS
 from common.settings import load
 from experiments.centralised import Recipe, centralise
 from experiments.engines import emulate, reported
@@ -34,8 +34,6 @@ from server.records.checkpoint import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "docs" / "results" / "data" / "models"
-LOGS = ("ml-100k", "ml-1m", "lastfm", "amazon-beauty", "amazon-sports")
-MODELS = ("sasrec", "esasrec", "gru4rec", "bert4rec", "hstu", "lrurec", "fmlprec")
 FULL = ("train.negatives=full",)
 
 
@@ -54,6 +52,7 @@ RECIPES: Mapping[str, Reference] = {
     "amazon-beauty": Reference(Recipe(batch=128, patience=5), ()),
     "amazon-sports": Reference(Recipe(batch=128, patience=5), ()),
 }
+LOGS = tuple(RECIPES)
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,7 @@ class Training:
         if (recipe := self.recipes.get(job.key)) is None:
             emulate(job.config, job.folder, True, listeners=[notes])
         else:
+            shutil.rmtree(job.folder, ignore_errors=True)  # it keeps no checkpoint
             reported(partial(centralise, recipe=recipe))(job.config, job.folder, listeners=[notes])
 
 
@@ -143,7 +143,7 @@ def keep(rows: Sequence[Mapping[str, Any]], place: Path = DATA) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--logs", nargs="+", choices=LOGS, default=LOGS)
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
+    parser.add_argument("--models", nargs="+", choices=tuple(MODELS), default=tuple(MODELS))
     parser.add_argument("--how", nargs="+", choices=("federated", "centralised"), default=("federated",))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--out", type=Path, default=Path("runs/models"))
@@ -157,9 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     recipes = {one.name: RECIPES[one.log].recipe for one in runs if one.how == "centralised"}
     if left:
         run_all(left, args.out, Console(), args.workers, resume=True, work=Training(recipes))
-    version = torch.__version__.partition("+")[0]
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, PyTorch {version} on the CPU"
-    about, rows = {"machine": machine, "load": args.load}, []
+    about, rows = made_on(args.load), []
     for one in runs:
         summary = json.loads((args.out / one.name / "summary.json").read_text(encoding="utf-8"))
         rows += [row(one, summary, about), *floors(one, summary, about)]

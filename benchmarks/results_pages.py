@@ -17,17 +17,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from benchmarks.board_tables import board_table
+from benchmarks.machine import made_on
 from benchmarks.model_tables import model_table
 from experiments.report.accuracy import Curves
 from experiments.report.names import percent
@@ -70,9 +67,7 @@ def keep(folder: Path, name: str, load: str) -> None:
     for file in KEPT:
         if (folder / file).is_file() or name != BOARD:  # a leaderboard has no floors
             shutil.copy(folder / file, place / file)
-    version = torch.__version__.partition("+")[0]
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, PyTorch {version} on the CPU"
-    about = {"machine": machine, "load": load}
+    about = made_on(load)
     (place / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.marks import with_marked
+from benchmarks.models import LOGS
 from common.data import Dataset, load
 from common.data.cut import parts, training
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "results" / "shares.md"
-LOGS = ("ml-100k", "ml-1m", "lastfm", "amazon-beauty", "amazon-sports")
 SHARES = (0.001, 0.01, 0.05, 0.2)
 
 

@@ -19,17 +19,8 @@ from common.seeding import Key
 Scalar = bool | int | float | str
 KEYS = (
     *("data", "path", "part", "share", "seed", "max_devices", "max_length", "public", "repeatable"),
-    *(
-        "prepare",
-        "exposure_targets",
-        "min_group",
-        "evaluation_epsilon",
-        "negatives",
-        "min_noise",
-        "components",
-    ),
-    "device",
-    "cut_times",
+    *("prepare", "exposure_targets", "min_group", "evaluation_epsilon", "negatives", "min_noise"),
+    *("components", "device", "cut_times"),
 )
 """What a node config may hold: the log, which devices of it, what may be told of them, where they train."""
 

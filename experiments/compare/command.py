@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,6 @@ MARGIN = 0.8
 
 
 NAMED = ("data", "model", "aggregator", "attack", "malicious_share", "seed")
-SHOWN: Sequence[Callable[[RunConfig], int]] = (
-    lambda config: config.train.rounds,
-    lambda config: config.train.devices_per_round,
-    lambda config: config.attack.start_round,
-)
-"""What a report tells cells apart by, beside their labels."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +84,8 @@ def plan(cells: Iterable[Cell], datasets: Datasets) -> list[Planned]:
         config = with_targets(cell.config, dataset)
         key = cell_key(config, digest)
         one = found.setdefault(key, Planned(key, digest, config, cell.labels))
-        told = *cell.labels.values(), *(of(config) for of in SHOWN)
+        told = *cell.labels.values(), config.train.rounds, config.train.devices_per_round
+        told = *told, config.attack.start_round  # what a report tells cells apart by
         if names.setdefault(tuple(map(str, told)), key) != key:
             raise ConfigError(
                 f"the grid has two cells called {one.title(NAMED)}, and no table shows in which settings "
