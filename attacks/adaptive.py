@@ -42,6 +42,8 @@ class Adaptive(Attack):
           unseen         row, but h̄ without its part along the users that the server makes up
           neighbours     row, on the ``near`` items of the slice nearest to the target, and never on it
 
+    loudness is the length of an encoder over what it may be; above 1 the sieve cuts it, and nothing else does.
+
     Ours, against docs/method.md. An honest training, a forward pass, and with ``encoder`` the training of at
     most 16 devices more.
     """
@@ -51,6 +53,7 @@ class Adaptive(Attack):
     careful: bool = True
     turns: int = 4
     near: int = 8
+    loudness: float = 1.0
 
     kind: ClassVar[str] = "model"
     goal: ClassVar[str] = "targeted"
@@ -63,6 +66,8 @@ class Adaptive(Attack):
             raise ValueError(f"mix must be a share from 0 to 1, given {self.mix}")
         if self.turns < 1 or self.near < 1:
             raise ValueError("turns and near must be at least 1")
+        if self.loudness <= 0:
+            raise ValueError(f"loudness must be positive, given {self.loudness}")
 
     def relabel(self, batch: Batch, view: View) -> Batch:
         targets = trained_targets(view)
@@ -89,7 +94,8 @@ class Adaptive(Attack):
         towards = F.normalize(mean, dim=0)  # h̄ [d]
         rows[chosen[:, None], pushed] = bounds.most(towards[None]) * towards
         if self.mode == "encoder":
-            encoder[chosen] = louder(self.mixed(encoder[chosen], chosen, view), bounds.encoder[chosen])
+            most = self.loudness * bounds.encoder[chosen]  # [m]
+            encoder[chosen] = louder(self.mixed(encoder[chosen], chosen, view), most)
         return replace(updates, encoder=encoder, rows=rows)
 
     def pushed_slots(self, view: View) -> list[int]:

@@ -152,6 +152,29 @@ def test_the_true_sieve_weighs_it_like_an_honest_device(mode: str) -> None:
     assert float(boosted.weights[:8].mean()) < 0.5 * float(boosted.weights[8:].mean())
 
 
+def test_a_loud_encoder_keeps_its_direction() -> None:
+    quiet, loud = (attack_of(mode="encoder", loudness=times).sent for times in (1.0, 50.0))
+    torch.testing.assert_close(loud.encoder, 50 * quiet.encoder)
+    assert torch.equal(loud.rows, quiet.rows)
+
+
+@pytest.mark.parametrize(("bound", "least", "most"), [(2.0, 0.9, 3), (0.0, 49, 51)])
+def test_the_encoder_clip_alone_cuts_a_loud_encoder_back(bound: float, least: float, most: float) -> None:
+    """One of 24 devices is loud; by how much it moves the encoder, over what it does at the bound."""
+    quiet = attack_of(mode="encoder").sent
+    numbers = tuple((1, i) for i in range(len(quiet)))
+    rule = build_aggregator(component("sieve", encoder=bound))
+
+    def heard(loudness: float) -> torch.Tensor:
+        sent = replace(quiet, encoder=quiet.encoder.clone())
+        sent.encoder[0] *= loudness
+        return rule(sent, rule.init(), Round(0, numbers, torch.Generator()))[0].encoder
+
+    silent, usual, loud = (heard(times) for times in (1e-6, 1.0, 50.0))
+    times = float((loud - silent).norm() / (usual - silent).norm())
+    assert least <= times <= most
+
+
 @pytest.mark.parametrize("coherent", [0.3, 3.0])
 def test_the_mix_is_the_most_that_passes_for_people(coherent: float) -> None:
     """Honest encoders share much or little; the poison goes in until two of them look too alike."""

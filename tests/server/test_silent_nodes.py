@@ -83,11 +83,12 @@ def run(rounds: int, deadline_s: float, mute: Mute, nodes: int = 2, **strategy: 
 def deadline() -> float:
     """Seconds that are long beside a round of nine nodes as this machine is now, and short for a test.
 
-    The first gradient imports seconds of torch, which must not fall into a round with a deadline.
+    The first gradient imports seconds of torch, which must not fall into a round with a deadline. A busy
+    machine holds everything up for half a second now and then, which is no silence: so never less than .6 s.
     """
     run(1, 60.0, lambda message, round_: False, min_replies=1)
     clock = run(4, 60.0, lambda message, round_: False, nodes=9).clock
-    return max(0.3, 5 * max(after - before for before, after in pairwise(clock)))
+    return max(0.6, 5 * max(after - before for before, after in pairwise(clock)))
 
 
 def test_a_node_that_dies_costs_its_devices_and_a_deadline(deadline: float) -> None:
@@ -123,7 +124,12 @@ def test_a_federation_that_stays_silent_ends_the_run_with_a_reason(deadline: flo
 def relay(message: Message, round_: int) -> bool:
     """Nodes 1 to 6 of nine take turns: each answers until its turn comes, and is silent ever after."""
     node = message.metadata.dst_node_id
-    return node <= 6 and round_ >= 1 + node
+    return node <= 6 and round_ >= 1 + node and training(message)
+
+
+def training(message: Message) -> bool:
+    """Not the evaluations at the end, which wait ten deadlines for everybody."""
+    return not message.metadata.message_type.startswith("evaluate")
 
 
 def waited(told: Rounds) -> list[int]:
@@ -144,11 +150,11 @@ def test_nodes_that_take_turns_at_silence_hold_up_fewer_and_fewer_rounds(deadlin
     assert median(e["seconds_held"] for e in late) > 0.5 * deadline
 
 
-def test_a_round_that_closes_at_a_share_of_the_replies_waits_for_nobody(deadline: float) -> None:
+def test_a_round_that_closes_at_a_share_of_the_replies_waits_for_nobody() -> None:
     told = run(
         20,
-        deadline,
-        lambda message, round_: message.metadata.dst_node_id <= 2 and round_ >= 2,
+        30.0,  # no pause of a busy machine is so long
+        lambda message, round_: message.metadata.dst_node_id <= 2 and round_ >= 2 and training(message),
         nodes=9,
         close_at=0.7,
     )
