@@ -42,7 +42,7 @@ class Adaptive(Attack):
           unseen         row, but h̄ without its part along the users that the server makes up
           neighbours     row, on the ``near`` items of the slice nearest to the target, and never on it
 
-    loudness is the length of an encoder over what it may be; above 1 the sieve cuts it, and nothing else does.
+    loudness is the length of an encoder over what it may be; above 1 the encoder clip cuts it.
 
     Ours, against docs/method.md. An honest training, a forward pass, and with ``encoder`` the training of at
     most 16 devices more.
