@@ -149,7 +149,9 @@ class RobustStrategy(Strategy):
         answers, silent = sort_replies(replies, drawing.requests(self.num_items))
         for node in silent:
             self.roster.rest(node, drawing.task.round)
-        self.roster.answered({answer.node for answer in answers if answer.content is not None} - {*silent})
+        self.roster.silence.answered(
+            {answer.node for answer in answers if answer.content is not None} - {*silent}
+        )
         strategy, spec = self.config.strategy, drawing.spec(self.num_items)
         trusted = [answer for answer in answers if answer.node in drawing.roots]
         others = [answer for answer in answers if answer.node not in drawing.roots]

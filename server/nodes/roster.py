@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -24,6 +24,7 @@ from server.nodes.claims import holders, only, within
 from server.nodes.notices import Notices
 from server.nodes.pool import Pool
 from server.nodes.shares import allowance, quartiles
+from server.nodes.silence import Silence
 from transport.exchange import exchange
 
 _LOG = logging.getLogger(__name__)
@@ -33,20 +34,11 @@ MAX_DEVICES = 1 << 20
 
 MEMORY = 4 * MAX_DEVICES
 
-RETRY_ROUNDS = 5
-"""Rounds until a node that missed a deadline is asked again; each further miss doubles them."""
-
-REST_S = 3600.0
-"""However many rounds it has to rest: after an hour it is asked again."""
-
 REFUSED_S = 10.0
 """A node with another catalogue is asked again after this: its owner may have mended it."""
 
 OTHER_CATALOGUE = f"catalogue: {Reason.FOREIGN.value}"
 """How the refusal begins, whichever side refuses."""
-
-FORGIVEN = 10
-"""Rounds answered in time that make up for one miss."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +65,7 @@ class Roster:
     refused: nodes that could not enrol, why, and when by ``clock`` they may be asked again.
     claims: what a node has in its log, where that is not what counts as its own.
     doubted: nodes that did not have what they came with; they are asked anew.
-    notices: what had to be refused or cut, for the audit.
+    notices: what had to be refused or cut, for the audit. silence: who missed deadlines, and rests.
     """
 
     quota: int = 0
@@ -82,8 +74,6 @@ class Roster:
     trusted: frozenset[int] = frozenset()
     roots: dict[int, Enrolment] = field(default_factory=dict)
     members: dict[int, Member] = field(default_factory=dict)
-    resting: dict[int, tuple[int, float]] = field(default_factory=dict)
-    misses: dict[int, float] = field(default_factory=dict)
     bounds: tuple[int, int, int] | None = None
     sampled: tuple[int, int] | None = None
     clock: Callable[[], float] = time.monotonic
@@ -92,7 +82,11 @@ class Roster:
     claims: dict[int, Enrolment] = field(default_factory=dict)
     doubted: set[int] = field(default_factory=set)
     notices: Notices = field(default_factory=Notices)
+    silence: Silence = field(init=False)
     _pool: Pool | None = None
+
+    def __post_init__(self) -> None:
+        self.silence = Silence(self.clock)
 
     def _changed(self) -> None:
         """Other nodes than before: what was made of them is void."""
@@ -112,7 +106,7 @@ class Roster:
         for gone in known - present:
             self._drop(gone)
         again, self.doubted = self.doubted & known & present, set()
-        fresh = [n for n in sorted((present - known) | again) if self._rested(n, round_)]
+        fresh = [n for n in sorted((present - known) | again) if self._may_be_asked(n, round_)]
         if not fresh:
             return
         requests = [Message(self._question(n), n, MessageType.QUERY) for n in fresh]
@@ -158,14 +152,12 @@ class Roster:
             room -= len(self.members[node].enrolment.devices)
             if room < 0:
                 del self.members[node]
-                self.misses.pop(node, None)
-                self.resting.pop(node, None)
+                self.silence.forget(node)
                 self.notices.forget(node)
 
-    def _rested(self, node: int, round_: int) -> bool:
-        until, at = self.resting.get(node, (round_, math.inf))
+    def _may_be_asked(self, node: int, round_: int) -> bool:
         _, again = self.refused.get(node, ("", -math.inf))
-        return (until <= round_ or self.clock() >= at) and self.clock() >= again
+        return self.silence.over(node, round_) and self.clock() >= again
 
     def _claim(self, reply: Message, round_: int) -> Enrolment | None:
         """What a node says of itself; None, once it is told why, where it cannot take part."""
@@ -176,7 +168,7 @@ class Roster:
             if not reply.has_error():
                 claim = decode_enrolment(reply.content, MAX_DEVICES)
                 check_catalogue(self.catalogue, claim.catalogue, "the node's")
-                self.resting.pop(node, None)
+                self.silence.back(node)
                 return claim
             text = f"did not enrol: {show(reply.error.reason, 300)}"
             reason = Reason.FOREIGN if OTHER_CATALOGUE in text else None  # the node has refused first
@@ -249,17 +241,9 @@ class Roster:
         self._admit(node, only(known.enrolment, within(known.enrolment.devices, claim.devices)), claim)
 
     def rest(self, node: int, round_: int) -> None:
-        """Leave a silent node out: the longer the more often it was silent, and an hour at most."""
+        """Leave a silent node out for a while."""
         self._drop(node)
-        self.misses[node] = self.misses.get(node, 0.0) + 1
-        pause = RETRY_ROUNDS * 2 ** min(30, math.ceil(self.misses[node]) - 1)
-        self.resting[node] = (round_ + pause, self.clock() + REST_S)
-
-    def answered(self, nodes: Iterable[int]) -> None:
-        """These nodes were in time: an old miss counts for less."""
-        for node in nodes:
-            if node in self.misses:
-                self.misses[node] = max(0.0, self.misses[node] - 1 / FORGIVEN)
+        self.silence.missed(node, round_)
 
     def quartiles(self) -> tuple[int, int, int]:
         """Bounds of the quartiles of history length, over all devices that there were when first asked."""

@@ -21,7 +21,7 @@ from client.node_settings import read_settings
 from common.printable import LONGEST, printable_log
 from common.tasks import METRICS, EvaluateTask, GlobalModel, TrainTask
 from experiments.deployed import Plan
-from server.nodes.roster import RETRY_ROUNDS
+from server.nodes.silence import RETRY_ROUNDS
 from server.round.state import server_key
 from tests.common.hostile_text import ATTACKS, FORGED, HOSTILE, check_harmless
 from tests.deployment.cast import Claimant, Heckler, Role, Sleeper, Steerer, play

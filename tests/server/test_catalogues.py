@@ -59,17 +59,17 @@ def test_who_is_refused_is_told_once_and_asked_again_when_it_may_be_mended() -> 
     net, roster, asked = known(fingerprints, "aa")
     roster.clock = lambda: now[0]
     for _ in range(5):
-        roster.resting.clear()
+        roster.silence.resting.clear()
         roster.refresh(net, 0)
     assert len(asked) == 2
     now[0] = 2 * REFUSED_S
-    roster.resting.clear()
+    roster.silence.resting.clear()
     roster.refresh(net, 0)
     assert len(asked) == 3
     assert len(roster.notices.take()) == 1
     assert roster.refusals().startswith("; node 2 did not enrol: catalogue: foreign: ")
     fingerprints[2], now[0] = "aa", 4 * REFUSED_S
-    roster.resting.clear()
+    roster.silence.resting.clear()
     roster.refresh(net, 0)
     assert set(roster.nodes) == {1, 2}
     assert roster.refusals() == ""

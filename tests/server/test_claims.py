@@ -8,8 +8,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from server.nodes.claims import holders, within
-from server.nodes.roster import RETRY_ROUNDS, Roster
+from server.nodes.roster import Roster
 from server.nodes.shares import allowance
+from server.nodes.silence import RETRY_ROUNDS
 from tests.server.fleets import devices, enrolled, grid
 
 # A share of the devices is a share of the draws.

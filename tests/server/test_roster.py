@@ -16,8 +16,9 @@ from common.seeding import generator
 from common.tasks import Enrolment
 from common.wire import encode_enrolment
 from emulation.local_grid import LocalGrid
-from server.nodes.roster import FORGIVEN, REST_S, RETRY_ROUNDS, Member, Roster
+from server.nodes.roster import Member, Roster
 from server.nodes.shares import quartiles
+from server.nodes.silence import FORGIVEN, REST_S, RETRY_ROUNDS
 from tests.server.fleets import devices, enrolled, enrolment, grid
 from transport.messages import failure
 
@@ -71,8 +72,8 @@ def test_a_node_that_fails_to_enrol_is_asked_again_later() -> None:
         assert set(roster.nodes) == {1}
     roster.refresh(net, 1 + RETRY_ROUNDS)
     assert set(roster.nodes) == {1, 2}
-    assert roster.resting == {}
-    assert roster.misses == {2: 1}
+    assert roster.silence.resting == {}
+    assert roster.silence.misses == {2: 1}
 
 
 @pytest.mark.parametrize(
@@ -272,7 +273,7 @@ def pauses(roster: Roster, count: int) -> list[int]:
     found = []
     for _ in range(count):
         roster.rest(1, 0)
-        found.append(roster.resting[1][0])
+        found.append(roster.silence.resting[1][0])
     return found
 
 
@@ -291,8 +292,8 @@ def test_old_misses_are_forgiven() -> None:
     roster = Roster()
     assert pauses(roster, 3)[-1] == 4 * RETRY_ROUNDS
     for _ in range(2 * FORGIVEN):
-        roster.answered([1])
+        roster.silence.answered([1])
     assert pauses(roster, 1) == [2 * RETRY_ROUNDS]
     for _ in range(20 * FORGIVEN):
-        roster.answered([1])
+        roster.silence.answered([1])
     assert pauses(roster, 1) == [RETRY_ROUNDS]

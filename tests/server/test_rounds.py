@@ -14,7 +14,7 @@ from flwr.app import Message
 from client.app import app as client_app
 from common.errors import CheckpointError, RunError
 from emulation.local_grid import LocalGrid
-from server.nodes.roster import RETRY_ROUNDS
+from server.nodes.silence import RETRY_ROUNDS
 from server.round.admission import Admitted
 from server.round.pipeline import Pipeline, Step
 from server.round.state import ServerState
