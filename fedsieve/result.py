@@ -34,10 +34,12 @@ AUDIT = {
     "round": pl.Int64,
     "node": pl.UInt64,
     "device": pl.Int64,
+    "user": pl.String,
     "verdict": pl.String,
     "reason": pl.String,
     "detail": pl.String,
     "weight": pl.Float64,
+    "seconds_held": pl.Float64,
     "evaluation": pl.String,
 }
 
@@ -99,7 +101,8 @@ class Result:
     @cached_property
     def audit(self) -> pl.DataFrame:
         """One row a device and round: node, verdict, reason and weight (1 in all over a round); a null device
-        stands for a whole reply, ``evaluation`` says the split of a reply to an evaluation.
+        stands for a whole reply, ``evaluation`` says the split of a reply to an evaluation. ``user`` is the
+        log's own id of a device, null over a network; ``seconds_held``: seconds waited for a late one.
 
         Raises CheckpointError where the file is damaged.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import subprocess
 import sys
@@ -53,6 +54,9 @@ def test_the_audit_has_a_row_a_device_and_round(result: fedsieve.Result) -> None
     sums = training.group_by("round").agg(pl.col("weight").sum()).sort("round")["weight"]
     assert sums.to_list() == pytest.approx([1.0] * 4)
     assert result.audit.schema["node"] == pl.UInt64
+    written = list(map(json.loads, (result.folder / "audit.jsonl").read_text().splitlines()))
+    assert {name for line in written for name in line} <= set(result.audit.columns)
+    assert training["user"].to_list() == [line["user"] for line in written if line["device"] is not None]
 
 
 def test_recommendations_are_in_the_words_of_the_log(result: fedsieve.Result) -> None:
