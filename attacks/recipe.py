@@ -43,7 +43,8 @@ def estimate(updates: DeviceUpdates, task: TrainTask) -> Bounds | None:
     of_model = interaction_length(task.model_config, task.train_config, task.model.encoder)
 
     def most(directions: Tensor) -> Tensor:
-        return (2 * usual).expand(len(directions)) if of_model is None else ROW_SLACK * of_model(directions)
+        once = (2 * usual).expand(len(directions)) if of_model is None else of_model(directions)  # [m]
+        return ROW_SLACK * once
 
     length = updates.row_norms.norm(dim=1)  # ‖R_u‖  [n]
     ratio = updates.encoder.norm(dim=1) / length.clamp(min=TINY)  # ‖D_u‖/‖R_u‖  [n]

@@ -28,10 +28,11 @@ class Sieve(Aggregator):
     c_ui: the most that one interaction moves row i in the direction of g_ui, by the model's own bound;
     g_ui clipped to ``rows`` · c_ui; w_u = min(1, rt_u/``retention``)⁶, rt_u = ‖R_u clipped‖/‖R_u‖
     over its median; w_u divided by how much u's encoders resembled others' over the rounds it took part in
-    (server/aggregators/reputation.py); encoders clipped to ``encoder`` · ‖R_u‖ · median_v(‖D_v‖/‖R_v‖), for
-    ‖R_u‖² grows with the number of u's interactions; Δ = Σ_u w_u u / Σ_u w_u. Where nothing is beyond a bound
-    and nobody is alike, this is the plain mean. Complexity O(n·(P + K·d) + n²·4096). Breakdown point 1/2
-    (medians over devices); no bound on attackers. Reference: ours, after the aims of arXiv 2602.23982.
+    (server/aggregators/reputation.py); encoders clipped to
+    ``encoder`` · ‖R_u‖ · median_v(‖D_v‖/‖R_v‖), R_u clipped, for ‖R_u‖² grows with the interactions;
+    Δ = Σ_u w_u u / Σ_u w_u. Where nothing is beyond a bound and nobody is alike, this is the plain mean.
+    Complexity O(n·(P + K·d) + n²·4096). Breakdown point 1/2 (medians over devices); no bound on
+    attackers. Reference: ours, after the aims of arXiv 2602.23982.
 
     rows        bound of a row, in interactions; 0: off
     retention   a device that keeps less of its rows than this share loses weight; 0: off

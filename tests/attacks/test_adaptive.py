@@ -73,8 +73,10 @@ def test_without_a_bound_of_the_model_a_row_may_move_as_the_rule_lets_it() -> No
     recurrent = replace(task, model_config=task.model_config.model_copy(update={"name": "gru4rec"}))
     bounds = estimate(honest, recurrent)
     assert bounds is not None
+    limits = 1.25 * stages.row_limits(honest.rows, honest.row_norms, None)[0]
+    torch.testing.assert_close(bounds.most(torch.eye(3)), limits[:3], rtol=0.05, atol=0)
     usual = float(interaction_size(honest).quantile(0.5))
-    assert bounds.most(torch.eye(3)).tolist() == pytest.approx([2 * usual] * 3)
+    assert bounds.most(torch.eye(3)).tolist() == pytest.approx([2.5 * usual] * 3)
 
 
 def test_idle_devices_are_no_estimate() -> None:
