@@ -2,9 +2,10 @@
 
 ``python -m benchmarks.models [--logs ml-100k …] [--models sasrec …] [--how federated centralised]
 [--seeds 0 1 2] [--out runs/models] [--workers N] [--set K=V …] [--keep] [--load TEXT]``: a federated run is
-``configs/LOG.yaml`` with that model and the plain mean; a centralised one is its reference (:data:`RECIPES`).
-Finished runs in --out are not repeated. --keep adds their rows to docs/results/data/models, in place of
-those of the same run, and ``python -m benchmarks.results_pages`` writes the page.
+the shipped config of the log (:data:`CONFIGS`) with that model and the plain mean; a centralised one is its
+reference (:data:`RECIPES`). Finished runs in --out are not repeated. --keep adds their rows to
+docs/results/data/models, in place of those of the same run, and ``python -m benchmarks.results_pages`` writes
+the page.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ RECIPES: Mapping[str, Reference] = {
     "amazon-sports": Reference(Recipe(batch=128, patience=5), ()),
 }
 LOGS = tuple(RECIPES)
+CONFIGS = {"ml-1m": "ml-1m-long"}
+"""Shipped configs of logs that have a more accurate one than that of their own name."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,10 @@ def runs_of(
         for model in models:
             for how in hows:
                 own = RECIPES[log].overrides if how == "centralised" else ()
+                path = ROOT / "configs" / f"{CONFIGS.get(log, log)}.yaml"
                 settings = [f"model.name={model}", "strategy.aggregator=mean", *own, *more]
                 for seed in seeds:
-                    config = load(ROOT / "configs" / f"{log}.yaml", [*settings, f"seed={seed}"])
+                    config = load(path, [*settings, f"seed={seed}"])
                     found.append(Run(log, model, how, seed, config))
     return found
 
