@@ -82,11 +82,8 @@ class Roster:
     claims: dict[int, Enrolment] = field(default_factory=dict)
     doubted: set[int] = field(default_factory=set)
     notices: Notices = field(default_factory=Notices)
-    silence: Silence = field(init=False)
+    silence: Silence = field(default_factory=Silence)
     _pool: Pool | None = None
-
-    def __post_init__(self) -> None:
-        self.silence = Silence(self.clock)
 
     def _changed(self) -> None:
         """Other nodes than before: what was made of them is void."""
@@ -157,7 +154,8 @@ class Roster:
 
     def _may_be_asked(self, node: int, round_: int) -> bool:
         _, again = self.refused.get(node, ("", -math.inf))
-        return self.silence.over(node, round_) and self.clock() >= again
+        now = self.clock()
+        return self.silence.over(node, round_, now) and now >= again
 
     def _claim(self, reply: Message, round_: int) -> Enrolment | None:
         """What a node says of itself; None, once it is told why, where it cannot take part."""
@@ -243,7 +241,7 @@ class Roster:
     def rest(self, node: int, round_: int) -> None:
         """Leave a silent node out for a while."""
         self._drop(node)
-        self.silence.missed(node, round_)
+        self.silence.missed(node, round_, self.clock())
 
     def quartiles(self) -> tuple[int, int, int]:
         """Bounds of the quartiles of history length, over all devices that there were when first asked."""

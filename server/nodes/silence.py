@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 RETRY_ROUNDS = 5
@@ -18,20 +18,19 @@ FORGIVEN = 10
 
 @dataclass
 class Silence:
-    """resting: node -> the round, and the time by ``clock``, from which it is asked again.
+    """resting: node -> the round, and the time, from which it is asked again.
 
-    misses: node -> deadlines missed, less those made up for.
+    misses: node -> deadlines missed, less those made up for. Times are seconds of any one clock.
     """
 
-    clock: Callable[[], float]
     resting: dict[int, tuple[int, float]] = field(default_factory=dict)
     misses: dict[int, float] = field(default_factory=dict)
 
-    def missed(self, node: int, round_: int) -> None:
+    def missed(self, node: int, round_: int, now: float) -> None:
         """Leave it out: the longer the more often it was silent, and an hour at most."""
         self.misses[node] = self.misses.get(node, 0.0) + 1
         pause = RETRY_ROUNDS * 2 ** min(30, math.ceil(self.misses[node]) - 1)
-        self.resting[node] = (round_ + pause, self.clock() + REST_S)
+        self.resting[node] = (round_ + pause, now + REST_S)
 
     def answered(self, nodes: Iterable[int]) -> None:
         """These nodes were in time: an old miss counts for less."""
@@ -39,10 +38,10 @@ class Silence:
             if node in self.misses:
                 self.misses[node] = max(0.0, self.misses[node] - 1 / FORGIVEN)
 
-    def over(self, node: int, round_: int) -> bool:
+    def over(self, node: int, round_: int, now: float) -> bool:
         """Whether it may be asked."""
         until, at = self.resting.get(node, (round_, math.inf))
-        return until <= round_ or self.clock() >= at
+        return until <= round_ or now >= at
 
     def back(self, node: int) -> None:
         """It said something."""
