@@ -19,7 +19,7 @@ from client.app import train as honest_training
 from client.batch import Batch
 from client.cohort import Cohort
 from client.fleet import Fleet
-from client.node_settings import FLOWER_KEYS, NodeSettings, read_settings
+from client.node_settings import FLOWER_KEYS, NodeSettings, read_settings, whole
 from client.node_settings import KEYS as OF_DEVICES
 from client.ranking import nothing
 from common import wire
@@ -190,7 +190,7 @@ def read_attacker(config: Mapping[str, Scalar]) -> Attacker | None:
     except ValueError:
         given = config["params"]
         raise ConfigError(f'node config: params is {given!r}; expected JSON, as in {{"scale": 3}}') from None
-    times = {key: _positive(config, key) for key in ("start_round", "period", "active")}
+    times = {key: whole(config, key, 1) for key in ("start_round", "period", "active")}
     if times["active"] > times["period"]:
         raise ConfigError(f"node config: active is {times['active']}; expected at most period")
     knowledge = config.get("knowledge", "own")
@@ -203,15 +203,8 @@ def read_attacker(config: Mapping[str, Scalar]) -> Attacker | None:
         build_attack(name, params),
         (),
         **times,
-        seed=int(config.get("seed", 0)),
+        seed=whole(config, "seed"),
         omniscient=knowledge == "full",
         rest=Parity() if rest == "parity" else None,
         names=split_names(str(config.get("targets", ""))),
     )
-
-
-def _positive(config: Mapping[str, Scalar], key: str) -> int:
-    value = config.get(key, 1)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"node config: {key} is {value!r}; expected a whole number from 1")
-    return value

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from attacks.base import View
-from common.updates import DeviceUpdates
+from common.updates import DeviceUpdates, onto
 
 
 def vectors(updates: DeviceUpdates) -> Tensor:
@@ -33,20 +33,7 @@ def known_honest(updates: DeviceUpdates, view: View) -> Tensor:
     """
     if view.honest is None:
         return own_honest(updates)
-    return own_honest(on_rows(view.honest, updates.items))
-
-
-def on_rows(updates: DeviceUpdates, items: Tensor) -> DeviceUpdates:
-    """``updates`` on the rows of ``items`` [K]; a row that they do not have is zero and not touched."""
-    if torch.equal(updates.items, items):
-        return updates
-    place = torch.searchsorted(updates.items, items).clamp(max=len(updates.items) - 1)  # [K]
-    there = updates.items[place] == items  # [K]
-    touched = there.expand(len(updates), -1)
-    if updates.touched is not None:
-        touched = touched & updates.touched[:, place]
-    rows = updates.rows[:, place] * touched[:, :, None]
-    return replace(updates, rows=rows, items=items, touched=touched)
+    return own_honest(onto(view.honest, updates.items))
 
 
 def crowd(updates: DeviceUpdates, view: View, share: float) -> int:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from attacks.base import Attack, View
-from attacks.estimates import on_rows, own_honest, own_rows, rms
+from attacks.estimates import own_honest, own_rows, rms
 from common.seeding import generator
-from common.updates import DeviceUpdates
+from common.updates import DeviceUpdates, onto
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Spattack(Attack):
         if view.honest is None:
             total = (1 - self.share) / self.share * updates.rows.sum(dim=0)  # [K, d]
         else:
-            total = on_rows(view.honest, updates.items).rows.sum(dim=0)
+            total = onto(view.honest, updates.items).rows.sum(dim=0)
         holders = torch.full((len(total),), len(updates), device=total.device)  # f_i  [K]
         if updates.touched is not None:
             holders = updates.touched.sum(dim=0).clamp_min(1)

@@ -80,11 +80,8 @@ def _read(items: frozenset[tuple[str, type, Scalar]]) -> NodeSettings:
         data=str(config.get("data", "ml-100k")),
         path=str(config.get("path", "")),
         part=str(config.get("part", "all")),
-        share=_number(config, "share", 1.0),
-        seed=int(_number(config, "seed")),
-        max_devices=int(_number(config, "max_devices")),
-        max_length=int(_number(config, "max_length")),
-        public=int(_number(config, "public")),
+        share=_share(config),
+        **{key: whole(config, key) for key in ("seed", "max_devices", "max_length", "public")},
         repeatable=repeatable,
         prepare=_preparation(str(config.get("prepare", ""))),
         tells=read_disclosure(config),
@@ -114,9 +111,16 @@ def _cuts(text: str) -> tuple[float, float] | None:
     return early, late
 
 
-def _number(config: Mapping[str, Scalar], key: str, largest: float = math.inf) -> float:
-    value = config.get(key, 0)
-    if isinstance(value, str) or not 0 <= value <= largest:
-        limit = "" if math.isinf(largest) else f" to {largest:g}"
-        raise ConfigError(f"node config: {key} is {value!r}; expected a number from 0{limit}")
+def _share(config: Mapping[str, Scalar]) -> float:
+    value = config.get("share", 0.0)
+    if isinstance(value, bool | str) or not 0 <= value <= 1:
+        raise ConfigError(f"node config: share is {value!r}; expected a number from 0 to 1")
+    return float(value)
+
+
+def whole(config: Mapping[str, Scalar], key: str, least: int = 0) -> int:
+    """The whole number under ``key``, ``least`` without one. Raises ConfigError for anything else."""
+    value = config.get(key, least)
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigError(f"node config: {key} is {value!r}; expected a whole number from {least}")
     return value

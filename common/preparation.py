@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -103,11 +102,10 @@ def check_columns(columns: Mapping[str, str | int], order: str = "time") -> None
 def check_encoding(encoding: str) -> None:
     """Raises ValueError for an encoding that Python does not know, or that is not of text."""
     try:
-        known = codecs.lookup(encoding)._is_text_encoding if encoding != "auto" else True
-    except LookupError:
-        known = False
-    if not known:
-        raise ValueError("expected auto or an encoding such as utf-8, latin-1, cp1252, utf-16, shift_jis")
+        b"".decode("utf-8" if encoding == "auto" else encoding)
+    except (LookupError, ValueError) as error:
+        text = "expected auto or an encoding such as utf-8, latin-1, cp1252, utf-16, shift_jis"
+        raise ValueError(text) from error
 
 
 @dataclass

@@ -99,6 +99,9 @@ def _read(text: str, what: str) -> Any:
             raise ConfigError(f"{what}: {where}: {error.problem} is given twice") from error
         told = "expected KEY: VALUE, spaces for indents, brackets and quotes closed"
         raise ConfigError(f"{what} is not YAML: {where}: {told}") from error
+    except ValueError as error:  # such as 2001-99-99, which has the form of a date
+        told = "text that looks like a date or a number needs quotes"
+        raise ConfigError(f"{what} is not YAML: {error}; {told}") from error
 
 
 def _put(tree: dict[str, Any], dotted: str, value: object) -> None:

@@ -6,6 +6,7 @@ the mean of their losses by Adam, and that no attack, rule or wire is there.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,15 +26,16 @@ from common.data.cut import Parts, held_out, parts, training
 from common.data.ragged import Index, Ragged
 from common.device import resolve, title
 from common.errors import ConfigError, RunError
-from common.items import numbers_of
+from common.items import number_of, numbers_of
 from common.machine import peak_cuda_mib, peak_mib
-from common.metrics import exposures, exposures_by_target, means
+from common.metrics import by_group, exposures, exposures_by_target, group_exposures, means
 from common.models import build_model, initial
 from common.seeding import generator
 from common.tasks import GlobalModel, TrainTask
 from emulation.federation import prepared, recurring
 from server.app import with_recurring
 from server.nodes.shares import quartiles
+from server.optimizers import schedule
 from server.records.outputs import RunFolder
 from server.records.own_ids import OwnIds
 from server.records.protocol_line import log_text, loss_text, recurring_text, split_text
@@ -47,15 +49,29 @@ CENTRALISED = "centralised"
 WATCHED = "ndcg@10"
 """Of the validation items: the model that was best by it is kept."""
 
+ONLY_FEDERATED = (("train", "local_steps"), ("train", "slices"), ("client", "clip"), ("client", "noise"))
+"""Settings of what a device sends: with another value this would not be the reference of that federation."""
+
+WARMUP = 10
+"""Steps over which the rate rises, as many as the rounds of a federation's default."""
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """At most ``epochs``, until ``patience`` of them bring no better validation; ``batch`` users a step."""
+    """How the descent goes.
+
+    epochs      the most there are
+    patience    epochs without a better validation after which it ends
+    batch       users a step
+    rate        of Adam; it rises over the first :data:`WARMUP` steps
+    decay_from  share of ``epochs`` after which the rate falls to 0, as ``strategy.decay_from``; 1: never
+    """
 
     epochs: int = 200
     patience: int = 10
     batch: int = 128
     rate: float = 1e-3
+    decay_from: float = 1.0
 
 
 @dataclass
@@ -137,20 +153,33 @@ class Program:
         began = time.perf_counter()
         histories, answers = held_out(self.dataset.sequences, split, self.parts)
         times = None if self.dataset.times is None else held_out(self.dataset.times, split, self.parts)[0]
+        if not len(answers):
+            raise RunError(
+                f"nobody has an interaction to rank in the {split} part; see eval.split and eval.times"
+            )
         targets = numbers_of(self.config.eval.targets, "eval.targets")
+        group = number_of(name, "eval.group") if (name := self.config.eval.group) else 0
         length = self.config.model.max_len
         first, second, third = quartiles(torch.from_numpy(self.histories.lengths))
         more = int(split == "test" and self.dataset.cuts is None)  # what was held out for validation
         bounds = (first + more, second + more, third + more)
         model = build_model(self.config.model).eval()
         with torch.no_grad():
-            sums = evaluate(
-                model, parameters, histories, answers.astype(np.int64), targets, bounds, length, times
+            found = evaluate(
+                model, parameters, histories, answers.astype(np.int64), targets, bounds, length, times, group
             )
+        sums, members = by_group(found, len(targets))
         by_target = exposures_by_target(sums, self.config.eval.targets)
         devices, seconds = int(sums.count[0]), time.perf_counter() - began
         return Evaluation(
-            epoch, split, means(sums), exposures(sums), devices, by_target, enrolled=devices, seconds=seconds
+            epoch,
+            split,
+            means(sums),
+            exposures(sums) | group_exposures(members),
+            devices,
+            by_target,
+            enrolled=devices,
+            seconds=seconds,
         )
 
 
@@ -165,13 +194,11 @@ def centralise(
 ) -> dict[str, Any]:
     """Train ``config`` in one program, write ``out`` as a federated run does, and return the summary.
 
-    Raises ConfigError for settings that only a federation has, RunError where a loss is not finite.
+    Raises ConfigError for settings that would change what a federation trains and mean nothing here, RunError
+    where a loss is not finite or nobody can be ranked.
     """
     recipe = recipe or Recipe()
-    if config.attack.name not in ("none", "control"):
-        raise ConfigError(
-            f"attack.name: {config.attack.name!r}; with --centralised there is nobody to attack"
-        )
+    _check(config)
     dataset, config = prepared(config)
     program = start(config, dataset)
     folder = RunFolder(out, config, data=content_digest(dataset), own=OwnIds.of(dataset))
@@ -180,7 +207,7 @@ def centralise(
     try:
         folder.create()
         kept, best, found, epoch = program.frozen(), 0, -1.0, 0
-        for epoch, figures in _epochs(program, recipe):
+        for epoch, figures in epochs_of(program, recipe):
             model = program.frozen()
             evaluation = program.evaluated(model, "valid", epoch)
             for one in told:
@@ -201,12 +228,30 @@ def centralise(
         folder.close()
 
 
-def _epochs(program: Program, recipe: Recipe) -> Iterator[tuple[int, dict[str, float]]]:
+def _check(config: RunConfig) -> None:
+    if config.attack.name not in ("none", "control"):
+        raise ConfigError(
+            f"attack.name: {config.attack.name!r}; with --centralised there is nobody to attack"
+        )
+    if config.train.patience:
+        raise ConfigError(
+            f"train.patience: given {config.train.patience}, in evaluations of a federation; "
+            "--centralised has --patience, in epochs"
+        )
+    default = RunConfig()
+    for section, name in ONLY_FEDERATED:
+        given = getattr(getattr(config, section), name)
+        if given != (valid := getattr(getattr(default, section), name)):
+            raise ConfigError(f"{section}.{name}: given {given}; with --centralised only {valid}")
+
+
+def epochs_of(program: Program, recipe: Recipe) -> Iterator[tuple[int, dict[str, float]]]:
     """Epoch after epoch of Adam, and the figures of each."""
     trained = np.flatnonzero(program.histories.lengths > 1)  # who has a next item
     if not len(trained):
         raise ConfigError("data: no user of the log has two interactions to train on")
     adam = torch.optim.Adam(program.leaves, lr=recipe.rate)
+    steps, taken = recipe.epochs * math.ceil(len(trained) / recipe.batch), 0
     for epoch in range(1, recipe.epochs + 1):
         began, total = time.perf_counter(), 0.0
         order = torch.randperm(len(trained), generator=generator(program.config.seed, "users", epoch))
@@ -214,6 +259,8 @@ def _epochs(program: Program, recipe: Recipe) -> Iterator[tuple[int, dict[str, f
             loss = program.descend(trained[some.numpy()], epoch, step)
             if not np.isfinite(loss):
                 raise RunError(f"epoch {epoch}: the loss is {loss}; --rate {recipe.rate:g} may be too large")
+            taken += 1
+            adam.param_groups[0]["lr"] = schedule(recipe.rate, taken, steps, WARMUP, recipe.decay_from)
             adam.step()
             total += loss * len(some)
         seconds = time.perf_counter() - began
@@ -234,10 +281,11 @@ def _facts(config: RunConfig, folder: RunFolder, recipe: Recipe, epochs: int, be
         "device": f"{train.device_negatives} negatives a user",
         "slice": f"slice {train.slice_size} (popularity^{train.slice_power:g}{corrected})",
     }[train.negatives]
+    falls = f", falling from {recipe.decay_from:.0%} of the epochs on" if recipe.decay_from < 1 else ""
     protocol = (
         f"full ranking, {split_text(config)}, seen items filtered; centralised: "
         f"epoch {best} of {epochs}, best {WATCHED.upper()} of validation (patience {recipe.patience}), "
-        f"{recipe.batch} users a step, {among}, {loss_text(train)}, Adam {recipe.rate:g}; on {device}"
+        f"{recipe.batch} users a step, {among}, {loss_text(train)}, Adam {recipe.rate:g}{falls}; on {device}"
     )
     return {
         CENTRALISED: True,

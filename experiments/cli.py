@@ -70,6 +70,10 @@ def run(
     ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="centralised: users in a step; else 128")] = None,
     rate: Annotated[float | None, typer.Option(min=1e-9, help="centralised: of Adam; else 0.001")] = None,
+    decay_from: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="centralised: share of --epochs after which the rate falls; else 1"),
+    ] = None,
 ) -> None:
     """Train and evaluate one federation on this machine, or its centralised reference."""
     from common.errors import ConfigError, RunError
@@ -81,17 +85,20 @@ def run(
     from experiments.mlflow_log import MlflowLog
     from experiments.progress import Bar
     from experiments.run_files import printed, times
-    from server.records.holding import folder_name
+    from server.records.holding import folder_name, fresh
 
     if engine not in ("local", "ray"):
         raise ConfigError(f"--engine {engine!r}; valid: local, ray")
     for option, given in (("--nodes", nodes), ("--gpus-per-node", gpus)):
         if given and engine != "ray":
             raise ConfigError(f"{option} is for --engine ray")
-    options: dict[str, Any] = {"epochs": epochs, "patience": patience, "batch": batch, "rate": rate}
+    options: dict[str, Any] = {
+        **{"epochs": epochs, "patience": patience, "batch": batch},
+        **{"rate": rate, "decay_from": decay_from},
+    }
     chosen = {option: value for option, value in options.items() if value is not None}
     if chosen and not centralised:
-        raise ConfigError(f"--{next(iter(chosen))} is for --centralised")
+        raise ConfigError(f"--{next(iter(chosen)).replace('_', '-')} is for --centralised")
     for option in (o for o, value in {"engine ray": engine == "ray", "resume": resume}.items() if value):
         if centralised:
             raise ConfigError(f"--{option} is for a federation, not for --centralised")
@@ -104,7 +111,7 @@ def run(
     settings = load(None if config is None else shipped.config(config), _with_device(overrides, device))
     recipe = Recipe(**chosen)
     title = CENTRALISED if centralised else settings.strategy.aggregator.name
-    folder = out or _fresh(Path("runs"), folder_name(settings, title))
+    folder = out or fresh(Path("runs"), folder_name(settings, title))
     console = Console()
     logging.getLogger("flwr").setLevel(logging.WARNING)
     with ExitStack() as stack:
@@ -132,8 +139,9 @@ def run(
 def demo(out: Out = None, overrides: Overrides = None, device: Device = "") -> None:
     """The plain mean against the robust strategy on ML-100K while 20 % of the devices promote an item."""
     from experiments.demo import show
+    from server.records.holding import fresh
 
-    show(out or _fresh(Path("runs"), "demo"), _with_device(overrides, device))
+    show(out or fresh(Path("runs"), "demo"), _with_device(overrides, device))
 
 
 @app.command("grpc-demo")
@@ -149,8 +157,9 @@ def grpc_demo(
 ) -> None:
     """A run over real gRPC on this machine: a SuperLink and every node in a process of its own."""
     from experiments.grpc_demo import show
+    from server.records.holding import fresh
 
-    show(out or _fresh(Path("runs"), "grpc-demo"), nodes, malicious, stock, _with_device(overrides, device))
+    show(out or fresh(Path("runs"), "grpc-demo"), nodes, malicious, stock, _with_device(overrides, device))
 
 
 app.command()(compare)
@@ -214,14 +223,6 @@ def _with_device(overrides: list[str] | None, device: str) -> list[str]:
     if device:
         resolve(device, "--device")
     return [*(overrides or []), *([f"device={device}"] if device else [])]
-
-
-def _fresh(parent: Path, name: str) -> Path:
-    """``parent/name``, or the first of ``name-2``, ``name-3``, … that does not exist."""
-    number = 1
-    while (folder := parent / (name if number == 1 else f"{name}-{number}")).exists():
-        number += 1
-    return folder
 
 
 def call(arguments: Sequence[str] | None = None) -> int:

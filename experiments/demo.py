@@ -13,10 +13,12 @@ from rich.table import Table
 from common.config import RunConfig
 from common.data import Dataset
 from common.extras import install
+from common.registry import Component
 from common.settings import load as load_settings
 from emulation.federation import malicious_numbers, open_log
 from emulation.targets import with_targets
 from experiments.beside import names_of
+from experiments.compare.grid import attack_label
 from experiments.floors import floors
 from experiments.progress import run_all
 from experiments.run_files import item_text
@@ -24,7 +26,7 @@ from experiments.shipped import CONFIGS
 from experiments.units import share_text
 
 CONFIG = CONFIGS / "demo.yaml"
-CLEAN, PLAIN, ROBUST = "clean, plain mean", "attacked, plain mean", "attacked, sieve"
+CLEAN, PLAIN = "clean, plain mean", "attacked, plain mean"
 
 
 def show(out: Path, overrides: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -52,22 +54,12 @@ def show(out: Path, overrides: Sequence[str]) -> dict[str, dict[str, float]]:
 
 def plan(config: RunConfig) -> dict[str, RunConfig]:
     """The three runs: the same devices, seed and slices; attack and rule differ."""
-
-    def variant(aggregator: str, attack: str) -> RunConfig:
-        return config.model_copy(
-            update={
-                "strategy": config.strategy.model_copy(
-                    update={"aggregator": type(config.strategy.aggregator)(name=aggregator)}
-                ),
-                "attack": config.attack.model_copy(update={"name": attack}),
-            }
-        )
-
-    robust = config.strategy.aggregator.name
+    mean = config.strategy.model_copy(update={"aggregator": Component(name="mean")})
+    control = config.attack.model_copy(update={"name": "control", "params": {}})
     return {
-        CLEAN: variant("mean", "control"),
-        PLAIN: variant("mean", config.attack.name),
-        ROBUST: variant(robust, config.attack.name),
+        CLEAN: config.model_copy(update={"strategy": mean, "attack": control}),
+        PLAIN: config.model_copy(update={"strategy": mean}),
+        f"attacked, {attack_label(config.strategy.aggregator)}": config,
     }
 
 

@@ -160,9 +160,12 @@ def _dated(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
 
 def _write(file: Path, data: bytes, mode: int) -> None:
     """With its mode from the first byte on: a private key is never readable by others."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    work = file.with_name(f".{file.name}.new")
-    work.unlink(missing_ok=True)
-    with os.fdopen(os.open(work, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
-        out.write(data)
-    work.replace(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        work = file.with_name(f".{file.name}.new")
+        work.unlink(missing_ok=True)
+        with os.fdopen(os.open(work, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
+            out.write(data)
+        work.replace(file)
+    except OSError as error:
+        raise ConfigError(f"cannot write {file}: {error.strerror}") from error

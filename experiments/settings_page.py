@@ -182,7 +182,7 @@ def page() -> str:
             group = section
             lines += [
                 f"\n## {section or 'The run'}\n",
-                "| setting | what it may be | default | meaning | example |",
+                TITLES,
                 "|---|---|---|---|---|",
             ]
         cells = [f"`{one.key}`", one.type, f"`{one.default}`", one.meaning, f"`{one.example}`"]

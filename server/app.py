@@ -47,9 +47,9 @@ def main(grid: Grid, context: Context) -> None:
         plain_logs()
     end_with_parent()
     flat = dict(context.run_config)
-    given, resume = str(flat.pop("out", "")), bool(flat.pop("resume", False))
+    given, resume = (flat.pop(key, "") for key in OWN_KEYS)
     config = from_flat(flat)
-    out = Path(chosen_folder(config, given, resume))
+    out = Path(chosen_folder(config, str(given), bool(resume)))
     if config.omniscient:
         raise ConfigError("attack.knowledge: full is for `fedsieve run` alone: no node sees another's update")
     if config.strategy.secret:
@@ -60,7 +60,7 @@ def main(grid: Grid, context: Context) -> None:
             "eval.times: nodes and server need the same two times, and no node knows the log; take them from "
             "`fedsieve data stats LOG`, and give each node cut_times=T1,T2"
         )
-    known = catalogue(config.data.name, config.data.path)
+    known = catalogue(config.data.name, config.data.path, config.data.preparation)
     config = with_measured(config, known.ids)
     with metrics(config, str(context.run_id)) as listeners:
         told = [LogProgress(config.train.rounds), *listeners]
@@ -69,7 +69,7 @@ def main(grid: Grid, context: Context) -> None:
             config,
             known.items,
             out,
-            resume,
+            bool(resume),
             told,
             data=known.digest,
             fingerprint=with_cuts(known.fingerprint, config.eval.moments),
@@ -130,9 +130,14 @@ def serve(
     """
     folder = RunFolder(out, config, memory, data, own)
     strategy = RobustStrategy(
-        config, num_items, [folder, *listeners], str(grid.run.run_id), folder.settled, folder.audit
+        config,
+        num_items,
+        [folder, *listeners],
+        str(grid.run.run_id),
+        folder.settled,
+        folder.audit,
+        fingerprint,
     )
-    strategy.roster.catalogue = fingerprint
     folder.hold()
     try:
         if resume and (out / "state" / FILE).exists():

@@ -46,10 +46,12 @@ class RobustStrategy(Strategy):
     """Runs ``config`` over a grid; ``state`` continues an earlier run.
 
     The pieces are pure and live elsewhere (admission, pipeline); this class moves messages.
-    ``settled`` is called once a round and its evaluation are over, the moment to save, with the round and a
-    function that makes the whole state: of all devices, so only where it is saved. ``audit`` is told what
-    became of each reply to an evaluation, also where none could be used. ``trained``: rounds that there were,
-    where an earlier model is kept.
+
+    settled: called once a round and its evaluation are over, the moment to save, with the round, whether it
+    was the last, and a function that makes the whole state: of all devices, so only where it is saved.
+    audit: told what became of each reply to an evaluation, also where none could be used.
+    catalogue: the fingerprint of the items that every node must have; empty: any.
+    trained: rounds that there were, where an earlier model is kept.
     """
 
     def __init__(
@@ -58,8 +60,9 @@ class RobustStrategy(Strategy):
         num_items: int,
         listeners: Sequence[Listener] = (),
         run: str = "run",
-        settled: Callable[[int, Callable[[], ServerState]], None] | None = None,
+        settled: Callable[[int, bool, Callable[[], ServerState]], None] | None = None,
         audit: Callable[[Sequence[dict[str, Any]]], None] | None = None,
+        catalogue: str = "",
     ) -> None:
         self.config, self.num_items, self.run, self.settled = config, num_items, run, settled
         self.audit = audit
@@ -68,7 +71,7 @@ class RobustStrategy(Strategy):
         self.state = self.pipeline.init()
         strategy = config.strategy
         trusted = frozenset(strategy.trusted_nodes)
-        self.roster = Roster(strategy.quota, strategy.newcomer_rounds, trusted=trusted)
+        self.roster = Roster(strategy.quota, strategy.newcomer_rounds, trusted=trusted, catalogue=catalogue)
         self.listeners = listeners
         self._taken = megabytes(REPLY_MB)
         self._drawing: Drawing | None = None
@@ -215,9 +218,11 @@ class RobustStrategy(Strategy):
     ) -> Result:
         """Run the rounds that are left, evaluate on test at the end, and return Flower's Result.
 
-        ``timeout`` stands in for ``strategy.deadline_s``; ``initial_arrays`` for the seeded start of
-        a run that has not begun. Settings come with the RunConfig: ``train_config`` and ``evaluate_config``
-        are refused. Raises ConfigError, and RunError when too few nodes come within ``strategy.wait_s``.
+        ``timeout`` stands in for ``strategy.deadline_s`` in rounds of training; ``num_rounds`` ends the run
+        before ``train.rounds``, over which the rate falls; ``initial_arrays`` stands in for the seeded start
+        of a run that has not begun. Settings come with the RunConfig: ``train_config`` and
+        ``evaluate_config`` are refused. Raises ConfigError, and RunError when too few nodes come within
+        ``strategy.wait_s``.
         """
         for name, value in (("train_config", train_config), ("evaluate_config", evaluate_config)):
             if value:
@@ -230,15 +235,17 @@ class RobustStrategy(Strategy):
             before = self.state.model
             given = fitting(from_record(initial_arrays, self.device, before.codes), before)
             self.state = replace(self.state, model=given)
+        rounds = self.config.train.rounds if num_rounds is None else num_rounds
+        if rounds > self.config.train.rounds:  # the rate would fall below 0
+            raise ConfigError(
+                f"num_rounds: given {rounds}; at most train.rounds, which is {self.config.train.rounds}"
+            )
         self.summary()
         result = Result()
         self.roster.restore(self.state.roster)
         self.roster.check_sample(self.config.eval.sample)
         self.wait_for_nodes(grid)
-        every, rounds = self.config.eval.every, num_rounds
-        if rounds is None:
-            rounds = self.config.train.rounds
-        patience = self.config.train.patience
+        every, patience = self.config.eval.every, self.config.train.patience
         for round_ in range(self.state.round + 1, rounds + 1):
             if early_stopping.over(self.state.best, patience):
                 log(INFO, "no better validation for %d evaluations: the run ends", patience)
@@ -257,7 +264,8 @@ class RobustStrategy(Strategy):
             if evaluate_fn and (central := evaluate_fn(round_, to_record(self.state.model))) is not None:
                 result.evaluate_metrics_serverapp[round_] = central
             if self.settled is not None:
-                self.settled(round_, self._whole)
+                last = round_ == rounds or early_stopping.over(self.state.best, patience)
+                self.settled(round_, last, self._whole)
         if self.state.best:
             self.trained, self.state = self.state.round, early_stopping.kept(self.state)
             self.evaluate(grid, "valid")

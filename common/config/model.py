@@ -57,7 +57,7 @@ class ModelConfig(OfComponent):
     heads: Annotated[int, Field(ge=1, le=MAX_HEADS)] = Field(
         1, description="attention heads, of models that have them; they divide `dim`"
     )
-    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+    dropout: Annotated[float, Field(ge=0, le=0.99)] = Field(
         0.3, description="share of values that training drops"
     )
     code_books: Annotated[int, Field(ge=0, le=MAX_BOOKS)] = Field(

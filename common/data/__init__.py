@@ -110,14 +110,14 @@ class Catalogue(NamedTuple):
     ids: Sequence[str]
 
 
-def catalogue(name: str, path: str = "") -> Catalogue:
-    """What a server needs to know of the data; ``catalogue.parquet`` is enough."""
+def catalogue(name: str, path: str = "", prepare: Preparation = AS_IT_IS) -> Catalogue:
+    """What a server needs to know of the data; ``catalogue.parquet``, which is prepared, is enough."""
     file = Path(path).expanduser() if path else None
     if file is not None and file.name == CATALOGUE:
         items = read_catalogue(file)
         fingerprint = catalogue_digest(items["id"])
         return Catalogue(items.height, fingerprint, fingerprint, Names.of(items["id"]))
-    dataset = load(name, path)
+    dataset = load(name, path, prepare=prepare)
     fingerprint = catalogue_digest(dataset.item_ids)
     return Catalogue(dataset.num_items, content_digest(dataset), fingerprint, dataset.item_ids)
 

@@ -1,8 +1,8 @@
 """A large log, prepared once: numbered, in order, in Parquet files beside its source.
 
 The folder ``NAME-KEY.prepared`` lies beside the log, or in the cache folder where that cannot be written. KEY
-is a hash of the log's bytes, of how it is to be read, and of the version of the preparation, so another log
-never has it. It holds::
+is two hashes, of the log's bytes with the version of the preparation, and of how it is to be read, so another
+log never has it. It holds::
 
     index.json        version, key, a hash of every file, devices and interactions of every part, the reading
     items.parquet     id, title (or null) of the items 1, 2, …
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -122,23 +123,30 @@ def _read_large(
         with suppress(OSError, pl.exceptions.PolarsError):
             _keep(whole, place, key)
             if place.parent == path.parent:
-                for other in path.parent.glob(f"{path.name}-*.prepared"):
-                    if not other.name.startswith(f"{path.name}-{key.partition('-')[0]}"):
-                        shutil.rmtree(other, ignore_errors=True)  # of the log as it was
+                _forget_others(path, key)
             break
     return first(whole, devices)
 
 
+def _forget_others(path: Path, key: str) -> None:
+    """Remove the caches of the log as it was: beside it, and of other bytes than those of ``key``."""
+    cache = re.compile(re.escape(path.name) + r"-([0-9a-f]{24})(-[0-9a-f]{12})?\.prepared")
+    for other in path.parent.iterdir():
+        found = cache.fullmatch(other.name)
+        if found and found[1] != key.partition("-")[0]:
+            shutil.rmtree(other, ignore_errors=True)
+
+
 def _key(path: Path, prepare: Preparation, name: str) -> str:
+    """Two hashes: of the log's bytes, and of how they are read."""
     try:
         with path.open("rb") as file:
             content = file_digest(file, "blake2b").hexdigest()
     except OSError as error:
         raise DataError(path, f"cannot be read: {error.strerror or error}") from error
-    same = f"{VERSION} {name}{''.join(readers.ending(path))} {content}"
-    key = blake2b(same.encode(), digest_size=12).hexdigest()
-    way = prepare.text()
-    return f"{key}-{blake2b(way.encode(), digest_size=6).hexdigest()}" if way else key
+    same = blake2b(f"{VERSION} {content}".encode(), digest_size=12).hexdigest()
+    way = f"{name}{''.join(readers.ending(path))} {prepare.text()}"
+    return f"{same}-{blake2b(way.encode(), digest_size=6).hexdigest()}"
 
 
 def _keep(log: Dataset, place: Path, key: str) -> None:

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from common.printable import printable
 from experiments.pool import Event
+from experiments.units import seconds_text
 
 LATEST = 12
 
@@ -116,7 +117,7 @@ class Display:
 
     def _left(self) -> str:
         seconds = self.remaining.seconds(time.monotonic() - self._began)
-        return f"; about {span(seconds)} left" if seconds else ""
+        return f"; about {seconds_text(seconds)} left" if seconds else ""
 
     def _picture(self) -> Group:
         bad = f", {self.failed} failed" if self.failed else ""
@@ -137,11 +138,3 @@ def figures(row: Mapping[str, Any]) -> str:
     if row.get("er@10") is not None:
         parts.append(f"ER@10 {row['er@10']:.1%}")
     return " ".join([*parts, f"({row['seconds']:.0f} s)"])
-
-
-def span(seconds: float) -> str:
-    """``40 s``, ``12 min``, ``3 h 05 min``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -20,7 +20,7 @@ from experiments.containers.places import Places
 from experiments.engines import completed
 from experiments.run_files import json_lines, of_training, printed
 from server.records.checkpoint import write_atomically
-from server.records.holding import LOCK
+from server.records.holding import LOCK, fresh
 
 
 @dataclass(frozen=True)
@@ -117,14 +117,6 @@ def become_owner(folder: Path) -> None:
         os.setgroups([])
         os.setgid(owner.st_gid)
         os.setuid(owner.st_uid)
-
-
-def fresh(parent: Path, name: str) -> Path:
-    """``parent/name``, or the first of ``name-2``, ``name-3``, … that does not exist."""
-    number = 1
-    while (folder := parent / (name if number == 1 else f"{name}-{number}")).exists():
-        number += 1
-    return folder
 
 
 def bring(made: Path, home: Path) -> None:

@@ -15,7 +15,6 @@ from common.device import resolve
 from common.errors import RunError
 from common.machine import available_mib, cores
 from experiments.compare.command import MARGIN, Planned
-from experiments.compare.display import span
 from experiments.leaderboard import selection
 from experiments.leaderboard.cells import Board, plan
 from experiments.leaderboard.claims import Claims
@@ -23,6 +22,7 @@ from experiments.leaderboard.protocol import Protocol
 from experiments.leaderboard.work import fill, open_cells
 from experiments.pool import Pool
 from experiments.report.tables import Column, Table, Value
+from experiments.units import seconds_text
 
 REFRESH_S = 60.0
 """Seconds between two writings of the page while cells are computed."""
@@ -133,9 +133,8 @@ def overview(
     columns += [Column("hours of a core", ".1f"), Column(f"hours on {workers}", ".1f")]
     total = sum(seconds_left(protocol, board, cells) for cells in logs.values())
     count = len(open_cells(board, mine))
-    told = (
-        f"{protocol.title}: {count} of {len(mine)} cells are open, {span(total / workers)} on {workers} cores"
-    )
+    span = seconds_text(total / workers)
+    told = f"{protocol.title}: {count} of {len(mine)} cells are open, {span} on {workers} cores"
     return Table("cells", "Cells", "", columns, rows), told
 
 

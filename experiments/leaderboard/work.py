@@ -12,12 +12,13 @@ from rich.console import Console
 
 from common.printable import printable
 from experiments.compare.command import Planned
-from experiments.compare.display import figures, span
+from experiments.compare.display import figures
 from experiments.compare.results import read_row
 from experiments.compare.work import CellWork, train_warm_up
 from experiments.leaderboard.cells import Board, WarmUp
 from experiments.leaderboard.claims import Claim, Claims
 from experiments.pool import Event, Job, Notes, Pool
+from experiments.units import seconds_text
 
 LOOK_S = 5.0
 """Most seconds between two looks at a folder in which others have all that is left."""
@@ -111,5 +112,5 @@ def open_cells(board: Board, chosen: Sequence[Planned]) -> list[Planned]:
 
 def _tell(console: Console, board: Board, event: Event, told: str, seconds: float) -> None:
     count = f"[{len(board.done())}/{len(board.plan.cells)}]"
-    line = f"{count} {event.job.title}: {told}; about {span(seconds)} left on this machine"
+    line = f"{count} {event.job.title}: {told}; about {seconds_text(seconds)} left on this machine"
     console.print(line, soft_wrap=True, markup=False, highlight=False)

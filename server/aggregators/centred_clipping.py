@@ -11,7 +11,7 @@ from torch import Tensor
 from common.checks import count, positive
 from common.updates import DeviceUpdates
 from server.aggregators.base import Aggregate, Aggregator, Round, State, enough, weighted_sum
-from server.aggregators.gram import gram, middle, products_with, squared_distances_to
+from server.aggregators.gram import gram, middle, products_with, shrink, squared_distances_to
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ class CentredClipping(Aggregator):
 
     def __call__(self, updates: DeviceUpdates, state: State, round_: Round) -> tuple[Aggregate, State]:
         enough(self, n := len(updates), round_.byzantine)
-        old = recalled(state, updates)
+        old = on_slice(state, updates)
         products = extended(gram(updates), *old, updates)  # [n + 1, n + 1]
         weights, radius = self.centre(products)
         encoder, rows = weighted_sum(updates, weights[:n].float())
         stay = float(weights[n])
         encoder, rows = encoder + stay * old[0], rows + stay * old[1]
         figures = {"centred_clipping.tau": radius, "centred_clipping.carried": stay}
-        after = remembered(state, updates, encoder, rows)
+        after = with_centre(state, updates, encoder, rows)
         return Aggregate(encoder, rows, weights[:n].float(), figures), after
 
     def centre(self, products: Tensor) -> tuple[Tensor, float]:
@@ -61,7 +61,7 @@ class CentredClipping(Aggregator):
         for _ in range(self.iterations):
             away = squared_distances_to(products, weights)[:n].sqrt()  # ‖u_i − v‖  [n]
             radius = self.relative * middle(away) if self.tau is None else away.new_tensor(self.tau)
-            pull = torch.where(away > radius, radius / away.clamp_min(1e-300), 1.0) / n  # [n]
+            pull = shrink(away, radius) / n  # [n]
             weights *= 1 - pull.sum()
             weights[:n] += pull
         return weights, float(radius)
@@ -78,7 +78,7 @@ def extended(products: Tensor, encoder: Tensor, rows: Tensor, updates: DeviceUpd
     return whole
 
 
-def recalled(state: State, updates: DeviceUpdates) -> tuple[Tensor, Tensor]:
+def on_slice(state: State, updates: DeviceUpdates) -> tuple[Tensor, Tensor]:
     """The carried centre on this round's slice, (encoder [P], rows [K, d]); 0 where there is none."""
     rows = torch.zeros_like(updates.rows[0])
     if not state:
@@ -88,7 +88,7 @@ def recalled(state: State, updates: DeviceUpdates) -> tuple[Tensor, Tensor]:
     return state["encoder"], rows
 
 
-def remembered(state: State, updates: DeviceUpdates, encoder: Tensor, rows: Tensor) -> State:
+def with_centre(state: State, updates: DeviceUpdates, encoder: Tensor, rows: Tensor) -> State:
     """The state with the new centre in it: items int32 [M] sorted, rows [M, d], encoder [P]."""
     before = state.get("items", updates.items[:0])
     items = torch.unique(torch.cat([before, updates.items]))  # sorted

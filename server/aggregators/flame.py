@@ -10,7 +10,7 @@ from torch import Tensor
 
 from common.updates import DeviceUpdates
 from server.aggregators.base import Aggregate, GramRule, Round, State, Weighed
-from server.aggregators.gram import cosines, middle, norms
+from server.aggregators.gram import cosines, middle, norms, shrink
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Flame(GramRule):
         kept = majority(1 - cosines(products).clamp(-1, 1))
         size = norms(products)  # [n]
         bound = middle(size)
-        scale = torch.where(size > bound, bound / size.clamp_min(1e-300), 1.0)
+        scale = shrink(size, bound)
         figures = {"flame.kept": float(kept.sum()), "flame.bound": float(bound)}
         return Weighed(kept * scale / kept.sum(), state, figures)
 

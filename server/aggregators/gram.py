@@ -131,3 +131,8 @@ def middle(values: Tensor) -> Tensor:
     ordered = values.sort().values
     last = len(ordered) - 1
     return (ordered[last // 2] + ordered[(last + 1) // 2]) / 2
+
+
+def shrink(size: Tensor, bound: Tensor) -> Tensor:
+    """min(1, bound/size), and 1 for updates of no size; size [n] -> [n]."""
+    return torch.where(size > bound, bound / size.clamp_min(1e-300), torch.ones_like(size))

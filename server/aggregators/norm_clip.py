@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from common.checks import positive
 from common.updates import DeviceUpdates
 from server.aggregators.base import Aggregate, Aggregator, Round, State, enough, weighted_sum
-from server.aggregators.gram import middle, whole_norms
+from server.aggregators.gram import middle, shrink, whole_norms
 
 
 @dataclass(frozen=True)
@@ -32,9 +30,9 @@ class NormClip(Aggregator):
     def __call__(self, updates: DeviceUpdates, state: State, round_: Round) -> tuple[Aggregate, State]:
         enough(self, n := len(updates), round_.byzantine)
         size = whole_norms(updates)
-        bound = float(middle(size)) if self.max_norm is None else self.max_norm
-        scale = torch.where(size > bound, bound / size.clamp_min(1e-300), 1.0)
+        bound = middle(size) if self.max_norm is None else size.new_tensor(self.max_norm)
+        scale = shrink(size, bound)
         weights = (scale / n).float()
         encoder, rows = weighted_sum(updates, weights)
-        figures = {"norm_clip.bound": bound, "norm_clip.clipped": float((scale < 1).double().mean())}
+        figures = {"norm_clip.bound": float(bound), "norm_clip.clipped": float((scale < 1).double().mean())}
         return Aggregate(encoder, rows, weights, figures), state

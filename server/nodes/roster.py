@@ -35,7 +35,8 @@ MAX_DEVICES = 1 << 20
 MEMORY = 4 * MAX_DEVICES
 
 REFUSED_S = 10.0
-"""A node with another catalogue is asked again after this: its owner may have mended it."""
+"""A node with another catalogue is asked again after this while the run waits for nodes: its owner may have
+mended it. In the rounds it rests as a silent node does."""
 
 OTHER_CATALOGUE = f"catalogue: {Reason.FOREIGN.value}"
 """How the refusal begins, whichever side refuses."""

@@ -99,9 +99,8 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
-        raise CheckpointError(
-            f"cannot write {path}: {error.strerror}; the last checkpoint is intact{remedy(error)}"
-        ) from error
+        intact = "; the last checkpoint is intact" if path.name == FILE else ""
+        raise CheckpointError(f"cannot write {path}: {error.strerror}{intact}{remedy(error)}") from error
 
 
 @contextmanager

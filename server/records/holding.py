@@ -77,3 +77,11 @@ def hold(folder: Path, patience_s: float = PATIENCE_S) -> BaseFileLock:
         why = getattr(error, "strerror", None) or error
         _LOG.warning("%s cannot be locked (%s): start no second run on it", folder, why)
     return lock
+
+
+def fresh(parent: Path, name: str) -> Path:
+    """``parent/name``, or the first of ``name-2``, ``name-3``, … that does not exist."""
+    number = 1
+    while (folder := parent / (name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    return folder

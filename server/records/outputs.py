@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -84,8 +83,10 @@ class RunFolder:
     def restart(self) -> None:
         """Begin at round 1, over what a run that never reached a checkpoint left behind.
 
-        Raises CheckpointError if that was a run with other settings.
+        Raises CheckpointError if that was a run with other settings, RunError if it reached its end.
         """
+        if (self.folder / "summary.json").exists():
+            raise RunError(f"{self.folder} holds a run that is over; choose another folder (--out; out=)")
         path = self.folder / "config.yaml"
         if path.exists():  # nothing is learned yet, so that even other data would do no harm
             check_settings(path, load(path), self.config)
@@ -111,7 +112,7 @@ class RunFolder:
             size = sizes[name]
             if not path.exists() or path.stat().st_size < size:
                 raise CheckpointError(f"{path} is shorter than the checkpoint says: it was changed")
-            with path.open("r+b") as file:
+            with writing(path), path.open("r+b") as file:
                 file.truncate(size)
         described = self.folder / "config.yaml"
         if not described.exists() or described.read_bytes() != self._described():
@@ -132,13 +133,13 @@ class RunFolder:
         self._append("metrics.jsonl", [line])
         self._scalars("round", report.figures, report.round)
 
-    def settled(self, round_: int, state: Callable[[], ServerState]) -> None:
+    def settled(self, round_: int, last: bool, state: Callable[[], ServerState]) -> None:
         """Save every ``checkpoint_every`` rounds, after the last, and before the end that somebody asked for.
 
         The round's lines are all there then. Raises KeyboardInterrupt for such an end.
         """
         every, rounds = self.config.checkpoint_every, self.config.train.rounds
-        if (every and round_ % every == 0) or round_ == rounds or self.stop.asked:
+        if (every and round_ % every == 0) or last or self.stop.asked:
             self.checkpoint(state())
         if self.stop.asked:
             self.stop.end(round_, rounds, self.folder)
@@ -180,15 +181,16 @@ class RunFolder:
 
         A reply that failed as a whole, or came too late, counts for all devices of its node.
         """
-        devices, nodes = Counter[tuple[int, int]](), Counter[int]()
+        devices: dict[tuple[int, int], set[int]] = {}
+        nodes: dict[int, set[int]] = {}
         with self._files["audit.jsonl"].open(encoding="utf-8") as lines:
             for line in map(json.loads, lines):
                 if line["device"] is not None:
-                    devices[line["node"], line["device"]] += 1
+                    devices.setdefault((line["node"], line["device"]), set()).add(line["round"])
                 elif "evaluation" not in line and line["reason"] != Reason.QUOTA.value:
-                    nodes[line["node"]] += 1
-        most = max((count + nodes[node] for (node, _), count in devices.items()), default=0)
-        return max(most, *nodes.values()) if nodes else most
+                    nodes.setdefault(line["node"], set()).add(line["round"])
+        each = [rounds | nodes.get(node, set()) for (node, _), rounds in devices.items()]
+        return max(map(len, [*each, *nodes.values()]), default=0)
 
     def check(self) -> None:
         """Raise RunError for numbers that would mean nothing: nobody trained, or nobody was evaluated."""

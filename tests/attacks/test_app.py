@@ -67,6 +67,7 @@ def test_a_node_config_says_everything() -> None:
         ({"active": 2}, "active is 2; expected at most period"),
         ({"rest": "asleep"}, "rest is 'asleep'; valid: honest, parity"),
         ({"knowledge": "all"}, "knowledge is 'all'; valid: own, full"),
+        ({"seed": "x"}, "seed is 'x'; expected a whole number from 0"),
     ],
 )
 def test_a_wrong_value_is_named(wrong: dict[str, Any], told: str) -> None:

@@ -9,8 +9,8 @@ import torch
 
 from attacks import build_attack
 from attacks.alie import z_max
-from attacks.estimates import on_rows, vectors
-from common.updates import DeviceUpdates
+from attacks.estimates import vectors
+from common.updates import DeviceUpdates, onto
 from server.aggregators.krum import scores
 from tests.attacks.samples import view
 from tests.attacks.vectors import D, K, P, gaps, honest, one, table
@@ -73,7 +73,7 @@ def test_rows_are_found_by_item() -> None:
     touched = torch.rand(9, K, generator=torch.Generator().manual_seed(0)) < 0.5
     some = replace(OTHERS, rows=OTHERS.rows * touched[:, :, None], touched=touched)
     for updates in (OTHERS, some):
-        found = on_rows(updates, items)
+        found = onto(updates, items)
         assert found.touched is not None
         assert found.rows.shape == (9, 4, D)
         for place, item in enumerate(items.tolist()):
@@ -83,5 +83,5 @@ def test_rows_are_found_by_item() -> None:
                 assert torch.equal(found.rows[u, place], expected)
                 has = bool(there) and (updates.touched is None or bool(updates.touched[u, there[0]]))
                 assert bool(found.touched[u, place]) == has
-    assert on_rows(OTHERS, OTHERS.items) is OTHERS
+    assert onto(OTHERS, OTHERS.items) is OTHERS
     assert vectors(OTHERS).shape[1] == P + K * D

@@ -47,6 +47,8 @@ def test_an_empty_file_is_no_settings(tmp_path: Path) -> None:
         ("seed: 1\nseed: 2\n", "line 2, column 1: seed is given twice"),
         ("train: {rounds: 3, rounds: 4}", "line 1, column 20: rounds is given twice"),
         ("krum\n", "expected a mapping of settings.*given: 'krum'"),
+        ("seed: 2001-99-99", "is not YAML: month must be in 1..12; text that looks like a date"),
+        ("seed: 0b_", "is not YAML: .*; text that looks like a date or a number needs quotes"),
     ],
 )
 def test_bad_yaml_is_told_with_its_file(tmp_path: Path, text: str, told: str) -> None:

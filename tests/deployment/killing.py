@@ -39,8 +39,8 @@ def die(context: Context, moment: str) -> NoReturn:
 def _between(grid: Grid, context: Context) -> None:
     real = RunFolder.settled
 
-    def settled(self: RunFolder, round_: int, state: Callable[[], ServerState]) -> None:
-        real(self, round_, state)
+    def settled(self: RunFolder, round_: int, last: bool, state: Callable[[], ServerState]) -> None:
+        real(self, round_, last, state)
         if round_ == 4:
             die(context, "between")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 from common.errors import ConfigError, RunError
 from common.settings import load
 from emulation.federation import federate, prepared
-from experiments.centralised import Recipe, centralise, start
+from experiments.centralised import Recipe, centralise, epochs_of, start
 from experiments.cli import app
 from experiments.run_report import write_report
 from experiments.trained import open_run
@@ -103,6 +104,20 @@ def test_it_writes_a_report_and_says_what_it_is(tmp_path: Path) -> None:
         centralise(config, tmp_path / "run", Recipe(epochs=1))
 
 
+def test_a_part_in_which_nobody_can_be_ranked_is_said(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("user,item,time\n" + "".join(f"{u},{i},{i}\n" for u in range(9) for i in range(6)))
+    cut = (f"data.path={log}", "eval.split=time", "eval.times=[4.2,4.8]")
+    with pytest.raises(RunError, match="nobody has an interaction to rank in the valid part; see eval.split"):
+        centralise(load(overrides=[*SMALL[2:], "data.name=log", *cut]), tmp_path / "run", RECIPE)
+
+
+def test_exposure_within_a_group_is_measured_as_in_a_federation(tmp_path: Path) -> None:
+    config = load(overrides=[*SMALL, "eval.targets=[3]", "eval.group=5"])
+    summary = centralise(config, tmp_path / "run", Recipe(epochs=1, batch=32))
+    assert 0 <= summary["er_group@10"] <= 1
+
+
 def test_the_same_seed_gives_the_same_model(tmp_path: Path) -> None:
     config = load(overrides=SMALL)
     for name in "ab":
@@ -116,11 +131,28 @@ def test_the_same_seed_gives_the_same_model(tmp_path: Path) -> None:
     [
         (["attack=sign_flip"], "attack.name: 'sign_flip'; with --centralised there is nobody to attack"),
         (["train.negatives=slice", "train.slice_size=auto"], "train.slice_size: auto is for a federation"),
+        (["train.patience=3", "eval.every=1"], "train.patience: given 3, .* --centralised has --patience"),
+        (["train.local_steps=4"], "train.local_steps: given 4; with --centralised only 1"),
+        (["client.clip=1"], "client.clip: given 1.0; with --centralised only 0.0"),
     ],
 )
 def test_what_only_a_federation_has_is_refused(changes: list[str], told: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=told):
         centralise(load(overrides=[*SMALL, *changes]), tmp_path / "run", RECIPE)
+
+
+def test_a_rate_may_fall_towards_the_last_epoch(tmp_path: Path) -> None:
+    """The last of three epochs moves the model less where the rate falls, and the protocol says so."""
+    config, moved = load(overrides=SMALL), {}
+    for decay_from in (1.0, 0.0):
+        recipe = Recipe(epochs=3, patience=3, batch=16, rate=0.01, decay_from=decay_from)
+        program, tables = start(*reversed(prepared(config))), []
+        for _ in epochs_of(program, recipe):
+            tables.append(program.frozen().table)
+        moved[decay_from] = float((tables[-1] - tables[-2]).norm())
+    assert moved[0.0] < 0.5 * moved[1.0]
+    summary = centralise(config, tmp_path / "run", replace(recipe, epochs=2))
+    assert "Adam 0.01, falling from 0% of the epochs on" in summary["protocol"]
 
 
 def test_a_rate_that_is_too_large_is_said(tmp_path: Path) -> None:

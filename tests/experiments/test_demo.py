@@ -11,10 +11,11 @@ from common.data import load
 from common.settings import load as load_settings
 from emulation.federation import malicious_numbers
 from emulation.targets import with_targets
-from experiments.demo import CLEAN, CONFIG, PLAIN, ROBUST, draw, plan, show, table_rows
+from experiments.demo import CLEAN, CONFIG, PLAIN, draw, plan, show, table_rows
 from experiments.floors import evaluate, popularity
 
 SMALL = ["data.name=synthetic", "model.dim=8", "model.max_len=8", "model.blocks=1", "train.rounds=3"]
+ROBUST = "attacked, sieve"
 SMALL += ["train.devices_per_round=16", "train.slice_size=40", "eval.every=2"]
 
 
@@ -27,6 +28,14 @@ def test_the_three_runs_differ_in_rule_and_attack_alone() -> None:
     ]
     shares = {(c.seed, c.attack.share, c.train.model_dump_json()) for c in runs.values()}
     assert len(shares) == 1
+
+
+def test_parameters_go_to_the_run_that_they_are_of() -> None:
+    settings = ["strategy.aggregator={name: sieve, rows: 2}", "attack={name: explicit_boost, boost: 5}"]
+    runs = plan(load_settings(CONFIG, [*SMALL, *settings]))
+    assert list(runs) == [CLEAN, PLAIN, "attacked, sieve(rows=2)"]
+    assert [c.strategy.aggregator.params for c in runs.values()] == [{}, {}, {"rows": 2}]
+    assert [c.attack.params for c in runs.values()] == [{}, {"boost": 5}, {"boost": 5}]
 
 
 def test_floors_are_measured_on_the_honest_users() -> None:

@@ -120,6 +120,12 @@ def test_what_is_no_authority_is_told(tmp_path: Path, authority: tuple[Path, Pat
         server(tmp_path, (other[0], authority[1]), "a")
 
 
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"cannot write .*file/key: (Not a directory|File exists)"):
+        make_node_key(tmp_path / "file" / "key")
+
+
 @pytest.mark.parametrize("text", ["", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB nobody"])
 def test_a_public_key_that_flower_does_not_take_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "key.pub").write_text(text)

@@ -89,6 +89,18 @@ def test_an_interruption_changes_nothing(whole: Path, tmp_path: Path, round_: in
     equal_runs(whole, tmp_path)
 
 
+def test_a_run_that_stopped_early_is_saved_and_goes_on_to_the_same_end(tmp_path: Path) -> None:
+    """Without ``checkpoint_every`` nothing but its end saves it."""
+    settings = config(*PATIENT, "checkpoint_every=0")
+    first = run(settings, tmp_path / "run")
+    assert (tmp_path / "run" / "state").exists()
+    kept = load_file(tmp_path / "run" / "model.safetensors")
+    again = run(settings, tmp_path / "run", resume=True)
+    assert again["rounds"] == first["rounds"] < 9
+    assert again["test"] == first["test"]
+    assert torch.equal(load_file(tmp_path / "run" / "model.safetensors")["encoder"], kept["encoder"])
+
+
 def test_nothing_to_watch_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"eval: every is 0, and train\.patience=2 counts evaluations"):
         config("train.patience=2", "eval.every=0")

@@ -45,17 +45,20 @@ def test_the_protocol_names_every_option() -> None:
     ("entries", "most"),
     [
         ([], 0),
-        ([(1, 7, ""), (1, 8, ""), (1, 7, ""), (2, 7, "")], 2),
-        ([(1, 7, ""), (1, 8, ""), (1, None, "failed"), (2, 3, ""), (2, 3, "")], 2),
-        ([(1, 7, ""), (1, None, "failed"), (1, None, "quota")], 2),
-        ([(1, None, "failed"), (1, None, "failed"), (2, 3, "")], 2),
+        ([(1, 1, 7, ""), (1, 1, 8, ""), (2, 1, 7, ""), (2, 2, 7, "")], 2),
+        ([(1, 1, 7, ""), (1, 1, 8, ""), (2, 1, None, "failed"), (1, 2, 3, ""), (2, 2, 3, "")], 2),
+        ([(1, 1, 7, ""), (2, 1, None, "failed"), (3, 1, None, "quota")], 2),
+        ([(1, 1, None, "failed"), (2, 1, None, "failed"), (1, 2, 3, "")], 2),
+        ([(1, 1, 7, ""), (1, 1, None, "missing"), (2, 1, 7, ""), (2, 1, None, "missing")], 2),
     ],
 )
 def test_a_reply_that_was_lost_counts_for_every_device_of_its_node(
-    tmp_path: Path, entries: list[tuple[int, int | None, str]], most: int
+    tmp_path: Path, entries: list[tuple[int, int, int | None, str]], most: int
 ) -> None:
-    """The server may have read what it did not use; a cut to the quota is no reply."""
-    text = [json.dumps({"node": n, "device": d, "reason": why}) + "\n" for n, d, why in entries]
+    """The server may have read what it did not use; a cut to the quota is no reply; a round counts once."""
+    text = [
+        json.dumps({"round": r, "node": n, "device": d, "reason": why}) + "\n" for r, n, d, why in entries
+    ]
     text.append(json.dumps({"node": 1, "device": None, "reason": "", "evaluation": "test"}) + "\n")
     (tmp_path / "audit.jsonl").write_text("".join(text))
     assert RunFolder(tmp_path, config()).most_rounds() == most

@@ -142,6 +142,14 @@ def test_a_folder_with_a_run_is_not_overwritten(whole: Path) -> None:
     assert (whole / "model.safetensors").read_bytes() == kept
 
 
+def test_a_run_that_is_over_and_kept_no_checkpoint_is_not_begun_anew(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "over", ignore=shutil.ignore_patterns("state"))
+    before = {path: path.read_bytes() for path in (tmp_path / "over").glob("*.*")}
+    with pytest.raises(RunError, match="over holds a run that is over; choose another folder"):
+        run(CONFIG, tmp_path / "over", resume=True)
+    assert {path: path.read_bytes() for path in (tmp_path / "over").glob("*.*")} == before
+
+
 def test_kill_9_and_resume(tmp_path: Path) -> None:
     settings = ["train.rounds=30", "checkpoint_every=3", "eval.every=3"]
     sets = [part for item in [*BASE, *settings] for part in ("--set", item)]

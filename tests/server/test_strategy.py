@@ -90,6 +90,12 @@ def test_settings_beside_the_runs_own_are_refused(name: str) -> None:
     one.start(net, num_rounds=0, **empty)
 
 
+def test_more_rounds_than_the_rate_falls_over_are_refused() -> None:
+    one = strategy(config("train.rounds=4"))
+    with pytest.raises(ConfigError, match=r"^num_rounds: given 5; at most train\.rounds, which is 4$"):
+        one.start(grid(), num_rounds=5)
+
+
 def test_a_run_that_goes_on_takes_no_initial_arrays() -> None:
     one = strategy(config())
     one.start(grid(), num_rounds=1)

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from server.aggregators.base import Round
-from server.aggregators.gram import norms
+from server.aggregators.gram import norms, shrink
 from server.aggregators.pre.base import Mixer
-from server.aggregators.pre.clip import shrink
 
 
 @dataclass(frozen=True)

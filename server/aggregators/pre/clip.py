@@ -10,7 +10,7 @@ from torch import Tensor
 
 from common.checks import positive
 from server.aggregators.base import Round
-from server.aggregators.gram import middle, norms
+from server.aggregators.gram import middle, norms, shrink
 from server.aggregators.pre.base import Mixer
 
 
@@ -33,8 +33,3 @@ class Clip(Mixer):
         size = norms(products)  # [n]
         bound = middle(size) if self.max_norm is None else size.new_tensor(self.max_norm)
         return torch.diag(shrink(size, bound))
-
-
-def shrink(size: Tensor, bound: Tensor) -> Tensor:
-    """min(1, bound/size), and 1 for updates of no size; size [n] -> [n]."""
-    return torch.where(size > bound, bound / size.clamp_min(1e-300), torch.ones_like(size))

@@ -11,6 +11,7 @@ import pytest
 from common.data import CATALOGUE, Dataset, catalogue, content_digest, load, recent, write_shards
 from common.data.cut import first, only
 from common.data.ragged import Ragged
+from common.preparation import Preparation
 
 LOG = "devices=12,items=30,length=8"
 
@@ -45,6 +46,17 @@ def test_what_a_model_learns_from_is_in_the_digest(log: Dataset) -> None:
     ]
     assert not np.array_equal(first, log.sequences[0]), "the test would compare a log with itself"
     assert len({content_digest(log), *map(content_digest, others)}) == 8
+
+
+def test_a_server_that_has_the_log_reads_it_as_its_nodes_do(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text(
+        "user,item,time\n" + "".join(f"{u},{u * i % 7},{i}\n" for u in range(6) for i in range(5))
+    )
+    rules = Preparation(min_item=5)
+    found, nodes = catalogue("", str(path), rules), load("", str(path), prepare=rules)
+    assert (found.items, list(found.ids)) == (nodes.num_items, list(nodes.item_ids))
+    assert found.items < catalogue("", str(path)).items
 
 
 def test_a_server_that_has_the_catalogue_alone_knows_items_and_their_numbers(

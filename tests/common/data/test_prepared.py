@@ -16,7 +16,7 @@ import pytest
 
 from common.data import Dataset, content_digest, load, prepared
 from common.errors import DataError
-from common.preparation import AS_IT_IS
+from common.preparation import AS_IT_IS, Preparation
 
 TEXT = "user,item,time\n" + "".join(f"u{n * 7 % 40},i{n * n % 23},{n * 7 % 401}\n" for n in range(400))
 
@@ -61,6 +61,24 @@ def opened(log: Path, devices: int = 0) -> Dataset:
     """As another process would open it: nothing is held here."""
     prepared._OPEN.clear()
     return load("", str(log), devices=devices)
+
+
+def test_ways_to_read_a_log_keep_their_own_caches(log: Path, builds: list[str]) -> None:
+    """A name, a rule and a neighbour's cache are no reason to forget one; other bytes of the log are."""
+    beside = log.parent / "log.csv-old.csv"
+    beside.write_text(TEXT)
+    for _ in range(2):
+        for path, prepare in ((log, AS_IT_IS), (log, Preparation(min_item=2)), (beside, AS_IT_IS)):
+            prepared._OPEN.clear()
+            load("", str(path), prepare=prepare)
+        prepared._OPEN.clear()
+        prepared.read(log, make=prepared._built, name="known")
+    assert len(builds) == 4
+    assert len(list(log.parent.glob("*.prepared"))) == 4
+    log.write_text(TEXT + "u0,i0,999\n")
+    opened(log)
+    assert len(list(log.parent.glob("log.csv-[0-9a-f]*.prepared"))) == 1
+    assert len(list(log.parent.glob("*.prepared"))) == 2
 
 
 def test_a_log_is_prepared_once(log: Path, builds: list[str]) -> None:

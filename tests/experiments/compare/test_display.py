@@ -9,9 +9,10 @@ import pytest
 from rich.console import Console
 
 from common.config import Component
-from experiments.compare.display import Display, Remaining, Stretch, figures, span
+from experiments.compare.display import Display, Remaining, Stretch, figures
 from experiments.compare.grid import attack_label, strategy_label
 from experiments.pool import Event, Job
+from experiments.units import seconds_text
 from tests.server.federation import config
 
 CONFIG = config("train.rounds=40")
@@ -63,10 +64,10 @@ def test_figures_without_exposure() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0 s"), (89, "89 s"), (600, "10 min"), (5300, "88 min"), (11100, "3 h 05 min")]
+    ("seconds", "text"), [(89, "89 s"), (600, "10 min"), (5300, "88 min"), (11100, "3 h 05 min")]
 )
 def test_spans_are_told_as_people_say_them(seconds: float, text: str) -> None:
-    assert span(seconds) == text
+    assert seconds_text(seconds) == text
 
 
 def test_labels() -> None:
