@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from flwr.app import Context, Message, MessageType
 
 from attacks.app import app as attack_app
@@ -9,9 +11,12 @@ from attacks.app import attacked
 from client.app import app as client_app
 from client.node_settings import read_settings
 from common import wire
+from common.errors import FedSieveError
 from common.tasks import TrainTask
 from common.updates import DeviceUpdates
-from transport.messages import NOBODY, ErrorCode, failure, stamp
+from transport.messages import NOBODY, AppFailed, ErrorCode, failure, stamp
+
+_LOG = logging.getLogger(__name__)
 
 
 class HeldTooLong(Exception):
@@ -33,6 +38,18 @@ class Embedded:
 
     def __call__(self, message: Message, context: Context) -> Message:
         malicious = "attack" in context.node_config
+        try:
+            return self._answer(message, context, malicious)
+        except FedSieveError:
+            raise
+        except Exception as error:
+            name = context.node_config["attack"] if malicious else ""
+            who = f"attack {name!r}" if malicious else "the training or ranking of honest devices"
+            _LOG.warning("%s failed on a %s message", who, message.metadata.message_type, exc_info=True)
+            advice = "`fedsieve check NAME` tries a component of one's own"
+            raise AppFailed(f"{who} failed: {type(error).__name__}: {error}; {advice}") from error
+
+    def _answer(self, message: Message, context: Context, malicious: bool) -> Message:
         if message.metadata.message_type != MessageType.TRAIN:
             return (attack_app if malicious else client_app)(message, context)
         if malicious:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import numpy as np
 
 from client.fleet import Numbers
 from common.config import RunConfig
-from common.data import CATALOGUE, Dataset, read_catalogue
+from common.data import CATALOGUE, Dataset, content_digest, read_catalogue
+from common.data.digest import catalogue_digest
 from common.data.names import Names
 from common.data.shards import titles_of
 from common.errors import FedSieveError
@@ -22,6 +24,7 @@ from experiments.floors import floors
 from experiments.trained import open_run
 from server.records.checkpoint import write_atomically
 
+_LOG = logging.getLogger(__name__)
 FLOOR_DEVICES = 10_000
 """Devices that the floors are measured on, evenly spread over a larger log: minutes are hours without."""
 
@@ -42,7 +45,8 @@ def truth_of(folder: Path, config: RunConfig) -> frozenset[int] | None:
     written = folder / TRUTH
     if written.is_file():
         return frozenset(map(int, json.loads(written.read_text(encoding="utf-8"))))
-    return malicious_of(config, log_of(config))
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    return malicious_of(config, log_of(config, str(summary.get("data_digest", ""))))
 
 
 def add_beside(folder: Path, config: RunConfig) -> None:
@@ -54,7 +58,7 @@ def add_beside(folder: Path, config: RunConfig) -> None:
     """
     path = folder / "summary.json"
     summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    dataset = log_of(config)
+    dataset = log_of(config, str(summary.get("data_digest", "")))
     if dataset is not None:
         chosen = spread(sides(config, dataset)[0])
         summary |= {"floors": floors(dataset, devices=chosen), "floor_devices": len(chosen)}
@@ -64,14 +68,22 @@ def add_beside(folder: Path, config: RunConfig) -> None:
     write_atomically(path, json.dumps(summary, indent=2).encode())
 
 
-def log_of(config: RunConfig) -> Dataset | None:
-    """The log of a run; None where it is not here, as at a server, which has a catalogue at most."""
+def log_of(config: RunConfig, digest: str = "") -> Dataset | None:
+    """The log of a run; None where it is not here, as at a server, which has a catalogue at most.
+
+    digest: of the log or the catalogue that the run had; another log in its place is not here either.
+    """
     if Path(config.data.path).name == CATALOGUE:
         return None
     try:
-        return open_log(config)
+        log = open_log(config)
     except FedSieveError:
         return None
+    if digest and digest not in (content_digest(log), catalogue_digest(log.item_ids)):
+        where = config.data.path or config.data.name
+        _LOG.warning("%s holds another log than this run had; what the run wrote of its own stays", where)
+        return None
+    return log
 
 
 def names_of(items: Collection[str], config: RunConfig, dataset: Dataset | None) -> dict[str, dict[str, Any]]:

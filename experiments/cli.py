@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from types import FrameType
+from typing import Annotated, Any, TextIO, cast
 
 import typer
 from rich.console import Console
 
 from common.errors import FedSieveError
 from common.logs import plain_logs
-from common.printable import json_text, printable_lines
+from common.printable import Unbroken, json_text, printable_lines
 from experiments.data_cli import app as data_app
 from experiments.deploy_cli import register as register_deployment
 from experiments.leaderboard_cli import leaderboard
@@ -114,7 +117,7 @@ def run(
     folder = out or fresh(Path("runs"), folder_name(settings, title))
     console = Console()
     logging.getLogger("flwr").setLevel(logging.WARNING)
-    with ExitStack() as stack:
+    with ExitStack() as stack, _ended_as_by_hand():
         log = [stack.enter_context(MlflowLog(settings, folder.name))] if mlflow else []
         steps, unit = (recipe.epochs, "epoch") if centralised else (settings.train.rounds, "round")
         bar = stack.enter_context(Bar(title, steps, console, unit))
@@ -225,6 +228,26 @@ def _with_device(overrides: list[str] | None, device: str) -> list[str]:
     return [*(overrides or []), *([f"device={device}"] if device else [])]
 
 
+@contextmanager
+def _ended_as_by_hand() -> Iterator[None]:
+    """SIGTERM (of a scheduler, an engine of containers) and SIGHUP (of a closed terminal) are a Ctrl-C."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of a program that a script left behind
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+
+    ours = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is signal.SIG_DFL]
+    main = threading.current_thread() is threading.main_thread()
+    for one in ours if main else ():
+        signal.signal(one, end)
+    try:
+        yield
+    finally:
+        for one in ours if main else ():
+            signal.signal(one, signal.SIG_DFL)
+
+
 def call(arguments: Sequence[str] | None = None) -> int:
     """Run a command line (by default this process's own) and return its exit status.
 
@@ -246,7 +269,7 @@ def call(arguments: Sequence[str] | None = None) -> int:
             return 2
         return _failed(printable_lines(told(error)))
     if status == INTERRUPTED:
-        print("fedsieve: interrupted; --resume goes on from the last checkpoint", file=sys.stderr)
+        print("fedsieve: interrupted", file=sys.stderr)
     return status if isinstance(status, int) else 0
 
 
@@ -260,6 +283,7 @@ def main() -> None:
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ["PYTHONSAFEPATH"] = "1"  # no child takes a file of the working folder for a module
     plain_logs()
+    sys.stdout = cast(TextIO, Unbroken(sys.stdout))
     sys.exit(call())
 
 

@@ -24,7 +24,7 @@ from common.settings import changed, key_values
 from experiments.data_check import Check
 from experiments.data_encode import encode_log
 
-app = typer.Typer(help="Interaction logs: list, get, check, stats, split.", no_args_is_help=True)
+app = typer.Typer(help="Interaction logs: list, get, check, stats, encode, split.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="a known data set, or a file with a log")]
 Recipe = Annotated[str, typer.Option("--path", help="data.path: a file, or the recipe of synthetic")]
@@ -110,7 +110,7 @@ def _described(name: str) -> dict[str, object]:
 
 
 @app.command()
-def get(name: Name) -> None:
+def get(name: Annotated[str, typer.Argument(help="a known data set")]) -> None:
     """Fetch a data set into the cache, or find it on this machine, and check it."""
     data = load(name)
     local = find_local(name) if name in KNOWN else None

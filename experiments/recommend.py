@@ -127,7 +127,7 @@ def timed(
     except ValueError:
         found = np.full(1, np.nan)
     if len(found) != len(history) or not np.isfinite(found).all() or (np.diff(found) < 0).any():
-        told = ",".join(map(str, times))[:60]
+        told = f"{len(times)}: {','.join(map(str, times))[:60]}"
         raise ConfigError(f"{label}: expected {len(history)} seconds, none before the last, found {told}")
     return found
 

@@ -77,6 +77,7 @@ class RobustStrategy(Strategy):
         self._drawing: Drawing | None = None
         self._split: Split = "valid"
         self._warned_of_idle = False
+        self._told_of_failure = False
         self._sample: Sample | None = None
         self._began = 0.0
         self.trained = 0
@@ -131,7 +132,8 @@ class RobustStrategy(Strategy):
             except RunError as error:  # too few devices for the rule: this round is lost, not the run
                 why = str(error)
             except Exception as error:  # what admission let through and a rule could not take: the same
-                log(WARNING, "round %d: the rule failed", server_round, exc_info=True)
+                log(WARNING, "round %d: the rule failed", server_round, exc_info=not self._told_of_failure)
+                self._told_of_failure = True
                 why = f"the rule failed: {type(error).__name__}"
         if why:
             told = event("skipped", round_=server_round)

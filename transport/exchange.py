@@ -12,7 +12,7 @@ from flwr.serverapp import Grid
 
 from common.wire.replies import Replies
 from transport.grpc_pull import puller
-from transport.messages import failure
+from transport.messages import AppFailed, failure
 
 _LOG = logging.getLogger(__name__)
 PUSH_TRIES = 3
@@ -132,6 +132,8 @@ def _pull(pull: Pull, ids: list[str]) -> tuple[list[Message], list[str]]:
         return [], []
     try:
         return list(pull(ids)), []
+    except AppFailed:
+        raise
     except Exception:
         _LOG.warning("pulling %d replies failed; asking for them one by one", len(ids), exc_info=True)
     fresh: list[Message] = []

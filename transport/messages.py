@@ -14,7 +14,7 @@ from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_conte
 from flwr.supercore.run import Run
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from common.errors import FedSieveError
+from common.errors import FedSieveError, RunError
 
 __all__ = ["SERVER", "ErrorCode", "Run", "record_bytes", "record_from_bytes", "round_trip", "stamp"]
 
@@ -61,14 +61,27 @@ _REASON_CHARS = 2000
 NOBODY = 0
 """The sender of what a grid in this process says by itself; no node has this number."""
 
+
+class AppFailed(RunError):
+    """An app raised what nobody meant to be raised, where app and server share a process: the run ends.
+
+    Over a network such an app costs its own node the round, and nobody else anything.
+    """
+
+
 App = Callable[[Message, Context], Message]
 """A Flower ClientApp, or anything that is called like one."""
 
 
 def answer(client_app: App, message: Message, context: Context) -> Message:
-    """Return the app's reply to ``message``, or an error reply if the app raises or returns nonsense."""
+    """Return the app's reply to ``message``, or an error reply if the app raises or returns nonsense.
+
+    Raises :class:`AppFailed`, if the app does.
+    """
     try:
         reply = client_app(message, context)
+    except AppFailed:
+        raise
     except FedSieveError as error:  # told in one line: it is meant for people
         _LOG.warning("a %s message is refused: %s", message.metadata.message_type, error)
         return failure(message, f"{type(error).__name__}: {error}")

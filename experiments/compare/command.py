@@ -26,6 +26,7 @@ from experiments.compare.work import CellWork, honest_part, is_ready, train_warm
 from experiments.pool import Event, Job, Pool
 from experiments.units import share_text
 from server.records.checkpoint import write_atomically
+from server.records.outputs import GRID
 
 REFRESH_S = 10.0
 """Seconds between two writings of the tables while a grid runs; what is killed has tables to report on."""
@@ -115,9 +116,9 @@ def compare(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"--out {out}: {error.strerror}") from error
-    write_atomically(
-        out / "grid.yaml", yaml.safe_dump(grid.model_dump(mode="json"), sort_keys=False).encode()
-    )
+    if (out / "config.yaml").exists():
+        raise RunError(f"{out} holds a run; choose another folder (--out)")
+    write_atomically(out / GRID, yaml.safe_dump(grid.model_dump(mode="json"), sort_keys=False).encode())
     keep_floors(out, datasets.logs())
     pool = Pool(workers or cores(), memory_gb * 1024 or MARGIN * available_mib())
     missing = [p for p in planned if read_row(out / "cells" / p.key) is None]

@@ -17,6 +17,7 @@ from experiments.compare.command import opened, shared_rounds, stretches
 from experiments.compare.grid import GridConfig
 from experiments.compare.results import read_row
 from experiments.pool import Job
+from experiments.units import seconds_text
 from server.records.report import Evaluation, RoundReport
 from server.round.state import ServerState
 
@@ -62,8 +63,8 @@ def dry_run(
     else:
         each, source = calibrate(missing[0].config, seconds)
     at_once = min(workers or cores(), len(missing))
-    hours = left * each / at_once / 3600
-    say(f"About {hours:.2g} hours, {at_once} cells at a time: {left:,} device updates, {source}")
+    span = seconds_text(left * each / at_once)
+    say(f"About {span}, {at_once} cells at a time: {left:,} device updates, {source}")
 
 
 def calibrate(config: RunConfig, limit_s: float) -> tuple[float, str]:

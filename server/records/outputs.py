@@ -28,6 +28,9 @@ from server.round.state import ServerState
 from server.round.verdicts import AuditLines
 
 LINES = ("metrics.jsonl", "audit.jsonl")
+GRID = "grid.yaml"
+"""What the folder of a comparison has."""
+
 TOTALS = ("bytes_up", "bytes_down", "seconds", "asked", "admitted", "idle", "seconds_evaluation")
 
 
@@ -73,7 +76,9 @@ class RunFolder:
 
     def create(self) -> None:
         """Begin a new run. Raises RunError if the folder already holds one."""
-        if (self.folder / "config.yaml").exists():
+        if (self.folder / GRID).exists():
+            raise RunError(f"{self.folder} holds a comparison; choose another folder (--out; out=)")
+        if any((self.folder / name).exists() for name in ("config.yaml", "state", *LINES)):
             raise RunError(
                 f"{self.folder} already holds a run; go on with it (--resume; in a run config resume=true) "
                 "or choose another folder (--out; out=)"
@@ -213,7 +218,8 @@ class RunFolder:
         tensors = {"encoder": state.model.encoder.contiguous(), "item_table": state.model.table.contiguous()}
         meta = {"config": json.dumps(to_tree(self.config)), "num_items": str(state.model.num_items)}
         write_atomically(self.folder / "model.safetensors", save(tensors, metadata=meta))
-        summary = {**facts, **self._results()}
+        known = {"data_digest": self.data} if self.data else {}
+        summary = {**facts, **known, **self._results()}
         write_atomically(self.folder / "summary.json", json.dumps(summary, indent=2).encode())
         return summary
 

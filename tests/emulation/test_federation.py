@@ -10,12 +10,15 @@ import pytest
 
 from attacks import ATTACKS
 from attacks.app import node_settings
+from attacks.base import View
+from attacks.zero import Zero
 from client.fleet import open_fleet
 from common.config import RunConfig
 from common.data import Dataset, load, recent
 from common.data.cut import first
-from common.errors import ConfigError, UnknownName
+from common.errors import ConfigError, RunError, UnknownName
 from common.settings import load as load_settings
+from common.updates import DeviceUpdates
 from emulation.federation import (
     attack_keys,
     federate,
@@ -49,6 +52,21 @@ def test_an_attacked_run_writes_everything(tmp_path: Path, dataset: Dataset) -> 
     bad = malicious_numbers(with_targets(settings, dataset), dataset)
     assert {a["device"] for a in lines(tmp_path, "audit") if a["node"] == 2} <= bad
     assert not {a["device"] for a in lines(tmp_path, "audit") if a["node"] == 1} & bad
+
+
+class Boom(Zero):
+    """An attack with a fault in it."""
+
+    def poison(self, updates: DeviceUpdates, view: View) -> DeviceUpdates:
+        raise ValueError("boom")
+
+
+def test_an_attack_that_fails_ends_the_run_in_its_first_round(tmp_path: Path) -> None:
+    """Else its figures would be those of a defence that stops it."""
+    settings = config("attack.name=tests.emulation.test_federation:Boom", "attack.share=0.25")
+    with pytest.raises(RunError, match=r"^attack 'tests.*:Boom' failed: ValueError: boom; `fedsieve check"):
+        emulate(settings, tmp_path)
+    assert len(lines(tmp_path, "metrics")) == 0
 
 
 def config_of(out: Path) -> RunConfig:

@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from common.data import content_digest, load
 from experiments.beside import add_beside, log_of
 from experiments.beyond import Judged, bootstrap, by_item, item_groups, lists, of_lists
 from experiments.compare.results import users
+from experiments.engines import emulate
 from experiments.run_files import printed
 from experiments.run_tables import beyond_table, interval_text, item_table, more_cuts_table
 from experiments.trained import open_run
 from tests.experiments.trained_run import finished
+from tests.server.federation import config
 
 
 def test_lists_by_hand() -> None:
@@ -96,6 +99,27 @@ def test_a_run_tells_them(tmp_path: Path) -> None:
     assert item_table(summary) is not None
     assert more_cuts_table(summary) is not None
     assert interval_text({}) == ""
+
+
+def test_another_log_in_the_place_of_the_runs_own_changes_nothing_that_it_wrote(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = tmp_path / "log.csv"
+
+    def write(step: int) -> None:
+        rows = [f"{u},{(u * step + i) % 30},{i}\n" for u in range(20) for i in range(8)]
+        log.write_text("user,item,time\n" + "".join(rows))
+
+    write(3)
+    out = tmp_path / "run"
+    emulate(config("data.name=log", f"data.path={log}", "train.rounds=1"), out)
+    before = json.loads((out / "summary.json").read_text())
+    assert before["data_digest"] == content_digest(load("", str(log)))
+    write(7)
+    assert log_of(open_run(out).config, before["data_digest"]) is None
+    add_beside(out, open_run(out).config)
+    assert json.loads((out / "summary.json").read_text()) == before
+    assert f"{log} holds another log than this run had" in caplog.text
 
 
 def test_lists_hold_nothing_that_was_seen_and_the_best_of_the_rest(tmp_path: Path) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -207,7 +210,7 @@ def test_main_ends_with_status_2_and_one_line() -> None:
     ("error", "status", "told"),
     [
         (FedSieveError("what was wrong"), 2, "fedsieve: what was wrong\n"),
-        (KeyboardInterrupt(), 130, "fedsieve: interrupted; --resume goes on from the last checkpoint\n"),
+        (KeyboardInterrupt(), 130, "fedsieve: interrupted\n"),
     ],
 )
 def test_main_tells_errors_in_one_line(
@@ -225,3 +228,46 @@ def test_main_tells_errors_in_one_line(
         cli.main()
     assert ended.value.code == status
     assert capsys.readouterr().err == told
+
+
+def started(out: Path, rounds: int, **streams: Any) -> subprocess.Popen[str]:
+    """A run in a process where Ctrl-C works, whatever it was with who started this one."""
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import experiments.cli as c"
+    )
+    settings = [*SETS, "--set", f"train.rounds={rounds}", "--set", "eval.every=1", "--out", str(out)]
+    command = [sys.executable, "-c", f"{code}; c.main()", "run", *settings]
+    return subprocess.Popen(command, text=True, start_new_session=True, **streams)
+
+
+def test_a_reader_that_goes_away_costs_the_run_nothing(tmp_path: Path) -> None:
+    with started(tmp_path / "run", 4, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        run.stdout.close()
+        assert run.wait(120) == 0
+    assert (tmp_path / "run" / "summary.json").exists()
+
+
+def test_a_full_place_for_what_is_told_is_said_once(tmp_path: Path) -> None:
+    out, pipe = tmp_path / "run", subprocess.PIPE
+    with Path("/dev/full").open("w") as full, started(out, 4, stdout=full, stderr=pipe) as run:
+        assert run.stderr is not None
+        said = run.stderr.read()
+        assert run.wait(120) == 0
+    assert said == "fedsieve: cannot write what is told here: No space left on device\n"
+    assert (out / "summary.json").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_an_end_by_a_scheduler_or_a_closed_terminal_is_saved(tmp_path: Path, number: int) -> None:
+    out = tmp_path / "run"
+    with started(out, 100_000, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
+        while not (out / "metrics.jsonl").exists() or not (out / "metrics.jsonl").stat().st_size:
+            assert run.poll() is None
+            time.sleep(0.1)
+        run.send_signal(number)
+        assert run.stderr is not None
+        said = run.stderr.read()
+        assert run.wait(120) == 130
+    assert f"go on with `fedsieve run --resume --out {out}`" in said
+    assert (out / "state").exists()

@@ -142,6 +142,20 @@ def test_a_folder_with_a_run_is_not_overwritten(whole: Path) -> None:
     assert (whole / "model.safetensors").read_bytes() == kept
 
 
+@pytest.mark.parametrize("left", ["audit.jsonl", "metrics.jsonl", "state"])
+def test_what_an_unfinished_run_left_is_not_overwritten(whole: Path, tmp_path: Path, left: str) -> None:
+    """Also where its settings were lost."""
+    (shutil.copytree if (whole / left).is_dir() else shutil.copy)(whole / left, tmp_path / left)
+    with pytest.raises(RunError, match="already holds a run; go on with it .--resume"):
+        run(CONFIG, tmp_path)
+
+
+def test_a_comparison_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "grid.yaml").write_text("{}")
+    with pytest.raises(RunError, match="holds a comparison; choose another folder"):
+        run(CONFIG, tmp_path)
+
+
 def test_a_run_that_is_over_and_kept_no_checkpoint_is_not_begun_anew(whole: Path, tmp_path: Path) -> None:
     shutil.copytree(whole, tmp_path / "over", ignore=shutil.ignore_patterns("state"))
     before = {path: path.read_bytes() for path in (tmp_path / "over").glob("*.*")}

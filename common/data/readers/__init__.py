@@ -46,6 +46,8 @@ def readable(path: Path) -> bool:
 
 def refuse(path: Path) -> DataError:
     """What to raise for an ending that is not read."""
+    if path.is_dir():
+        return DataError(path, "is a folder; expected a file with a log")
     last = path.suffix.lower()
     known = f"{', '.join(READERS)}, and these in {', '.join(PACKED)}"
     return DataError(path, f"unknown ending {last!r}; expected one of {known}{ADVICE.get(last, '')}")

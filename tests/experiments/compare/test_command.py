@@ -41,6 +41,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     return path, out, told.getvalue()
 
 
+def test_a_folder_with_a_run_takes_no_grid(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("{}")
+    with pytest.raises(RunError, match="holds a run; choose another folder"):
+        compare(grid_file(tmp_path, attacks=ATTACKS), tmp_path, screen()[0])
+    assert not (tmp_path / "results.csv").exists()
+
+
 def test_a_grid_ends_with_its_tables_and_is_not_computed_twice(whole: Whole, tmp_path: Path) -> None:
     path, out, said = whole
     found = table(out)
@@ -58,7 +65,7 @@ def test_a_grid_ends_with_its_tables_and_is_not_computed_twice(whole: Whole, tmp
     assert "12 cells, 6 of them already in" in said
     assert "The honest rounds of 6 cells are shared: 2 warm-ups are still to do" in said
     assert re.search(
-        r"About \S+ hours, 2 cells at a time: [\d,]+ device updates, from the 6 cells that are", said
+        r"About \S+ (s|min), 2 cells at a time: [\d,]+ device updates, from the 6 cells that are", said
     )
     cell = out / "cells" / found["cell"][0]
     assert (cell / "model.safetensors").exists()
@@ -157,5 +164,5 @@ def test_a_dry_run_of_a_new_grid_measures_a_few_rounds_and_writes_nothing(tmp_pa
     console, told = screen()
     dry_run(grid_file(tmp_path), tmp_path / "out", console, workers=1, seconds=0.01)
     assert "4 cells, 0 of them already in" in told.getvalue()
-    assert re.search(r"About \S+ hours, 1 cells at a time: .* rounds of the first cell", told.getvalue())
+    assert re.search(r"About \S+ (s|min), 1 cells at a time: .* rounds of the first cell", told.getvalue())
     assert not (tmp_path / "out").exists()
