@@ -60,7 +60,7 @@ def test_runs_are_made_once_and_kept(
     log.write_text("\n".join(f"{u} " + " ".join(str((u + 3 * t) % 40) for t in range(12)) for u in range(40)))
     monkeypatch.setattr(models, "DATA", tmp_path / "data")
     recipe = Recipe(epochs=2, batch=16)
-    monkeypatch.setitem(models.RECIPES, "ml-100k", models.Reference(recipe))
+    monkeypatch.setitem(models.RECIPES, "ml-100k", recipe)
     command = ["--logs", "ml-100k", "--models", "sasrec", "--how", "federated", "centralised"]
     command += ["--out", str(tmp_path / "runs"), "--workers", "1"]
     for setting in (*SMALL, f"data.path={log}", "train.slice_size=20"):
