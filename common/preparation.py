@@ -102,7 +102,7 @@ def check_columns(columns: Mapping[str, str | int], order: str = "time") -> None
 def check_encoding(encoding: str) -> None:
     """Raises ValueError for an encoding that Python does not know, or that is not of text."""
     try:
-        b"".decode("utf-8" if encoding == "auto" else encoding)
+        "a".encode("utf-8" if encoding == "auto" else encoding)
     except (LookupError, ValueError) as error:
         text = "expected auto or an encoding such as utf-8, latin-1, cp1252, utf-16, shift_jis"
         raise ValueError(text) from error

@@ -21,6 +21,7 @@ from common.items import numbers_of, shown
 from emulation.federation import malicious_numbers, open_log, sides
 from experiments.beyond import beyond
 from experiments.floors import floors
+from experiments.run_files import read_summary
 from experiments.trained import open_run
 from server.records.checkpoint import write_atomically
 
@@ -45,8 +46,8 @@ def truth_of(folder: Path, config: RunConfig) -> frozenset[int] | None:
     written = folder / TRUTH
     if written.is_file():
         return frozenset(map(int, json.loads(written.read_text(encoding="utf-8"))))
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    return malicious_of(config, log_of(config, str(summary.get("data_digest", ""))))
+    digest = read_summary(folder).get("data_digest", "")
+    return malicious_of(config, log_of(config, str(digest)))
 
 
 def add_beside(folder: Path, config: RunConfig) -> None:
@@ -56,16 +57,15 @@ def add_beside(folder: Path, config: RunConfig) -> None:
     What is there from before stays where neither is. floors: name -> metrics on the test items of
     ``floor_devices`` honest devices. target_items: own id of each target -> its catalogue number and title.
     """
-    path = folder / "summary.json"
-    summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    summary, run = read_summary(folder), open_run(folder)
     dataset = log_of(config, str(summary.get("data_digest", "")))
-    if dataset is not None:
+    if dataset is not None and dataset.num_items == run.num_items:
         chosen = spread(sides(config, dataset)[0])
         summary |= {"floors": floors(dataset, devices=chosen), "floor_devices": len(chosen)}
-        summary |= beyond(open_run(folder), dataset, chosen)
+        summary |= beyond(run, dataset, chosen)
     known = names_of(config.eval.targets, config, dataset)
     summary["target_items"] = known or summary.get("target_items", {})
-    write_atomically(path, json.dumps(summary, indent=2).encode())
+    write_atomically(folder / "summary.json", json.dumps(summary, indent=2).encode())
 
 
 def log_of(config: RunConfig, digest: str = "") -> Dataset | None:

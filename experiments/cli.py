@@ -23,6 +23,7 @@ from experiments.data_cli import app as data_app
 from experiments.deploy_cli import register as register_deployment
 from experiments.leaderboard_cli import leaderboard
 from experiments.results_cli import compare, export, recommend, report
+from experiments.units import listing
 from experiments.usage import is_usage, told, with_help
 from experiments.versions import version
 
@@ -186,7 +187,7 @@ def list_(
     if as_json:
         typer.echo(json_text(found, 2))
     else:
-        Console().print(table(what, found))
+        listing().print(table(what, found))
         more = "fedsieve list KIND" if what == "all" else f"fedsieve list {what} --json"
         Console().print(f"Parameters and formulas: {more}")
 

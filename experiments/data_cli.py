@@ -23,6 +23,7 @@ from common.printable import json_text, printable
 from common.settings import changed, key_values
 from experiments.data_check import Check
 from experiments.data_encode import encode_log
+from experiments.units import listing
 
 app = typer.Typer(help="Interaction logs: list, get, check, stats, encode, split.", no_args_is_help=True)
 
@@ -81,7 +82,7 @@ def list_sets(as_json: Json = False) -> None:
         counts = (f"{row[c]:,}" if row[c] else "any" for c in ("users", "items", "interactions"))
         ends = (str(row[c]) for c in ("licence", "where"))
         table.add_row(str(row["name"]), str(row["description"]), *counts, *ends)
-    Console().print(table)
+    listing().print(table)
     typer.echo("Counts are those of the whole file; --json has addresses, hashes and the usual settings too.")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
@@ -13,6 +12,7 @@ from common.extras import lacks
 from common.settings import load
 from emulation.federation import federate
 from experiments.beside import add_beside, add_truth
+from experiments.run_files import read_summary
 
 P = ParamSpec("P")
 
@@ -48,8 +48,7 @@ def reported(
     def run(config: RunConfig, out: Path, /, *args: P.args, **kwargs: P.kwargs) -> dict[str, Any]:
         engine(config, out, *args, **kwargs)
         completed(out)
-        summary: dict[str, Any] = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-        return summary
+        return read_summary(out)
 
     return run
 

@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from common.errors import CheckpointError
 from common.printable import LONGEST, printable
 
 FLOORS = {"popularity": "Popularity", "markov": "Markov-1"}
@@ -22,10 +23,28 @@ def item_text(item: str, names: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Every line of ``path`` as what it says, one at a time: an audit is long."""
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            yield json.loads(line)
+    """Every line of ``path`` as what it says, one at a time: an audit is long.
+
+    Raises CheckpointError for a line that says nothing.
+    """
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise CheckpointError(f"{path} is damaged: line {number} is not JSON") from error
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """``summary.json`` of a run. Raises CheckpointError where it is damaged, OSError where there is none."""
+    path = folder / "summary.json"
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged: it is not JSON") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path} is damaged: it holds no summary")
+    return found
 
 
 def of_training(audit: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from common.settings import load
 from experiments.beside import truth_of
 from experiments.report import pages
 from experiments.run_figures import figures
-from experiments.run_files import json_lines
+from experiments.run_files import json_lines, read_summary
 from experiments.run_tables import (
     FACTS,
     beyond_table,
@@ -32,10 +31,10 @@ from server.records.checkpoint import write_atomically
 def write_report(folder: Path) -> Path:
     """Read ``summary.json``, ``metrics.jsonl`` and ``audit.jsonl`` of a run; write ``report.html`` there.
 
-    Raises RunError when the folder holds no finished run or one of its files is damaged.
+    Raises RunError when the folder holds no finished run, CheckpointError when one of its files is damaged.
     """
     try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        summary = read_summary(folder)
         metrics = list(json_lines(folder / "metrics.jsonl"))
         drawn = figures(metrics, json_lines(folder / "audit.jsonl"), _malicious(folder))
     except OSError as error:

@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
+from rich.console import Console
+
+
+def listing() -> Console:
+    """A console for tables of names: as wide as the terminal, and in a file as wide as they are."""
+    given = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console() if given else Console(width=1000)
+
 
 def bytes_text(number: float) -> str:
     """``812 B``, ``1.3 MB``, ``16 GB``: powers of 1000, two digits at least."""

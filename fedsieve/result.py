@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from common.config import RunConfig
-from common.errors import CheckpointError, RunError
+from common.errors import RunError
 from common.settings import load
 from experiments.recommend import best, numbered, timed
-from experiments.run_files import json_lines
+from experiments.run_files import json_lines, read_summary
 from experiments.trained import Catalogue, Trained, catalogue, open_run
 from experiments.units import share_text
 from fedsieve.recommender import Recommender
@@ -191,8 +190,6 @@ class Result:
             yield from json_lines(path)
         except OSError as error:
             raise RunError(f"cannot read {path}: {error.strerror}") from error
-        except ValueError as error:
-            raise CheckpointError(f"{path} is damaged: {error}") from error
 
     @property
     def _title(self) -> str:
@@ -236,10 +233,8 @@ def load_result(folder: str | os.PathLike[str]) -> Result:
     """
     path = Path(folder)
     try:
-        summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
+        summary = read_summary(path)
         config = load(path / "config.yaml")
     except OSError as error:
         raise RunError(f"no finished run in {path}: {error.filename}: {error.strerror}") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path / 'summary.json'} is damaged: {error}") from error
     return Result(path, config, summary)

@@ -115,7 +115,8 @@ def compare(
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"--out {out}: {error.strerror}") from error
+        why = "not a folder" if out.exists() and not out.is_dir() else error.strerror
+        raise RunError(f"--out {out}: {why}") from error
     if (out / "config.yaml").exists():
         raise RunError(f"{out} holds a run; choose another folder (--out)")
     write_atomically(out / GRID, yaml.safe_dump(grid.model_dump(mode="json"), sort_keys=False).encode())

@@ -86,9 +86,13 @@ def read_grid(folder: Path) -> Grid:
     """Read DIR. Raises RunError if it holds no results, or a file is damaged or lacks a column."""
     path = next((p for n in ("results.csv", "results.parquet") if (p := folder / n).is_file()), None)
     if path is None:
-        told = "no such folder" if not folder.is_dir() else "neither results.csv nor results.parquet"
-        told += f"; fedsieve compare writes them{nearest_file(folder)}"
-        raise RunError(f"no results of a grid in {folder}: {told}")
+        if folder.is_dir():
+            told = "no summary.json, which fedsieve run writes, and no results.csv of fedsieve compare"
+        elif folder.exists():
+            told = f"a file; expected its folder, {folder.parent}"
+        else:
+            told = f"no such folder{nearest_file(folder)}"
+        raise RunError(f"no results in {folder}: {told}")
     try:
         # all as text: a content hash such as 123456789012 or 1e1234567890 must not become a number
         table = (

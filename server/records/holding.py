@@ -62,7 +62,8 @@ def hold(folder: Path, patience_s: float = PATIENCE_S) -> BaseFileLock:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"--out {folder}: {error.strerror}") from error
+        reason = "not a folder" if folder.exists() and not folder.is_dir() else error.strerror
+        raise RunError(f"--out {folder}: {reason}") from error
     lock = FileLock(folder / LOCK, thread_local=False)
     try:
         try:

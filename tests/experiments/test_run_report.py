@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from common.errors import RunError
+from common.errors import CheckpointError, RunError
 from experiments.cli import app
 from experiments.engines import emulate
 from experiments.run_figures import (
@@ -245,7 +245,7 @@ def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
 def test_damaged_results_are_told(finished: Path, tmp_path: Path, name: str) -> None:
     shutil.copytree(finished, tmp_path / "run")
     (tmp_path / "run" / name).write_text('{"round": 1, ')
-    with pytest.raises(RunError, match="damaged results"):
+    with pytest.raises(CheckpointError, match=rf"{re.escape(name)} is damaged: .*not JSON$"):
         write_report(tmp_path / "run")
 
 

@@ -49,7 +49,7 @@ def test_a_cell_that_fails_is_a_row(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_grid_is_told(tmp_path: Path) -> None:
-    with pytest.raises(fedsieve.RunError, match="no results of a grid"):
+    with pytest.raises(fedsieve.RunError, match="no results in"):
         fedsieve.Comparison(tmp_path / "nowhere").plot()
     with pytest.raises(fedsieve.RunError, match="cannot read"):
         _ = fedsieve.Comparison(tmp_path / "nowhere").frame

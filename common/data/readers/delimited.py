@@ -109,10 +109,11 @@ def _header(
 def _refuse_data(file: object, fields: Names, line: int) -> None:
     """Raises :class:`DataError` where the first line looks like an interaction, not like names."""
     if any(value is not None for value in times.parse(pl.Series(fields, dtype=pl.String))):
+        time = f", time: {len(fields)}" if len(fields) > 2 else ""
         raise DataError(
             file,
             f"expected a header line with names, found {', '.join(fields)[:80]}; for a file without one give "
-            "the positions of its columns, as in data.columns={user: 1, item: 2, time: 4}",
+            f"the positions of its columns, as in data.columns={{user: 1, item: 2{time}}}",
             line,
         )
 

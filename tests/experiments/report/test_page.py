@@ -206,7 +206,7 @@ def test_the_command_prints_the_table_and_where_it_wrote(tmp_path: Path) -> None
 def test_the_command_refuses_a_folder_without_results(tmp_path: Path) -> None:
     result = invoke("report", tmp_path)
     assert isinstance(result.exception, RunError)
-    assert "neither results.csv nor results.parquet" in str(result.exception)
+    assert "no results.csv of fedsieve compare" in str(result.exception)
     assert list(tmp_path.iterdir()) == []
 
 
