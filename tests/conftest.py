@@ -8,6 +8,11 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
+"""How long an example takes says something of the machine, not of the code."""
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

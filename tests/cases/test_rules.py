@@ -62,7 +62,7 @@ def plain(rows: list[Row], prepare: Preparation) -> list[tuple[str, list[str]]]:
     return [(f"u{u}", [f"i{i}" for v, i, _ in rows if v == u]) for u in sorted({u for u, _, _ in rows})]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     ROWS,
     st.builds(

@@ -300,7 +300,7 @@ def configs(draw: st.DrawFn) -> RunConfig:
     return RunConfig.model_validate(tree)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(config=configs())
 def test_settings_survive_every_form(config: RunConfig) -> None:
     assert validate(to_tree(config)) == config

@@ -41,7 +41,7 @@ def check(result: Admitted) -> None:
     negatives=st.sampled_from(NEGATIVES),
     place=st.integers(0, 2),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_broken_reply_costs_only_its_node(changes: list[Damage], negatives: Negatives, place: int) -> None:
     replies = [reply(1, negatives, []), reply(3, negatives, [])]
     replies.insert(place, reply(2, negatives, changes))
@@ -53,7 +53,7 @@ def test_a_broken_reply_costs_only_its_node(changes: list[Damage], negatives: Ne
 
 
 @given(order=st.permutations(range(6)))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_order_of_arrival_gives_the_same_round(order: list[int]) -> None:
     replies = [reply(node, "device", []) for node in (1, 2, 3)]
     replies += [replies[0], reply(4, "slice", []), Reply(5, ASKED, None, "late")]

@@ -98,7 +98,7 @@ def test_a_clean_file_takes_the_fast_way(monkeypatch: pytest.MonkeyPatch) -> Non
     assert fast.equals(slow)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.sampled_from(["1,a,2", '"1","b\nc",3', "2,é,4", "", "3,a", '4,"x', "5,b,now"]), max_size=9),
     st.integers(1, 40),
@@ -135,7 +135,7 @@ def test_a_large_file_is_read_a_block_at_a_time(write_log: WriteLog, monkeypatch
 FIELD = st.sampled_from(["", " ", "1", "x", "-3", "2.5", "nan", "1_0", "1e3", "é", '"', '"q"', "a\rb", "\0"])
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.permutations(["user", "note", "item", "time"]),
     st.lists(st.lists(FIELD, min_size=1, max_size=5), max_size=6),

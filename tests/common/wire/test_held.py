@@ -66,7 +66,7 @@ def alike(decode: Callable[[RecordDict], Any], record: RecordDict) -> None:
     devices=st.none() | st.lists(st.sampled_from([10, 11, 12, 13, 99]), min_size=4, max_size=4),
     kept=st.integers(0, samples.N),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_updates(
     dtype: Any,
     negatives: Any,
@@ -93,7 +93,7 @@ def test_updates(
     log_q=st.sampled_from([0.0, -1.0, -61.0, 1.0, float("nan"), -float("inf")]),
     value=st.sampled_from([0.5, float("nan"), float("inf")]),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_training_tasks(items: list[int], devices: list[int], log_q: float, value: float) -> None:
     task = samples.train_task(
         items=torch.tensor(items, dtype=torch.int32),
@@ -105,7 +105,7 @@ def test_training_tasks(items: list[int], devices: list[int], log_q: float, valu
 
 
 @given(targets=st.lists(st.sampled_from(NUMBERS), max_size=4), value=st.sampled_from([0.5, float("nan")]))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_evaluation_tasks(targets: list[int], value: float) -> None:
     task = samples.evaluate_task(targets=tuple(targets))
     task.model.encoder[0] = value
@@ -124,7 +124,7 @@ def test_sums_and_enrolments() -> None:
     shape=st.lists(st.integers(0, 3), max_size=3),
     wanted=st.lists(st.integers(0, 3) | st.just(range(4)), max_size=3),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_one_array(dtype: str, asked: str, shape: list[int], wanted: list[Any]) -> None:
     values = torch.arange(int(np.prod(shape)), dtype=torch.float64).reshape(shape)
     held = pack(values, dtype)

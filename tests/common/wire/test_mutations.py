@@ -24,7 +24,7 @@ from tests.common.wire.mutations import RECORDS, Damage, damage, damages
 from tests.common.wire.samples import ITEMS, ROUND, RUN, D, Negatives, P
 
 NEGATIVES: tuple[Negatives, ...] = get_args(Negatives)
-MANY = settings(max_examples=150, deadline=None)
+MANY = settings(max_examples=150)
 changes = st.lists(damages(), min_size=1, max_size=3)
 T = TypeVar("T")
 REASONS = {reason.value for reason in Reason}

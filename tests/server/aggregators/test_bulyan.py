@@ -15,7 +15,7 @@ from tests.server.aggregators.oracles_values import check
 
 
 @given(f=st.integers(0, 2), extra=st.integers(0, 4), seed=st.integers(0, 99))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_bulyan_is_its_oracle(f: int, extra: int, seed: int) -> None:
     updates = make(4 * f + 3 + extra, seed)
     check(flat_of(apply("bulyan", updates, f)), oracles_values.bulyan(flat(updates).numpy(), f))

@@ -28,7 +28,7 @@ def on(updates: DeviceUpdates, items: list[int]) -> DeviceUpdates:
     relative=st.sampled_from([0.5, 1.0]),
     iterations=st.integers(1, 6),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_three_rounds_follow_the_iteration_on_vectors(
     n: int, seed: int, tau: float | None, relative: float, iterations: int
 ) -> None:

@@ -18,7 +18,7 @@ SHARED = pytest.mark.parametrize("name", sorted(COORDINATE))
 
 @SHARED
 @given(n=st.integers(5, 9), f=st.integers(0, 2), seed=st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_devices_that_hold_a_row_are_its_electorate(name: str, n: int, f: int, seed: int) -> None:
     updates, oracle = classic(n, seed), COORDINATE[name]
     assert updates.touched is not None

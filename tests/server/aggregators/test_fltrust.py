@@ -24,7 +24,7 @@ def trusting(updates: DeviceUpdates, root: DeviceUpdates) -> Aggregate:
 
 
 @given(n=st.integers(1, 12), roots=st.integers(1, 4), seed=st.integers(0, 99), offset=st.floats(0, 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_it_is_its_oracle(n: int, roots: int, seed: int, offset: float) -> None:
     updates, root = make(n, seed, offset=offset), make(roots, seed + 1000, offset=offset)
     expected = oracles_served.fltrust(flat(updates).numpy(), flat(root).numpy().mean(axis=0))

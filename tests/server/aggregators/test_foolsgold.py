@@ -41,7 +41,7 @@ def crowd(n: int, alike: int, seed: int = 0, dimensions: int = 400) -> DeviceUpd
 
 
 @given(n=st.integers(1, 9), seed=st.integers(0, 99), offset=st.sampled_from([0.0, 0.5, 3.0]))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_credit_follows_the_loops_of_the_paper(n: int, seed: int, offset: float) -> None:
     updates = make(n, seed, offset=offset)
     for confidence in (1.0, 0.3):
@@ -139,7 +139,7 @@ def test_huge_updates_do_not_overflow_the_memory() -> None:
 
 
 @given(seed=st.integers(0, 30))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_a_sketch_keeps_inner_products(seed: int) -> None:
     updates = make(6, seed, width=3000)
     width = 2048

@@ -26,7 +26,7 @@ from tests.server.aggregators.helpers import apply, flat, from_flat, make
 
 
 @given(n=st.integers(1, 7), chunk=st.integers(1, 40), seed=st.integers(0, 99))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_blocks_and_their_sum_whatever_the_chunk(n: int, chunk: int, seed: int) -> None:
     updates = make(n, seed)
     g = gram(updates, chunk)
@@ -55,7 +55,7 @@ def test_the_conversion_to_float64_stays_a_chunk(monkeypatch: pytest.MonkeyPatch
 
 
 @given(n=st.integers(1, 7), seed=st.integers(0, 99))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_distances_in_gram_space(n: int, seed: int) -> None:
     updates = make(n, seed)
     u, g = flat(updates), gram(updates)
@@ -66,7 +66,7 @@ def test_distances_in_gram_space(n: int, seed: int) -> None:
 
 
 @given(n=st.integers(1, 7), chunk=st.integers(1, 40), seed=st.integers(0, 99))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_centre_cosines_and_one_more_vector(n: int, chunk: int, seed: int) -> None:
     updates, other = make(n, seed), make(1, seed + 1)
     u, g = flat(updates), gram(updates)

@@ -28,7 +28,7 @@ def chosen(name: str, n: int, f: int, seed: int = 0, **params: object) -> list[i
 
 
 @rounds
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_multi_krum_averages_the_n_minus_f_best(f: int, extra: int, seed: int) -> None:
     n = 2 * f + 3 + extra
     expected = oracles.krum(flat(make(n, seed)).numpy(), n - f - 2, n - f)
@@ -44,7 +44,7 @@ def test_multi_krum_is_krum_with_another_default() -> None:
 
 
 @rounds
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_caf_follows_the_covariance_itself(f: int, extra: int, seed: int) -> None:
     n = 2 * f + 1 + extra
     near(flat_of(apply("caf", make(n, seed), f)), oracles_gram.caf(flat(make(n, seed)).numpy(), f))
@@ -66,7 +66,7 @@ def test_caf_without_attackers_is_the_mean() -> None:
 
 
 @rounds
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_dnc_drops_the_ends_of_the_first_singular_vector(f: int, extra: int, seed: int) -> None:
     n = 2 * f + 1 + extra
     kept = oracles_gram.dnc_kept(flat(make(n, seed)).numpy(), f)
@@ -109,7 +109,7 @@ def test_a_shift_in_few_coordinates_shows_in_all_of_them_and_hides_from_most_sam
 
 
 @given(n=st.integers(3, 14), seed=st.integers(0, 99), offset=st.sampled_from([0.0, 0.5, 2.0]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_flame_keeps_the_majority_of_directions_and_clips_it(n: int, seed: int, offset: float) -> None:
     updates = make(n, seed, offset=offset)
     near(flat_of(apply("flame", updates)), oracles_gram.flame(flat(updates).numpy()))

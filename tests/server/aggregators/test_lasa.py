@@ -48,7 +48,7 @@ def oracle(u: Values, sparsity: float, norm_bound: float, sign_bound: float, bor
     bounds=st.sampled_from([(2.0137, 0.9731), (0.7137, 1.5731), (1e-6, 5.0), (1e9, 1e9)]),  # off ties
     seed=st.integers(0, 99),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_lasa_is_its_oracle(n: int, sparsity: float, bounds: tuple[float, float], seed: int) -> None:
     updates = make(n, seed)
     ours = apply("lasa", updates, sparsity=sparsity, norm_bound=bounds[0], sign_bound=bounds[1])

@@ -24,7 +24,7 @@ def members(n: int, f: int, seed: int, **params: object) -> tuple[tuple[int, ...
 
 
 @given(n=st.integers(1, 11), data=st.data(), seed=st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_no_subset_has_a_smaller_diameter(n: int, data: st.DataObject, seed: int) -> None:
     f = data.draw(st.integers(0, (n - 1) // 2))
     u = flat(make(n, seed)).numpy()
@@ -81,7 +81,7 @@ def test_ties_go_to_the_updates_near_all_the_others() -> None:
 
 
 @given(n=st.integers(1, 9), share=st.floats(0.1, 0.95), seed=st.integers(0, 999), data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_clique_is_found_where_there_is_one(n: int, share: float, seed: int, data: st.DataObject) -> None:
     size = data.draw(st.integers(1, n))
     pairs = torch.rand(n, n, generator=torch.Generator().manual_seed(seed)).triu(1) < share

@@ -15,7 +15,7 @@ PAIRS = st.lists(st.tuples(st.sampled_from(NODES), st.integers(0, 6)), unique=Tr
 
 
 @given(PAIRS, PAIRS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_who_is_known_is_found_at_its_place(
     known: list[tuple[int, int]], asked: list[tuple[int, int]]
 ) -> None:
@@ -27,7 +27,7 @@ def test_who_is_known_is_found_at_its_place(
 
 
 @given(st.lists(PAIRS, min_size=1, max_size=6), st.integers(1, 8))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_latest_are_kept_as_a_dictionary_would(
     rounds: list[list[tuple[int, int]]], capacity: int
 ) -> None:

@@ -33,7 +33,7 @@ def oracle(u: Values, sizes: Values, mix: float, steps: int) -> Values:
     history=st.booleans(),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_mixed_rfa_is_its_oracle(n: int, mix: float, steps: int, history: bool, seed: int) -> None:
     updates = make(n, seed)
     sizes = updates.history.double().numpy() if history else np.ones(n)

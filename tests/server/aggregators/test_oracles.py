@@ -25,7 +25,7 @@ def agree(name: str, oracle: Oracle, n: int, f: int = 0, seed: int = 0, **params
 
 
 @given(n=st.integers(1, 12), seed=st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_mean_median_and_clipping(n: int, seed: int) -> None:
     agree("mean", oracles.mean, n, seed=seed)
     agree("median", oracles.median, n, seed=seed)
@@ -34,7 +34,7 @@ def test_mean_median_and_clipping(n: int, seed: int) -> None:
 
 
 @given(n=st.integers(1, 12), seed=st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_geometric_median_reaches_the_least_cost(n: int, seed: int) -> None:
     updates = make(n, seed)
     u = flat(updates).numpy()
@@ -47,7 +47,7 @@ def test_geometric_median_is_the_oracles_point() -> None:
 
 
 @given(f=st.integers(0, 3), extra=st.integers(0, 4), seed=st.integers(0, 99), data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_krum_in_both_conventions(f: int, extra: int, seed: int, data: st.DataObject) -> None:
     n = 2 * f + 3 + extra
     select = data.draw(st.integers(1, n - f))
@@ -99,7 +99,7 @@ def test_mean_by_history_counts_an_empty_claim_as_one() -> None:
 
 
 @given(n=st.integers(1, 9), seed=st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_median_of_the_devices_that_hold_a_row(n: int, seed: int) -> None:
     g = torch.Generator().manual_seed(seed)
     updates = make(n, seed)

@@ -21,7 +21,7 @@ def numbers(values: list[float]) -> torch.Tensor:
 
 
 @given(st.lists(st.floats(-1e3, 1e3, width=32), min_size=2, max_size=20, unique=True))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_cut_is_the_best_of_all_cuts(values: list[float]) -> None:
     members, within = oracles_served.two_means(values)
     place, ours = two_means(numbers(values).sort().values)

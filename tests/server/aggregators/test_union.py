@@ -42,7 +42,7 @@ def run(rule: Union, updates: DeviceUpdates, f: int = 0) -> Aggregate:
 
 
 @given(m=st.integers(2, 9), seed=st.integers(0, 99), offset=st.sampled_from([0.0, 1e4]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_uniformity_is_the_mean_distance_of_two_rows(m: int, seed: int, offset: float) -> None:
     rows = torch.randn(m, 4, generator=torch.Generator().manual_seed(seed)) + offset
     assert float(uniformity(rows)) == pytest.approx(
@@ -55,7 +55,7 @@ def test_fewer_than_two_rows_have_no_distance() -> None:
 
 
 @given(n=st.integers(4, 12), f=st.integers(0, 3), seed=st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_it_is_its_oracle_with_and_without_a_server_step(n: int, f: int, seed: int) -> None:
     for updates in (make(n, seed, scale=0.3), classic(n, seed)):
         round_ = served(updates, f)

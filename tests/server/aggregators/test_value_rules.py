@@ -20,7 +20,7 @@ SHARED = pytest.mark.parametrize("name", sorted(COORDINATE))
 
 @SHARED
 @given(f=st.integers(0, 4), extra=st.integers(1, 6), seed=st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_rule_is_its_oracle(name: str, f: int, extra: int, seed: int) -> None:
     updates = make(2 * f + extra, seed)
     check(flat_of(apply(name, updates, f)), COORDINATE[name](flat(updates).numpy(), f))
@@ -37,7 +37,7 @@ def test_chunks_do_not_show(name: str, chunk: int, monkeypatch: pytest.MonkeyPat
 
 
 @given(n=st.integers(4, 30), share=st.sampled_from([0.0, 0.1, 0.2, 0.29, 0.45]), seed=st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_trimmed_mean_by_share(n: int, share: float, seed: int) -> None:
     updates = make(n, seed)
     expected = oracles_values.trimmed_mean(flat(updates).numpy(), round(share * 100) * n // 100)

@@ -13,7 +13,7 @@ from tests.server.constraints.helpers import D, K, N, apply, louder, model, step
 
 
 @given(seed=st.integers(0, 99), scale=st.floats(0.01, 100), factor=st.floats(0.2, 3))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_no_row_outgrows_the_table(seed: int, scale: float, factor: float) -> None:
     old, delta = model(seed), step(seed, scale)
     after, figures = apply("row_norm_cap", delta, old, factor=factor, quantile=0.9)

@@ -87,7 +87,7 @@ def test_the_floor_follows_the_largest_variance_so_far() -> None:
 
 
 @given(seed=st.integers(0, 99), scale=st.floats(0.01, 30), least=st.floats(0, 0.99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_no_step_goes_below_floor_and_today(seed: int, scale: float, least: float) -> None:
     at, delta = model(seed), step(seed + 1, scale)
     chain = build_constraints([component("variance_floor", least=least)])
