@@ -37,15 +37,16 @@ class ConfigError(FedSieveError):
 
 
 class UnknownName(ConfigError):
-    """A name that no registry knows.
+    """A name that no registry knows; ``setting``: where it was given.
 
     >>> str(UnknownName("aggregator", "krumm", ["krum", "mean"]))
     "unknown aggregator 'krumm': did you mean 'krum'? valid: krum, mean"
     """
 
-    def __init__(self, kind: str, name: str, valid: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, valid: Iterable[str], setting: str = "") -> None:
         self.kind, self.name, self.valid = kind, name, sorted(valid)
-        super().__init__(f"unknown {kind} {name!r}{choices(name, self.valid)}")
+        where = f"{setting}: " if setting else ""
+        super().__init__(f"{where}unknown {kind} {name!r}{choices(name, self.valid)}")
 
 
 def choices(given: str, valid: Sequence[str], most: int = 12, near: str = "") -> str:

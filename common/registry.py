@@ -37,6 +37,18 @@ class Component(BaseModel):
         return dict(self.model_extra or {})
 
 
+SETTINGS = {
+    "aggregators": "strategy.aggregator",
+    "attacks": "attack.name",
+    "constraints": "strategy.constraints",
+    "models": "model.name",
+    "optimizers": "strategy.optimizer",
+    "pre": "strategy.pre",
+    "regularisers": "client.regularisers",
+}
+"""Which setting names one of a group."""
+
+
 class Registry(Mapping[str, type[T]], Generic[T]):
     """Name -> class of one kind. Iterates over what is registered, finds what is named in full.
 
@@ -50,6 +62,7 @@ class Registry(Mapping[str, type[T]], Generic[T]):
         self, kind: str, group: str, own: Mapping[str, type[T]], base: Base, beside: Sequence[str] = ()
     ) -> None:
         self.kind, self.group, self._beside = kind, f"fedsieve.{group}", tuple(beside)
+        self._group = group
         self._base: tuple[Any, ...] = base if isinstance(base, tuple) else (base,)
         self._known = dict(own)
         self._offered: dict[str, str] = {}  # entry points that were found: to look for one takes long
@@ -80,7 +93,7 @@ class Registry(Mapping[str, type[T]], Generic[T]):
         if ":" not in name and name not in self._offered:
             installed = self.installed()
             if name not in installed:
-                raise UnknownName(self.kind, name, [*self._known, *installed])
+                raise UnknownName(self.kind, name, [*self._known, *installed], SETTINGS.get(self._group, ""))
             self._offered[name] = installed[name]
         found: type[T] = self.imported(self._offered.get(name, name))
         self._check(name, found)

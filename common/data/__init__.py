@@ -80,7 +80,7 @@ def load(
     if not name:
         raise ConfigError("data: expected a name or a path")
     if name not in DATASETS:
-        raise UnknownName("data set", name, DATASETS)
+        raise UnknownName("data set", name, DATASETS, "data.name")
     return _told(first(DATASETS[name](cache, prepare), devices))
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from common.updates import interaction_sizes
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.floats(0.0625, 100, width=32), min_size=4, max_size=4), min_size=1, max_size=5))
 def test_it_is_the_energy_weighted_size(norms: list[list[float]]) -> None:
     expected = [math.sqrt(sum(x**4 for x in row) / sum(x**2 for x in row)) for row in norms]
