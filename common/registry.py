@@ -110,6 +110,9 @@ class Registry(Mapping[str, type[T]], Generic[T]):
                 told = f"{self.kind} {name!r} has no parameter {given!r}{choices(given, valid)}"
                 every = f"; of every {self.kind}: {', '.join(self._beside)}" if self._beside else ""
                 raise ConfigError(told + every)
+        for given, value in params.items():
+            if wrong := _of_another_type(value, taken[given].annotation if given in taken else None):
+                raise ConfigError(f"{self.kind} {name!r}: {given} must be {wrong}, given {value!r}")
         try:
             return cls(**params)
         except (TypeError, ValueError) as error:
@@ -143,6 +146,28 @@ class Registry(Mapping[str, type[T]], Generic[T]):
 
 
 _ALL: dict[str, Registry[Any]] = {}
+
+PLAIN: Mapping[str, tuple[type | tuple[type, ...], str]] = {
+    "bool": (bool, "true or false"),
+    "float": ((int, float), "a number"),
+    "int": (int, "a whole number"),
+    "str": (str, "text"),
+}
+"""Types that a parameter's annotation may name, and how they are told."""
+
+
+def _of_another_type(value: object, annotation: object) -> str:
+    """What ``annotation`` asks for in words, where ``value`` is of another plain type; else nothing."""
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    names = text.split(" | ")
+    if not {*names} - {"None"} <= {*PLAIN} or names == ["None"]:
+        return ""  # it says nothing, or more than a plain type: the component's own business
+    wanted = [PLAIN[name] for name in names if name != "None"]
+    truth = isinstance(value, bool)  # which is a number for Python alone
+    fits = any(isinstance(value, kind) and truth == (kind is bool) for kind, _ in wanted)
+    if fits or (value is None and "None" in names):
+        return ""
+    return " or ".join(words for _, words in wanted)
 
 
 def registries() -> Mapping[str, Registry[Any]]:
