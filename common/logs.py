@@ -87,6 +87,13 @@ def plain_logs() -> None:
             place.addFilter(Harmless())
 
 
+def coloured_on_terminals_alone(environment: Mapping[str, str] = os.environ) -> None:
+    """Flower colours the level of every line; in a file, or with ``NO_COLOR``, nothing does from now on."""
+    for handler in logging.getLogger("flwr").handlers:
+        if isinstance(handler, logging.StreamHandler) and hasattr(handler, "colored"):
+            handler.colored = handler.stream.isatty() and not environment.get("NO_COLOR")
+
+
 def json_logs(
     role: str,
     run: int | None = None,

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 from common.errors import FedSieveError
-from common.logs import plain_logs
+from common.logs import coloured_on_terminals_alone, plain_logs
 from common.printable import Unbroken, json_text, printable_lines
 from experiments.data_cli import app as data_app
 from experiments.deploy_cli import register as register_deployment
@@ -118,6 +118,7 @@ def run(
     folder = out or fresh(Path("runs"), folder_name(settings, title))
     console = Console()
     logging.getLogger("flwr").setLevel(logging.WARNING)
+    coloured_on_terminals_alone()
     with ExitStack() as stack, _ended_as_by_hand():
         log = [stack.enter_context(MlflowLog(settings, folder.name))] if mlflow else []
         steps, unit = (recipe.epochs, "epoch") if centralised else (settings.train.rounds, "round")

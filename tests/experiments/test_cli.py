@@ -270,4 +270,5 @@ def test_an_end_by_a_scheduler_or_a_closed_terminal_is_saved(tmp_path: Path, num
         said = run.stderr.read()
         assert run.wait(120) == 130
     assert f"go on with `fedsieve run --resume --out {out}`" in said
+    assert "\x1b" not in said
     assert (out / "state").exists()
