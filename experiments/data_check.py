@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,10 +12,12 @@ import numpy as np
 from common.config import RunConfig
 from common.data import SHORTEST, Dataset
 from common.data.cut import held_out, recurs
+from common.data.names import Names
 from common.data.stats import Stats, stats
 
 SEQUENCES, ITEMS = 3, 8
 """Histories that are shown, and the items at the start of each."""
+MISSING = ["nan", "null", "none", "na", "n/a", "undefined"]
 CLOCK = 3e8
 """Seconds from which a time is shown as a date; a log may count from its own start."""
 
@@ -97,6 +99,10 @@ class Check:
             and self.log.reading.rows
         ):
             yield "the order of the file is taken for time: sort the file, or name a time column"
+        for kind, ids in (("a user", self.log.user_ids), ("an item", self.log.item_ids)):
+            if odd := _odd(ids):
+                told = ", ".join(map(repr, odd))
+                yield f"{told}: the id of {kind} looks like a missing value, and is taken as it is"
         if self.recurring > 0.05:
             yield (
                 f"{self.recurring:.0%} of the test answers recur: look at the unfiltered figures, or keep "
@@ -108,6 +114,13 @@ class Check:
         log = self.log
         for user, history in zip(log.user_ids[:SEQUENCES], log.sequences[:SEQUENCES], strict=True):
             yield user, [log.item_ids[int(i) - 1] for i in history[:ITEMS]], max(0, len(history) - ITEMS)
+
+
+def _odd(ids: Sequence[str]) -> list[str]:
+    """Some ids that a spreadsheet or a program may have written for nothing."""
+    column = Names.of(ids).column
+    found: list[str] = column.filter(column.str.to_lowercase().is_in(MISSING)).head(3).to_list()
+    return found
 
 
 def _when(seconds: np.float64) -> str:

@@ -155,6 +155,16 @@ def test_check_says_what_is_understood(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "settings", "warning"),
     [
+        (
+            "user,item,time\nNaN,1,1\nNaN,2,2\nNaN,3,3\n",
+            [],
+            "'NaN': the id of a user looks like a missing value",
+        ),
+        (
+            "user,item,time\nu,1,1\nu,None,2\nu,3,3\n",
+            [],
+            "'None': the id of an item looks like a missing value",
+        ),
         ("user,item,time\n1,a,1\n1,b,2\n", [], "nobody can be evaluated"),
         ("user,item\n1,a\n1,b\n1,c\n", ["data.order=file"], "the order of the file is taken for time"),
         ("user,item,time\n1,a,1\n1,b,2\n1,a,3\n", [], "100% of the test answers recur"),
