@@ -18,7 +18,7 @@ from common.data.cut import SHORTEST
 from common.errors import CheckpointError, RunError
 from common.settings import load, to_tree
 from common.wire import Reason
-from server.records.checkpoint import check_settings, load_state, save_state, write_atomically, writing
+from server.records.checkpoint import FILE, check_settings, load_state, save_state, write_atomically, writing
 from server.records.events import Events
 from server.records.holding import hold
 from server.records.own_ids import OwnIds
@@ -78,7 +78,7 @@ class RunFolder:
         """Begin a new run. Raises RunError if the folder already holds one."""
         if (self.folder / GRID).exists():
             raise RunError(f"{self.folder} holds a comparison; choose another folder (--out; out=)")
-        if any((self.folder / name).exists() for name in ("config.yaml", "state", *LINES)):
+        if any((self.folder / name).exists() for name in ("config.yaml", f"state/{FILE}", *LINES)):
             raise RunError(
                 f"{self.folder} already holds a run; go on with it (--resume; in a run config resume=true) "
                 "or choose another folder (--out; out=)"
