@@ -71,8 +71,6 @@ class HSTU(CausalStack):
         times: bool = False,
     ) -> None:
         checked_heads(dim, heads)
-        if type(times) is not bool:
-            raise ValueError(f"times {times!r}; valid: true, false")
         made = [HSTUBlock(dim, max_len, heads, times) for _ in range(blocks)]
         super().__init__(dim, max_len, made, positions)
         self.timed = times

@@ -244,7 +244,10 @@ def test_a_wrong_setting_ends_it_with_the_valid_values(stack: Stack) -> None:
     stack.start()
     assert stack.up is not None
     assert stack.up.wait(RUN_S) == 1
-    assert "fedsieve: unknown aggregator 'krumm': did you mean 'krum'? valid: krum, " in stack.text()
+    assert (
+        "fedsieve: strategy.aggregator: unknown aggregator 'krumm': did you mean 'krum'? valid: krum, "
+        in stack.text()
+    )
     assert stack.running() == []
 
 

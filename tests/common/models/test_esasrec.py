@@ -74,7 +74,7 @@ def test_without_positions_and_narrower() -> None:
     [
         ({"expansion": 5}, "expansion 5; expected a whole number from 1 to 4"),
         ({"expansion": 10**9}, "expected a whole number from 1 to 4"),
-        ({"expansion": True}, "expected a whole number from 1 to 4"),
+        ({"expansion": True}, "expansion must be a whole number, given True"),
         ({"positions": "sinus"}, "positions 'sinus'; valid: learned, none"),
         ({"expansio": 2}, "model 'esasrec' has no parameter 'expansio': did you mean 'expansion'"),
     ],
