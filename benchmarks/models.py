@@ -50,8 +50,8 @@ RECIPES: Mapping[str, Recipe] = {
     "amazon-sports": recipe(30, 0.01),
 }
 LOGS = tuple(RECIPES)
-CONFIGS = {"ml-1m": "ml-1m-long"}
-"""Shipped configs of logs that have a more accurate one than that of their own name."""
+CONFIGS = {("ml-1m", "sasrec"): "ml-1m-long", ("ml-1m", "esasrec"): "ml-1m-esasrec"}
+"""Shipped configs of a log and a model that are more accurate than the log's own."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def runs_of(
     for log in logs:
         for model in models:
             for how in hows:
-                path = ROOT / "configs" / f"{CONFIGS.get(log, log)}.yaml"
+                path = ROOT / "configs" / f"{CONFIGS.get((log, model), log)}.yaml"
                 settings = [f"model.name={model}", "strategy.aggregator=mean", *more]
                 for seed in seeds:
                     config = load(path, [*settings, f"seed={seed}"])
