@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def one_of(**values: tuple[object, Sequence[object]]) -> None:
@@ -31,3 +31,26 @@ def unit(**values: float) -> None:
     for name, value in values.items():
         if not 0 <= value < 1:
             raise ValueError(f"{name} must lie in [0, 1), given {value}")
+
+
+PLAIN: Mapping[str, tuple[type | tuple[type, ...], str]] = {
+    "bool": (bool, "true or false"),
+    "float": ((int, float), "a number"),
+    "int": (int, "a whole number"),
+    "str": (str, "text"),
+}
+"""Types that a parameter's annotation may name, and how they are told."""
+
+
+def of_another_type(value: object, annotation: object) -> str:
+    """What ``annotation`` asks for in words, where ``value`` is of another plain type; else nothing."""
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    names = text.split(" | ")
+    if not {*names} - {"None"} <= {*PLAIN}:
+        return ""  # it says nothing, or more than a plain type: the component's own business
+    wanted = [PLAIN[name] for name in names if name != "None"]
+    truth = isinstance(value, bool)  # which is a number for Python alone
+    fits = any(isinstance(value, kind) and truth == (kind is bool) for kind, _ in wanted)
+    if fits or (value is None and "None" in names):
+        return ""
+    return " or ".join(words for _, words in wanted)

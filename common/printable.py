@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import sys
-from typing import Any, TextIO
+from typing import Any
 
 LIMIT = 500
 """Characters of one text of a stranger."""
@@ -67,37 +65,3 @@ def json_text(value: Any, indent: int | None = None) -> str:
 
 def _escaped(found: re.Match[str]) -> str:
     return ascii(found[0])[1:-1]
-
-
-class Unbroken:
-    """A text stream whose reader may go away, as that of ``… | head`` does: what is told then is lost.
-
-    Nothing else is: a run goes on, and its files have all of it. Another reason, as a full disk, is said once
-    on stderr.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        try:
-            return self._stream.write(text)
-        except OSError as error:
-            self._lose(error)
-            return len(text)
-
-    def flush(self) -> None:
-        try:
-            self._stream.flush()
-        except OSError as error:
-            self._lose(error)
-
-    def _lose(self, error: OSError) -> None:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self._stream.fileno())
-        os.close(nowhere)
-        if not isinstance(error, BrokenPipeError):
-            print(f"fedsieve: cannot write what is told here: {error.strerror}", file=sys.stderr)

@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from common.checks import of_another_type
 from common.errors import ConfigError, UnknownName, choices
 
 T = TypeVar("T")
@@ -38,15 +39,15 @@ class Component(BaseModel):
 
 
 SETTINGS = {
-    "aggregators": "strategy.aggregator",
-    "attacks": "attack.name",
-    "constraints": "strategy.constraints",
-    "models": "model.name",
-    "optimizers": "strategy.optimizer",
-    "pre": "strategy.pre",
-    "regularisers": "client.regularisers",
+    "aggregator": "strategy.aggregator",
+    "attack": "attack.name",
+    "constraint": "strategy.constraints",
+    "model": "model.name",
+    "optimizer": "strategy.optimizer",
+    "pre-aggregator": "strategy.pre",
+    "regulariser": "client.regularisers",
 }
-"""Which setting names one of a group."""
+"""Which setting names one of a kind."""
 
 
 class Registry(Mapping[str, type[T]], Generic[T]):
@@ -62,7 +63,6 @@ class Registry(Mapping[str, type[T]], Generic[T]):
         self, kind: str, group: str, own: Mapping[str, type[T]], base: Base, beside: Sequence[str] = ()
     ) -> None:
         self.kind, self.group, self._beside = kind, f"fedsieve.{group}", tuple(beside)
-        self._group = group
         self._base: tuple[Any, ...] = base if isinstance(base, tuple) else (base,)
         self._known = dict(own)
         self._offered: dict[str, str] = {}  # entry points that were found: to look for one takes long
@@ -93,7 +93,7 @@ class Registry(Mapping[str, type[T]], Generic[T]):
         if ":" not in name and name not in self._offered:
             installed = self.installed()
             if name not in installed:
-                raise UnknownName(self.kind, name, [*self._known, *installed], SETTINGS.get(self._group, ""))
+                raise UnknownName(self.kind, name, [*self._known, *installed], SETTINGS.get(self.kind, ""))
             self._offered[name] = installed[name]
         found: type[T] = self.imported(self._offered.get(name, name))
         self._check(name, found)
@@ -111,7 +111,7 @@ class Registry(Mapping[str, type[T]], Generic[T]):
                 every = f"; of every {self.kind}: {', '.join(self._beside)}" if self._beside else ""
                 raise ConfigError(told + every)
         for given, value in params.items():
-            if wrong := _of_another_type(value, taken[given].annotation if given in taken else None):
+            if wrong := of_another_type(value, taken[given].annotation if given in taken else None):
                 raise ConfigError(f"{self.kind} {name!r}: {given} must be {wrong}, given {value!r}")
         try:
             return cls(**params)
@@ -146,28 +146,6 @@ class Registry(Mapping[str, type[T]], Generic[T]):
 
 
 _ALL: dict[str, Registry[Any]] = {}
-
-PLAIN: Mapping[str, tuple[type | tuple[type, ...], str]] = {
-    "bool": (bool, "true or false"),
-    "float": ((int, float), "a number"),
-    "int": (int, "a whole number"),
-    "str": (str, "text"),
-}
-"""Types that a parameter's annotation may name, and how they are told."""
-
-
-def _of_another_type(value: object, annotation: object) -> str:
-    """What ``annotation`` asks for in words, where ``value`` is of another plain type; else nothing."""
-    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
-    names = text.split(" | ")
-    if not {*names} - {"None"} <= {*PLAIN} or names == ["None"]:
-        return ""  # it says nothing, or more than a plain type: the component's own business
-    wanted = [PLAIN[name] for name in names if name != "None"]
-    truth = isinstance(value, bool)  # which is a number for Python alone
-    fits = any(isinstance(value, kind) and truth == (kind is bool) for kind, _ in wanted)
-    if fits or (value is None and "None" in names):
-        return ""
-    return " or ".join(words for _, words in wanted)
 
 
 def registries() -> Mapping[str, Registry[Any]]:

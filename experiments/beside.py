@@ -12,7 +12,7 @@ import numpy as np
 
 from client.fleet import Numbers
 from common.config import RunConfig
-from common.data import CATALOGUE, Dataset, content_digest, read_catalogue
+from common.data import CATALOGUE, Dataset, content_digest, load, read_catalogue
 from common.data.digest import catalogue_digest
 from common.data.names import Names
 from common.data.shards import titles_of
@@ -59,7 +59,9 @@ def add_beside(folder: Path, config: RunConfig) -> None:
     """
     summary, run = read_summary(folder), open_run(folder)
     dataset = log_of(config, str(summary.get("data_digest", "")))
-    if dataset is not None and dataset.num_items == run.num_items:
+    if dataset is not None and dataset.num_items != run.num_items:
+        dataset = None
+    if dataset is not None:
         chosen = spread(sides(config, dataset)[0])
         summary |= {"floors": floors(dataset, devices=chosen), "floor_devices": len(chosen)}
         summary |= beyond(run, dataset, chosen)
@@ -79,8 +81,13 @@ def log_of(config: RunConfig, digest: str = "") -> Dataset | None:
         log = open_log(config)
     except FedSieveError:
         return None
-    if digest and digest not in (content_digest(log), catalogue_digest(log.item_ids)):
-        where = config.data.path or config.data.name
+    data = config.data
+    if digest and not (
+        digest in (content_digest(log), catalogue_digest(log.item_ids))
+        # a server that has the log knows all of it, whatever devices the run has
+        or digest == content_digest(load(data.name, data.path, prepare=data.preparation))
+    ):
+        where = data.path or data.name
         _LOG.warning("%s holds another log than this run had; what the run wrote of its own stays", where)
         return None
     return log

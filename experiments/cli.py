@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, TextIO, cast
 
 import typer
@@ -18,9 +15,10 @@ from rich.console import Console
 
 from common.errors import FedSieveError
 from common.logs import coloured_on_terminals_alone, plain_logs
-from common.printable import Unbroken, json_text, printable_lines
+from common.printable import json_text, printable_lines
 from experiments.data_cli import app as data_app
 from experiments.deploy_cli import register as register_deployment
+from experiments.ending import Unbroken, ended_as_by_hand
 from experiments.leaderboard_cli import leaderboard
 from experiments.results_cli import compare, export, recommend, report
 from experiments.units import listing
@@ -119,7 +117,7 @@ def run(
     console = Console()
     logging.getLogger("flwr").setLevel(logging.WARNING)
     coloured_on_terminals_alone()
-    with ExitStack() as stack, _ended_as_by_hand():
+    with ExitStack() as stack, ended_as_by_hand():
         log = [stack.enter_context(MlflowLog(settings, folder.name))] if mlflow else []
         steps, unit = (recipe.epochs, "epoch") if centralised else (settings.train.rounds, "round")
         bar = stack.enter_context(Bar(title, steps, console, unit))
@@ -228,26 +226,6 @@ def _with_device(overrides: list[str] | None, device: str) -> list[str]:
     if device:
         resolve(device, "--device")
     return [*(overrides or []), *([f"device={device}"] if device else [])]
-
-
-@contextmanager
-def _ended_as_by_hand() -> Iterator[None]:
-    """SIGTERM (of a scheduler, an engine of containers) and SIGHUP (of a closed terminal) are a Ctrl-C."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of a program that a script left behind
-            raise KeyboardInterrupt
-        signal.raise_signal(signal.SIGINT)
-
-    ours = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is signal.SIG_DFL]
-    main = threading.current_thread() is threading.main_thread()
-    for one in ours if main else ():
-        signal.signal(one, end)
-    try:
-        yield
-    finally:
-        for one in ours if main else ():
-            signal.signal(one, signal.SIG_DFL)
 
 
 def call(arguments: Sequence[str] | None = None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import tempfile
@@ -23,7 +22,7 @@ from experiments.deployed import ATTACKING, plan, stage
 from experiments.engines import completed
 from experiments.local_deployment import Deployment, deployment
 from experiments.processes import Process
-from experiments.run_files import json_lines, printed
+from experiments.run_files import json_lines, printed, read_summary
 
 LIMIT_S = 900.0
 ROUNDS = {"warm": 40, "stock": 4}
@@ -110,7 +109,7 @@ def follow(local: Deployment, run: Process, nodes: Sequence[Process], tell: Call
 
 
 def _report(out: Path, config: RunConfig, name: str, console: Console, paged: bool) -> None:
-    summary = json.loads((out / "summary.json").read_text())
+    summary = read_summary(out)
     seconds = sorted(line["seconds"] for line in json_lines(out / "metrics.jsonl") if "seconds" in line)
     console.print(printed({**summary, "data": name}))
     files = f"{'report.html, ' * paged}summary.json, metrics.jsonl, audit.jsonl, model.safetensors"

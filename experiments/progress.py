@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Callable, Mapping
@@ -27,6 +26,7 @@ from common.errors import RunError
 from common.machine import cores
 from experiments.engines import emulate
 from experiments.pool import Event, Job, Notes, Pool, Work, describe
+from experiments.run_files import read_summary
 from server.records.report import Evaluation, RoundReport
 from server.round.state import ServerState
 
@@ -135,7 +135,7 @@ def run_all(
             if event.kind == "failed":
                 raise RunError(f"{event.job.title}: {event.text}")
             _show(event, progress, tasks[event.job.key], console)
-    return {job.key: json.loads((job.folder / "summary.json").read_text(encoding="utf-8")) for job in jobs}
+    return {job.key: read_summary(job.folder) for job in jobs}
 
 
 def _work(job: Job, notes: Notes, resume: bool) -> None:

@@ -47,9 +47,10 @@ def main(grid: Grid, context: Context) -> None:
         plain_logs()
     end_with_parent()
     flat = dict(context.run_config)
-    given, resume = (flat.pop(key, "") for key in OWN_KEYS)
+    own = {key: flat.pop(key, "") for key in OWN_KEYS}
+    given, resume = str(own["out"]), bool(own["resume"])
     config = from_flat(flat)
-    out = Path(chosen_folder(config, str(given), bool(resume)))
+    out = Path(chosen_folder(config, given, resume))
     if config.omniscient:
         raise ConfigError("attack.knowledge: full is for `fedsieve run` alone: no node sees another's update")
     if config.strategy.secret:
@@ -69,7 +70,7 @@ def main(grid: Grid, context: Context) -> None:
             config,
             known.items,
             out,
-            bool(resume),
+            resume,
             told,
             data=known.digest,
             fingerprint=with_cuts(known.fingerprint, config.eval.moments),

@@ -26,6 +26,7 @@ from experiments.compare.work import CellWork, honest_part, is_ready, train_warm
 from experiments.pool import Event, Job, Pool
 from experiments.units import share_text
 from server.records.checkpoint import write_atomically
+from server.records.holding import make
 from server.records.outputs import GRID
 
 REFRESH_S = 10.0
@@ -112,11 +113,7 @@ def compare(
     wrong grid or device, RunError when ``out`` cannot be written.
     """
     grid, name, datasets, planned = opened(of, device)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        why = "not a folder" if out.exists() and not out.is_dir() else error.strerror
-        raise RunError(f"--out {out}: {why}") from error
+    make(out)
     if (out / "config.yaml").exists():
         raise RunError(f"{out} holds a run; choose another folder (--out)")
     write_atomically(out / GRID, yaml.safe_dump(grid.model_dump(mode="json"), sort_keys=False).encode())

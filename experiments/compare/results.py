@@ -23,7 +23,7 @@ from emulation.federation import malicious_numbers, sides
 from experiments import floors as rules
 from experiments.beside import spread
 from experiments.beyond import Judged, intervals, ranks_of
-from experiments.run_files import json_lines, of_training
+from experiments.run_files import json_lines, of_training, read_summary
 from experiments.trained import open_run
 from server.nodes.shares import quartiles
 from server.records.checkpoint import write_atomically
@@ -50,7 +50,7 @@ FILTERED = True
 def row(folder: Path, config: RunConfig, dataset: Dataset) -> Row:
     """Metrics, weights and costs of the run in ``folder``; rounds before the attack's first are left out of
     the weights, the rejections and the rows' shares."""
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    summary = read_summary(folder)
     found: Row = {"protocol": summary["protocol"], "targets": ",".join(summary["targets"])}
     found |= {"rounds": summary["rounds"], "devices_per_round": config.train.devices_per_round}
     found |= {"start_round": config.attack.start_round, "pre": ",".join(p.name for p in config.strategy.pre)}

@@ -18,7 +18,7 @@ from common.config import RunConfig
 from common.errors import RunError
 from experiments.containers.places import Places
 from experiments.engines import completed
-from experiments.run_files import json_lines, of_training, printed
+from experiments.run_files import json_lines, of_training, printed, read_summary
 from server.records.checkpoint import write_atomically
 from server.records.holding import LOCK, fresh
 
@@ -70,7 +70,7 @@ def show(out: Path, nodes: Sequence[Node], config: RunConfig, data: str, console
     """Write ``containers.json`` and the report, and print the results; ``config`` has the log itself."""
     write_atomically(out / "containers.json", json.dumps([asdict(node) for node in nodes]).encode())
     completed(out, config)
-    summary = json.loads((out / "summary.json").read_text())
+    summary = read_summary(out)
     console.print(printed({**summary, "data": data}))
     show_trust(nodes, trust(json_lines(out / "audit.jsonl")), console)
     seconds = [line["seconds"] for line in json_lines(out / "metrics.jsonl") if "seconds" in line]

@@ -59,11 +59,7 @@ def hold(folder: Path, patience_s: float = PATIENCE_S) -> BaseFileLock:
     its former server may not have ended yet. Waits ``patience_s`` seconds for that. Raises RunError when
     the folder is still in use, or cannot be made.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = "not a folder" if folder.exists() and not folder.is_dir() else error.strerror
-        raise RunError(f"--out {folder}: {reason}") from error
+    make(folder)
     lock = FileLock(folder / LOCK, thread_local=False)
     try:
         try:
@@ -78,6 +74,15 @@ def hold(folder: Path, patience_s: float = PATIENCE_S) -> BaseFileLock:
         why = getattr(error, "strerror", None) or error
         _LOG.warning("%s cannot be locked (%s): start no second run on it", folder, why)
     return lock
+
+
+def make(folder: Path) -> None:
+    """Make ``folder``, if it is not there. Raises RunError where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "not a folder" if folder.exists() and not folder.is_dir() else error.strerror
+        raise RunError(f"--out {folder}: {reason}") from error
 
 
 def fresh(parent: Path, name: str) -> Path:

@@ -115,6 +115,10 @@ def test_another_log_in_the_place_of_the_runs_own_changes_nothing_that_it_wrote(
     emulate(config("data.name=log", f"data.path={log}", "train.rounds=1"), out)
     before = json.loads((out / "summary.json").read_text())
     assert before["data_digest"] == content_digest(load("", str(log)))
+    fewer = config("data.name=log", f"data.path={log}", "data.max_devices=9")
+    known = log_of(fewer, before["data_digest"])  # as of a server, which has the whole log
+    assert known is not None
+    assert len(known) == 9
     write(7)
     assert log_of(open_run(out).config, before["data_digest"]) is None
     add_beside(out, open_run(out).config)

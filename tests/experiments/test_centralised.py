@@ -112,7 +112,7 @@ def test_a_part_in_which_nobody_can_be_ranked_is_said(tmp_path: Path) -> None:
         centralise(load(overrides=[*SMALL[2:], "data.name=log", *cut]), tmp_path / "run", RECIPE)
 
 
-def test_exposure_within_a_group_is_measured_as_in_a_federation(tmp_path: Path) -> None:
+def test_exposure_within_a_group_is_measured(tmp_path: Path) -> None:
     config = load(overrides=[*SMALL, "eval.targets=[3]", "eval.group=5"])
     summary = centralise(config, tmp_path / "run", Recipe(epochs=1, batch=32))
     assert 0 <= summary["er_group@10"] <= 1
