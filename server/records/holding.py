@@ -40,7 +40,7 @@ def folder_name(config: RunConfig, rule: str) -> str:
 
 
 def chosen_folder(config: RunConfig, out: str, resume: bool) -> str:
-    """``out``, or a folder in ``runs/`` that no other run has: what runs, when, and four digits by chance.
+    """``out``, or a folder in ``runs/`` that no other run has: what runs, when, and eight digits by chance.
 
     For runs over the network, where who hands a run in need not see what is in the server's folders. Raises
     ConfigError for ``resume`` without ``out``: there is nothing to go on with in a new folder.
@@ -49,7 +49,7 @@ def chosen_folder(config: RunConfig, out: str, resume: bool) -> str:
         raise ConfigError("resume: needs out, the folder on the server of the run to go on with")
     when = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     name = folder_name(config, config.strategy.aggregator.name)
-    return out or f"runs/{name}-{when}-{secrets.token_hex(2)}"
+    return out or f"runs/{name}-{when}-{secrets.token_hex(4)}"
 
 
 def hold(folder: Path, patience_s: float = PATIENCE_S) -> BaseFileLock:

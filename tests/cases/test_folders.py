@@ -65,5 +65,5 @@ def test_a_new_folder_says_what_ran_and_is_new(overrides: list[str], name: str) 
     settings = load(overrides=overrides)
     found = {chosen_folder(settings, "", False) for _ in range(20)}
     assert len(found) == 20
-    assert all(re.fullmatch(rf"runs/{re.escape(name)}-\d{{8}}-\d{{6}}-[0-9a-f]{{4}}", one) for one in found)
+    assert all(re.fullmatch(rf"runs/{re.escape(name)}-\d{{8}}-\d{{6}}-[0-9a-f]{{8}}", one) for one in found)
     assert chosen_folder(settings, "mine", True) == "mine"
