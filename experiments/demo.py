@@ -18,7 +18,7 @@ from common.settings import load as load_settings
 from emulation.federation import malicious_numbers, open_log
 from emulation.targets import with_targets
 from experiments.beside import names_of
-from experiments.compare.grid import attack_label
+from experiments.compare.grid import component_label
 from experiments.floors import floors
 from experiments.progress import run_all
 from experiments.run_files import item_text
@@ -59,7 +59,7 @@ def plan(config: RunConfig) -> dict[str, RunConfig]:
     return {
         CLEAN: config.model_copy(update={"strategy": mean, "attack": control}),
         PLAIN: config.model_copy(update={"strategy": mean}),
-        f"attacked, {attack_label(config.strategy.aggregator)}": config,
+        f"attacked, {component_label(config.strategy.aggregator)}": config,
     }
 
 

@@ -139,10 +139,10 @@ def strategy_label(rule: Component, settings: Mapping[str, Any]) -> str:
     """``nnm > krum(neighbours=3), byzantine=0.1``: pre-aggregators, rule, other settings."""
     before = [_name(part) for part in settings.get("pre", ())]
     others = [f"{key}={_value(value)}" for key, value in settings.items() if key != "pre"]
-    return ", ".join([" > ".join([*before, attack_label(rule)]), *others])
+    return ", ".join([" > ".join([*before, component_label(rule)]), *others])
 
 
-def attack_label(component: Component) -> str:
+def component_label(component: Component) -> str:
     """``adaptive(mode=row)``: the name, and the parameters that are given."""
     return _call(component.name, component.params)
 
@@ -198,9 +198,9 @@ def expand(grid: GridConfig) -> list[Cell]:
         _check(config)
         labels = {
             "data": data_label(config.data),
-            "model": attack_label(model) if model else config.model.name,
+            "model": component_label(model) if model else config.model.name,
             "aggregator": recipe.label or strategy_label(recipe.aggregator, recipe.set),
-            "attack": attack_label(attack),
+            "attack": component_label(attack),
             "malicious_share": share,
             "aim": target if isinstance(target, str) else ",".join(target),
             "seed": seed,

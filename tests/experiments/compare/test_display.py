@@ -10,7 +10,7 @@ from rich.console import Console
 
 from common.config import Component
 from experiments.compare.display import Display, Remaining, Stretch, figures
-from experiments.compare.grid import attack_label, strategy_label
+from experiments.compare.grid import component_label, strategy_label
 from experiments.pool import Event, Job
 from experiments.units import seconds_text
 from tests.server.federation import config
@@ -73,7 +73,7 @@ def test_spans_are_told_as_people_say_them(seconds: float, text: str) -> None:
 def test_labels() -> None:
     krum = Component.model_validate({"name": "krum", "neighbours": 3})
     settings = {"pre": ["nnm", {"name": "clip", "bound": 2}], "byzantine": 0.1, "constraints": ["row_drift"]}
-    assert attack_label(krum) == "krum(neighbours=3)"
+    assert component_label(krum) == "krum(neighbours=3)"
     assert (
         strategy_label(krum, settings)
         == "nnm > clip(bound=2) > krum(neighbours=3), byzantine=0.1, constraints=row_drift"

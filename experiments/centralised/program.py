@@ -1,4 +1,4 @@
-"""``fedsieve run --centralised``: one program that holds all histories, the reference of a federated run.
+"""One program that holds all histories: the descent and the ranking of a centralised run.
 
 Model, loss, split and ranking are those of the federation; what differs is that minibatches of users descend
 the mean of their losses by Adam, and that no attack, rule or wire is there.
@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,36 +19,23 @@ from client.cohort import Cohort
 from client.precision import precision
 from client.ranking import evaluate
 from common.config import RunConfig
-from common.data import Dataset, content_digest
+from common.data import Dataset
 from common.data.cut import Parts, held_out, parts, training
 from common.data.ragged import Index, Ragged
-from common.device import resolve, title
+from common.device import resolve
 from common.errors import ConfigError, RunError
 from common.items import number_of, numbers_of
-from common.machine import peak_cuda_mib, peak_mib
 from common.metrics import by_group, exposures, exposures_by_target, group_exposures, means
 from common.models import build_model, initial
 from common.seeding import generator
 from common.tasks import GlobalModel, TrainTask
-from emulation.federation import prepared, recurring
-from server.app import with_recurring
 from server.nodes.shares import quartiles
 from server.optimizers import schedule
-from server.records.outputs import RunFolder
-from server.records.own_ids import OwnIds
-from server.records.protocol_line import log_text, loss_text, recurring_text, split_text
-from server.records.report import Evaluation, Listener, RoundReport
+from server.records.report import Evaluation
 from server.round.drawing import draw_slice
-from server.round.state import ServerState, no_counts
 
 CENTRALISED = "centralised"
-"""Stands where a summary has the aggregator."""
-
-WATCHED = "ndcg@10"
-"""Of the validation items: the model that was best by it is kept."""
-
-ONLY_FEDERATED = (("train", "local_steps"), ("train", "slices"), ("client", "clip"), ("client", "noise"))
-"""Settings of what a device sends: with another value this would not be the reference of that federation."""
+"""Stands where a task has its run and a summary its aggregator."""
 
 WARMUP = 10
 """Steps over which the rate rises, as many as the rounds of a federation's default."""
@@ -189,62 +174,6 @@ def start(config: RunConfig, dataset: Dataset) -> Program:
     return Program(config, dataset, model.to(resolve(config.device)))
 
 
-def centralise(
-    config: RunConfig, out: Path, recipe: Recipe | None = None, listeners: Sequence[Listener] = ()
-) -> dict[str, Any]:
-    """Train ``config`` in one program, write ``out`` as a federated run does, and return the summary.
-
-    Raises ConfigError for settings that would change what a federation trains and mean nothing here, RunError
-    where a loss is not finite or nobody can be ranked.
-    """
-    recipe = recipe or Recipe()
-    _check(config)
-    dataset, config = prepared(config)
-    program = start(config, dataset)
-    folder = RunFolder(out, config, data=content_digest(dataset), own=OwnIds.of(dataset))
-    told: list[Listener] = [folder, *listeners]
-    folder.hold()
-    try:
-        folder.create()
-        kept, best, found, epoch = program.frozen(), 0, -1.0, 0
-        for epoch, figures in epochs_of(program, recipe):
-            model = program.frozen()
-            evaluation = program.evaluated(model, "valid", epoch)
-            for one in told:
-                one.on_round(RoundReport(epoch, figures), _state(model, epoch))
-                one.on_evaluation(evaluation)
-            if (value := evaluation.groups.get("all", {}).get(WATCHED, 0.0)) > found:
-                kept, best, found = model, epoch, value
-            if epoch - best >= recipe.patience:
-                break
-        for split in ("valid", "test"):
-            evaluation = program.evaluated(kept, split, best)
-            for one in told:
-                one.on_evaluation(evaluation)
-        facts = _facts(config, folder, recipe, epoch, best) | with_recurring(recurring(dataset))
-        facts["protocol"] += log_text(config) + recurring_text(recurring(dataset))
-        return folder.finish(_state(kept, best), facts)
-    finally:
-        folder.close()
-
-
-def _check(config: RunConfig) -> None:
-    if config.attack.name not in ("none", "control"):
-        raise ConfigError(
-            f"attack.name: {config.attack.name!r}; with --centralised there is nobody to attack"
-        )
-    if config.train.patience:
-        raise ConfigError(
-            f"train.patience: given {config.train.patience}, in evaluations of a federation; "
-            "--centralised has --patience, in epochs"
-        )
-    default = RunConfig()
-    for section, name in ONLY_FEDERATED:
-        given = getattr(getattr(config, section), name)
-        if given != (valid := getattr(getattr(default, section), name)):
-            raise ConfigError(f"{section}.{name}: given {given}; with --centralised only {valid}")
-
-
 def epochs_of(program: Program, recipe: Recipe) -> Iterator[tuple[int, dict[str, float]]]:
     """Epoch after epoch of Adam, and the figures of each."""
     trained = np.flatnonzero(program.histories.lengths > 1)  # who has a next item
@@ -265,42 +194,3 @@ def epochs_of(program: Program, recipe: Recipe) -> Iterator[tuple[int, dict[str,
             total += loss * len(some)
         seconds = time.perf_counter() - began
         yield epoch, {"loss": total / len(trained), "seconds": seconds, "admitted": float(len(trained))}
-
-
-def _state(model: GlobalModel, epoch: int) -> ServerState:
-    """The model as listeners and files want it; there is no server whose state it were."""
-    counts = no_counts(model.num_items)
-    return ServerState(epoch, model, {}, {}, {}, counts, counts, b"")
-
-
-def _facts(config: RunConfig, folder: RunFolder, recipe: Recipe, epochs: int, best: int) -> dict[str, Any]:
-    device, train = title(resolve(config.device)), config.train
-    corrected = "" if train.slice_correction else ", no log q"
-    among = {
-        "full": "all items",
-        "device": f"{train.device_negatives} negatives a user",
-        "slice": f"slice {train.slice_size} (popularity^{train.slice_power:g}{corrected})",
-    }[train.negatives]
-    falls = f", falling from {recipe.decay_from:.0%} of the epochs on" if recipe.decay_from < 1 else ""
-    protocol = (
-        f"full ranking, {split_text(config)}, seen items filtered; centralised: "
-        f"epoch {best} of {epochs}, best {WATCHED.upper()} of validation (patience {recipe.patience}), "
-        f"{recipe.batch} users a step, {among}, {loss_text(train)}, Adam {recipe.rate:g}{falls}; on {device}"
-    )
-    return {
-        CENTRALISED: True,
-        "rounds": epochs,
-        "best_epoch": best,
-        "seconds": round(folder.elapsed(), 3),
-        "seconds_evaluation": round(folder.totals["seconds_evaluation"], 3),
-        "protocol": protocol,
-        "data": config.data.path or config.data.name,
-        "model": config.model.name,
-        "aggregator": CENTRALISED,
-        **config.scenario(),
-        "targets": [folder.own.item(name) for name in config.eval.targets],
-        "seed": config.seed,
-        "device": device,
-        "peak_rss_mb": round(peak_mib(), 1),
-        **({"peak_cuda_mb": round(card, 1)} if (card := peak_cuda_mib()) else {}),
-    }
