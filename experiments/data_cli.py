@@ -11,45 +11,25 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from common.config import EvalConfig, RunConfig
+from common.config import EvalConfig
 from common.data import DATASETS, Dataset, describe, load, write_shards
 from common.data.cut import quantiles
 from common.data.folders import cache_folder
 from common.data.known import KNOWN
 from common.data.sources import find_local
 from common.data.stats import Stats, stats
-from common.errors import ConfigError, DataError
+from common.errors import DataError
 from common.printable import json_text, printable
-from common.settings import changed, key_values
 from experiments.data_check import Check
 from experiments.data_encode import encode_log
+from experiments.log_asked import Settings, asked, opened
 from experiments.units import listing
 
 app = typer.Typer(help="Interaction logs: list, get, check, stats, encode, split.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="a known data set, or a file with a log")]
 Recipe = Annotated[str, typer.Option("--path", help="data.path: a file, or the recipe of synthetic")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="a setting of data, as data.min_rating=4"),
-]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
-
-
-def _asked(name: str, path: str, overrides: list[str] | None) -> RunConfig:
-    """The settings for a known name, else for a file if the name looks like one, whatever its ending."""
-    keys = key_values(overrides or [])
-    if bad := [key for key in keys if not key.startswith("data.")]:
-        raise ConfigError(f"--set {bad[0]}: expected a setting of data, as in data.min_rating=4")
-    file = Path(name).expanduser()
-    if not path and name not in DATASETS and (file.suffix or file.exists() or len(file.parts) > 1):
-        name, path = "", name
-    return changed({"data": {"name": name, "path": path}}, keys)
-
-
-def _open(name: str, path: str = "", overrides: list[str] | None = None) -> Dataset:
-    data = _asked(name, path, overrides).data
-    return load(data.name, data.path, devices=data.max_devices, prepare=data.preparation)
 
 
 def _where(name: str) -> str:
@@ -131,8 +111,8 @@ def get(name: Annotated[str, typer.Argument(help="a known data set")]) -> None:
 @app.command()
 def check(name: Name, path: Recipe = "", overrides: Settings = None, as_json: Json = False) -> None:
     """What is understood of a log: columns, order, lines dropped by each rule, the first three histories."""
-    config = _asked(name, path, overrides)
-    found = Check.of(_open(name, path, overrides), config)
+    config = asked(name, path, overrides)
+    found = Check.of(opened(name, path, overrides), config)
     if as_json:
         _print_json(found.json() | {"warnings": list(found.warnings())})
         return
@@ -147,7 +127,7 @@ def check(name: Name, path: Recipe = "", overrides: Settings = None, as_json: Js
 @app.command("stats")
 def show_stats(name: Name, path: Recipe = "", overrides: Settings = None, as_json: Json = False) -> None:
     """Print the numbers of a log."""
-    data = _open(name, path, overrides)
+    data = opened(name, path, overrides)
     numbers = stats(data)
     if as_json:
         _print_json({"name": data.name, "source": data.source, **asdict(numbers), "cut_times": _cuts(data)})
@@ -197,7 +177,7 @@ def split_log(
     overrides: Settings = None,
 ) -> None:
     """Write one Parquet log a node, and the catalogue they share, for a deployment."""
-    data = _open(name, path, overrides)
+    data = opened(name, path, overrides)
     written = write_shards(data, nodes, out)
     name = printable(data.name)
     typer.echo(f"{len(data):,} devices of {name} in {len(written)} logs, catalogue beside them: {out}")

@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from common.data import load, read_catalogue
+from common.data import read_catalogue
 from common.data.digest import catalogue_digest
 from common.data.names import Names, Titles
 from common.data.ragged import Ragged
@@ -17,6 +17,7 @@ from common.data.shards import CATALOGUE, write_log
 from common.data.types import Dataset
 from common.errors import ConfigError, DataError
 from common.printable import printable
+from experiments.log_asked import Settings, opened
 
 UNKNOWN = ("drop", "refuse")
 SHOWN = 5
@@ -79,13 +80,14 @@ def encode_log(
         int,
         typer.Option("--first-device", min=1, help="number of the first device: unique over all nodes"),
     ] = 1,
+    overrides: Settings = None,
 ) -> None:
     """Write a node's log from local ids: node.parquet, with the shared catalogue beside it."""
     if unknown not in UNKNOWN:
         raise ConfigError(f"--unknown {unknown!r}; valid: {', '.join(UNKNOWN)}")
     known = read_catalogue(catalogue)
     ids, titles = Names.of(known["id"]), Titles(known["title"].replace("", None))
-    found = encode(load("", str(file)), ids, titles, first_device)
+    found = encode(opened("", str(file), overrides), ids, titles, first_device)
     some = ", ".join(map(printable, found.unknown[:SHOWN])) + ", …" * (len(found.unknown) > SHOWN)
     if found.unknown and unknown == "refuse":
         raise DataError(

@@ -10,6 +10,8 @@ def main() -> None:
     except ImportError as error:
         print(f"fedsieve: {error}", file=sys.stderr)
         sys.exit(2)
-    from experiments.cli import main as start
-
+    try:
+        from experiments.cli import main as start
+    except KeyboardInterrupt:  # half a second of imports, before the commands have their own answer to it
+        sys.exit(130)
     start()

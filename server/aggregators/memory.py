@@ -93,14 +93,14 @@ def remembered(state: State, identity: Tensor, history: Tensor, number: int, cap
 
     identity int64 [m, 2], history [m, width] in any dtype, seen int64 [m] (the round last met in).
     """
-    room = entered(state, identity, number, capacity)
-    kept = room.rows(state.get("history", history[:0]))
-    kept[room.at[room.has].to(kept.device)] = history[room.has.to(history.device)]
-    return {"identity": room.identity, "history": kept, "seen": room.seen}
+    entry = entered(state, identity, number, capacity)
+    kept = entry.rows(state.get("history", history[:0]))
+    kept[entry.at[entry.has].to(kept.device)] = history[entry.has.to(history.device)]
+    return {"identity": entry.identity, "history": kept, "seen": entry.seen}
 
 
 @dataclass(frozen=True)
-class Room:
+class NextRows:
     """The rows of the next state: identity [m, 2] and seen [m], and where they come from.
 
     source  int64 [m]: the row of the state before, -1 for one that is new; None where all rows stay
@@ -127,7 +127,7 @@ class Room:
         return rows.index_fill_(0, (self.source < 0).nonzero().flatten().to(rows.device), 0)
 
 
-def entered(state: State, identity: Tensor, number: int, capacity: int) -> Room:
+def entered(state: State, identity: Tensor, number: int, capacity: int) -> NextRows:
     """Make room for the devices of round ``number``: those seen longest ago go, of equals the lowest.
 
     identity int64 [n, 2]. Costs O(n·log M) and a few passes over the M ≤ ``capacity`` rows.
@@ -137,7 +137,7 @@ def entered(state: State, identity: Tensor, number: int, capacity: int) -> Room:
     seen = state["seen"].cpu().clone() if state else at[:0].clone()
     seen[at[met]] = number
     if bool(met.all()) and len(before) <= capacity:
-        return Room(before, seen, None, at, met)
+        return NextRows(before, seen, None, at, met)
     fresh = identity[~met]
     fresh = fresh[ordered(fresh)]
     slot = places(before, fresh)[0] + torch.arange(len(fresh))  # where the new rows stand among all
@@ -154,7 +154,7 @@ def entered(state: State, identity: Tensor, number: int, capacity: int) -> Room:
         keep[ties[excess - int((when < last).sum()) :]] = True
         who, when, source = who[keep], when[keep], source[keep]
     at, has = places(who, identity)
-    return Room(who, when, source, at, has)
+    return NextRows(who, when, source, at, has)
 
 
 def ordered(identity: Tensor) -> Tensor:

@@ -113,3 +113,13 @@ def test_mistakes_are_told_in_one_line(shared: Path, tmp_path: Path) -> None:
     assert other
     with pytest.raises(ConfigError, match="holds another catalogue"):
         encode(log, shared, tmp_path / "other")
+
+
+def test_a_log_is_prepared_as_the_settings_of_data_say(shared: Path, tmp_path: Path) -> None:
+    log = tmp_path / "mine.csv"
+    log.write_text("user_id,item_id,rating,timestamp\ncarl,c,5,1\ncarl,b,1,2\ncarl,a,4,3\n")
+    encode(log, shared, tmp_path / "node", "--set", "data.min_rating=4")
+    found = load("", str(tmp_path / "node" / "node.parquet"))
+    assert [[found.item_ids[i - 1] for i in history] for history in found.sequences] == [["c", "a"]]
+    with pytest.raises(ConfigError, match=r"--set model\.dim: expected a setting of data"):
+        encode(log, shared, tmp_path / "other", "--set", "model.dim=3")
