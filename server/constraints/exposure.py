@@ -73,7 +73,7 @@ class ExposureCap:
     """
 
     floor: float = 0.01
-    quantile: float = 0.85
+    quantile: float = 0.9
 
     recipe: ClassVar[Recipe] = Recipe()
 

@@ -236,12 +236,12 @@ def test_some_made_up_users_keep_to_one_kind_and_some_do_not() -> None:
     assert even > 0.01
 
 
-@pytest.mark.parametrize(("much", "share"), [(4, 0.15), (6, 0.35)])
+@pytest.mark.parametrize(("much", "share"), [(3, 0.15), (5, 0.35)])
 def test_three_items_in_twenty_may_stand_out_and_set_no_limit_for_the_others(much: int, share: float) -> None:
-    """A promoted item may get what the .85 quantile of its like gets: .9 gave the attacker twice as much."""
+    """A promoted item may get what the .9 quantile of its like gets: at .95 cheating brings more."""
     holders = torch.full((33,), 0.2, dtype=torch.float64)
     exposure = torch.full((33,), 0.02, dtype=torch.float64)
     exposure[:much] = 0.4
     cap = ExposureCap()
     limit = Holders(holders, holders, holders / 10).entitled(exposure, cap.recipe.near, cap.quantile)
-    assert (float(limit[20]) < share) is (much == 4)
+    assert (float(limit[20]) < share) is (much == 3)
