@@ -16,6 +16,7 @@ from common.config import Component, DataConfig, Named, RunConfig, Section, Seve
 from common.errors import ConfigError
 from common.explain import problems
 from common.items import PICKED, Item
+from common.models import template
 from common.settings import changed, read_tree
 from emulation.federation import check_attack
 from experiments.shipped import config as shipped_config
@@ -194,12 +195,16 @@ def expand(grid: GridConfig) -> list[Cell]:
         if model:
             settings |= {"model.name": model.name, "model.params": {}}
             settings |= {f"model.{key}": value for key, value in model.params.items()}
-        config = changed(trees[budget.config], settings)
-        _check(config)
+        rule = recipe.label or strategy_label(recipe.aggregator, recipe.set)
+        try:
+            config = changed(trees[budget.config], settings)
+            _check(config)
+        except ConfigError as error:
+            raise ConfigError(f"{_where(budget)}{rule} under {component_label(attack)}: {error}") from error
         labels = {
             "data": data_label(config.data),
             "model": component_label(model) if model else config.model.name,
-            "aggregator": recipe.label or strategy_label(recipe.aggregator, recipe.set),
+            "aggregator": rule,
             "attack": component_label(attack),
             "malicious_share": share,
             "aim": target if isinstance(target, str) else ",".join(target),
@@ -211,6 +216,11 @@ def expand(grid: GridConfig) -> list[Cell]:
         }
         cells.append(Cell(config=config, labels=labels))
     return cells
+
+
+def _where(budget: Budget) -> str:
+    """The config of a cell that cannot be, for a message."""
+    return f"{budget.config.stem}, " if budget.config else ""
 
 
 def _recipes(grid: GridConfig) -> list[Recipe]:
@@ -235,6 +245,7 @@ def _attacks(grid: GridConfig) -> list[Component]:
 
 def _check(config: RunConfig) -> None:
     strategy = config.strategy
+    template(config.model)
     check_bound(with_pre(build_aggregator(strategy.aggregator), strategy.pre), config)
     check_codes(config, build_constraints(constraints_of(config)))
     build_optimizer(strategy.optimizer)

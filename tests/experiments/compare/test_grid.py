@@ -95,7 +95,8 @@ def test_a_budget_of_one_data_set_wins_over_the_grid(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"strategies": ["krumm"]}, "unknown aggregator 'krumm': did you mean 'krum'?"),
+        ({"strategies": ["krumm"]}, "krumm under .*: unknown aggregator 'krumm': did you mean 'krum'?"),
+        ({"models": ["sasrek"]}, "mean under .*: model.name: unknown model 'sasrek'"),
         ({"attacks": ["sgn_flip"]}, "unknown attack 'sgn_flip': did you mean 'sign_flip'?"),
         ({"strategies": [{"name": "krum", "nope": 1}]}, "'krum' has no parameter 'nope'"),
         ({"set": {"train.round": 3}}, "unknown setting train.round: did you mean 'train.rounds'"),
