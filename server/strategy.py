@@ -152,11 +152,8 @@ class RobustStrategy(Strategy):
 
     def _admit(self, drawing: Drawing, replies: Sequence[Message]) -> Admitted:
         answers, silent = sort_replies(replies, drawing.requests(self.num_items))
-        for node in silent:
-            self.roster.rest(node, drawing.task.round)
-        self.roster.silence.answered(
-            {answer.node for answer in answers if answer.content is not None} - {*silent}
-        )
+        in_time = {answer.node for answer in answers if answer.content is not None} - {*silent}
+        self.roster.heard(in_time, silent, drawing.task.round)
         strategy, spec = self.config.strategy, drawing.spec(self.num_items)
         trusted = [answer for answer in answers if answer.node in drawing.roots]
         others = [answer for answer in answers if answer.node not in drawing.roots]

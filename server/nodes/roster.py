@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -243,6 +243,16 @@ class Roster:
         """Leave a silent node out for a while."""
         self._drop(node)
         self.silence.missed(node, round_, self.clock())
+
+    def heard(self, nodes: Iterable[int], silent: Iterable[int], round_: int) -> None:
+        """A round is over: ``nodes`` answered in time, the ``silent`` ones rest."""
+        for node in silent:
+            self.rest(node, round_)
+        self.silence.answered(nodes)
+
+    def wake(self) -> None:
+        """While the run waits for nodes, everybody may come at any time."""
+        self.silence.clear()
 
     def quartiles(self) -> tuple[int, int, int]:
         """Bounds of the quartiles of history length, over all devices that there were when first asked."""

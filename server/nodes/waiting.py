@@ -21,7 +21,7 @@ def wait_for_nodes(grid: Grid, roster: Roster, round_: int, wanted: int, limit_s
     """
     end, told = time.monotonic() + limit_s, -1
     while True:
-        roster.silence.clear()  # while the run waits, everybody may come at any time
+        roster.wake()
         roster.refresh(grid, round_, min(ENROL_S, max(1.0, limit_s)))
         here = len(roster.nodes)
         absent = sorted(roster.trusted - set(roster.roots))
