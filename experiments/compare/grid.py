@@ -200,7 +200,8 @@ def expand(grid: GridConfig) -> list[Cell]:
             config = changed(trees[budget.config], settings)
             _check(config)
         except ConfigError as error:
-            raise ConfigError(f"{_where(budget)}{rule} under {component_label(attack)}: {error}") from error
+            error.args = (f"{_where(budget)}{rule} under {component_label(attack)}: {error}",)
+            raise  # of its own kind: an unknown name stays one
         labels = {
             "data": data_label(config.data),
             "model": component_label(model) if model else config.model.name,
