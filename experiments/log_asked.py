@@ -23,6 +23,8 @@ def asked(name: str, path: str, overrides: list[str] | None) -> RunConfig:
     keys = key_values(overrides or [])
     if bad := [key for key in keys if not key.startswith("data.")]:
         raise ConfigError(f"--set {bad[0]}: expected a setting of data, as in data.min_rating=4")
+    if bad := [key for key in keys if key in ("data.name", "data.path")]:
+        raise ConfigError(f"--set {bad[0]}: the log is given, {path or name}; --set is for how it is read")
     file = Path(name).expanduser()
     if not path and name not in DATASETS and (file.suffix or file.exists() or len(file.parts) > 1):
         name, path = "", name

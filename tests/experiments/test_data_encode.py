@@ -123,3 +123,5 @@ def test_a_log_is_prepared_as_the_settings_of_data_say(shared: Path, tmp_path: P
     assert [[found.item_ids[i - 1] for i in history] for history in found.sequences] == [["c", "a"]]
     with pytest.raises(ConfigError, match=r"--set model\.dim: expected a setting of data"):
         encode(log, shared, tmp_path / "other", "--set", "model.dim=3")
+    with pytest.raises(ConfigError, match=r"--set data\.path: the log is given, .*mine\.csv"):
+        encode(log, shared, tmp_path / "other", "--set", f"data.path={tmp_path / 'all.csv'}")

@@ -94,3 +94,23 @@ def test_the_program_ends_in_one_line_on_such_a_python(
         launch.main()
     assert ended.value.code == 2
     assert capsys.readouterr().err.startswith("fedsieve: Python 3.10: FedSieve needs 3.11 to 3.14; ")
+
+
+def test_a_ctrl_c_while_the_program_starts_ends_it_without_a_trace(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import sys
+
+    from experiments import launch
+
+    class Interrupted:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "experiments.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "experiments.cli", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        launch.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == ""

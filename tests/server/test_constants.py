@@ -237,7 +237,7 @@ def test_some_made_up_users_keep_to_one_kind_and_some_do_not() -> None:
 
 
 @pytest.mark.parametrize(("much", "share"), [(3, 0.15), (5, 0.35)])
-def test_three_items_in_twenty_may_stand_out_and_set_no_limit_for_the_others(much: int, share: float) -> None:
+def test_three_items_in_thirty_may_stand_out_and_set_no_limit_for_the_others(much: int, share: float) -> None:
     """A promoted item may get what the .9 quantile of its like gets: at .95 cheating brings more."""
     holders = torch.full((33,), 0.2, dtype=torch.float64)
     exposure = torch.full((33,), 0.02, dtype=torch.float64)
