@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -110,12 +111,13 @@ def run_all(
 ) -> dict[str, dict[str, Any]]:
     """Run every config into ``out/NAME``; the summaries by name. The first error ends all, as a RunError.
 
-    workers: runs at a time; 0 is one a core. A few runs of one length end soonest all at once.
+    workers: runs at a time; 0 is one a core. A few runs of one length end soonest all at once. They share the
+    cores that this process may use, or fewer threads where OMP_NUM_THREADS says so.
     resume: runs that were interrupted go on; else their folders are refused.
     work: does a run in place of ``emulate``.
     """
     workers = max(1, min(workers or cores(), len(runs)))
-    pool = Pool(workers, math.inf, max(1, cores() // workers))
+    pool = Pool(workers, math.inf, max(1, min(cores(), torch.get_num_threads()) // workers))
     jobs = [Job(name, name, config, out / name) for name, config in runs.items()]
     with Progress(
         TextColumn("{task.description:<28}"),

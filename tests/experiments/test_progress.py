@@ -9,13 +9,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
 from common.errors import RunError
+from common.machine import cores
 from emulation.federation import federate
+from experiments.pool import Job, Notes
 from experiments.progress import Bar, run_all
 from experiments.run_files import summary_table, times
 from server.records.report import Evaluation, RoundReport
@@ -207,6 +211,29 @@ def test_summaries_come_back_by_name(tmp_path: Path) -> None:
     assert found["one"]["rounds"] == 2
     assert (tmp_path / "one" / "report.html").exists()
     assert "one: round 2, test HR@10" in out.getvalue()
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Work that writes how many threads its process has beside the files of a run."""
+
+    def __call__(self, job: Job, notes: Notes) -> None:
+        federate(job.config, job.folder)
+        (job.folder / "threads").write_text(str(torch.get_num_threads()))
+
+
+@pytest.mark.parametrize(("allowed", "found"), [(1, "1"), (64, str(cores()))])
+def test_a_run_takes_no_more_threads_than_it_was_given_and_no_more_than_cores(
+    tmp_path: Path, allowed: int, found: str
+) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(allowed)  # as OMP_NUM_THREADS does
+    try:
+        runs = {"one": config("train.rounds=1", "eval.every=0")}
+        run_all(runs, tmp_path, Console(file=io.StringIO()), workers=1, work=Threads())
+    finally:
+        torch.set_num_threads(before)
+    assert (tmp_path / "one" / "threads").read_text() == found
 
 
 def test_an_interrupted_run_goes_on_where_that_is_asked_for(tmp_path: Path) -> None:
