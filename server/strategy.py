@@ -241,8 +241,8 @@ class RobustStrategy(Strategy):
             )
         self.summary()
         result = Result()
-        self.roster.restore(self.state.roster)
-        self.roster.check_sample(self.config.eval.sample)
+        self.roster.membership.restore(self.state.roster)
+        self.roster.membership.check_sample(self.config.eval.sample)
         self.wait_for_nodes(grid)
         every, patience = self.config.eval.every, self.config.train.patience
         for round_ in range(self.state.round + 1, rounds + 1):
@@ -273,7 +273,7 @@ class RobustStrategy(Strategy):
         return result
 
     def _whole(self) -> ServerState:
-        return replace(self.state, roster=self.roster.tensors())
+        return replace(self.state, roster=self.roster.membership.tensors())
 
     def round(self, grid: Grid, round_: int, timeout: float | None = None) -> MetricRecord:
         """One training round, from drawing to audit."""

@@ -13,17 +13,17 @@ from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from common.errors import CheckpointError, WireError
+from common.errors import WireError
 from common.sampling import Sample
 from common.tasks import Enrolment
 from common.wire import Reason, check_catalogue, decode_enrolment, encode_question
 from common.wire.enrolment import Question
 from common.wire.reasons import show
-from server.aggregators.memory import signed
 from server.nodes.claims import holders, only, within
+from server.nodes.membership import Member, Membership
 from server.nodes.notices import Notices
 from server.nodes.pool import Pool
-from server.nodes.shares import allowance, quartiles
+from server.nodes.shares import allowance
 from server.nodes.silence import Silence
 from transport.exchange import exchange
 
@@ -42,14 +42,6 @@ OTHER_CATALOGUE = f"catalogue: {Reason.FOREIGN.value}"
 """How the refusal begins, whichever side refuses."""
 
 
-@dataclass(frozen=True)
-class Member:
-    """What a node came with, which is what it has for the rest of the run; ``joined``: after that round."""
-
-    enrolment: Enrolment
-    joined: int
-
-
 @dataclass
 class Roster:
     """Enrolled nodes and their devices.
@@ -57,9 +49,8 @@ class Roster:
     ``pool`` is made of the nodes and kept until they change: ``nodes`` is to be changed by the methods alone.
 
     quota: devices one node may stand for, 0: see :func:`allowance`. growth: rounds over which a node that
-    comes late gains its full share. nodes: those that take part now; members: all that ever enrolled.
-    bounds: the quartiles of history length when they were first asked for; nodes keep to those too.
-    sampled: the size of the first sample that evaluated, and its ``below``; nodes keep to that one, too.
+    comes late gains its full share. nodes: those that take part now; membership: what is known of all that
+    ever enrolled.
     trusted: nodes of the operator. They enrol as all others do, in ``roots``, and take no part in draws,
     evaluations or counts; nobody can claim to be one, because node ids are the SuperLink's.
     catalogue: the fingerprint that all nodes must have; empty where the server does not know it.
@@ -74,9 +65,7 @@ class Roster:
     nodes: dict[int, Enrolment] = field(default_factory=dict)
     trusted: frozenset[int] = frozenset()
     roots: dict[int, Enrolment] = field(default_factory=dict)
-    members: dict[int, Member] = field(default_factory=dict)
-    bounds: tuple[int, int, int] | None = None
-    sampled: tuple[int, int] | None = None
+    membership: Membership = field(default_factory=Membership)
     clock: Callable[[], float] = time.monotonic
     catalogue: str = ""
     refused: dict[int, tuple[str, float]] = field(default_factory=dict)
@@ -85,6 +74,11 @@ class Roster:
     notices: Notices = field(default_factory=Notices)
     silence: Silence = field(default_factory=Silence)
     _pool: Pool | None = None
+
+    @property
+    def members(self) -> dict[int, Member]:
+        """All that ever enrolled."""
+        return self.membership.members
 
     def _changed(self) -> None:
         """Other nodes than before: what was made of them is void."""
@@ -256,49 +250,15 @@ class Roster:
 
     def quartiles(self) -> tuple[int, int, int]:
         """Bounds of the quartiles of history length, over all devices that there were when first asked."""
-        if self.bounds is None and self.nodes:
-            self.bounds = quartiles(self.pool.histories())
-        return self.bounds or (0, 0, 0)
+        if not self.nodes and self.membership.bounds is None:
+            return (0, 0, 0)
+        return self.membership.quartiles(self.pool.histories)
 
     def evaluated(self, count: int, salt: str) -> Sample | None:
         """The part that evaluates, of ``count`` of the devices when first asked; None where that is all."""
-        if self.sampled is None and count and self.nodes:
-            numbers = torch.cat([enrolment.devices for enrolment in self.nodes.values()])
-            self.sampled = count, Sample.of(salt, numbers, count).below
-        return Sample(salt, self.sampled[1]) if count and self.sampled else None
+        if not count or not (self.nodes or self.membership.sampled):
+            return None
+        return self.membership.sample(count, salt, self._numbers)
 
-    def check_sample(self, count: int) -> None:
-        """Raises CheckpointError for another sample than the one that the nodes of the run keep to."""
-        if self.sampled is not None and count not in (0, self.sampled[0]):
-            raise CheckpointError(
-                f"eval.sample was {self.sampled[0]}, given {count}; the nodes of this run keep to the first "
-                f"sample: valid are 0 and {self.sampled[0]}"
-            )
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Who came when and with what, for a checkpoint."""
-        members = sorted(self.members.items())
-        enrolments = [m.enrolment for _, m in members]
-        none = [torch.zeros(0, dtype=torch.int64)]
-        return {
-            "bounds": torch.tensor(self.bounds or (), dtype=torch.int64),
-            "sampled": torch.tensor(self.sampled or (), dtype=torch.int64),
-            "node": signed([(node, 0) for node, _ in members])[:, 0],
-            "joined": torch.tensor([m.joined for _, m in members], dtype=torch.int64),
-            "count": torch.tensor([len(e.devices) for e in enrolments], dtype=torch.int64),
-            "device": torch.cat([e.devices for e in enrolments] or none),
-            "history": torch.cat([e.history.long() for e in enrolments] or none),
-        }
-
-    def restore(self, saved: Mapping[str, Tensor]) -> None:
-        """Take over what :meth:`tensors` kept."""
-        if not saved:
-            return
-        self.bounds = tuple(saved["bounds"].tolist()) or None
-        self.sampled = tuple(saved["sampled"].tolist()) or None
-        counts = saved["count"].tolist()
-        devices = torch.split(saved["device"], counts)
-        histories = torch.split(saved["history"].int(), counts)
-        whole = zip(saved["node"].tolist(), saved["joined"].tolist(), devices, histories, strict=True)
-        for node, joined, numbers, history in whole:
-            self.members[node % (1 << 64)] = Member(Enrolment(numbers, history), joined)
+    def _numbers(self) -> Tensor:
+        return torch.cat([enrolment.devices for enrolment in self.nodes.values()])

@@ -15,7 +15,8 @@ from common.errors import RunError
 from common.seeding import generator
 from common.tasks import Enrolment
 from common.wire import encode_train_task
-from server.nodes.roster import Member, Roster
+from server.nodes.membership import Member
+from server.nodes.roster import Roster
 from server.round.drawing import Drawing, draw_places, draw_round
 from server.round.pipeline import Pipeline
 from tests.server.aggregators.allocations import Allocations

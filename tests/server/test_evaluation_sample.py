@@ -141,7 +141,7 @@ def test_the_sample_of_a_roster_stays() -> None:
     made.nodes[3] = Enrolment(torch.arange(500, 600), torch.full((100,), 3).int())
     assert made.evaluated(20, SALT) == first
     again = Roster()
-    again.restore(made.tensors())
+    again.membership.restore(made.membership.tensors())
     again.nodes = made.nodes
     assert again.evaluated(20, SALT) == first
     assert again.evaluated(0, SALT) is None

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from common.errors import RunError
 from common.settings import load, to_tree
 from common.tasks import CUTS, EXPOSURES, METRICS
-from server.nodes.roster import Roster
+from server.nodes.membership import Membership
 from server.records.outputs import RunFolder
 from server.records.report import Evaluation, RoundReport
 from tests.server.federation import Watch, config, lines, model, run
@@ -132,16 +132,16 @@ def test_checkpoint_every_0_saves_at_the_end_only(tmp_path: Path) -> None:
     assert (tmp_path / "state").exists()
 
 
-def test_the_roster_is_put_together_only_where_a_checkpoint_is_written(
+def test_the_membership_is_put_together_only_where_a_checkpoint_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, made = Roster.tensors, []
+    real, made = Membership.tensors, []
 
-    def tensors(self: Roster) -> dict[str, torch.Tensor]:
+    def tensors(self: Membership) -> dict[str, torch.Tensor]:
         made.append(len(self.members))
         return real(self)
 
-    monkeypatch.setattr(Roster, "tensors", tensors)
+    monkeypatch.setattr(Membership, "tensors", tensors)
     run(config("checkpoint_every=3", "train.rounds=5"), tmp_path)
     assert made == [1, 1]  # after rounds 3 and 5
 

@@ -16,7 +16,8 @@ from common.seeding import generator
 from common.tasks import Enrolment
 from common.wire import encode_enrolment
 from emulation.local_grid import LocalGrid
-from server.nodes.roster import Member, Roster
+from server.nodes.membership import Member
+from server.nodes.roster import Roster
 from server.nodes.shares import quartiles
 from server.nodes.silence import FORGIVEN, REST_S, RETRY_ROUNDS
 from tests.server.fleets import devices, enrolled, enrolment, grid
@@ -139,7 +140,7 @@ def test_a_new_identity_gains_its_share_round_by_round(monkeypatch: pytest.Monke
     assert roster.pool.newcomers([(1, 0), (3, 100)], 26).tolist() == [False, True]
     assert not roster.pool.newcomers([(1, 0), (3, 100)], 27).any()
     assert (
-        len(Roster(100, 0, roster.nodes, members=roster.members).pool.drawable(7)[0]) == 50
+        len(Roster(100, 0, roster.nodes, membership=roster.membership).pool.drawable(7)[0]) == 50
     )  # growth 0: at once
 
 
@@ -198,14 +199,14 @@ def test_what_the_roster_knows_survives_a_restart_of_the_server() -> None:
     far.members[2**64 - 5] = Member(enrolment([7, 9]), 30)
     for one in (roster, far, Roster()):
         again = Roster()
-        again.restore(one.tensors())
+        again.membership.restore(one.membership.tensors())
         assert again.members.keys() == one.members.keys()
         for node, member in one.members.items():
             assert again.members[node].joined == member.joined
             assert torch.equal(again.members[node].enrolment.devices, member.enrolment.devices)
             assert torch.equal(again.members[node].enrolment.history, member.enrolment.history)
     again = Roster()
-    again.restore(roster.tensors())
+    again.membership.restore(roster.membership.tensors())
     again.refresh(grid({1: [1, 2, 3], 2: [5]}), 9)
     assert devices(again, 9) == [(1, 1), (2, 1), (5, 2)]
 
