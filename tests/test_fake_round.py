@@ -27,6 +27,7 @@ ROUNDS = 3
 NAMED = {
     "server/round/drawing.py:draw_round": "the popularity that a slice is drawn by",
     "server/round/admission.py": "numbers, counts and claims of devices, for the audit",
+    "server/round/faults.py": "who is refused and why, for the audit",
     "server/round/verdicts.py:text": "weights, for the audit",
     "common/updates.py:take": "which devices stay: the numbers of their slices are on the CPU",
     "server/aggregators/memory.py:take": "who is believed, and who is new",

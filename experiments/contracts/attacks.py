@@ -19,7 +19,7 @@ from common.tasks import TrainTask
 from common.updates import DeviceUpdates
 from common.wire import UpdateSpec
 from experiments.contracts import require, samples
-from server.round.admission import faults
+from server.round.faults import faults
 
 INSIDE, OUTSIDE = 11, 10
 """Items in and not in the slice of the round."""

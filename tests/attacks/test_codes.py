@@ -12,7 +12,7 @@ from client.ranking import score
 from common.models import build_model
 from common.tasks import TrainTask
 from common.updates import DeviceUpdates
-from server.round.admission import faults
+from server.round.faults import faults
 from tests.attacks.samples import INSIDE, LENGTHS, OUTSIDE, cohort, equal, played, view
 from tests.attacks.test_contract import GUESSING, TAMPERING
 from tests.client import samples

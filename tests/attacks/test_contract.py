@@ -13,7 +13,7 @@ from client.ranking import score
 from common.errors import ConfigError, UnknownName
 from common.models import build_model
 from common.updates import DeviceUpdates
-from server.round.admission import faults
+from server.round.faults import faults
 from tests.attacks.samples import INSIDE, LENGTHS, OUTSIDE, cohort, equal, play, played, view
 from tests.client import samples
 

@@ -16,7 +16,7 @@ from client import privacy
 from client.privacy import clipped, draws, quantised, with_decoys, with_noise
 from common.config import ClientConfig
 from common.updates import DeviceUpdates, interaction_sizes
-from server.round.admission import thin
+from server.round.faults import thin
 from tests.common.wire.samples import updates as sample
 
 

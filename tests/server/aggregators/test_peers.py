@@ -17,7 +17,7 @@ from common.settings import component
 from server.aggregators import build_aggregator
 from server.aggregators.gram import middle, squared_distances
 from server.aggregators.pre import with_pre
-from server.round.admission import faults
+from server.round.faults import faults
 from tests.server.aggregators.helpers import a_round, apply, flat, flat_of, from_flat, make
 
 FLOWER = ("krum", "median", "multi_krum", "trimmed_mean")
