@@ -10,7 +10,8 @@ written anew. A page says where a table goes:
 names the kept grid, the table of ``fedsieve report`` (or ``protocol``, what was run), and the rows and
 columns that are wanted, by default all. Several conditions on rows are joined by ``&``. The grid
 ``leaderboard`` is a folder of ``fedsieve leaderboard`` and has the tables of :mod:`benchmarks.board_tables`;
-``models`` are the runs of :mod:`benchmarks.models`.
+``models`` are the runs of :mod:`benchmarks.models`, and ``cap`` has the summary of
+:mod:`benchmarks.cap_tables`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.board_tables import board_table
+from benchmarks.cap_tables import cap_table
 from benchmarks.machine import made_on
 from benchmarks.model_tables import model_table
 from experiments.report.accuracy import Curves
@@ -39,7 +41,8 @@ DATA = PAGES / "data"
 KEPT = ("results.csv", "floors.json")
 ABOUT = "about.json"
 BOARD = "leaderboard"
-MODELS = "models"
+OWN_TABLES = {BOARD: board_table, "models": model_table, "cap": cap_table}
+"""Kept results that are no grid of ``fedsieve compare``."""
 OVER_USERS = "NDCG@10 ± over users"
 MARK = re.compile(
     r"(?P<head><!-- table (?P<grid>[\w-]+) (?P<name>[\w-]+)(?: where (?P<where>[^:>]*?))?"
@@ -87,10 +90,8 @@ def filled(text: str) -> str:
 def written(grid: str, name: str, columns: Sequence[str], where: str = "") -> str:
     """One table, of each section of the grid."""
     folder = DATA / grid
-    if grid == BOARD and name != "protocol":
-        return markdown(narrowed(board_table(folder, name), where, columns)).partition("\n\n")[2]
-    if grid == MODELS:
-        return markdown(narrowed(model_table(folder, name), where, columns)).partition("\n\n")[2]
+    if grid in OWN_TABLES and name != "protocol":
+        return markdown(narrowed(OWN_TABLES[grid](folder, name), where, columns)).partition("\n\n")[2]
     found, _ = sections(read_grid(folder))
     if name == "protocol":
         return protocol(folder, found)
