@@ -24,7 +24,7 @@ PUBLISHED = {
 COLUMNS = (
     *(Column("Log"), Column("Model"), Column("Trained"), Column("Seeds", ",.0f"), Column("Passes", ",.0f")),
     *(Column("HR@10"), Column("NDCG@10"), Column("± over users"), Column("Validation NDCG@10")),
-    *(Column("Of its centralised", "percent"), Column("Of the published", "percent")),
+    *(Column("Of its centralised", ".3f"), Column("Of the published", "percent")),
 )
 
 
@@ -48,12 +48,7 @@ def model_table(folder: Path, name: str) -> Table:
     lines = [
         _line(key, runs, groups, published.get(key[:2])) for key, runs in sorted(groups.items(), key=_order)
     ]
-    note = (
-        "HR@10 and NDCG@10: test items, mean over seeds, ± the 95 % interval (t) from three seeds on. ± over "
-        "users: half the 95 % bootstrap interval over the users of one run. Passes: epochs, or devices asked "
-        "over all devices."
-    )
-    return Table("models", "Models", "", COLUMNS, lines, note)
+    return Table("models", "Models", "", COLUMNS, lines)
 
 
 def _order(entry: tuple[tuple[str, str, str], Any]) -> tuple[str, int, str, str]:
@@ -74,12 +69,13 @@ def _line(
         rest = (one["test.hr@10"], one["test.ndcg@10"], None, None, None, None)
         return [log, FLOORS[model], "–", None, None, *rest]
     gain = _over(runs, "test.ndcg@10")
-    reference = groups.get((log, model, "centralised"))
-    own = _over(reference, "test.ndcg@10").mean if reference and how == "federated" else None
+    reference = groups.get((log, model, "centralised"), ()) if how == "federated" else ()
+    own = {int(one["seed"]): float(one["test.ndcg@10"]) for one in reference}
     return [
         *(log, model, how, float(len(runs)), _over(runs, "passes").mean),
         *(_over(runs, "test.hr@10"), gain, _over(runs, "users").mean, _over(runs, "valid.ndcg@10")),
-        *(round(gain.mean / other, 3) if other else None for other in (own, published)),
+        estimate({seed: value / own[seed] for seed, value in gain.seeds.items() if seed in own}),
+        round(gain.mean / published, 3) if published else None,
     ]
 
 

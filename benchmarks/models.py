@@ -23,12 +23,14 @@ import polars as pl
 from rich.console import Console
 
 from benchmarks.machine import made_on
-from benchmarks.model_tables import AXES, FLOORS, RESULTS, kept
+from benchmarks.model_tables import AXES, RESULTS, kept
 from common.config import RunConfig
 from common.models import MODELS
 from common.settings import load
+from emulation.federation import prepared
 from experiments.centralised import Recipe, centralise
 from experiments.engines import emulate, reported
+from experiments.floors import floors as floors_of
 from experiments.pool import Job, Notes
 from experiments.progress import run_all
 from server.records.checkpoint import write_atomically
@@ -46,12 +48,16 @@ RECIPES: Mapping[str, Recipe] = {
     "ml-100k": recipe(120, 0.005, batch=64),  # on validation .1178; 160 epochs of .012 and 256 users: .1170
     "lastfm": recipe(90, 0.01),
     "ml-1m": recipe(45, 0.005, batch=64),
-    "amazon-beauty": recipe(30, 0.01),
-    "amazon-sports": recipe(25, 0.01),
+    "amazon-beauty": recipe(20, 0.01),
+    "amazon-sports": recipe(20, 0.01),
 }
-"""That of ml-100k was chosen on validation items; the others have not been run yet."""
+"""That of ml-100k was chosen among several on validation items, each other one was the first that was run."""
 LOGS = tuple(RECIPES)
-CONFIGS = {("ml-1m", "sasrec"): "ml-1m-long", ("ml-1m", "esasrec"): "ml-1m-esasrec"}
+CONFIGS = {
+    ("ml-1m", "sasrec"): "ml-1m-long",
+    ("ml-1m", "esasrec"): "ml-1m-esasrec",
+    ("amazon-beauty", "sasrec"): "amazon-beauty-long",
+}
 """Shipped configs of a log and a model that are more accurate than the log's own."""
 
 
@@ -103,7 +109,7 @@ def runs_of(
 def row(run: Run, summary: Mapping[str, Any], about: Mapping[str, str]) -> dict[str, Any]:
     """Figures of a finished run; ``users`` is half the 95 % interval over the users of its test."""
     epochs = summary.get("best_epoch", summary["rounds"])
-    asked = epochs * run.config.train.devices_per_round / summary["floor_devices"]
+    asked = epochs * run.config.train.devices_per_round / summary["evaluated_devices"]
     low, high = summary["intervals"]["ndcg@10"]
     figures = {
         f"{part}.{name}": summary[part][name] for part in ("valid", "test") for name in ("hr@10", "ndcg@10")
@@ -119,19 +125,20 @@ def row(run: Run, summary: Mapping[str, Any], about: Mapping[str, str]) -> dict[
     }
 
 
-def floors(run: Run, summary: Mapping[str, Any], about: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Popularity and Markov-1 of a run's log, as rows."""
+def floors(run: Run, about: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Popularity and Markov-1 on all devices of a run's log, as rows."""
+    dataset, _ = prepared(run.config)
     return [
         {
             **dict(zip(AXES, (run.log, name, "floor", 0), strict=True)),
-            **{f"test.{metric}": summary["floors"][name][metric] for metric in ("hr@10", "ndcg@10")},
+            **{f"test.{metric}": found[metric] for metric in ("hr@10", "ndcg@10")},
             **about,
         }
-        for name in FLOORS
+        for name, found in floors_of(dataset).items()
     ]
 
 
-def keep(rows: Sequence[Mapping[str, Any]], place: Path = DATA) -> None:
+def keep(rows: Sequence[Mapping[str, Any]], place: Path) -> None:
     """Add rows to those that are kept, in place of rows of the same run."""
     place.mkdir(parents=True, exist_ok=True)
     known = {tuple(one[axis] for axis in AXES): one for one in kept(place)}
@@ -160,11 +167,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     about, rows = made_on(args.load), []
     for one in runs:
         summary = json.loads((args.out / one.name / "summary.json").read_text(encoding="utf-8"))
-        rows += [row(one, summary, about), *floors(one, summary, about)]
+        rows.append(row(one, summary, about))
         test, valid = summary["test"], summary["valid"]["ndcg@10"]
         print(f"{one.name}: valid NDCG@10 {valid:.4f}; test {test['hr@10']:.4f} / {test['ndcg@10']:.4f}")
     if args.keep:
-        keep(rows)
+        logs = {one.log: one for one in runs}
+        keep([*rows, *(line for one in logs.values() for line in floors(one, about))], DATA)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def test_a_file_wins_over_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (
             shipped.config,
             "dmo",
-            "unknown config 'dmo': did you mean 'demo'? valid: amazon-beauty, amazon-sports, demo, ",
+            "unknown config 'dmo': did you mean 'demo'? valid: amazon-beauty, amazon-beauty-long, ",
         ),
         (shipped.grid, "demo", "unknown grid 'demo'; valid: ablation, adaptive, "),
     ],

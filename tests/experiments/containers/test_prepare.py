@@ -61,7 +61,7 @@ def test_an_own_log_is_a_file_of_the_data_folder(tmp_path: Path) -> None:
         ({"MALICIOUS_SHARE": "2"}, "MALICIOUS_SHARE (attack.share): "),
         ({"DATA": "ml-2k"}, "DATA: 'ml-2k' is neither a known data set (ml-100k"),
         ({"DATA": "../secret.csv"}, "nor a file"),
-        ({"CONFIG": "none"}, "CONFIG: 'none'; valid: amazon-beauty, amazon-sports, demo"),
+        ({"CONFIG": "none"}, "CONFIG: 'none'; valid: amazon-beauty, amazon-beauty-long, amazon-sports"),
         ({"SETTINGS": "'open"}, "SETTINGS: No closing quotation"),
         ({"SETTINGS": "train.round=1"}, "unknown setting train.round: did you mean 'train.rounds'? valid: "),
         ({"RUN_NAME": "a/b"}, "RUN_NAME: 'a/b'"),
