@@ -51,7 +51,7 @@ RECIPES: Mapping[str, Recipe] = {
     "amazon-beauty": recipe(20, 0.01),
     "amazon-sports": recipe(20, 0.01),
 }
-"""That of ml-100k was chosen among several on validation items, each other one was the first that was run."""
+"""Validation items chose those of ml-100k and amazon-beauty; the others are the first that were run."""
 LOGS = tuple(RECIPES)
 CONFIGS = {
     ("ml-1m", "sasrec"): "ml-1m-long",

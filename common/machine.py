@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import psutil
@@ -14,6 +15,12 @@ def cores() -> int:
     process = psutil.Process()
     allowed = len(process.cpu_affinity() or ()) if hasattr(process, "cpu_affinity") else 0
     return allowed or psutil.cpu_count() or 1
+
+
+def thread_limit() -> int:
+    """OMP_NUM_THREADS, the threads that a process may have; :func:`cores` where it is no number above 0."""
+    text = os.environ.get("OMP_NUM_THREADS", "")
+    return int(text) if text.isascii() and text.isdigit() and int(text) > 0 else cores()
 
 
 def available_mib() -> float:

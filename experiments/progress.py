@@ -11,7 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -24,7 +23,7 @@ from rich.progress import (
 
 from common.config import RunConfig
 from common.errors import RunError
-from common.machine import cores
+from common.machine import cores, thread_limit
 from experiments.engines import emulate
 from experiments.pool import Event, Job, Notes, Pool, Work, describe
 from experiments.run_files import read_summary
@@ -112,12 +111,12 @@ def run_all(
     """Run every config into ``out/NAME``; the summaries by name. The first error ends all, as a RunError.
 
     workers: runs at a time; 0 is one a core. A few runs of one length end soonest all at once. They share the
-    cores that this process may use, or fewer threads where OMP_NUM_THREADS says so.
+    cores that this process may use; OMP_NUM_THREADS is the most threads that each of them takes.
     resume: runs that were interrupted go on; else their folders are refused.
     work: does a run in place of ``emulate``.
     """
     workers = max(1, min(workers or cores(), len(runs)))
-    pool = Pool(workers, math.inf, max(1, min(cores(), torch.get_num_threads()) // workers))
+    pool = Pool(workers, math.inf, max(1, min(cores() // workers, thread_limit())))
     jobs = [Job(name, name, config, out / name) for name, config in runs.items()]
     with Progress(
         TextColumn("{task.description:<28}"),

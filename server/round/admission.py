@@ -19,7 +19,7 @@ from common.wire import Reason, UpdateSpec, decode_updates
 from common.wire.reasons import show
 from common.wire.replies import Reply
 from server.aggregators.memory import Identity, signed
-from server.round.faults import NOTHING, Faults, faults, prune, thin
+from server.round.faults import NOTHING, Faults, faults, thin
 from server.round.room import Room
 from server.round.verdicts import LEFT_OUT, Admitted, Audit, AuditEntry, Verdict
 
@@ -197,3 +197,13 @@ class Screening:
         verdict: Verdict = "idle" if reason is Reason.IDLE else "refused"
         entry = AuditEntry(self.expect.round, node, device, verdict, reason.value, detail, seconds_held=held)
         self.audit.append(entry)
+
+
+def prune(updates: DeviceUpdates) -> DeviceUpdates:
+    """Without the items that no device touched: a node cannot inflate the union of a round for free."""
+    if updates.touched is None:
+        return updates
+    used = updates.touched.any(dim=0)  # [K]
+    return replace(
+        updates, items=updates.items[used], rows=updates.rows[:, used], touched=updates.touched[:, used]
+    )

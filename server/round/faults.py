@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -107,13 +106,3 @@ def moved_rows(rows: Tensor) -> Tensor:
     step = max(1, BLOCK // max(1, rows[:1].numel()))
     # on a CPU ten times as fast as (some != 0).any(dim=2)
     return torch.cat([some.abs().amax(dim=2) != 0 for some in torch.split(rows, step)])
-
-
-def prune(updates: DeviceUpdates) -> DeviceUpdates:
-    """Without the items that no device touched: a node cannot inflate the union of a round for free."""
-    if updates.touched is None:
-        return updates
-    used = updates.touched.any(dim=0)  # [K]
-    return replace(
-        updates, items=updates.items[used], rows=updates.rows[:, used], touched=updates.touched[:, used]
-    )

@@ -222,18 +222,14 @@ class Threads:
         (job.folder / "threads").write_text(str(torch.get_num_threads()))
 
 
-@pytest.mark.parametrize(("allowed", "found"), [(1, "1"), (64, str(cores()))])
+@pytest.mark.parametrize(("allowed", "found"), [("1", 1), ("64", cores()), ("many", cores()), ("0", cores())])
 def test_a_run_takes_no_more_threads_than_it_was_given_and_no_more_than_cores(
-    tmp_path: Path, allowed: int, found: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: str, found: int
 ) -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(allowed)  # as OMP_NUM_THREADS does
-    try:
-        runs = {"one": config("train.rounds=1", "eval.every=0")}
-        run_all(runs, tmp_path, Console(file=io.StringIO()), workers=1, work=Threads())
-    finally:
-        torch.set_num_threads(before)
-    assert (tmp_path / "one" / "threads").read_text() == found
+    monkeypatch.setenv("OMP_NUM_THREADS", allowed)
+    runs = {"one": config("train.rounds=1", "eval.every=0")}
+    run_all(runs, tmp_path, Console(file=io.StringIO()), workers=1, work=Threads())
+    assert (tmp_path / "one" / "threads").read_text() == str(found)
 
 
 def test_an_interrupted_run_goes_on_where_that_is_asked_for(tmp_path: Path) -> None:
