@@ -57,6 +57,7 @@ CONFIGS = {
     ("ml-1m", "sasrec"): "ml-1m-long",
     ("ml-1m", "esasrec"): "ml-1m-esasrec",
     ("amazon-beauty", "sasrec"): "amazon-beauty-long",
+    ("amazon-beauty", "esasrec"): "amazon-beauty-long",
 }
 """Shipped configs of a log and a model that are more accurate than the log's own."""
 
