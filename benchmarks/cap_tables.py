@@ -37,7 +37,7 @@ def _lines(runs: pl.DataFrame) -> list[Sequence[Value]]:
 
     def of(rule: str, attack: str, column: str) -> float:
         some = runs.filter((pl.col("aggregator") == rule) & (pl.col("attack") == attack))
-        return fmean(some[column].cast(pl.Float64))
+        return fmean(some[column])
 
     modes = {attack for attack in runs["attack"].unique() if attack.partition("(")[0] == ADAPTIVE}
     head = runs["data"][0], percent(float(runs["malicious_share"][0]))

@@ -90,7 +90,7 @@ def filled(text: str) -> str:
 def written(grid: str, name: str, columns: Sequence[str], where: str = "") -> str:
     """One table, of each section of the grid."""
     folder = DATA / grid
-    if grid in OWN_TABLES and (name != "protocol" or grid != BOARD):
+    if grid in OWN_TABLES and (grid, name) != (BOARD, "protocol"):
         return markdown(narrowed(OWN_TABLES[grid](folder, name), where, columns)).partition("\n\n")[2]
     found, _ = sections(read_grid(folder))
     if name == "protocol":
