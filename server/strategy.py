@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from logging import INFO, WARNING, getLogger
 from typing import Any
 
-from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
 from common.config import RunConfig
 from common.device import resolve
-from common.errors import CheckpointError, ConfigError, RunError
+from common.errors import ConfigError
 from common.logs import event
 from common.sampling import Sample
 from common.seeding import subkey
-from common.wire import encode_train_tasks
 from common.wire.reasons import Reason
-from common.wire.replies import Replies, sort_replies
 from server.evaluation import early_stopping
 from server.evaluation.collection import Split, collect, evaluate_messages
 from server.nodes.roster import ENROL_S, Roster
@@ -28,14 +26,13 @@ from server.nodes.waiting import wait_for_nodes
 from server.records.model_record import fitting, from_record, to_record
 from server.records.report import Listener, RoundReport
 from server.records.traffic import traffic
-from server.round.admission import Admitted, admit, with_root
-from server.round.drawing import Drawing, draw_round
-from server.round.health import check_finite, too_few, warn_of_idle
-from server.round.pipeline import Pipeline
+from server.round.drawing import Drawing
+from server.round.health import check_finite, warn_of_idle
+from server.round.pipeline import Pipeline, Step
 from server.round.state import ServerState
 from server.round.verdicts import AuditLines
+from server.training import planned, received, train_messages
 from transport.exchange import exchange
-from transport.limits import REPLY_MB, megabytes
 
 log = getLogger("flwr").log
 SUMS_BYTES, TARGET_BYTES = 1 << 20, 256
@@ -45,7 +42,8 @@ SUMS_BYTES, TARGET_BYTES = 1 << 20, 256
 class RobustStrategy(Strategy):
     """Runs ``config`` over a grid; ``state`` continues an earlier run.
 
-    The pieces are pure and live elsewhere (admission, pipeline); this class moves messages.
+    What is sent and what comes back is training.py and evaluation/; a round's arithmetic is round/; this
+    class calls them in Flower's order.
 
     settled: called once a round and its evaluation are over, the moment to save, with the round, whether it
     was the last, and a function that makes the whole state: of all devices, so only where it is saved.
@@ -73,11 +71,9 @@ class RobustStrategy(Strategy):
         trusted = frozenset(strategy.trusted_nodes)
         self.roster = Roster(strategy.quota, strategy.newcomer_rounds, trusted=trusted, catalogue=catalogue)
         self.listeners = listeners
-        self._taken = megabytes(REPLY_MB)
         self._drawing: Drawing | None = None
         self._split: Split = "valid"
-        self._warned_of_idle = False
-        self._told_of_failure = False
+        self._warned = set[str]()
         self._sample: Sample | None = None
         self._began = 0.0
         self.trained = 0
@@ -93,20 +89,9 @@ class RobustStrategy(Strategy):
     ) -> list[Message]:
         """Draw the slice and the devices of a round; one message for each node that has some."""
         model = from_record(arrays, self.device, self.state.model.codes)
-        drawing = draw_round(self.config, self.run, server_round, model, self.state, self.roster.pool)
-        # Half of what is taken is planned with: the rest is for all that is not values.
-        drawing = replace(drawing, most=min(drawing.most, self._taken // 2))
-        if self.pipeline.aggregator.rooted:
-            drawing = replace(drawing, roots={n: e.devices for n, e in self.roster.roots.items()})
-        drawing.check_size(self.num_items, self._taken, REPLY_MB[0])
-        self._drawing = drawing
-        group = str(server_round)  # for the nodes' logs
-        requests = drawing.requests(self.num_items)
-        contents = encode_train_tasks(drawing.task, [devices for _, devices in requests])
-        return [
-            Message(content, node, MessageType.TRAIN, group_id=group)
-            for (node, _), content in zip(requests, contents, strict=True)
-        ]
+        rooted = self.pipeline.aggregator.rooted
+        self._drawing = planned(self.config, self.run, server_round, model, self.state, self.roster, rooted)
+        return train_messages(self._drawing)
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -114,58 +99,40 @@ class RobustStrategy(Strategy):
         """Admit, combine, constrain and step; a round with too few replies is skipped."""
         clock = time.perf_counter()
         assert self._drawing is not None, "aggregate_train comes after configure_train"
-        asked = sum(map(len, self._drawing.asked.values()))
-        admitted = self._admit(self._drawing, replies if isinstance(replies, Replies) else Replies(replies))
+        most = self.config.strategy.max_history
+        admitted = received(replies, self._drawing, self.roster, most, self.device)
         seconds = time.perf_counter() - clock
-        found, least = len(admitted.identity), self.config.strategy.min_replies
-        why = "" if found >= least else too_few(admitted, least)
-        weights = None
-        figures = {"admitted": float(found), "asked": float(asked)}
-        if not why:
-            try:
-                items = None if self.state.model.codes is None else self._drawing.task.items
-                step = self.pipeline.step(self.state, admitted, server_round, items)
-                self.state, weights = step.state, step.weights
-                figures |= step.figures
-            except CheckpointError:  # no round could use it
-                raise
-            except RunError as error:  # too few devices for the rule: this round is lost, not the run
-                why = str(error)
-            except Exception as error:  # what admission let through and a rule could not take: the same
-                log(WARNING, "round %d: the rule failed", server_round, exc_info=not self._told_of_failure)
-                self._told_of_failure = True
-                why = f"the rule failed: {type(error).__name__}"
-        if why:
-            told = event("skipped", round_=server_round)
-            log(WARNING, "round %d is skipped: %s", server_round, why, extra=told)
-            self.state = self.pipeline.skip(self.state, server_round)
-        figures["seconds_admission"] = seconds
-        figures["idle"] = float(admitted.audit.count_of(Reason.IDLE))
-        if not self._warned_of_idle and figures["idle"] > asked / 2:
-            self._warned_of_idle = True
-            warn_of_idle(
-                server_round, int(figures["idle"]), asked, len(self._drawing.task.items), self.num_items
-            )
-        lines = AuditLines(admitted.audit, weights, self.roster.notices.take())
-        self._report = RoundReport(server_round, figures, lines, why)
-        return (None if why else to_record(self.state.model)), MetricRecord(dict(figures))
+        items = None if self.state.model.codes is None else self._drawing.task.items
+        found = self.pipeline.round(self.state, admitted, server_round, items)
+        self.state = found.state
+        figures = {
+            "admitted": float(len(admitted.identity)),
+            "asked": float(sum(map(len, self._drawing.asked.values()))),
+            **found.figures,
+            "seconds_admission": seconds,
+            "idle": float(admitted.audit.count_of(Reason.IDLE)),
+        }
+        self._warn(server_round, found, figures)
+        lines = AuditLines(admitted.audit, found.weights, self.roster.notices.take())
+        self._report = RoundReport(server_round, figures, lines, found.lost)
+        return (None if found.lost else to_record(self.state.model)), MetricRecord(dict(figures))
 
-    def _admit(self, drawing: Drawing, replies: Sequence[Message]) -> Admitted:
-        answers, silent = sort_replies(replies, drawing.requests(self.num_items))
-        in_time = {answer.node for answer in answers if answer.content is not None} - {*silent}
-        self.roster.heard(in_time, silent, drawing.task.round)
-        strategy, spec = self.config.strategy, drawing.spec(self.num_items)
-        trusted = [answer for answer in answers if answer.node in drawing.roots]
-        others = [answer for answer in answers if answer.node not in drawing.roots]
-        admitted = admit(others, spec, strategy.max_history, self.device, consume=True)
-        for entry in admitted.audit.entries:
-            if entry.reason == Reason.MISSING or Reason.UNKNOWN_DEVICE in entry.detail:
-                self.roster.doubt(entry.node)
-        newcomers = self.roster.pool.newcomers(admitted.identity, drawing.task.round)
-        admitted = replace(admitted, newcomers=newcomers)
-        if not trusted:
-            return admitted
-        return with_root(admitted, admit(trusted, spec, 1, self.device))
+    def _warn(self, round_: int, found: Step, figures: Mapping[str, float]) -> None:
+        """Of a round that is lost; once a run with the traceback, and once that most devices are idle."""
+        if found.error is not None:
+            log(WARNING, "round %d: the rule failed", round_, exc_info=self._once("failed") and found.error)
+        if found.lost:
+            log(WARNING, "round %d is skipped: %s", round_, found.lost, extra=event("skipped", round_=round_))
+        idle, asked = int(figures["idle"]), int(figures["asked"])
+        if idle > asked / 2 and self._once("idle"):
+            assert self._drawing is not None
+            warn_of_idle(round_, idle, asked, len(self._drawing.task.items), self.num_items)
+
+    def _once(self, warning: str) -> bool:
+        """Whether it was not given before."""
+        new = warning not in self._warned
+        self._warned.add(warning)
+        return new
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -288,7 +255,7 @@ class RobustStrategy(Strategy):
             grid,
             messages,
             deadline,
-            max_reply_bytes=self._drawing.limits(self.num_items),
+            max_reply_bytes=self._drawing.limits(),
             close_at=self.config.strategy.close_at,
         )
         waited = time.perf_counter() - clock

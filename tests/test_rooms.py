@@ -38,7 +38,7 @@ def package(module: str) -> str:
 def room(module: str) -> str:
     """Of a module of the server."""
     name = module.removeprefix("server").strip(".").split(".")[0]
-    return "strategy" if name in ("strategy", "app") else name
+    return "strategy" if name in ("strategy", "app", "training") else name
 
 
 def imports() -> Edges:

@@ -24,7 +24,7 @@ from server.aggregators import AGGREGATORS, build_aggregator
 from server.aggregators.pre import with_pre
 from server.constraints import build_constraints
 from server.optimizers import build_optimizer
-from server.round.pipeline import check_bound, check_codes, constraints_of
+from server.round.recipe import check_bound, check_codes, constraints_of
 
 
 def _as_budget(value: object) -> object:

@@ -12,7 +12,7 @@ from common.config import RunConfig
 from common.registry import source_of
 from common.settings import to_tree
 from experiments.registries import REGISTRIES
-from server.round.pipeline import constraints_of
+from server.round.recipe import constraints_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("attacks", "client", "common", "emulation", "server", "transport")

@@ -52,47 +52,47 @@ class Drawing:
     roots: dict[int, Tensor] = field(default_factory=dict)
     most: int = 1 << 28
 
-    def requests(self, num_items: int) -> list[Asked]:
+    def requests(self) -> list[Asked]:
         """Node and devices of each message: those of a node in as few as keep each reply within ``most``."""
-        together = self.together(num_items)
+        together = self.together()
         return [
             (node, part)
             for node, devices in (self.asked | self.roots).items()
             for part in torch.tensor_split(devices, max(1, -(-len(devices) // together)))
         ]
 
-    def together(self, num_items: int) -> int:
+    def together(self) -> int:
         """The most devices n ≥ 1 whose updates, n·(P + K·d) values of the wire's dtype, are within ``most``.
 
         With ``negatives: device`` K is the union of what each touched: at most all N items, and n·T.
         """
-        spec, values = self.spec(num_items), self.most / self.width
+        spec, values = self.spec(), self.most / self.width
         width, rows = spec.num_parameters, spec.items.shape[-1]
         if spec.negatives != "device":
             return max(1, int(values / (width + rows * spec.dim)))
         each = spec.max_touched * spec.dim  # T·d
         by_touched = (math.sqrt(width**2 + 4 * each * values) - width) / (2 * each)  # n·(P + n·T·d) = values
-        return max(1, int(by_touched), int(values / (width + num_items * spec.dim)))
+        return max(1, int(by_touched), int(values / (width + spec.num_items * spec.dim)))
 
     @property
     def width(self) -> int:
         """Bytes of a value on the wire."""
         return 2 if self.task.wire_dtype == "float16" else 4
 
-    def limits(self, num_items: int) -> dict[int, int]:
+    def limits(self) -> dict[int, int]:
         """Node -> bytes that its replies may hold: what :meth:`spec` allows for the devices asked at once."""
-        spec, limits = self.spec(num_items), dict[int, int]()
-        for node, devices in self.requests(num_items):
+        spec, limits = self.spec(), dict[int, int]()
+        for node, devices in self.requests():
             limits[node] = max(limits.get(node, 0), replace(spec, devices=devices).limit)
         return limits
 
-    def check_size(self, num_items: int, taken: int = 1 << 40, by: str = "") -> None:
+    def check_size(self, taken: int = 1 << 40, by: str = "") -> None:
         """Raise RunError before anything is sent where one device's update is more than a reply may be.
 
         taken: bytes that the SuperLink takes of one reply; by: the setting of that.
         """
-        spec = self.spec(num_items)
-        rows = min(num_items, spec.max_touched) if spec.negatives == "device" else spec.items.shape[-1]
+        spec = self.spec()
+        rows = min(spec.num_items, spec.max_touched) if spec.negatives == "device" else spec.items.shape[-1]
         size = self.width * (spec.num_parameters + rows * spec.dim)
         if size > (most := min(spec.max_bytes, taken)):
             told = f"{amount(size)} ({rows} rows); a reply may hold {amount(most)}"
@@ -100,7 +100,7 @@ class Drawing:
             fewer = "a smaller train.slice_size" if self.task.model.codes is None else "fewer model.code_rows"
             raise RunError(f"the update of one device is {told}: {fewer} or model.dim")
 
-    def spec(self, num_items: int) -> UpdateSpec:
+    def spec(self) -> UpdateSpec:
         """What a reply has to look like."""
         model, train = self.task.model, self.task.train_config
         return UpdateSpec(
@@ -109,7 +109,7 @@ class Drawing:
             num_parameters=model.encoder.shape[0],
             dim=model.table.shape[1],
             items=self.task.rows,
-            num_items=num_items,
+            num_items=model.num_items,
             devices=self.task.devices,
             negatives=train.negatives,
             max_touched=self.task.model_config.max_len + 1 + train.device_negatives + EXTRA_ROWS,

@@ -2,42 +2,46 @@
 
 from __future__ import annotations
 
-import math
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from common.codes import ONE_SLICE, OWN_ROWS
 from common.config import RunConfig
 from common.device import CPU
-from common.errors import ConfigError, RunError
+from common.errors import CheckpointError, RunError
 from common.models import Layout, initial, interaction_length
-from common.registry import Component
 from common.seeding import generator
 from common.tasks import GlobalModel
 from server.aggregators import Aggregator, Round, build_aggregator
 from server.aggregators.by_slice import BySlice
 from server.aggregators.pre import with_pre
 from server.constraints import Chain, build_constraints
-from server.constraints.exposure import ExposureCap
-from server.constraints.popularity import PopularityCap
 from server.optimizers import Optimizer, ParameterUpdate, build_optimizer, schedule
 from server.round.admission import Admitted
 from server.round.evidence import gather, trusted_updates
+from server.round.health import too_few
 from server.round.popularity import estimate, marks, observe, of_items
+from server.round.recipe import bound, check_bound, check_codes, check_root, check_slices, constraints_of
 from server.round.state import ServerState, no_counts, server_key
 
 
 @dataclass(frozen=True)
 class Step:
-    """The state after a round, each device's weight (None where a rule has none), and figures."""
+    """The state after a round, each device's weight (None where a rule has none), and figures.
+
+    lost: why the round changed nothing but its number; empty where it did. error: what the rule raised
+    without meaning to, for the log.
+    """
 
     state: ServerState
-    weights: Tensor | None
-    figures: dict[str, float]
+    weights: Tensor | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
+    lost: str = ""
+    error: Exception | None = None
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,23 @@ class Pipeline:
             secret=server_key(self.config),
         )
 
-    def byzantine(self, devices: int) -> int:
-        return bound(self.config, devices)
+    def round(self, state: ServerState, admitted: Admitted, round_: int, items: Tensor | None = None) -> Step:
+        """:meth:`step`, or a lost round: whatever devices sent costs their round and never the run.
+
+        Raises CheckpointError for a state that no round could use.
+        """
+        least = self.config.strategy.min_replies
+        if len(admitted.identity) < least:
+            return Step(self.skip(state, round_), lost=too_few(admitted, least))
+        try:
+            return self.step(state, admitted, round_, items)
+        except CheckpointError:
+            raise
+        except RunError as error:  # too few devices for the rule
+            return Step(self.skip(state, round_), lost=str(error))
+        except Exception as error:  # what admission let through and a rule could not take
+            lost = f"the rule failed: {type(error).__name__}"
+            return Step(self.skip(state, round_), lost=lost, error=error)
 
     def step(self, state: ServerState, admitted: Admitted, round_: int, items: Tensor | None = None) -> Step:
         """Round ``round_`` (from 1) on one update or more. Raises RunError if the rule needs more.
@@ -92,7 +111,7 @@ class Pipeline:
         assert updates is not None
         clock = time.perf_counter()
         setting = Round(
-            byzantine=self.byzantine(len(updates)),
+            byzantine=bound(self.config, len(updates)),
             identity=admitted.identity,
             generator=generator(state.secret, "aggregator", round_),
             number=round_,
@@ -156,95 +175,3 @@ class Pipeline:
         """The model after a change; the padding row and rows outside the slice stay as they are."""
         table = model.table.index_add(0, delta.items.long(), delta.rows)  # [N + 1, d]
         return replace(model, encoder=model.encoder + self.layout.flatten(delta.encoder), table=table)
-
-
-def constraints_of(config: RunConfig) -> tuple[Component, ...]:
-    """Those that ``strategy.constraints`` names, or with ``auto`` those of the rule's own recipe.
-
-    None of its own with code rows: a constraint of a recipe holds down the row of one item.
-    """
-    strategy = config.strategy
-    if strategy.constraints != "auto":
-        return strategy.constraints
-    if config.model.code_books:
-        return ()
-    return tuple(Component(name=name) for name in build_aggregator(strategy.aggregator).constraints)
-
-
-def bound(config: RunConfig, devices: int) -> int:
-    """f from ``strategy.byzantine``: a number, or a share of the devices that replied, rounded up."""
-    claim = config.strategy.byzantine
-    return math.ceil(claim * devices) if claim < 1 else int(claim)
-
-
-def check_codes(config: RunConfig, constraints: Chain) -> None:
-    """Raise ConfigError before the run for what needs a row of its own for each item."""
-    if not config.model.code_books:
-        return
-    if config.train.negatives == "device":
-        raise ConfigError(f"train.{OWN_ROWS}")
-    if config.train.slices > 1:
-        raise ConfigError(f"train.{ONE_SLICE}")
-    if config.client.decoys:
-        raise ConfigError(
-            f"client.decoys is {config.client.decoys}: a decoy is one row, and with model.code_books an item "
-            f"is {config.model.code_books}; expected 0"
-        )
-    for component, part in zip(constraints_of(config), constraints.parts, strict=True):
-        if isinstance(part, ExposureCap | PopularityCap):
-            raise ConfigError(
-                f"strategy.constraints: {component.name!r} holds down the row of one item, and with "
-                "model.code_books others share it; constraints on rows work, as row_norm_cap"
-            )
-
-
-def check_root(rule: Aggregator, config: RunConfig) -> None:
-    """Raise ConfigError before the run when the rule has nothing to measure devices against."""
-    if rule.rooted and not config.strategy.trusted_nodes:
-        raise ConfigError(
-            f"strategy.aggregator {config.strategy.aggregator.name!r} needs strategy.trusted_nodes: the ids "
-            "of nodes of your own that hold a public log, as in [8139447310162451970]"
-        )
-
-
-def check_bound(rule: Aggregator, config: RunConfig) -> None:
-    """Raise ConfigError before the run when even a full round is too small for the rule."""
-    slices, devices = config.train.slices, config.train.devices_per_round
-    f = bound(config, devices)
-    if config.strategy.byzantine >= 1 and f >= devices:  # also where the rule does not ask for f
-        raise ConfigError(
-            f"strategy.byzantine = {f} of train.devices_per_round = {devices}: at most {devices - 1}"
-        )
-    each = devices // slices  # that train a slice, on average
-    f = bound(config, each)
-    try:
-        least = rule.least(f)
-    except RunError as error:
-        raise ConfigError(f"strategy.pre: {error}") from error
-    if each < least:
-        over = f" over train.slices = {slices}" if slices > 1 else ""
-        raise ConfigError(
-            f"strategy.aggregator {config.strategy.aggregator.name!r} with strategy.byzantine = {f} of "
-            f"train.devices_per_round = {devices}{over}: it needs at least {least} devices"
-            + " a slice"
-            * (slices > 1)
-        )
-
-
-def check_slices(rule: Aggregator, config: RunConfig, num_items: int) -> None:
-    """Raise ConfigError before the run for what cannot be with several slices."""
-    slices, noise = config.train.slices, config.client.noise
-    if slices == 1:
-        return
-    if not rule.sliced:
-        raise ConfigError(
-            f"train.slices = {slices}: strategy.aggregator {config.strategy.aggregator.name!r} cannot judge "
-            "encoder and rows apart; expected 1, or a rule with any slices in `fedsieve list aggregators`"
-        )
-    if noise:
-        raise ConfigError(
-            f"train.slices = {slices} beside client.noise = {noise:g}: which slice a device takes has no "
-            "noise, so that its ε would not hold; expected 1"
-        )
-    if slices > num_items:
-        raise ConfigError(f"train.slices = {slices} of {num_items} items: at most {num_items}")

@@ -135,7 +135,7 @@ def test_a_slice_is_drawn_among_items_and_rows_are_sent() -> None:
     assert len(drawing.task.items) == slice_size(plain, 29, Devices())
     assert int(drawing.task.items.max()) > 14
     assert drawing.task.rows.tolist() == list(range(1, 15))
-    assert drawing.spec(29).items.tolist() == list(range(1, 15))
+    assert drawing.spec().items.tolist() == list(range(1, 15))
 
 
 @pytest.mark.parametrize(

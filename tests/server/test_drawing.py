@@ -72,7 +72,7 @@ def test_negatives_full_asks_for_the_whole_catalogue() -> None:
 
 def test_each_node_is_asked_for_its_devices_at_once() -> None:
     drawing = draw()
-    requests = drawing.requests(ITEMS)
+    requests = drawing.requests()
     assert [node for node, _ in requests] == list(drawing.asked)
     for node, devices in requests:
         assert torch.equal(devices, drawing.asked[node])
@@ -88,7 +88,7 @@ def test_over_sampling_asks_more_devices() -> None:
 
 def test_the_spec_of_a_reply_is_the_task() -> None:
     drawing = draw()
-    spec = drawing.spec(ITEMS)
+    spec = drawing.spec()
     assert (spec.run, spec.round, spec.num_items) == ("r", 1, ITEMS)
     assert torch.equal(spec.items, drawing.task.items)
     assert spec.num_parameters == drawing.task.model.encoder.shape[0]
@@ -96,10 +96,10 @@ def test_the_spec_of_a_reply_is_the_task() -> None:
 
 def test_a_reply_may_hold_what_the_devices_asked_of_its_node_need() -> None:
     drawing = replace(draw(), asked={1: torch.arange(1), 2: torch.arange(1000)})
-    spec = drawing.spec(ITEMS)
+    spec = drawing.spec()
     full = 4 * (spec.num_parameters + len(spec.items) * spec.dim)  # float32 values of one device
-    found = drawing.limits(ITEMS)
-    assert len(drawing.requests(ITEMS)) == 2
+    found = drawing.limits()
+    assert len(drawing.requests()) == 2
     assert full < found[1] < full * 3 + (1 << 20)
     assert 1000 * full < found[2] < 3000 * full + (1 << 20)
 
@@ -146,15 +146,15 @@ def test_an_automatic_slice_keeps_as_many_busy_as_wanted(share: float) -> None:
 def test_a_node_with_more_to_send_than_a_reply_may_hold_is_asked_in_parts(settings: tuple[str, ...]) -> None:
     """Each reply is within the bound, none could take a device more, and every device is asked once."""
     drawing = replace(draw("wire.reply_mb=0.1", *settings), asked={7: torch.arange(500), 9: torch.arange(3)})
-    parts = drawing.requests(ITEMS)
-    spec, width = drawing.spec(ITEMS), 2 if "wire.dtype=float16" in settings else 4
+    parts = drawing.requests()
+    spec, width = drawing.spec(), 2 if "wire.dtype=float16" in settings else 4
 
     def size(devices: int) -> int:
         own = min(ITEMS, devices * spec.max_touched)
         rows = own if "train.negatives=device" in settings else len(spec.items)
         return width * devices * (spec.num_parameters + rows * spec.dim)
 
-    largest = drawing.together(ITEMS)
+    largest = drawing.together()
     assert size(largest) <= 0.1 * (1 << 20) < size(largest + 1)
     assert max(len(devices) for _, devices in parts) <= largest
     assert len(parts) == -(-500 // largest) + 1
@@ -164,16 +164,16 @@ def test_a_node_with_more_to_send_than_a_reply_may_hold_is_asked_in_parts(settin
 
 def test_one_device_that_sends_more_than_the_bound_is_asked_alone() -> None:
     drawing = draw("wire.reply_mb=0.001", nodes=1)
-    assert {len(devices) for _, devices in drawing.requests(ITEMS)} == {1}
+    assert {len(devices) for _, devices in drawing.requests()} == {1}
 
 
 def test_an_update_that_no_reply_can_hold_is_refused_before_anything_is_sent() -> None:
     drawing = draw("train.devices_per_round=30", nodes=1)
-    drawing.check_size(ITEMS)
+    drawing.check_size()
     items = torch.arange(1, 2 * 10**8, dtype=torch.int32)
     large = replace(drawing, task=replace(drawing.task, items=items))
     message = (
         r"the update of one device is \d+\.\d GB \(199999999 rows\); a reply may hold 2\.1 GB: a smaller "
     )
     with pytest.raises(RunError, match=message):
-        large.check_size(ITEMS)
+        large.check_size()

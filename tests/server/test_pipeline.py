@@ -15,6 +15,7 @@ from server.aggregators import AGGREGATORS, Aggregate, Round, State, build_aggre
 from server.aggregators.mean import Mean
 from server.aggregators.memory import Identity
 from server.round.pipeline import Pipeline
+from server.round.recipe import bound
 from server.round.verdicts import Admitted, Audit
 from tests.server.federation import ITEMS, config
 
@@ -103,7 +104,7 @@ def test_the_rate_rises_stays_and_falls_over_the_rounds() -> None:
     ("claim", "devices", "expected"), [(0.2, 16, 4), (0.2, 15, 3), (0, 9, 0), (3, 50, 3)]
 )
 def test_byzantine_is_a_number_or_a_share_rounded_up(claim: float, devices: int, expected: int) -> None:
-    assert pipeline(f"strategy.byzantine={claim}").byzantine(devices) == expected
+    assert bound(pipeline(f"strategy.byzantine={claim}").config, devices) == expected
 
 
 def test_a_rule_that_needs_more_devices_says_so() -> None:
@@ -152,7 +153,7 @@ def test_the_bound_of_every_rule_is_told_before_the_run(rule: str) -> None:
     """One device fewer than its bound is refused, the bound itself is not."""
     named = (f"strategy.aggregator={rule}", "strategy.byzantine=3", "strategy.trusted_nodes=[9]")
     least = max(4, build_aggregator(component(rule)).least(3))
-    assert pipeline(*named, f"train.devices_per_round={least}").byzantine(least) == 3
+    assert bound(pipeline(*named, f"train.devices_per_round={least}").config, least) == 3
     with pytest.raises(ConfigError, match=f"at least {least} devices|devices_per_round = 3: at most 2"):
         pipeline(*named, f"train.devices_per_round={least - 1}")
 

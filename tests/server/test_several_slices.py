@@ -102,9 +102,9 @@ def test_each_item_is_in_each_slice_as_often_as_log_q_says() -> None:
 def test_a_task_of_several_slices() -> None:
     drawing = draw("train.slices=4", "train.slice_size=6")
     assert drawing.task.rows.shape == (4, 6)
-    assert drawing.spec(ITEMS).items.shape == (4, 6)
+    assert drawing.spec().items.shape == (4, 6)
     one = draw("train.slice_size=6")
-    assert drawing.limits(ITEMS) == one.limits(ITEMS)  # a device sends one slice
+    assert drawing.limits() == one.limits()  # a device sends one slice
     assert len(draw("train.slices=4", "train.slice_size=20").task.items) == 28  # 7 each of 30
 
 

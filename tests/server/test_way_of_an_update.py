@@ -95,10 +95,16 @@ def trail() -> Trail:
     return found
 
 
-WAY = ["transport.exchange", "server.strategy", "server.round.admission", "server.round.pipeline"]
+WAY = [
+    "transport.exchange",
+    "server.strategy",
+    "server.training",
+    "server.round.admission",
+    "server.round.pipeline",
+]
 
 
-def test_an_update_passes_through_four_modules(trail: Trail) -> None:
+def test_an_update_passes_through_five_modules(trail: Trail) -> None:
     assert [name for name in trail.modules if name in WAY] == WAY
     readers = {b for _, b in drawings()[2]} - set(WAY)
     assert set(trail.modules) - set(WAY) == readers
@@ -112,7 +118,8 @@ def test_it_never_goes_back(trail: Trail) -> None:
 
 
 def test_the_drawing_shows_every_call(trail: Trail) -> None:
-    """The strategy takes it from the exchange and gives it to admission and, admitted, to the pipeline."""
+    """The strategy takes it from the exchange, has it admitted and, admitted, gives it to the pipeline."""
     expected = {(a, b) for a, b in drawings()[2] if b not in WAY}
-    expected |= {("server.strategy", "server.round.admission"), ("server.strategy", "server.round.pipeline")}
+    expected |= {("server.strategy", "server.training"), ("server.training", "server.round.admission")}
+    expected |= {("server.strategy", "server.round.pipeline")}
     assert trail.calls == expected
