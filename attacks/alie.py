@@ -43,7 +43,10 @@ class ALIE(Attack):
 
 
 def z_max(n: int, f: int) -> float:
-    """How many deviations f of n devices may shift a coordinate and still have a majority behind them."""
-    supporters = n // 2 + 1 - f
+    """How many deviations f of n devices may shift a coordinate and still have a majority behind them.
+
+    Where they are the majority by themselves, it is as if one honest device still had to follow.
+    """
+    supporters = max(1, n // 2 + 1 - f)
     share = (n - f - supporters) / (n - f)
     return NormalDist().inv_cdf(share) if share > 0.5 else 0.0

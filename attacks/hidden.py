@@ -13,7 +13,7 @@ from common.tasks import TrainTask
 
 
 def hidden_states(batch: Batch, task: TrainTask) -> Tensor:
-    """h_t of every position without dropout, as in ranking: [n, ℓ, d]."""
+    """h_t of every position without dropout: [n, ℓ, d]; as in ranking, but for times, which are not read."""
     model = template(task.model_config)
     named = layout_of(model).unflatten(task.model.encoder)
 

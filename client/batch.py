@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -34,9 +34,6 @@ class Batch:
 
     def __len__(self) -> int:
         return self.inputs.shape[0]
-
-    def take(self, index: Tensor) -> Batch:
-        return Batch(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
 
 def window_starts(lengths: Index, length: int, draws: Draws | None) -> Index:

@@ -32,6 +32,8 @@ def load_keys(path: Path) -> Keys:
     """Read an elliptic-curve private key in OpenSSH format. Raises ConfigError for anything else."""
     try:
         key = load_ssh_private_key(path.expanduser().read_bytes(), None)
+    except TypeError as error:
+        raise ConfigError(f"{path}: the key has a passphrase; expected one without") from error
     except (OSError, ValueError, UnsupportedAlgorithm) as error:
         raise ConfigError(f"{path}: no private key: {error}") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
@@ -77,10 +79,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         keys = load_keys(options.auth_private_key) if options.auth_private_key else None
         certificates = None if options.insecure else options.root_certificates.read_bytes()
         module, _, name = options.app.partition(":")
+        if not (module and name):
+            raise ConfigError(f"--app {options.app!r}: expected MODULE:NAME, as client.app:app")
         app = load_app(module, name)
     except (ConfigError, ClickException, OSError, ImportError, AttributeError) as error:
         parser.error(str(error))
-    run_node(app, options.superlink, config, certificates, keys, stop, pulse=Pulse(options.ready_file))
+    try:
+        run_node(app, options.superlink, config, certificates, keys, stop, pulse=Pulse(options.ready_file))
+    except ConfigError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from common.errors import ConfigError
 
 EXTRAS = {
-    "report": ("jinja2", "kaleido", "matplotlib", "plotly", "tensorboard"),
+    "report": ("jinja2", "kaleido", "plotly", "tensorboard"),
     "server": ("prometheus_client",),
 }
 """Extra of ``pyproject.toml`` -> the packages that it installs."""

@@ -209,8 +209,8 @@ def with_trusted(nodes: Sequence[NodeConfig], config: RunConfig) -> tuple[list[N
 
 def attack_keys(config: RunConfig) -> NodeConfig:
     """What makes a node malicious, as its node config says it. Raises UnknownName or ConfigError."""
+    check_attack(config)  # told here, not by a node in every round
     attack = config.attack
-    build_attack(attack.name, attack.params)  # a wrong name is told here, not by a node in every round
     if isinstance(attack.targets, str):
         raise ConfigError(f"attack.targets: {attack.targets!r} is not resolved to items")
     return {

@@ -28,6 +28,7 @@ from emulation.partitions import partitions
 from server.app import serve
 from server.nodes.roster import Roster
 from server.nodes.waiting import wait_for_nodes
+from server.records.own_ids import OwnIds
 from server.records.report import Listener
 from transport.ray_runtime import CRASHED, Over, backend, interrupting, quiet, root_cause, until
 
@@ -100,9 +101,18 @@ def _simulate(
         until(over, grid)
         with suppress(Over):
             wait_for_nodes(grid, Roster(config.strategy.quota), 0, len(nodes), START_S)
-            data, again = content_digest(dataset), recurring(dataset)
-            size = dataset.num_items
-            found.update(serve(grid, config, size, out, resume, listeners, data=data, recurring=again))
+            summary = serve(
+                grid,
+                config,
+                dataset.num_items,
+                out,
+                resume,
+                listeners,
+                data=content_digest(dataset),
+                recurring=recurring(dataset),
+                own=OwnIds.of(dataset),
+            )
+            found.update(summary)
 
     with quiet(), interrupting(over), tempfile.TemporaryDirectory(prefix="ray-") as folder:
         try:

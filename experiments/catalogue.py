@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -63,10 +63,7 @@ def entries(what: str) -> list[Entry]:
         "models": lambda: [
             {
                 "name": name,
-                "parameters": ", ".join(
-                    p for p in inspect.signature(kind).parameters if p not in OF_THE_MODEL
-                )
-                or "-",
+                "parameters": _parameters(kind, OF_THE_MODEL),
                 "reference": _paper(kind),
                 "summary": _lines(kind),
             }
@@ -97,9 +94,16 @@ def facts(rule: Callable[..., object]) -> Entry:
         "cost": said(r"Complexity (O\(.+?\))(?=[.,;:]| for| time| a | \w)"),
         "breakdown": said(r"Breakdown(?: point)?:? (.+?)(?=[.;](?: |$)| \()"),
         "reference": said(r"Reference: (.+?)(?: \(no arXiv version\))?\.?$"),
-        "parameters": ", ".join(inspect.signature(rule).parameters) or "-",
+        "parameters": _parameters(rule),
         "summary": _lines(rule),
     }
+
+
+def _parameters(kind: Callable[..., object], less: Collection[str] = ()) -> str:
+    """``rows=1.25, retention=0.8``: what a component takes beside ``less``, with the defaults."""
+    found = [p for p in inspect.signature(kind).parameters.values() if p.name not in less]
+    shown = (p.name if p.default is p.empty else f"{p.name}={p.default}" for p in found)
+    return ", ".join(shown) or "-"
 
 
 def _slices(rule: type[Aggregator]) -> str:
@@ -115,7 +119,7 @@ def _attack(name: str) -> Entry:
         "goal": attack.goal,
         "knowledge": attack.knowledge + ("; or full" if attack.full else ""),
         "reference": attack.reference or "-",
-        "parameters": ", ".join(inspect.signature(attack).parameters) or "-",
+        "parameters": _parameters(attack),
         "summary": _lines(attack),
     }
 
@@ -146,7 +150,7 @@ def page() -> str:
     """The text of ``docs/catalogue.md``."""
     lines = ["# Catalogue", "", "Written by `python -m experiments.catalogue`."]
     for what, columns in SHOWN.items():
-        columns = columns if what == "datasets" else tuple(dict.fromkeys((*columns, "summary")))
+        columns = columns if what == "datasets" else tuple(dict.fromkeys((*columns, "parameters", "summary")))
         lines += ["", f"## {what}", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
         for entry in entries(what):
             cells = (entry[column].replace("|", "\\|").replace("``", "`") for column in columns)

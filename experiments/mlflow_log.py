@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from logging import getLogger
 from types import TracebackType
 from typing import Any
 
@@ -15,12 +17,14 @@ from server.records.report import Evaluation, RoundReport
 from server.round.state import ServerState
 
 EXPERIMENT = "fedsieve"
+_LOG = getLogger("flwr")
 
 
 class MlflowLog:
     """A listener that opens a run named ``name`` where ``MLFLOW_TRACKING_URI`` points.
 
-    Raises ConfigError where mlflow is not installed. A resumed run is a new run there.
+    Raises ConfigError where mlflow is not installed or cannot be reached. What it does not take later is
+    told once, and the run goes on. A resumed run is a new run there.
     """
 
     def __init__(self, config: RunConfig, name: str) -> None:
@@ -30,12 +34,16 @@ class MlflowLog:
         except ImportError as error:
             raise ConfigError("--mlflow needs mlflow: pip install 'fedsieve[mlflow]'") from error
         self._metric: Any = Metric
-        self._client: Any = MlflowClient()
-        found = self._client.get_experiment_by_name(EXPERIMENT)
-        place = found.experiment_id if found else self._client.create_experiment(EXPERIMENT)
-        self.run_id: str = self._client.create_run(place, run_name=name).info.run_id
+        self._lost = False
         params = [Param(key, str(value)) for key, value in to_flat(config).items()]
-        self._client.log_batch(self.run_id, params=params)
+        try:
+            self._client: Any = MlflowClient()
+            found = self._client.get_experiment_by_name(EXPERIMENT)
+            place = found.experiment_id if found else self._client.create_experiment(EXPERIMENT)
+            self.run_id: str = self._client.create_run(place, run_name=name).info.run_id
+            self._client.log_batch(self.run_id, params=params)
+        except Exception as error:  # its own, requests', the file system's
+            raise ConfigError(f"--mlflow: {_place()}: {_first_line(error)}") from error
 
     def __enter__(self) -> MlflowLog:
         return self
@@ -43,7 +51,7 @@ class MlflowLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._client.set_terminated(self.run_id, "FAILED" if kind else "FINISHED")
+        self._send(lambda: self._client.set_terminated(self.run_id, "FAILED" if kind else "FINISHED"))
 
     def on_round(self, report: RoundReport, state: ServerState) -> None:
         self._log("round", report.figures, report.round)
@@ -58,4 +66,22 @@ class MlflowLog:
             for name, value in values.items()
             if math.isfinite(value)
         ]
-        self._client.log_batch(self.run_id, metrics=metrics)
+        self._send(lambda: self._client.log_batch(self.run_id, metrics=metrics))
+
+    def _send(self, call: Callable[[], None]) -> None:
+        """A server that is away costs its own lines and never the run."""
+        try:
+            call()
+        except Exception as error:
+            if not self._lost:
+                text = "mlflow: %s: %s; the run goes on, and what it does not take is missing there"
+                _LOG.warning(text, _place(), _first_line(error))
+            self._lost = True
+
+
+def _place() -> str:
+    return os.environ.get("MLFLOW_TRACKING_URI") or "MLFLOW_TRACKING_URI is not set, so ./mlruns"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

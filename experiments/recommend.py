@@ -48,7 +48,11 @@ def parse_history(text: str, known: Catalogue, numbers: bool = False) -> Items:
 
     Ids are the log's own, with ``numbers`` the catalogue's (1 to N). Raises ConfigError.
     """
-    parts = [part.strip() for row in csv.reader([text], skipinitialspace=True) for part in row]
+    try:
+        rows = list(csv.reader(text.splitlines(), skipinitialspace=True))
+    except csv.Error as error:
+        raise ConfigError(f"--history: {error}; expected item ids, oldest first, as in 50,181,174") from error
+    parts = [part.strip() for row in rows for part in row]
     return numbered([part for part in parts if part], known, numbers)
 
 

@@ -76,8 +76,8 @@ def run_config(settings: RunConfig, out: str, resume: bool) -> dict[str, Scalar]
 
 def check(settings: RunConfig) -> None:
     """Raise ConfigError for what the server would refuse only once the run has been handed in."""
-    from attacks import build_attack
     from client.regularisers import build_regularisers
+    from emulation.federation import check_attack
     from server.round.pipeline import Pipeline
 
     if settings.omniscient:
@@ -85,8 +85,7 @@ def check(settings: RunConfig) -> None:
     size = settings.train.slice_size
     Pipeline.build(settings, max(SMALLEST, settings.train.slices, size if isinstance(size, int) else 0))
     build_regularisers(settings.client.regularisers, settings.model)
-    if settings.attack.name != "none":
-        build_attack(settings.attack.name, settings.attack.params)
+    check_attack(settings)
 
 
 def one_line(text: str) -> str:

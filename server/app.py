@@ -176,8 +176,7 @@ def facts(config: RunConfig, folder: RunFolder, recurring: Mapping[str, float]) 
         "model": config.model.name,
         "aggregator": config.strategy.aggregator.name,
         **config.scenario(),
-        "targets": [folder.own.item(name) for name in config.eval.targets],
-        **({"group": folder.own.item(group)} if (group := config.eval.group) else {}),
+        **evaluated(config, folder.own),
         "seed": config.seed,
         "device": device,
         "idle_share": round(totals["idle"] / max(1.0, totals["asked"]), 4),
@@ -199,6 +198,12 @@ def privacy(config: RunConfig, rounds: int) -> dict[str, float]:
         "noise": client.noise,
         "rounds_per_device": rounds,
     }
+
+
+def evaluated(config: RunConfig, own: OwnIds) -> dict[str, Any]:
+    """The items whose exposure is in the summary, and the group of users, as the log calls them."""
+    group = {"group": own.item(config.eval.group)} if config.eval.group else {}
+    return {"targets": [own.item(name) for name in config.eval.targets], **group}
 
 
 def with_recurring(recurring: Mapping[str, float]) -> dict[str, Any]:

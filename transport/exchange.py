@@ -28,7 +28,6 @@ def exchange(
     grid: Grid,
     messages: Sequence[Message],
     deadline_s: float,
-    on_reply: Callable[[Message], None] | None = None,
     poll: tuple[float, float] = (0.01, 0.2),
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
@@ -39,9 +38,9 @@ def exchange(
 
     At most one reply a message, in the order of the messages; stragglers are left out; a reply that
     carries an error is returned as it is, and a reply that cannot be read (undecodable, larger than
-    ``max_reply_bytes`` of its node, from the wrong sender) becomes an error reply. ``on_reply`` sees each
-    reply when it arrives. Waits between two looks double from ``poll[0]`` to ``poll[1]`` seconds while
-    nothing comes. Failures of the grid are retried a bounded number of times and never raised.
+    ``max_reply_bytes`` of its node, from the wrong sender) becomes an error reply. Waits between two looks
+    double from ``poll[0]`` to ``poll[1]`` seconds while nothing comes. Failures of the grid are retried a
+    bounded number of times and never raised.
     A grid over HTTP is refused with ConfigError before anything is sent.
 
     ``close_at``: once this share of the messages (0 to 1) has a reply with content, nobody is waited for.
@@ -68,7 +67,7 @@ def exchange(
             if troubles[number] >= PULL_TRIES:
                 fresh.append(failure(sent[number], "the reply cannot be pulled", ErrorCode.UNKNOWN))
         for reply in fresh:
-            _accept(reply, sent, replies, on_reply)
+            _accept(reply, sent, replies)
         now = clock()
         last = now if fresh else last
         if len(replies) == len(sent) or now >= end or _enough(replies, close_at * len(sent)):
@@ -150,7 +149,6 @@ def _accept(
     reply: Message,
     sent: dict[str, Message],
     replies: dict[str, Message],
-    on_reply: Callable[[Message], None] | None,
 ) -> None:
     number = reply.metadata.reply_to_message_id
     if number not in sent or number in replies:
@@ -160,5 +158,3 @@ def _accept(
     if reply.has_content() and reply.metadata.src_node_id != message.metadata.dst_node_id:
         reply = failure(message, f"the reply names node {reply.metadata.src_node_id} as its sender")
     replies[number] = reply
-    if on_reply is not None:
-        on_reply(reply)

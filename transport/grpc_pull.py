@@ -36,6 +36,7 @@ from grpc import RpcError  # type: ignore[import-untyped]
 
 from common.wire.replies import OVERSIZE
 from transport.flower import is_grpc
+from transport.limits import MAX_DEPTH, MAX_NODES
 
 if TYPE_CHECKING:
     from flwr.superlink.grid.grpc_grid import GrpcGrid
@@ -47,9 +48,6 @@ CALL_S = 10.0
 
 GRACE_S = 2.0
 """What came in time may be fetched for so long after the deadline."""
-
-MAX_NODES, MAX_DEPTH = 1024, 8
-"""A reply is a message, its records, eight arrays and their chunks of 20 MB: five levels, some forty."""
 
 MAX_TEXT_BYTES = 1 << 18
 """All that is not a chunk of an array: names, shapes, settings. Decoded, it takes some 36 times as much."""

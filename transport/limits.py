@@ -12,6 +12,9 @@ MESSAGE_MB = "FEDSIEVE_FLEET_MESSAGE_MB", 32
 REPLY_MB = "FEDSIEVE_FLEET_REPLY_MB", 2048
 """What a node may upload for one reply, all its objects together."""
 
+MAX_NODES, MAX_DEPTH = 1024, 8
+"""Objects of a reply: message, records, eight arrays, their chunks of 20 MB; five levels, some forty."""
+
 
 def megabytes(setting: tuple[str, int]) -> int:
     """Bytes of a setting in MiB from the environment, or its default. Raises ConfigError for nonsense."""

@@ -35,15 +35,12 @@ from transport.messages import stamp
 _LOG = logging.getLogger(__name__)
 EVERY_S = 1.0
 
-FRESH_S = 75.0
-"""A file older than this is a lie: an idle node calls five times a second, one that trains sends Flower's
-heartbeat every 30 s."""
-
 
 class Pulse:
     """``beat`` touches ``file`` at most once a second; ``lost`` removes it. Without a file both do nothing.
 
-    Age matters beside existence: a call into a network that drops packets neither succeeds nor fails.
+    Age matters beside existence: a call into a network that drops packets neither succeeds nor fails. An idle
+    node calls five times a second, one that trains sends Flower's heartbeat every 30 s: 75 s are too old.
     """
 
     def __init__(self, file: Path | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -74,7 +71,6 @@ class Pulse:
             self._file = None
 
 
-_LOG = logging.getLogger(__name__)
 RETRY_S = (0.1, 5)
 
 
@@ -142,7 +138,6 @@ def read(error: Exception | None) -> tuple[StatusCode | None, str]:
 
 Keys = tuple[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey]
 
-_LOG = logging.getLogger(__name__)
 OBJECT_POLL_S = (0.02, 0.5)
 OBJECTS_MAX_S = 600.0
 

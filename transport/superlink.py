@@ -33,9 +33,8 @@ from common.errors import ConfigError
 from common.logs import plain_logs
 from transport import limits
 from transport.flower import need_grpc
-from transport.limits import MESSAGE_MB, REPLY_MB
+from transport.limits import MAX_DEPTH, MAX_NODES, MESSAGE_MB, REPLY_MB
 
-MAX_NODES, MAX_DEPTH = 1024, 8
 IDENTITY_ONLY = ("grpc.compression_enabled_algorithms_bitset", 1)
 """A few megabytes of gzip may hold gigabytes, and gRPC unpacks before anybody is asked."""
 

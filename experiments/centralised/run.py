@@ -14,7 +14,7 @@ from common.machine import peak_cuda_mib, peak_mib
 from common.tasks import GlobalModel
 from emulation.federation import prepared, recurring
 from experiments.centralised.program import CENTRALISED, Recipe, epochs_of, start
-from server.app import with_recurring
+from server.app import evaluated, with_recurring
 from server.records.outputs import RunFolder
 from server.records.own_ids import OwnIds
 from server.records.protocol_line import log_text, loss_text, recurring_text, split_text
@@ -24,7 +24,14 @@ from server.round.state import ServerState, no_counts
 WATCHED = "ndcg@10"
 """Of the validation items: the model that was best by it is kept."""
 
-ONLY_FEDERATED = (("train", "local_steps"), ("train", "slices"), ("client", "clip"), ("client", "noise"))
+ONLY_FEDERATED = (
+    ("train", "local_steps"),
+    ("train", "slices"),
+    ("client", "clip"),
+    ("client", "noise"),
+    ("client", "decoys"),
+    ("client", "quantise"),
+)
 """Settings of what a device sends: with another value this would not be the reference of that federation."""
 
 
@@ -115,7 +122,7 @@ def _facts(config: RunConfig, folder: RunFolder, recipe: Recipe, epochs: int, be
         "model": config.model.name,
         "aggregator": CENTRALISED,
         **config.scenario(),
-        "targets": [folder.own.item(name) for name in config.eval.targets],
+        **evaluated(config, folder.own),
         "seed": config.seed,
         "device": device,
         "peak_rss_mb": round(peak_mib(), 1),

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from common.config import DataConfig, RunConfig
+from common.config import RunConfig
 from common.data import Dataset, content_digest
 from common.device import resolve
 from common.errors import ConfigError, RunError
@@ -58,20 +58,21 @@ class Datasets:
     """Every log of a grid, read once."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[DataConfig, Dataset, str]] = {}
+        self._known: dict[tuple[str, str], tuple[str, Dataset, str]] = {}
 
     def get(self, config: RunConfig) -> tuple[Dataset, str]:
         """The log of a config and its digest."""
-        key = config.data.model_dump_json()  # it holds a mapping, which no dictionary takes for a key
+        label = data_label(config)  # it says how the log is split, too
+        key = config.data.model_dump_json(), label  # JSON: the section holds a mapping, which is no key
         if key not in self._known:
             dataset = open_log(config)
-            self._known[key] = config.data, dataset, content_digest(dataset)
+            self._known[key] = label, dataset, content_digest(dataset)
         _, dataset, digest = self._known[key]
         return dataset, digest
 
     def logs(self) -> dict[str, tuple[Dataset, str]]:
         """Every log that was asked for and its digest, by its label."""
-        return {data_label(data): (dataset, digest) for data, dataset, digest in self._known.values()}
+        return {label: (dataset, digest) for label, dataset, digest in self._known.values()}
 
 
 def plan(cells: Iterable[Cell], datasets: Datasets) -> list[Planned]:

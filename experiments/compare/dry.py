@@ -13,7 +13,7 @@ from rich.console import Console
 from common.config import RunConfig
 from common.machine import cores
 from emulation.federation import federate
-from experiments.compare.command import opened, shared_rounds, stretches
+from experiments.compare.command import NAMED, opened, shared_rounds, stretches
 from experiments.compare.grid import GridConfig
 from experiments.compare.results import read_row
 from experiments.pool import Job
@@ -22,7 +22,6 @@ from server.records.report import Evaluation, RoundReport
 from server.round.state import ServerState
 
 CALIBRATION_S = 10.0
-LABELS = ("data", "model", "aggregator", "attack", "malicious_share", "seed")
 
 
 def dry_run(
@@ -44,7 +43,7 @@ def dry_run(
     _, name, _, planned = opened(of, device)
     rows = {p.key: read_row(out / "cells" / p.key) for p in planned}
     for one in planned:
-        say(f"{'to do' if rows[one.key] is None else 'done':<6} {one.key}  {one.title(LABELS)}")
+        say(f"{'to do' if rows[one.key] is None else 'done':<6} {one.key}  {one.title(NAMED)}")
     missing = [p for p in planned if rows[p.key] is None]
     shared, warm_ups = shared_rounds(missing, out)
     done = len(planned) - len(missing)

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from attacks import ATTACKS
 from client.regularisers import build_regularisers
-from common.config import Component, DataConfig, Named, RunConfig, Section, Several, Share
+from common.config import Component, EvalConfig, Named, RunConfig, Section, Several, Share
 from common.errors import ConfigError
 from common.explain import problems
 from common.items import PICKED, Item
@@ -22,9 +22,8 @@ from emulation.federation import check_attack
 from experiments.shipped import config as shipped_config
 from server.aggregators import AGGREGATORS, build_aggregator
 from server.aggregators.pre import with_pre
-from server.constraints import build_constraints
 from server.optimizers import build_optimizer
-from server.round.recipe import check_bound, check_codes, constraints_of
+from server.round.recipe import check_parts
 
 
 def _as_budget(value: object) -> object:
@@ -130,10 +129,17 @@ def grid_of(tree: Mapping[str, Any], name: str, folder: Path) -> GridConfig:
     return grid.model_copy(update={"configs": budgets})
 
 
-def data_label(data: DataConfig) -> str:
-    """``ml-100k``, or ``ml-100k, last 10`` where histories are cut."""
+def data_label(config: RunConfig) -> str:
+    """``ml-100k``; ``ml-100k, last 10`` where histories are cut; ``ml-100k, split by time``."""
+    data, told = config.data, config.eval
     name = Path(data.path).stem if data.path and data.name != "synthetic" else data.name
-    return f"{name}, last {data.max_length}" if data.max_length else name
+    cut = f", last {data.max_length}" if data.max_length else ""
+    if told.split == "leave_one_out":
+        return f"{name}{cut}"
+    default = EvalConfig()
+    moments = told.moments or (told.quantiles if told.quantiles != default.quantiles else ())
+    at = " at " + " and ".join(f"{moment:g}" for moment in moments) if moments else ""
+    return f"{name}{cut}, split by time{at}"
 
 
 def strategy_label(rule: Component, settings: Mapping[str, Any]) -> str:
@@ -203,7 +209,7 @@ def expand(grid: GridConfig) -> list[Cell]:
             error.args = (f"{_where(budget)}{rule} under {component_label(attack)}: {error}",)
             raise  # of its own kind: an unknown name stays one
         labels = {
-            "data": data_label(config.data),
+            "data": data_label(config),
             "model": component_label(model) if model else config.model.name,
             "aggregator": rule,
             "attack": component_label(attack),
@@ -247,8 +253,7 @@ def _attacks(grid: GridConfig) -> list[Component]:
 def _check(config: RunConfig) -> None:
     strategy = config.strategy
     template(config.model)
-    check_bound(with_pre(build_aggregator(strategy.aggregator), strategy.pre), config)
-    check_codes(config, build_constraints(constraints_of(config)))
+    check_parts(config, with_pre(build_aggregator(strategy.aggregator), strategy.pre))
     build_optimizer(strategy.optimizer)
     build_regularisers(config.client.regularisers, config.model)
     check_attack(config)

@@ -61,7 +61,8 @@ def divide(config: RunConfig, data: Dataset, slots: Mapping[str, Sequence[int]],
 
     The malicious devices are ``attack.share`` of all, drawn as an emulation draws them, whatever the number
     of containers. The quota is the largest log: a container that lies about its devices gains none.
-    Raises ConfigError when a side has devices and no container, or the reverse.
+    Without malicious containers nobody attacks. Raises ConfigError without honest containers, and for
+    malicious ones that have no devices.
     """
     data = recent(data, config.data.max_length)
     config = with_targets(config, data)
@@ -181,7 +182,7 @@ def submit(places: Places, division: Division, out: Path, console: Console, stop
     """``flwr run --stream``, its lines that say how it goes passed on. Raises RunError when it fails."""
     from common.settings import to_flat
 
-    flat: Mapping[str, Scalar] = {**to_flat(division.config), "out": str(out), "resume": False}
+    flat: Mapping[str, Scalar] = {**to_flat(division.config, secret=True), "out": str(out), "resume": False}
     with tempfile.TemporaryDirectory(prefix="fedsieve-") as folder:
         home, settings = Path(os.environ.get("FLWR_HOME", folder)), Path(folder) / "run.toml"
         home.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from attacks import build_attack
 from client.regularisers import build_regularisers
 from common.config import RunConfig
 from common.data import DATASETS, Dataset
@@ -19,7 +18,7 @@ from common.logs import FORMATS
 from common.models import build_model
 from common.printable import printable
 from common.settings import load as load_settings
-from emulation.federation import open_log
+from emulation.federation import check_attack, open_log
 from emulation.targets import with_targets
 from experiments.containers.places import CONTROL_HOST, FLEET_HOST, SIDES, Places
 from experiments.identity import make_authority, make_server
@@ -137,6 +136,6 @@ def check(asked: Wanted, data: Dataset) -> None:
     """Build once what the run will build, so that a wrong name is told now. Raises FedSieveError."""
     config = with_targets(asked.config, data)
     build_regularisers(config.client.regularisers, config.model)
-    build_attack("control" if config.attack.name == "none" else config.attack.name, config.attack.params)
+    check_attack(config)
     build_model(config.model)
     Pipeline.build(config, data.num_items)

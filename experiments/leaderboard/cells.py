@@ -65,7 +65,7 @@ def plan(protocol: Protocol, needed: Chosen | None) -> Plan:
     honest: dict[str, RunConfig] = {}
     resolved: dict[tuple[str, int], RunConfig] = {}
     for cell in expand(protocol.grid):
-        label = data_label(cell.config.data)
+        label = data_label(cell.config)
         try:
             if label in absent:
                 raise absent[label]

@@ -34,6 +34,9 @@ MAX_DEVICES = 1 << 20
 
 MEMORY = 4 * MAX_DEVICES
 
+STRANGERS = 1 << 12
+"""Nodes that never took part and are gone, whose refusals and silences are remembered."""
+
 REFUSED_S = 10.0
 """A node with another catalogue is asked again after this while the run waits for nodes: its owner may have
 mended it. In the rounds it rests as a silent node does."""
@@ -138,7 +141,8 @@ class Roster:
         self.roots.pop(node, None)
 
     def _forget(self, present: set[int]) -> None:
-        """Of nodes that are gone the latest ``MEMORY`` devices are remembered: identities may be free."""
+        """Of nodes that are gone the latest ``MEMORY`` devices are kept, and of those that never took part
+        the latest ``STRANGERS``: identities may be free."""
         room = MEMORY
         for node in [n for n in reversed(self.members) if n not in present]:
             room -= len(self.members[node].enrolment.devices)
@@ -146,6 +150,12 @@ class Roster:
                 del self.members[node]
                 self.silence.forget(node)
                 self.notices.forget(node)
+        known = present | self.members.keys()
+        strangers = [n for n in dict.fromkeys([*self.silence.resting, *self.refused]) if n not in known]
+        for node in strangers[: max(0, len(strangers) - STRANGERS)]:
+            self.refused.pop(node, None)
+            self.silence.forget(node)
+            self.notices.forget(node)
 
     def _may_be_asked(self, node: int, round_: int) -> bool:
         _, again = self.refused.get(node, ("", -math.inf))

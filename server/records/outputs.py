@@ -31,6 +31,9 @@ LINES = ("metrics.jsonl", "audit.jsonl")
 GRID = "grid.yaml"
 """What the folder of a comparison has."""
 
+AGAIN = "state/sent-again"
+"""How many rounds devices may have sent twice: those after a checkpoint that a run went back to."""
+
 TOTALS = ("bytes_up", "bytes_down", "seconds", "asked", "admitted", "idle", "seconds_evaluation")
 
 
@@ -96,6 +99,7 @@ class RunFolder:
         if path.exists():  # nothing is learned yet, so that even other data would do no harm
             check_settings(path, load(path), self.config)
         write_atomically(path, self._described())
+        (self.folder / AGAIN).unlink(missing_ok=True)
         for path in self._files.values():
             with writing(path):
                 path.write_bytes(b"")
@@ -117,13 +121,31 @@ class RunFolder:
             size = sizes[name]
             if not path.exists() or path.stat().st_size < size:
                 raise CheckpointError(f"{path} is shorter than the checkpoint says: it was changed")
+        self._count_again(sizes["audit.jsonl"])
+        for name, path in self._files.items():
             with writing(path), path.open("r+b") as file:
-                file.truncate(size)
+                file.truncate(sizes[name])
         described = self.folder / "config.yaml"
         if not described.exists() or described.read_bytes() != self._described():
             write_atomically(described, self._described())
         self._events = Events(self.folder / "events", state.round + 1)
         return state
+
+    def _count_again(self, size: int) -> None:
+        """Note the rounds after the first ``size`` bytes of the audit, before they are cut off.
+
+        One more may have begun: devices answered it, and the server did not live to write it down.
+        """
+        path = self._files["audit.jsonl"]
+        with path.open("rb") as file:
+            file.seek(size)
+            lines = file.read().splitlines(keepends=True)
+        rounds = {json.loads(line)["round"] for line in lines if line.endswith(b"\n")}
+        write_atomically(self.folder / AGAIN, str(self._again() + len(rounds) + 1).encode())
+
+    def _again(self) -> int:
+        path = self.folder / AGAIN
+        return int(path.read_text()) if path.exists() else 0
 
     def _described(self) -> bytes:
         """``config.yaml``: where the data lie now, how long this part of the run waits, and all else."""
@@ -184,7 +206,8 @@ class RunFolder:
     def most_rounds(self) -> int:
         """At most so many rounds any one device sent something in, by the audit.
 
-        A reply that failed as a whole, or came too late, counts for all devices of its node.
+        A reply that failed as a whole, or came too late, counts for all devices of its node. Rounds that ran
+        again after an interruption count as often as devices may have answered them.
         """
         devices: dict[tuple[int, int], set[int]] = {}
         nodes: dict[int, set[int]] = {}
@@ -195,7 +218,7 @@ class RunFolder:
                 elif "evaluation" not in line and line["reason"] != Reason.QUOTA.value:
                     nodes.setdefault(line["node"], set()).add(line["round"])
         each = [rounds | nodes.get(node, set()) for (node, _), rounds in devices.items()]
-        return max(map(len, [*each, *nodes.values()]), default=0)
+        return max(map(len, [*each, *nodes.values()]), default=0) + self._again()
 
     def check(self) -> None:
         """Raise RunError for numbers that would mean nothing: nobody trained, or nobody was evaluated."""

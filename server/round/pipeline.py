@@ -25,7 +25,7 @@ from server.round.admission import Admitted
 from server.round.evidence import gather, trusted_updates
 from server.round.health import too_few
 from server.round.popularity import estimate, marks, observe, of_items
-from server.round.recipe import bound, check_bound, check_codes, check_root, check_slices, constraints_of
+from server.round.recipe import bound, check_parts, check_root, constraints_of
 from server.round.state import ServerState, no_counts, server_key
 
 
@@ -59,14 +59,12 @@ class Pipeline:
     def build(config: RunConfig, num_items: int, device: torch.device = CPU) -> Pipeline:
         """The pipeline with its start on ``device``. Raises ConfigError for what no registry knows."""
         rule = with_pre(build_aggregator(config.strategy.aggregator), config.strategy.pre)
-        check_bound(rule, config)
         check_root(rule, config)
-        check_slices(rule, config, num_items)
+        check_parts(config, rule, num_items)
         start, layout = initial(config.model, num_items, generator(config.seed, "model"))  # drawn on the CPU
         if config.train.slices > 1:
             rule = BySlice(rule, partial(bound, config))
         constraints = build_constraints(constraints_of(config))
-        check_codes(config, constraints)
         optimizer = build_optimizer(config.strategy.optimizer)
         return Pipeline(config, layout, start.to(device), rule, optimizer, constraints)
 

@@ -9,7 +9,7 @@ from common.config import RunConfig
 from common.errors import ConfigError, RunError
 from common.registry import Component
 from server.aggregators import Aggregator, build_aggregator
-from server.constraints import Chain
+from server.constraints import Chain, build_constraints
 from server.constraints.exposure import ExposureCap
 from server.constraints.popularity import PopularityCap
 
@@ -31,6 +31,16 @@ def bound(config: RunConfig, devices: int) -> int:
     """f from ``strategy.byzantine``: a number, or a share of the devices that replied, rounded up."""
     claim = config.strategy.byzantine
     return math.ceil(claim * devices) if claim < 1 else int(claim)
+
+
+def check_parts(config: RunConfig, rule: Aggregator, num_items: int | None = None) -> None:
+    """Raise ConfigError before the run for parts that cannot be together; ``rule`` with its pre-aggregators.
+
+    num_items: None where no log was read yet.
+    """
+    check_bound(rule, config)
+    check_slices(rule, config, num_items)
+    check_codes(config, build_constraints(constraints_of(config)))
 
 
 def check_codes(config: RunConfig, constraints: Chain) -> None:
@@ -87,7 +97,7 @@ def check_bound(rule: Aggregator, config: RunConfig) -> None:
         )
 
 
-def check_slices(rule: Aggregator, config: RunConfig, num_items: int) -> None:
+def check_slices(rule: Aggregator, config: RunConfig, num_items: int | None) -> None:
     """Raise ConfigError before the run for what cannot be with several slices."""
     slices, noise = config.train.slices, config.client.noise
     if slices == 1:
@@ -102,5 +112,5 @@ def check_slices(rule: Aggregator, config: RunConfig, num_items: int) -> None:
             f"train.slices = {slices} beside client.noise = {noise:g}: which slice a device takes has no "
             "noise, so that its ε would not hold; expected 1"
         )
-    if slices > num_items:
+    if num_items is not None and slices > num_items:
         raise ConfigError(f"train.slices = {slices} of {num_items} items: at most {num_items}")

@@ -63,6 +63,12 @@ def test_alie_leaves_as_many_honest_devices_outside_as_it_needs(n: int, f: int) 
         assert NormalDist().cdf(z) * (n - f) == pytest.approx(n - f - supporters)
 
 
+@pytest.mark.parametrize(("n", "f"), [(10, 6), (10, 9), (3, 2), (2, 1)])
+def test_alie_also_attacks_as_the_majority(n: int, f: int) -> None:
+    """One unlucky draw may ask more malicious devices than honest ones, and ends no run."""
+    assert 0 <= z_max(n, f) < 4
+
+
 def test_alie_knows_the_table_of_its_paper() -> None:
     assert z_max(50, 24) == pytest.approx(1.43, abs=0.01)
     assert z_max(50, 12) == pytest.approx(0.34, abs=0.01)

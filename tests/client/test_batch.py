@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.batch import Batch, buckets, make_batch, window_starts
+from client.batch import buckets, make_batch, window_starts
 from common.data.types import Items
 from common.keystream import Draws
 
@@ -60,14 +60,6 @@ def test_a_batch_does_not_share_memory_with_the_histories() -> None:
     batch = make_batch([history], 2)
     batch.inputs[0] = 9
     assert history.tolist() == [1, 2, 3]
-
-
-def test_take_keeps_inputs_and_targets_together() -> None:
-    batch = make_batch([counted(3), counted(5), counted(4)], 4)
-    some = batch.take(torch.tensor([2, 0]))
-    assert isinstance(some, Batch)
-    assert some.inputs.tolist() == [batch.inputs[2].tolist(), batch.inputs[0].tolist()]
-    assert some.targets.tolist() == [batch.targets[2].tolist(), batch.targets[0].tolist()]
 
 
 def grouped(lengths: list[int], max_len: int) -> list[tuple[int, list[int]]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import logging
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -182,6 +184,18 @@ def test_a_connection_that_cannot_be_made_is_a_link_error() -> None:
         pass
 
 
+def with_passphrase(pem: bytes) -> bytes:
+    """The same file with the head of an encrypted one; to encrypt its body would take another package."""
+    body = base64.b64decode(b"".join(pem.splitlines()[1:-1]))
+    magic, string = b"openssh-key-v1\0", lambda text: struct.pack(">I", len(text)) + text
+    plain = magic + string(b"none") + string(b"none") + string(b"")
+    assert body.startswith(plain)
+    options = string(b"s" * 16) + struct.pack(">I", 16)
+    head = magic + string(b"aes256-ctr") + string(b"bcrypt") + string(options)
+    text = base64.encodebytes(head + body.removeprefix(plain))
+    return b"-----BEGIN OPENSSH PRIVATE KEY-----\n" + text + b"-----END OPENSSH PRIVATE KEY-----\n"
+
+
 def test_keys_are_read_from_openssh_files(tmp_path: Path) -> None:
     form = serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
     good, other, bad = tmp_path / "good", tmp_path / "other", tmp_path / "bad"
@@ -192,6 +206,10 @@ def test_keys_are_read_from_openssh_files(tmp_path: Path) -> None:
     for path, text in ((other, "elliptic"), (bad, "no private key"), (tmp_path / "none", "no private key")):
         with pytest.raises(ConfigError, match=text):
             node.load_keys(path)
+    locked = tmp_path / "locked"
+    locked.write_bytes(with_passphrase(good.read_bytes()))
+    with pytest.raises(ConfigError, match="locked: the key has a passphrase; expected one without"):
+        node.load_keys(locked)
 
 
 def test_the_command_line_reaches_the_node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -225,6 +243,8 @@ def test_the_command_line_reaches_the_node(monkeypatch: pytest.MonkeyPatch, tmp_
         (["--superlink", "h:1", "--insecure", "--app", "json:app"], "app"),
         (["--superlink", "h:1", "--root-certificates", "missing.pem"], "missing.pem"),
         (["--superlink", "h:1", "--insecure", "--auth-private-key", "missing"], "no private key"),
+        (["--superlink", "h:1", "--insecure", "--app", ":app"], "--app ':app': expected MODULE:NAME"),
+        (["--superlink", "h:1", "--insecure", "--app", "json"], "--app 'json': expected MODULE:NAME"),
     ],
 )
 def test_mistakes_on_the_command_line_are_told(
@@ -236,6 +256,15 @@ def test_mistakes_on_the_command_line_are_told(
         node.main(arguments)
     assert stopped.value.code == 2
     assert text in capsys.readouterr().err
+
+
+def test_a_key_without_tls_is_told_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    (tmp_path / "key").write_bytes(KEYS.private_bytes(*form))
+    with pytest.raises(SystemExit) as stopped:
+        node.main(["--superlink", "h:1", "--insecure", "--auth-private-key", str(tmp_path / "key")])
+    assert stopped.value.code == 2
+    assert "need TLS" in capsys.readouterr().err
 
 
 # What a node says on its own terminal.

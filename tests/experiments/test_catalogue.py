@@ -72,16 +72,16 @@ def test_the_docstring_is_where_it_comes_from() -> None:
         "cost": "O(n²·(P + K))",
         "breakdown": "needs n > 3f",
         "reference": "arXiv 1234.56789",
-        "parameters": "strength",
+        "parameters": "strength=1.0",
         "summary": "Σ w_i·u_i over two lines.",
     }
 
 
 def test_parameters_and_kinds_are_listed() -> None:
     krum = next(e for e in entries("aggregators") if e["name"] == "krum")
-    assert krum["parameters"] == "select, neighbours, byzantine"
+    assert krum["parameters"] == "select=1, neighbours=paper, byzantine=None"
     boost = next(e for e in entries("attacks") if e["name"] == "explicit_boost")
-    assert (boost["kind"], boost["goal"], boost["parameters"]) == ("model", "targeted", "boost")
+    assert (boost["kind"], boost["goal"], boost["parameters"]) == ("model", "targeted", "boost=10.0")
     assert boost["reference"].startswith("arXiv")
 
 

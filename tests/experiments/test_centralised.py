@@ -16,8 +16,10 @@ from common.settings import load
 from emulation.federation import federate, prepared
 from experiments.centralised import Recipe, centralise, epochs_of, start
 from experiments.cli import app
+from experiments.run_files import printed
 from experiments.run_report import write_report
 from experiments.trained import open_run
+from tests.experiments.compare.samples import screen
 from tests.server.federation import Watch
 
 SMALL = (
@@ -116,6 +118,9 @@ def test_exposure_within_a_group_is_measured(tmp_path: Path) -> None:
     config = load(overrides=[*SMALL, "eval.targets=[3]", "eval.group=5"])
     summary = centralise(config, tmp_path / "run", Recipe(epochs=1, batch=32))
     assert 0 <= summary["er_group@10"] <= 1
+    console, told = screen()
+    console.print(printed(summary))
+    assert "holders of 5" in told.getvalue()
 
 
 def test_the_same_seed_gives_the_same_model(tmp_path: Path) -> None:
@@ -134,6 +139,8 @@ def test_the_same_seed_gives_the_same_model(tmp_path: Path) -> None:
         (["train.patience=3", "eval.every=1"], "train.patience: given 3, .* --centralised has --patience"),
         (["train.local_steps=4"], "train.local_steps: given 4; with --centralised only 1"),
         (["client.clip=1"], "client.clip: given 1.0; with --centralised only 0.0"),
+        (["client.decoys=4"], "client.decoys: given 4; with --centralised only 0"),
+        (["client.quantise=sign"], "client.quantise: given sign; with --centralised only none"),
     ],
 )
 def test_what_only_a_federation_has_is_refused(changes: list[str], told: str, tmp_path: Path) -> None:

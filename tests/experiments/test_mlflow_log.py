@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -23,6 +25,50 @@ def test_without_mlflow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_
     result = CliRunner().invoke(cli.app, ["run", *SETS, "--mlflow", "--out", str(tmp_path / "run")])
     assert isinstance(result.exception, ConfigError)
     assert not (tmp_path / "run").exists()
+
+
+class Away:
+    """A client whose server goes away after ``calls`` calls."""
+
+    def __init__(self, calls: int) -> None:
+        self.left = calls
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*_: object, **__: object) -> Any:
+            self.left -= 1
+            if self.left < 0:
+                raise OSError("connection refused\nand forty more lines")
+            return SimpleNamespace(experiment_id="1", info=SimpleNamespace(run_id="2"))
+
+        return call
+
+
+def fake(monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
+    entities = SimpleNamespace(Metric=lambda *_: None, Param=lambda *_: None)
+    monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(MlflowClient=lambda: Away(calls)))
+    monkeypatch.setitem(sys.modules, "mlflow.entities", entities)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://nobody:1")
+
+
+def test_a_server_that_is_not_there_is_told_before_the_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fake(monkeypatch, calls=0)
+    result = CliRunner().invoke(cli.app, ["run", *SETS, "--mlflow", "--out", str(tmp_path / "run")])
+    assert isinstance(result.exception, ConfigError)
+    assert str(result.exception) == "--mlflow: http://nobody:1: connection refused"
+
+
+def test_a_server_that_goes_away_is_told_once_and_the_run_ends_as_without(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake(monkeypatch, calls=4)  # experiment, run, settings, and one round
+    result = CliRunner().invoke(cli.app, ["run", *SETS, "--mlflow", "--out", str(tmp_path / "run")])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "run" / "summary.json").exists()
+    told = [r.getMessage() for r in caplog.records if r.getMessage().startswith("mlflow: ")]
+    (line,) = told
+    assert line.startswith("mlflow: http://nobody:1: connection refused; the run goes on")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")

@@ -98,6 +98,13 @@ def test_an_id_with_a_comma_stands_in_quotes() -> None:
     assert parse_history('"Matrix, The (1999)",Alien (1979)', known).tolist() == [2, 1]
 
 
+def test_a_pasted_column_of_ids_is_a_history(trained: Trained) -> None:
+    known = catalogue(trained)
+    assert parse_history("i103\ni101\r\ni130\n", known).tolist() == [3, 1, 30]
+    with pytest.raises(ConfigError, match="--history: field larger than"):
+        parse_history("i" * 200_000, known)
+
+
 @pytest.mark.parametrize(
     ("text", "numbers", "told"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,3 +63,27 @@ def test_a_reply_that_was_lost_counts_for_every_device_of_its_node(
     text.append(json.dumps({"node": 1, "device": None, "reason": "", "evaluation": "test"}) + "\n")
     (tmp_path / "audit.jsonl").write_text("".join(text))
     assert RunFolder(tmp_path, config()).most_rounds() == most
+
+
+def test_rounds_that_ran_again_after_a_crash_count_as_often_as_devices_may_have_answered(
+    tmp_path: Path,
+) -> None:
+    """The checkpoint is of round 2, rounds 3 and 4 were lost, and a fifth may have begun."""
+    every = config(*NOISE, "checkpoint_every=2", "train.rounds=6")
+    out = tmp_path / "run"
+    whole = run(every, tmp_path / "whole")["privacy"]["rounds_per_device"]
+    saved = RunFolder.settled
+
+    def dies(self: RunFolder, round_: int, *rest: Any) -> None:
+        if round_ == 4:
+            raise RuntimeError("power cut")
+        saved(self, round_, *rest)
+
+    for _ in range(2):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(RunFolder, "settled", dies)
+            with pytest.raises(RuntimeError, match="power cut"):
+                run(every, out, resume=True)
+    found = run(every, out, resume=True)["privacy"]
+    assert found["rounds_per_device"] == whole + 2 * (2 + 1)
+    assert found["epsilon"] == local_epsilon(2.0, found["rounds_per_device"])

@@ -185,6 +185,16 @@ def test_of_nodes_that_are_gone_a_bounded_number_of_devices_is_remembered(
     assert list(roster.members) == [1, 6, 7, 8]
 
 
+def test_of_strangers_that_are_gone_a_bounded_number_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.nodes.roster.STRANGERS", 2)
+    net, roster = grid({node: [node] for node in range(1, 9)}, broken=lambda node: node > 1), Roster()
+    for node in range(2, 9):  # each comes once, fails to enrol and leaves
+        monkeypatch.setattr(net, "get_node_ids", lambda node=node: [1, node])
+        roster.refresh(net, 1)
+    left = {6, 7, 8}  # two that are gone, and one that is there
+    assert set(roster.refused) == set(roster.silence.resting) == set(roster.silence.misses) == left
+
+
 def test_an_enrolment_names_no_more_devices_than_fit_in_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.nodes.roster.MAX_DEVICES", 3)
     roster = enrolled({1: [1, 2, 3], 2: [4, 5, 6, 7]})

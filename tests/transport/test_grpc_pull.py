@@ -21,8 +21,6 @@ from emulation.local_grid import LocalGrid
 from transport.exchange import exchange
 from transport.grpc_pull import (
     GRACE_S,
-    MAX_DEPTH,
-    MAX_NODES,
     MAX_TEXT_BYTES,
     OVERSIZE,
     TRIES,
@@ -31,6 +29,7 @@ from transport.grpc_pull import (
     _names,
     puller,
 )
+from transport.limits import MAX_DEPTH, MAX_NODES
 
 RUN = 5
 

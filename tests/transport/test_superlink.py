@@ -12,7 +12,8 @@ from flwr.proto.message_pb2 import Message, Metadata, ObjectTree, PushObjectRequ
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectStore
 
-from transport.superlink import MAX_DEPTH, MAX_NODES, Guard, RefusedError, check_tree, megabytes
+from transport.limits import MAX_DEPTH, MAX_NODES
+from transport.superlink import Guard, RefusedError, check_tree, megabytes
 
 
 def tree(name: object, *parts: ObjectTree) -> ObjectTree:

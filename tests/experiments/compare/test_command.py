@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -92,6 +93,20 @@ def test_a_grid_that_grows_computes_only_what_is_new(tmp_path: Path) -> None:
     assert "2 cells, 1 of them already" in told.getvalue()
     assert set(table(out).select("aggregator", "rule").rows()) == {("mean", "mean"), ("far", "krum")}
     assert table(out).height == 2
+
+
+def test_a_grid_over_two_splits_reads_the_log_for_each(tmp_path: Path) -> None:
+    """Cold targets and the floors are those of the cell's own split."""
+    out = tmp_path / "out"
+    path = grid_file(
+        tmp_path, strategies=["mean"], attacks=["control"], vary={"eval.split": ["leave_one_out", "time"]}
+    )
+    assert compare(path, out, screen()[0]) == 0
+    names = {"synthetic", "synthetic, split by time"}
+    assert set(table(out)["data"]) == names
+    floors = json.loads((out / "floors.json").read_text())
+    assert set(floors) == names
+    assert floors["synthetic"] != floors["synthetic, split by time"]
 
 
 def test_a_failing_cell_is_told_and_stops_no_other(whole: Whole, tmp_path: Path) -> None:
