@@ -12,10 +12,7 @@ from torch.nn import functional as F
 
 from attacks.base import Attack, View
 from attacks.pushing import interaction_size
-from common.updates import DeviceUpdates
-
-STRONG = 0.5
-"""Rows that move by this share of an interaction or more are read as pulls (docs/method.md)."""
+from common.updates import STRONG, DeviceUpdates
 
 
 @dataclass(frozen=True)

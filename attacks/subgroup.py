@@ -60,13 +60,13 @@ class Subgroup(Attack):
 
     def poison(self, updates: DeviceUpdates, view: View) -> DeviceUpdates:
         group = self.interest(view)
-        aims, bounds = view.slots(), estimate(updates, view.task)
+        places, bounds = view.slots(), estimate(updates, view.task)
         chosen = updates.rows.flatten(1).any(dim=1).nonzero().flatten()  # [m], none of them idle
-        if not aims or bounds is None or group >= len(view.task.model.embeddings):
+        if not places or bounds is None or group >= len(view.task.model.embeddings):
             return updates
         towards = F.normalize(self.directions(view, group), dim=1)  # [s, d]
         rows = updates.rows.clone()  # [n, K, d]
-        slots = torch.tensor(aims, device=rows.device)  # [s]
+        slots = torch.tensor(places, device=rows.device)  # [s]
         rows[chosen[:, None], slots] = bounds.most(towards)[:, None] * towards
         return replace(updates, encoder=updates.encoder.clone(), rows=rows)
 

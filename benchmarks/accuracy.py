@@ -17,8 +17,9 @@ from rich.console import Console
 
 from benchmarks.interval import mean_and_half_width
 from common.config import RunConfig
-from common.data import load
 from common.settings import load as load_settings
+from emulation.federation import prepared
+from experiments.compare.grid import data_label
 from experiments.floors import floors
 from experiments.pool import Work
 from experiments.progress import run_all
@@ -64,12 +65,14 @@ def main() -> None:
     }
     summaries = results(runs, args.out, console)
     print("\n| test, full ranking, seen filtered | HR@10 | NDCG@10 |\n|---|---|---|")
-    for data in dict.fromkeys(config.data.name for config in named.values()):
-        found = floors(load(data))
+    labels = {name: data_label(config) for name, config in named.items()}
+    for data in dict.fromkeys(labels.values()):
+        dataset, _ = prepared(next(config for name, config in named.items() if labels[name] == data))
+        found = floors(dataset)
         print(row(f"{data} Popularity", [found["popularity"]]))
         print(row(f"{data} Markov-1", [found["markov"]]))
-        for name, config in named.items():
-            if config.data.name == data:
+        for name in named:
+            if labels[name] == data:
                 of_seeds = [summaries[f"{name}-seed{seed}"] for seed in args.seeds]
                 print(row(f"{name}, {len(args.seeds)} seeds", [s["test"] for s in of_seeds]))
     for name in named:

@@ -24,7 +24,7 @@ from torch import Tensor
 from benchmarks import honest_page
 from client.cohort import Cohort
 from common.config import RunConfig
-from common.data import Dataset, load
+from common.data import Dataset
 from common.data.cut import training
 from common.models import interaction_length
 from common.seeding import generator, subkey
@@ -32,6 +32,7 @@ from common.settings import component
 from common.settings import load as load_settings
 from common.tasks import TrainTask
 from common.updates import DeviceUpdates
+from emulation.federation import prepared
 from experiments import shipped
 from server.aggregators import Round, State
 from server.aggregators.gram import middle
@@ -64,7 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found: dict[str, list[Shares]] = {}
     for wanted in args.configs:
         config = load_settings(shipped.config(wanted), args.overrides)
-        log = load(config.data.name, config.data.path, prepare=config.data.preparation)
+        if config.train.slices > 1 or config.train.slice_size == "auto":
+            parser.error(f"{wanted}: train.slices 1 and a slice_size in items are what this measures")
+        log, config = prepared(config)
         print(f"{log.name}, {config.train.devices_per_round} devices a round, seed {config.seed}", flush=True)
         found[log.name] = measured(config, log, args.rounds)
     print(f"\n{honest_page.table(args.rounds, found)}")

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
+from numpy.typing import NDArray
 
 from client.batch import Histories
 from client.cohort import Cohort
@@ -35,6 +36,7 @@ from common.data.ragged import Ragged
 from common.data.types import Items, Times
 from common.errors import WireError
 from common.models import template
+from common.sampling import Sample
 from common.seeding import Key, subkey
 from common.tasks import Enrolment, EvaluateSums, EvaluateTask, TrainTask
 from common.updates import DeviceUpdates, of_slices
@@ -70,7 +72,7 @@ def evaluate(message: Message, context: Context) -> Message:
     task = wire.decode_evaluate_task(message.content, device=settings.device)
     fleet = fleet_for(task, settings)
     with torch.no_grad():
-        sums = told(task, fleet, settings.tells.on(fleet.item), context.state)
+        sums = evaluation_sums(task, fleet, settings.tells.on(fleet.item), context.state)
     return Message(wire.encode_evaluate_sums(sums, task.run, task.round), reply_to=message)
 
 
@@ -105,33 +107,39 @@ def enrolled(message: Message, settings: NodeSettings) -> Message:
 
 def ranked(task: EvaluateTask, fleet: Fleet) -> EvaluateSums:
     """The sums that ``task`` asks for, over all devices of the node that it asks."""
-    asked, _ = parted(task, fleet)
+    asked, _ = split_by_sample(task, fleet)
     model, max_len = template(task.model_config), task.model_config.max_len
-    seconds = asked_seconds(task, fleet)
+    seconds = sample_seconds(task, fleet)
     return rank_devices(model, task.model, *asked, task.targets, task.quartiles, max_len, seconds, task.group)
 
 
-def parted(task: EvaluateTask, fleet: Fleet) -> tuple[Held, Held]:
+def split_by_sample(task: EvaluateTask, fleet: Fleet) -> tuple[Held, Held]:
     """Histories and answers of the node's devices that are in the sample of ``task``, and of the others."""
     histories, answers = fleet.histories(task.split)
     if task.sample is None:
         return (histories, answers), (histories[:0], answers[:0])
-    inside = task.sample.holds(torch.from_numpy(fleet.evaluated(task.split))).numpy()  # [n]
+    inside = in_sample(task.sample, task, fleet)  # [n]
     return (histories.take(inside), answers[inside]), (histories.take(~inside), answers[~inside])
 
 
-def asked_seconds(task: EvaluateTask, fleet: Fleet) -> Ragged[np.float64] | None:
+def sample_seconds(task: EvaluateTask, fleet: Fleet) -> Ragged[np.float64] | None:
     """When the interactions of the histories that are asked for were; None where the log has no times."""
     seconds = fleet.seconds(task.split)
     if seconds is None or task.sample is None:
         return seconds
-    return seconds.take(task.sample.holds(torch.from_numpy(fleet.evaluated(task.split))).numpy())
+    return seconds.take(in_sample(task.sample, task, fleet))
 
 
-def told(task: EvaluateTask, fleet: Fleet, tells: Disclosure, memory: RecordDict) -> EvaluateSums:
+def in_sample(sample: Sample, task: EvaluateTask, fleet: Fleet) -> NDArray[np.bool_]:
+    """Which of the devices that can be evaluated are in ``sample``, bool [n]."""
+    inside: NDArray[np.bool_] = sample.holds(torch.from_numpy(fleet.evaluated(task.split))).numpy()
+    return inside
+
+
+def evaluation_sums(task: EvaluateTask, fleet: Fleet, tells: Disclosure, memory: RecordDict) -> EvaluateSums:
     """The answer of an honest node: exact sums of groups, or of a few devices randomised response."""
     task = replace(task, sample=fixed_sample(task, memory))
-    (histories, answers), others = parted(task, fleet)
+    (histories, answers), others = split_by_sample(task, fleet)
     if len(answers) >= tells.min_group and not 0 < len(others[1]) < tells.min_group:
         targets, group = allowed(task, tells, memory), allowed_group(task, tells)
         asked = replace(task, targets=targets, quartiles=fixed_bounds(task, memory), group=group)
@@ -140,7 +148,7 @@ def told(task: EvaluateTask, fleet: Fleet, tells: Disclosure, memory: RecordDict
     if not len(answers) or not tells.epsilon:
         return nothing(task.exposures)
     model, max_len = template(task.model_config), task.model_config.max_len
-    ranks = answer_ranks(model, task.model, histories, answers, max_len, asked_seconds(task, fleet))
+    ranks = answer_ranks(model, task.model, histories, answers, max_len, sample_seconds(task, fleet))
     return noisy(nothing(task.exposures), ranks, tells.epsilon)
 
 

@@ -11,10 +11,7 @@ import torch
 from torch import Tensor
 
 from common.config import ClientConfig
-from common.updates import DeviceUpdates, interaction_sizes
-
-STRONG = 0.5
-"""A row counts as that of a next item from this share of the device's interaction size on."""
+from common.updates import STRONG, DeviceUpdates, interaction_sizes
 
 
 def protect(

@@ -181,6 +181,10 @@ def onto(updates: DeviceUpdates, items: Tensor) -> DeviceUpdates:
 TINY = 1e-12
 
 
+STRONG = 0.5
+"""A row that moves by this share of an interaction or more counts as that of a next item (docs/method.md)."""
+
+
 def interaction_sizes(norms: Tensor) -> Tensor:
     """c_u = (Σ_i ‖g_ui‖⁴ / Σ_i ‖g_ui‖²)^½, float64 [n], from row norms [n, K].
 

@@ -143,15 +143,7 @@ class Board:
         found: dict[str, State] = {}
         for one in self.plan.cells:
             alive = claims.get(one.key, (0, False))[1]
-            found[one.key] = (
-                "done"
-                if one.key in done
-                else "in work"
-                if alive
-                else "failed"
-                if one.key in failed
-                else "open"
-            )
+            found[one.key] = _state(one.key in done, alive, one.key in failed)
         return found
 
     def free(
@@ -243,3 +235,11 @@ def _names(folder: Path) -> set[str]:
             return {entry.name for entry in entries}
     except FileNotFoundError:
         return set()
+
+
+def _state(done: bool, alive: bool, failed: bool) -> State:
+    if done:
+        return "done"
+    if alive:  # also one that failed before
+        return "in work"
+    return "failed" if failed else "open"

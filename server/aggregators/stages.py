@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from common.models import Lengths
-from common.updates import interaction_sizes
+from common.updates import STRONG, interaction_sizes
 from server.aggregators.gram import middle
 
 TINY = 1e-12
@@ -34,7 +34,7 @@ def row_limits(rows: Tensor, norms: Tensor, interaction: Lengths | None) -> Tens
     usual = interaction_size(norms)
     if interaction is None:
         return (2 * usual).expand_as(norms)
-    strong = norms > usual / 2  # [n, K], few of them
+    strong = norms > STRONG * usual  # [n, K], few of them
     limits = usual.expand_as(norms).clone()
     limits[strong] = interaction(rows[strong] / norms[strong, None])
     return limits

@@ -109,7 +109,7 @@ def collect(
             judge(node, "refused", Reason.FAILED.value, show(message.error.reason or "error"))
             continue
         claim = roster.claim(node)
-        histories = claim.history.long() + _more(split, config)
+        histories = claim.history.long() + _extra_history(split, config)
         if sample is not None:
             histories = histories[sample.holds(claim.devices)]
         try:
@@ -122,10 +122,10 @@ def collect(
     for node in sorted(missing):
         judge(node, "refused", Reason.FAILED.value, LATE)
     allowance = roster.pool.allowance if share is None else share.most(roster.pool.allowance)
-    weights = {node: _weight(part, allowance, _own(node, roster)) for node, part in parts.items()}
+    weights = {node: _weight(part, allowance, _own_share(node, roster)) for node, part in parts.items()}
     for node, weight in weights.items():
         cut = f"counts as {weight:.3g} times its {int(parts[node].count[0])} devices" if weight < 1 else ""
-        why = Reason.UNKNOWN_DEVICE if weight == _own(node, roster) else Reason.QUOTA
+        why = Reason.UNKNOWN_DEVICE if weight == _own_share(node, roster) else Reason.QUOTA
         judge(node, "clipped" if cut else "admitted", why.value if cut else "", cut)
     lines = [entry.to_json() for entry in sorted(audit, key=lambda entry: entry.node)]
     found = _evaluation(parts, weights, config, round_, split, bounds)
@@ -167,7 +167,12 @@ def _evaluation(
 ) -> Evaluation | None:
     if not any(int(part.count[0]) for part in parts.values()):
         return None
-    total = add([scaled(_of(debias(part), bounds), weights[node]) for node, part in sorted(parts.items())])
+    total = add(
+        [
+            scaled(_without_other_quartiles(debias(part), bounds), weights[node])
+            for node, part in sorted(parts.items())
+        ]
+    )
     sums, members = by_group(total, len(config.eval.targets))
     parts = {node: by_group(part, len(config.eval.targets))[0] for node, part in parts.items()}
     for node, why in far_outside(parts).items():
@@ -201,12 +206,12 @@ def _weight(sums: EvaluateSums, allowance: float, own: float) -> float:
     return min(own, allowance / moves) if n else 1.0
 
 
-def _own(node: int, roster: Roster) -> float:
+def _own_share(node: int, roster: Roster) -> float:
     """The part of a node's devices that counts as its own: it evaluates the others as well."""
     return min(1.0, len(roster.nodes[node].devices) / max(1, len(roster.claim(node).devices)))
 
 
-def _of(sums: EvaluateSums, bounds: Bounds) -> EvaluateSums:
+def _without_other_quartiles(sums: EvaluateSums, bounds: Bounds) -> EvaluateSums:
     """Without the quartiles of a node that goes by other bounds, those that it was first asked for."""
     if sums.quartiles == bounds:
         return sums
@@ -217,10 +222,10 @@ def _of(sums: EvaluateSums, bounds: Bounds) -> EvaluateSums:
 
 def _bounds(roster: Roster, split: Split, config: RunConfig) -> Bounds:
     first, second, third = roster.quartiles()
-    more = _more(split, config)
+    more = _extra_history(split, config)
     return first + more, second + more, third + more
 
 
-def _more(split: Split, config: RunConfig) -> int:
+def _extra_history(split: Split, config: RunConfig) -> int:
     """Before the test item that is left out, histories are one longer than enrolled."""
     return int(split == "test" and config.eval.split == "leave_one_out")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.updates import DeviceUpdates
+from common.updates import STRONG, DeviceUpdates
 from server.aggregators.stages import interaction_size
 from server.constraints.panel import PULLED, PUSHED, TRAINED
 
@@ -20,9 +20,6 @@ PRIOR = 20.0
 
 HELD = 1 << 23
 """Numbers of strong rows that are held at a time."""
-
-STRONG = 0.5
-"""A row update counts as a pull from this share of the cohort's interaction size c on."""
 
 
 def marks(updates: DeviceUpdates) -> Tensor:
