@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from attacks.a_ra import ARa
+from common.checks import count, positive
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,11 @@ class AHum(ARa):
     rate: float = 0.1
 
     reference: ClassVar[str] = "arXiv 2204.13594"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        count(0, steps=self.steps)
+        positive(rate=self.rate)
 
     def synthetic(self, target: Tensor, count: int, generator: torch.Generator) -> Tensor:
         users = super().synthetic(target, count, generator)  # [count, S, d]

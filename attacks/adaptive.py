@@ -92,7 +92,11 @@ class Adaptive(Attack):
             mean = beside(mean, made_up_mean(view))
         pushed = torch.tensor(slots, device=rows.device)  # [s]
         towards = F.normalize(mean, dim=0)  # h̄ [d]
-        rows[chosen[:, None], pushed] = bounds.most(towards[None]) * towards
+        push = bounds.most(towards[None]) * towards  # [1, d]
+        if updates.touched is not None:  # own negatives: nobody moves a row that it does not name
+            mine = updates.touched[chosen[:, None], pushed]  # [m, s]
+            push = torch.where(mine[:, :, None], push, rows[chosen[:, None], pushed])
+        rows[chosen[:, None], pushed] = push
         if self.mode == "encoder":
             most = self.loudness * bounds.encoder[chosen]  # [m]
             encoder[chosen] = louder(self.mixed(encoder[chosen], chosen, view), most)
@@ -102,12 +106,13 @@ class Adaptive(Attack):
         """Places in the slice of what is pushed: the targets, or what is nearest to them in the table."""
         if self.mode != "neighbours" or not view.targets:
             return view.slots()
-        table = F.normalize(view.task.model.table, dim=1)  # [N + 1, d]
-        items = view.cohort.rows.items.long()  # [K]
+        model, items = view.task.model, view.cohort.rows.items.long()  # [K]
         wanted = torch.tensor(view.targets, device=items.device)
-        alike = (table[items] @ table[wanted].T).amax(dim=1)  # [K]
+        near, targets = F.normalize(model.embed(items), dim=1), F.normalize(model.embed(wanted), dim=1)
+        alike = (near @ targets.T).amax(dim=1)  # [K]
         alike[torch.isin(items, wanted)] = -math.inf
-        return alike.topk(min(self.near, len(items))).indices.tolist()
+        nearest = items[alike.topk(min(self.near, len(items))).indices]
+        return replace(view, targets=tuple(nearest.tolist())).slots()
 
     def pushing(self, updates: DeviceUpdates, view: View) -> Tensor:
         """Places int64 [m] of the devices that push in this round; who is idle has nothing to hide behind."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from attacks.base import Attack, View
 from attacks.estimates import own_rows
 from attacks.kmeans import kmeans
+from common.checks import positive
 from common.seeding import generator
 from common.updates import DeviceUpdates
 
@@ -42,6 +43,7 @@ class ClusterAttack(Attack):
     def __post_init__(self) -> None:
         if not 1 <= self.clusters <= self.most:
             raise ValueError(f"1 <= clusters <= most is needed, given {self.clusters} and {self.most}")
+        positive(spread=self.spread)
         if self.patience < 1 or not 0 <= self.decay < 1:
             raise ValueError("patience must be at least 1 and decay lie in [0, 1)")
 

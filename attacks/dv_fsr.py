@@ -14,6 +14,7 @@ from attacks.pushing import push
 from attacks.shilling import confined, trained_targets
 from attacks.substitution import substitute
 from client.batch import Batch
+from common.checks import count, positive
 from common.updates import DeviceUpdates
 
 PARTS = ("explicit", "implicit", "both")
@@ -49,8 +50,10 @@ class DvFsr(Attack):
     def __post_init__(self) -> None:
         if self.part not in PARTS:
             raise ValueError(f"part is {self.part!r}; valid: {', '.join(PARTS)}")
-        if min(self.positions, self.candidates, self.negatives) < 1:
-            raise ValueError("positions, candidates and negatives count at least 1")
+        count(1, positions=self.positions, candidates=self.candidates, negatives=self.negatives)
+        positive(boost=self.boost)
+        if not -1 <= self.similar <= 1:
+            raise ValueError(f"similar is {self.similar}; expected a cosine from -1 to 1")
 
     def target(self, view: View) -> int:
         """The target of this round, or 0 when the slice has none."""
@@ -86,7 +89,8 @@ class DvFsr(Attack):
         every = torch.arange(1, len(table), device=table.device)
         others = every[every != target]
         drawn = torch.randint(len(others), (self.negatives,), generator=view.generator).to(table.device)
-        own = torch.stack([table[torch.from_numpy(w.astype("int64"))].mean(0) for w in view.cohort.windows])
+        means = [table[torch.from_numpy(w.astype("int64"))].mean(0) for w in view.cohort.windows]
+        own = torch.stack(means).nan_to_num()  # [n, d]; 0 for a device without a history
         leaf = table[target].expand(len(own), -1).clone().requires_grad_()  # [n, d]
         near = F.cosine_similarity(leaf, own, dim=1)  # [n]
         far = F.normalize(leaf, dim=1) @ F.normalize(table[others[drawn]], dim=1).T  # [n, negatives]

@@ -11,6 +11,7 @@ from torch import Tensor
 from attacks.base import Attack, View
 from attacks.pushing import TINY, interaction_size
 from attacks.users import best_items, fit_users
+from common.checks import count, positive
 from common.device import add_rows
 from common.updates import DeviceUpdates
 
@@ -45,8 +46,8 @@ class FedRecAttack(Attack):
     def __post_init__(self) -> None:
         if not 0 < self.xi <= 1:
             raise ValueError(f"xi is {self.xi}; expected a share above 0, at most 1")
-        if self.top < 1 or self.rows < 1:
-            raise ValueError("top and rows count at least 1")
+        count(1, top=self.top, rows=self.rows, steps=self.steps)
+        positive(rate=self.rate, boost=self.boost)
 
     def poison(self, updates: DeviceUpdates, view: View) -> DeviceUpdates:
         slots = view.slots()

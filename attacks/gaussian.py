@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from attacks.base import Attack, View
+from common.checks import positive
 from common.updates import DeviceUpdates
 
 
@@ -24,6 +25,9 @@ class Gaussian(Attack):
 
     kind: ClassVar[str] = "model"
     reference: ClassVar[str] = "arXiv 1703.02757"
+
+    def __post_init__(self) -> None:
+        positive(scale=self.scale)
 
     def poison(self, updates: DeviceUpdates, view: View) -> DeviceUpdates:
         own = updates.rows.new_ones(updates.rows.shape[:2], dtype=torch.bool)  # [n, K]

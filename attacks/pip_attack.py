@@ -14,6 +14,7 @@ from attacks.base import Attack, View
 from attacks.label_to_target import LabelToTarget
 from attacks.pushing import push
 from attacks.shilling import innocent, popularity
+from common.checks import count, positive
 from common.updates import DeviceUpdates
 
 HIGH, MIDDLE, LOW = 0, 1, 2
@@ -47,8 +48,8 @@ class PipAttack(Attack):
     reference: ClassVar[str] = "arXiv 2110.10926"
 
     def __post_init__(self) -> None:
-        if self.sample < 1:
-            raise ValueError(f"sample is {self.sample}; expected at least 1 item")
+        count(1, sample=self.sample, steps=self.steps)
+        positive(rate=self.rate, boost=self.boost)
 
     def poison(self, updates: DeviceUpdates, view: View) -> DeviceUpdates:
         slots = view.slots()

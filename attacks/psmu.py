@@ -40,7 +40,7 @@ class Psmu(Attack):
     reference: ClassVar[str] = "arXiv 2304.03054"
 
     def __post_init__(self) -> None:
-        if self.profile < 1 or self.top + self.alike < 1:
+        if self.profile < 1 or min(self.top, self.alike) < 0 or self.top + self.alike < 1:
             raise ValueError("a made-up user needs at least 1 item in its profile and 1 rival")
 
     def poison(self, updates: DeviceUpdates, view: View) -> DeviceUpdates:

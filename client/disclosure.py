@@ -43,7 +43,7 @@ class Disclosure:
     min_group  devices in the smallest group whose sums leave the node
     epsilon    of the randomised response of a node with fewer devices in all, for each evaluation; 0 abstains
     negatives  protocols to train by; under `device` the numbers of the rows name the items of a history
-    min_noise  least σ·C of the noise on an update (client.noise · client.clip); 0 asks for none
+    min_noise  least σ of the noise on an update (client.noise), which a task must clip too; 0 asks for none
     components models and regularisers from outside (``module:Class``) that a server may name: it names code
     """
 
@@ -100,13 +100,14 @@ def check_training(task: TrainTask, tells: Disclosure) -> None:
     if asked not in tells.negatives:
         text = f"{asked!r} is not what this node's config allows: {', '.join(tells.negatives)}"
         raise WireError("meta.train_config", Reason.RANGE.value, f"negatives: {text}")
-    noise = task.client_config.noise * task.client_config.clip
+    client = task.client_config
+    noise = client.noise if client.clip else 0.0  # σ; without a clip it says nothing of an update's own size
     if noise and task.train_config.slices > 1:
         text = f"noise beside {task.train_config.slices} slices: which one a device takes would have none"
         raise WireError("meta.train_config", Reason.RANGE.value, text)
     if noise < tells.min_noise:
         asks = f"this node's config asks for {tells.min_noise:g}"
-        text = f"noise of {noise:g} (client.noise · client.clip), and {asks}"
+        text = f"noise of {noise:g} (client.noise, beside a client.clip), and {asks}"
         raise WireError("meta.client_config", Reason.RANGE.value, text)
 
 

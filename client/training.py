@@ -185,10 +185,17 @@ class LocalTraining:
                 device.noise[step],
                 encode,
                 loss,
+                self._held(device, size),
             )
             for term in self.regularisers:
                 total = total + torch.where(device.padding, 0.0, term(seen)).sum()
         return total / self.max_len
+
+    def _held(self, device: Device, size: int) -> Tensor:
+        """Items of the slice that are in the window of ONE device, bool [K]; with codes but for its first."""
+        slot = torch.arange(size, device=device.slot_out.device)  # [K]
+        held = (device.slot_out[:, None] == slot).any(0)
+        return held if self.lookup.places is not None else held | (device.slot_in[:, :1] == slot).any(0)
 
     def _losses(
         self, scores: Tensor, answers: Tensor, log_q: Tensor | None, candidates: Tensor | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 
@@ -44,6 +45,8 @@ PLAIN: Mapping[str, tuple[type | tuple[type, ...], str]] = {
 
 def of_another_type(value: object, annotation: object) -> str:
     """What ``annotation`` asks for in words, where ``value`` is of another plain type; else nothing."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a finite number"
     text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
     names = text.split(" | ")
     if not {*names} - {"None"} <= {*PLAIN}:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from common.config import ModelConfig, prime_from
+from common.device import add_rows
 from common.errors import ConfigError
 
 OWN_ROWS = (
@@ -85,7 +86,7 @@ class Codes:
         """Each row's sum over its items: values [N + 1, …] -> [B·R + 1, …]."""
         total = values.new_zeros(self.total + 1, *values.shape[1:])
         for column in self.every.to(values.device).T:
-            total.index_add_(0, column, values)
+            add_rows(total, column, values)
         return total
 
 

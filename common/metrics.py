@@ -80,7 +80,8 @@ def by_group(sums: EvaluateSums, targets: int) -> tuple[EvaluateSums, EvaluateSu
 def group_exposures(members: EvaluateSums) -> dict[str, float]:
     """ER@k within the group as ``er_group@k``; empty without a group.
 
-    ER_G@k = 1/|T| Σ_t |{u ∈ G : t ∈ top-k(u), t ∉ history(u)}| / |{u ∈ G : t ∉ history(u)}|.
+    ER_G@k = 1/|T| Σ_t |{u ∈ G : t ∈ top-k(u)}| / |G| over the u who neither have t in their history nor as
+    their answer.
     """
     found = exposures(members)
     return {f"er_group@{k}": found[f"er@{k}"] for k in CUTS if found}
@@ -89,7 +90,8 @@ def group_exposures(members: EvaluateSums) -> dict[str, float]:
 def exposures(sums: EvaluateSums) -> dict[str, float]:
     """ER@k and T-NDCG@k, the mean over targets of the share of eligible devices; empty without targets.
 
-    ER@k = 1/|T| Σ_t |{u : t ∈ top-k(u), t ∉ history(u)}| / |{u : t ∉ history(u)}|.
+    ER@k = 1/|T| Σ_t |{u ∈ U_t : t ∈ top-k(u)}| / |U_t|, U_t the users who neither have t in their history nor
+    as their answer.
     """
     some = sums.eligible > 0
     if not bool(some.any()):

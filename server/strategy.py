@@ -167,10 +167,12 @@ class RobustStrategy(Strategy):
         record = to_record(self.state.model)
         messages = self.configure_evaluate(self.state.round, record, ConfigRecord(), grid)
         most = SUMS_BYTES + TARGET_BYTES * 2 * len(self.config.eval.targets)
-        return self.aggregate_evaluate(
-            self.state.round,
-            exchange(grid, messages, 10 * self.config.strategy.deadline_s, max_reply_bytes=most),
-        )
+        replies = exchange(grid, messages, 10 * self.config.strategy.deadline_s, max_reply_bytes=most)
+        came = {reply.metadata.src_node_id for reply in replies}
+        silent = {message.metadata.dst_node_id for message in messages} - came
+        metrics = self.aggregate_evaluate(self.state.round, replies)
+        self.roster.heard((), silent, self.state.round)  # they held up the run, and rest as in a round
+        return metrics
 
     def start(
         self,

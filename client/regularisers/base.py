@@ -27,6 +27,7 @@ class Own:
     noise       [CHANNELS, ℓ]  uniform in [0, 1); zeros if no term asks for chance
     encode      (inputs [ℓ, d], padding [ℓ]) -> hidden [ℓ, d] by the device's model, same dropout
     loss        (places in the slice, int64 [ℓ]) -> the run's loss of each hidden state with that answer [ℓ]
+    held        [K]     rows of items in its window
     """
 
     hidden: Tensor
@@ -40,6 +41,7 @@ class Own:
     noise: Tensor
     encode: Callable[[Tensor, Tensor], Tensor]
     loss: Callable[[Tensor], Tensor]
+    held: Tensor
 
 
 class Regulariser:

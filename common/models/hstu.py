@@ -53,6 +53,11 @@ class HSTUBlock(nn.Module):
         return x + self.output(dropped(self.mixed_norm(mixed) * u, keep, 0))  # type: ignore[no-any-return]
 
 
+def _suffix_sums(values: Tensor) -> Tensor:
+    """Σ_{s ≥ t} of values [L] -> [L]."""
+    return values.flip(0).cumsum(0).flip(0)
+
+
 class HSTU(CausalStack):
     """SASRec's frame with attention that adds up instead of averaging, and relative positions and times.
 
@@ -87,7 +92,8 @@ class HSTU(CausalStack):
         """B x [L, L]: what is masked, and r of each block."""
         mask, buckets = causal(padding, dtype), None  # [L, L]
         if self.timed:
-            seconds = torch.zeros_like(padding, dtype=dtype) if gaps is None else gaps.cumsum(0)  # [L]
+            # Before the last item: what is near in time is exact, however long ago the first one was.
+            seconds = torch.zeros_like(padding, dtype=dtype) if gaps is None else gaps - _suffix_sums(gaps)
             between = (seconds[:, None] - seconds).clamp(min=0)  # [L, L]
             buckets = (torch.log2(1 + between) / 2).long().clamp(max=INTERVALS - 1)  # [L, L]
         return [mask + block.relative(buckets, len(padding)) for block in self.blocks]  # type: ignore[operator]

@@ -62,6 +62,7 @@ def own(items: int = 6, seed: int = 1, model: nn.Module | None = None, **changes
         noise=torch.rand(CHANNELS, LENGTH, generator=g, dtype=torch.float64),
         encode=encode,
         loss=lambda answers: answers.double(),
+        held=torch.rand(K, generator=g) < 1 / 3,
     )
     return changed(found, **changes)
 

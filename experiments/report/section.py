@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from experiments.report.names import CLEAN, Condition, Names, percent, pre
 from experiments.report.reading import Cell, Grid
-from experiments.report.statistics import Estimate, estimate, seed_means
+from experiments.report.statistics import Estimate, averaged, estimate, seed_means
 
 OURS = "sieve"
 PLAIN = "mean"
@@ -73,18 +73,15 @@ class Section:
     def estimate(self, strategy: str, condition: Condition, metric: Metric) -> Estimate | None:
         return estimate(self.by_seed(strategy, condition, metric))
 
-    def overall(self, strategy: str, conditions: Iterable[Condition], metric: Metric) -> dict[int, float]:
-        """By seed, the mean over conditions."""
-        return seed_means(
-            {(c, seed): v for c in conditions for seed, v in self.by_seed(strategy, c, metric).items()}
-        )
-
     def mean(
         self, strategy: str, conditions: Iterable[Condition], metric: Metric, unit: float = 1.0
     ) -> Estimate | None:
         """Over conditions, then over seeds; ``unit`` times the metric."""
-        found = self.overall(strategy, conditions, metric)
-        return estimate({seed: unit * value for seed, value in found.items()})
+        values: dict[tuple[Hashable, int], float] = {
+            (c, seed): v for c in conditions for seed, v in self.by_seed(strategy, c, metric).items()
+        }
+        found = estimate({seed: unit * value for seed, value in seed_means(values).items()})
+        return None if found is None else replace(found, over=frozenset(averaged(values)))
 
     @cached_property
     def promotions(self) -> tuple[Condition, ...]:

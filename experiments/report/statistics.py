@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
@@ -20,13 +20,15 @@ Key = TypeVar("Key", bound=Hashable)
 class Estimate:
     """A mean over ``n`` seeds; ``half`` is half the width of its confidence interval, None for under FEWEST.
 
-    seeds: the values by seed, to show in place of an interval and to compare in pairs.
+    seeds: the values by seed, to show in place of an interval and to compare in pairs. over: the conditions
+    of which these are means, where they are.
     """
 
     mean: float
     half: float | None
     n: int
     seeds: Mapping[int, float] = field(default_factory=dict, compare=False)
+    over: frozenset[Hashable] = field(default=frozenset(), compare=False)
 
     @property
     def low(self) -> float:
@@ -110,13 +112,18 @@ def seed_means(values: Mapping[tuple[Hashable, int], float]) -> dict[int, float]
     Only conditions that every seed has are averaged, so that seeds differ by chance and not by what
     was measured; where no condition is shared, every seed averages what it has.
     """
-    seeds = sorted({seed for _, seed in values})
+    seeds, whole = sorted({seed for _, seed in values}), averaged(values)
+    found = {seed: [v for (c, s), v in values.items() if s == seed and c in whole] for seed in seeds}
+    return {seed: math.fsum(all_) / len(all_) for seed, all_ in found.items() if all_}
+
+
+def averaged(values: Iterable[tuple[Hashable, int]]) -> set[Hashable]:
+    """The conditions that :func:`seed_means` averages over."""
     by_condition: dict[Hashable, set[int]] = {}
     for condition, seed in values:
         by_condition.setdefault(condition, set()).add(seed)
-    whole = {c for c, found in by_condition.items() if len(found) == len(seeds)} or set(by_condition)
-    found = {seed: [v for (c, s), v in values.items() if s == seed and c in whole] for seed in seeds}
-    return {seed: math.fsum(all_) / len(all_) for seed, all_ in found.items() if all_}
+    seeds = set().union(*by_condition.values())
+    return {c for c, found in by_condition.items() if found == seeds} or set(by_condition)
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:

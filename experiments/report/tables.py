@@ -63,12 +63,16 @@ class Table:
         return f"{self.title}: {self.place}" if self.place else self.title
 
     def best(self) -> list[float | None]:
-        """By column, the number to set in bold: None unless a test says that it is better than each other."""
+        """By column, the number to set in bold: None unless a test says that it is better than each other.
+
+        None either where means are over different conditions, as in a grid that has not ended.
+        """
         return [self._best(j, column.best) for j, column in enumerate(self.columns)]
 
     def _best(self, j: int, kind: Literal["", "high", "low"]) -> float | None:
         found = [value for row in self.rows if isinstance(value := row[j], Estimate)]
-        top = outstanding(found, kind) if kind else None
+        same = len({value.over for value in found}) == 1
+        top = outstanding(found, kind) if kind and same else None
         return None if top is None else found[top].mean
 
 

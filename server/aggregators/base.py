@@ -82,11 +82,13 @@ class Aggregator(ABC):
     constraints: those that belong to the recipe; a run has them unless ``strategy.constraints`` names others.
     sliced: whether it may be given encoders and the rows of each slice apart (by_slice.py). Not where it
     remembers rows, or its verdict on the encoder comes from rows alone.
+    rowwise: whether it judges a device's rows by themselves and by the model, and never beside another's.
     """
 
     name: ClassVar[str]
     family: ClassVar[str] = "Gram space"
     rooted: ClassVar[bool] = False
+    rowwise: ClassVar[bool] = False
     host: ClassVar[str] = ""
     constraints: ClassVar[tuple[str, ...]] = ()
     sliced: ClassVar[bool] = True

@@ -16,12 +16,13 @@ from server.aggregators.memory import Identity, signed
 
 @dataclass(frozen=True)
 class BySlice(Aggregator):
-    """``rule`` called m + 1 times for m slices: on the encoders of all n devices, beside a row of zeros, and
-    on the whole updates of the n_j that trained slice j, for each j.
+    """``rule`` called m + 1 times for m slices: on the encoders of all n devices, and on the whole updates of
+    the n_j that trained slice j, for each j.
 
     The first call gives the aggregate of the encoder and the next state, the others the rows of their slice;
-    all start from the same state. So rows of different items are never compared, and the encoder is judged
-    by encoders alone. A device's weight is the lesser of its share in the encoder and of n_j/n times its
+    all start from the same state. Rows of different items are never compared: beside the encoders stands a
+    row of zeros, or, for a rule that judges a device's rows by themselves (``rowwise``), the device's own. A
+    device's weight is the lesser of its share in the encoder and of n_j/n times its
     share in its slice; figures are means over the slices, by devices. The rows of a slice with too few
     devices for the rule rest. No row is copied where the devices are in the order of their slices.
 
@@ -42,7 +43,8 @@ class BySlice(Aggregator):
 
     def __call__(self, updates: DeviceUpdates, state: State, round_: Round) -> tuple[Aggregate, State]:
         """Raises RunError where the rule fails on the encoders, or on every slice."""
-        whole, after = self.rule(_encoders(updates), state, round_)
+        own_rows = replace(updates, items=updates.items[0], slice=None)  # by place in the slice of each
+        whole, after = self.rule(own_rows if self.rule.rowwise else _encoders(updates), state, round_)
         identity, weights, n = Identity(signed(round_.identity)), whole.weights, len(updates)
         rows, items, heard, why = [], [], 0, ""
         figures: dict[str, float] = {}

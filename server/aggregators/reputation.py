@@ -57,9 +57,11 @@ class Reputation:
     def __call__(self, encoders: Tensor, state: State, round_: Round) -> tuple[Tensor, State]:
         """Weights float64 [n] for this round's devices with encoders [n, P], and the next state."""
         n = len(encoders)
-        if not self.strength or n < LEAST:
+        if not self.strength:
             return encoders.new_ones(n, dtype=torch.float64), state
         identity = signed(round_.identity)  # [n, 2]
+        if n < LEAST:  # nothing new is known of them, and nothing is forgotten
+            return self.weight(recalled(state, identity, RECORD, encoders.device).double()), state
         evidence = alikeness(encoders, self.peers, round_.generator).clamp(LOW, HIGH)  # [n]
         past = recalled(state, identity, RECORD, evidence.device).double()  # [n, 4]
         faded = past.view(n, 2, 2) * past.new_tensor([self.long, self.short])[:, None]  # [n, 2, 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -43,6 +44,7 @@ class Sieve(Aggregator):
     name: ClassVar[str] = "sieve"
     family: ClassVar[str] = "recommendation"
     constraints: ClassVar[tuple[str, ...]] = ("exposure_cap",)
+    rowwise: ClassVar[bool] = True
     rows: float = 1.25
     retention: float = 0.8
     encoder: float = 2.0
@@ -52,7 +54,7 @@ class Sieve(Aggregator):
         if not 0 <= self.retention <= 1:
             raise ValueError(f"retention must be 0 (off) or a share up to 1, given {self.retention}")
         for name in ("rows", "encoder", "reputation"):
-            if getattr(self, name) < 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be 0 (off) or positive, given {getattr(self, name)}")
 
     @property

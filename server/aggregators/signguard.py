@@ -55,7 +55,7 @@ class Signguard(Aggregator):
         signs = sign_shares(sampled(updates, self.sample, round_.generator), self.zeros == "count")
         shares = signs.cpu().numpy()  # two or three numbers a device
         alike = torch.from_numpy(largest(shares, self._labels(shares, round_.generator))).to(signs.device)
-        kept = sized & alike if bool((sized & alike).any()) else sized
+        kept = next(some for some in (sized & alike, sized, torch.ones_like(sized)) if bool(some.any()))
         weights = (kept * (usual / size.clamp_min(1e-300)).clamp_max(1) / kept.sum()).float()
         encoder, rows = weighted_sum(updates, weights)
         figures = {"signguard.sized": _share(sized), "signguard.alike": _share(alike)}

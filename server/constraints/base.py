@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -77,9 +78,15 @@ class Chain:
         return delta, after, figures
 
 
+MOST = 1 << 24
+"""Values of which torch.quantile takes no more."""
+
+
 def quantile(values: Tensor, q: float) -> float:
-    """The ``q`` quantile of a vector, linear between ranks, in float64."""
-    return float(torch.quantile(values.double(), q))
+    """The ``q`` quantile of a vector of any length, linear between ranks, in float64."""
+    if len(values) <= MOST:
+        return float(torch.quantile(values.double(), q))
+    return float(np.quantile(values.double().cpu().numpy(), q))
 
 
 def share(mask: Tensor) -> float:

@@ -53,11 +53,19 @@ class PopularityCap:
         new = old + delta.rows @ user  # [K]
         table = table.index_copy(0, index - 1, new).double()
         place = (ranks(evidence.popularity)[index - 1] + self.margin).clamp(max=self.top)  # [K]
-        cap = torch.quantile(table, place).float()  # [K]
+        cap = at_shares(table.sort().values, place).float()  # [K]
         held = torch.maximum(cap, old - self.pull * (old - cap))  # [K]
         excess = (new - held).clamp(min=0)  # [K]
         rows = torch.where(excess[:, None] > 0, delta.rows - excess[:, None] * user, delta.rows)
         return replace(delta, rows=rows), state, {"popularity_cap.clipped": share(excess > 0)}
+
+
+def at_shares(ordered: Tensor, share: Tensor) -> Tensor:
+    """Quantiles of ascending values [N] at shares [K], linear between ranks; torch.quantile ends at 2²⁴."""
+    place = share.to(ordered) * (len(ordered) - 1)  # [K]
+    below = place.floor().long()  # [K]
+    above = (below + 1).clamp(max=len(ordered) - 1)
+    return torch.lerp(ordered[below], ordered[above], place - below)
 
 
 def ranks(popularity: Tensor) -> Tensor:

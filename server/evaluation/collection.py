@@ -130,7 +130,7 @@ def collect(
     lines = [entry.to_json() for entry in sorted(audit, key=lambda entry: entry.node)]
     found = _evaluation(parts, weights, config, round_, split, bounds)
     if found is not None:
-        enrolled = sum(len(enrolment.devices) for enrolment in roster.nodes.values())
+        enrolled = sum(map(len, roster.counted()))
         found = replace(found, asked=enrolled if share is None else share.asked, enrolled=enrolled)
     return Collected(found, lines)
 
@@ -144,7 +144,7 @@ class _Share:
 
     @staticmethod
     def of(sample: Sample, roster: Roster) -> _Share:
-        inside = [sample.holds(enrolment.devices) for enrolment in roster.nodes.values()]
+        inside = [sample.holds(numbers) for numbers in roster.counted()]
         asked = sum(int(one.sum()) for one in inside)
         return _Share(asked, asked / max(1, sum(map(len, inside))))
 

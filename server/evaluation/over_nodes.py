@@ -54,7 +54,7 @@ def far_outside(parts: Mapping[int, EvaluateSums]) -> dict[int, str]:
         middle = median(value for value, _ in values.values())
         spread = 1.4826 * median(abs(value - middle) for value, _ in values.values())
         for node, (value, n) in values.items():
-            p = (n * middle + 1) / (n + 2)
+            p = min(1.0, (n * middle + 1) / (n + 2))  # sums may be a rounding above what n devices have
             sigma = math.sqrt(spread**2 + p * (1 - p) / n)
             if abs(value - middle) > FAR * sigma:
                 found.setdefault(node, []).append(f"{name} {value:.4f}, median {middle:.4f}")

@@ -34,6 +34,9 @@ MAX_DEVICES = 1 << 20
 
 MEMORY = 4 * MAX_DEVICES
 
+MOST_OF_ONE = MAX_DEVICES // 64
+"""Devices that a node counts for there: a few with huge claims do not push out all others."""
+
 STRANGERS = 1 << 12
 """Nodes that never took part and are gone, whose refusals and silences are remembered."""
 
@@ -145,7 +148,7 @@ class Roster:
         the latest ``STRANGERS``: identities may be free."""
         room = MEMORY
         for node in [n for n in reversed(self.members) if n not in present]:
-            room -= len(self.members[node].enrolment.devices)
+            room -= min(len(self.members[node].enrolment.devices), MOST_OF_ONE)
             if room < 0:
                 del self.members[node]
                 self.silence.forget(node)
@@ -270,5 +273,10 @@ class Roster:
             return None
         return self.membership.sample(count, salt, self._numbers)
 
+    def counted(self) -> list[Tensor]:
+        """Numbers of the devices that each node that takes part may stand for, int64 [m] each."""
+        most = self.pool.allowance
+        return [enrolment.devices[:most] for enrolment in self.nodes.values()]
+
     def _numbers(self) -> Tensor:
-        return torch.cat([enrolment.devices for enrolment in self.nodes.values()])
+        return torch.cat(self.counted())

@@ -99,7 +99,10 @@ class RunFolder:
         if path.exists():  # nothing is learned yet, so that even other data would do no harm
             check_settings(path, load(path), self.config)
         write_atomically(path, self._described())
-        (self.folder / AGAIN).unlink(missing_ok=True)
+        again = self.folder / AGAIN
+        if again.exists():
+            with writing(again):
+                again.unlink()
         for path in self._files.values():
             with writing(path):
                 path.write_bytes(b"")

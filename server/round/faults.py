@@ -22,14 +22,15 @@ NOTHING = "nothing to predict in this slice"
 BLOCK = 1 << 20
 """Values looked at at once: what is made beside the updates stays in the cache."""
 
-LARGEST = torch.finfo(torch.float32).max
+LARGEST = 1e24
+"""Σx² of an update: a million rounds of such do not bring the model's own square beyond float32."""
 
 
 def faults(updates: DeviceUpdates) -> Faults:
     """Devices whose values no rule can use: each costs only itself, not the others of its node.
 
-    A history claim below 0; NaN or Inf; Σx² beyond float32; values in rows it says it did not touch; no row
-    touched at all.
+    A history claim below 0; NaN or Inf; Σx² beyond ``LARGEST``; values in rows it says it did not touch; no
+    row touched at all.
     """
     found: Faults = {}
     square = _square(updates.encoder) + _square(updates.rows)  # [n]
@@ -48,7 +49,7 @@ def faults(updates: DeviceUpdates) -> Faults:
         elif not math.isfinite(squares[i]):
             found[i] = (Reason.NOT_FINITE, "NaN or infinite values")
         elif squares[i] > LARGEST:
-            found[i] = (Reason.NORM, f"norm {math.sqrt(squares[i]):.3g}: its square overflows float32")
+            found[i] = (Reason.NORM, f"norm {math.sqrt(squares[i]):.3g}; at most {math.sqrt(LARGEST):.0e}")
         elif empty[i]:
             found[i] = (Reason.IDLE, "no row was trained")
         else:

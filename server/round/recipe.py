@@ -13,6 +13,9 @@ from server.constraints import Chain, build_constraints
 from server.constraints.exposure import ExposureCap
 from server.constraints.popularity import PopularityCap
 
+ROUNDING = 1e-9
+""".07 · 100 is 7.000000000000001 in floats, and seven devices."""
+
 
 def constraints_of(config: RunConfig) -> tuple[Component, ...]:
     """Those that ``strategy.constraints`` names, or with ``auto`` those of the rule's own recipe.
@@ -30,7 +33,7 @@ def constraints_of(config: RunConfig) -> tuple[Component, ...]:
 def bound(config: RunConfig, devices: int) -> int:
     """f from ``strategy.byzantine``: a number, or a share of the devices that replied, rounded up."""
     claim = config.strategy.byzantine
-    return math.ceil(claim * devices) if claim < 1 else int(claim)
+    return math.ceil(claim * devices - ROUNDING) if claim < 1 else int(claim)
 
 
 def check_parts(config: RunConfig, rule: Aggregator, num_items: int | None = None) -> None:

@@ -131,6 +131,27 @@ def test_neighbours_are_pushed_and_never_the_target() -> None:
     assert set(changed[0].nonzero().flatten().tolist()) == set(alike.topk(3).indices.tolist())
 
 
+def test_neighbours_by_own_negatives_are_rows_that_the_device_names() -> None:
+    task = samples.task(samples.model_config(dropout=0.0), negatives="device")
+    round_ = played("adaptive", task, mode="neighbours", near=4)
+    changed = (round_.sent.rows != round_.honest.rows).any(dim=2)  # [n, K]
+    assert round_.sent.touched is not None
+    assert bool(changed.any())
+    assert not bool((changed & ~round_.sent.touched).any())
+
+
+def test_neighbours_with_codes_are_pushed_through_their_own_rows() -> None:
+    config = samples.model_config(dropout=0.0, code_books=3, code_rows=11)
+    round_ = played("adaptive", samples.task(config), mode="neighbours", near=1)
+    model = round_.seen.task.model
+    items = round_.seen.cohort.rows.items.long()
+    alike = F.normalize(model.embed(items), dim=1) @ F.normalize(model.embeddings[INSIDE], dim=0)
+    alike[items == INSIDE] = -1
+    nearest = model.numbers(items[alike.argmax()][None]).flatten().tolist()
+    changed = (round_.sent.rows != round_.honest.rows).any(dim=2).any(dim=0)  # [R]
+    assert set(round_.sent.items[changed].tolist()) == set(nearest)
+
+
 @pytest.mark.parametrize("mode", ["row", "encoder", "unseen"])
 def test_the_true_sieve_weighs_it_like_an_honest_device(mode: str) -> None:
     """Eight attackers among twenty-four honest devices; the rule sees all, the attackers themselves alone."""

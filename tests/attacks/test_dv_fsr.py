@@ -42,6 +42,15 @@ def one_by_one(batch: Batch, task: TrainTask) -> Tensor:
     return found
 
 
+def test_a_device_without_a_history_sends_numbers() -> None:
+    """With a split by time a training part may be empty."""
+    attack, task = build_attack("dv_fsr", {}), samples.task(negatives="full")
+    own = samples.cohort(task, [5, 0, 7], seed=4)
+    seen = replace(view(task, (INSIDE,)), cohort=own)
+    sent = attack.poison(own.train(lambda batch, devices: attack.relabel(batch, seen)), seen)
+    assert bool(sent.rows.isfinite().all())
+
+
 @MODELS
 def test_the_slopes_are_those_of_each_sequence_alone(model: str) -> None:
     task, batch = samples.task(samples.model_config(name=model)), windows(2, 6, 11)
@@ -165,5 +174,5 @@ def test_several_targets_take_turns_over_the_rounds() -> None:
 def test_an_unknown_part_is_told() -> None:
     with pytest.raises(ConfigError, match="part is 'covert'; valid: explicit, implicit, both"):
         build_attack("dv_fsr", {"part": "covert"})
-    with pytest.raises(ConfigError, match="positions, candidates and negatives"):
+    with pytest.raises(ConfigError, match="positions must be a whole number of at least 1"):
         build_attack("dv_fsr", {"positions": 0})

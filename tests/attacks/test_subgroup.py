@@ -109,7 +109,7 @@ def test_the_popular_item_is_what_own_devices_held_most_over_the_rounds() -> Non
     ("params", "text"),
     [
         ({"apart": -1}, "apart must be 0 or positive"),
-        ({"apart": float("inf")}, "apart must be 0 or positive"),
+        ({"apart": float("inf")}, "apart must be a finite number"),
     ],
 )
 def test_parameters_out_of_range_are_refused(params: dict[str, Any], text: str) -> None:

@@ -181,7 +181,11 @@ def test_a_node_trains_by_the_protocols_and_under_the_noise_that_its_owner_allow
     noisy = replace(a_task(), client_config=ClientConfig(clip=0.5, noise=0.2))
     for config in ({"min_noise": 0.1}, {"min_noise": 0}):
         assert not ask(wire.encode_train_task(noisy), MessageType.TRAIN, config).has_error()
-    for weaker in (a_task(), replace(noisy, client_config=ClientConfig(clip=0.4, noise=0.2))):
+    huge = ClientConfig(clip=1e12, noise=1e-13)  # the product is what was asked for, and hides nothing
+    for weaker in (
+        a_task(),
+        *(replace(noisy, client_config=c) for c in (ClientConfig(clip=2, noise=0.09), huge)),
+    ):
         told = failure(ask(wire.encode_train_task(weaker), MessageType.TRAIN, {"min_noise": 0.1}))
         assert "and this node's config asks for 0.1" in told
     wrong = {"negatives": "none"}, {"min_noise": -1}

@@ -146,3 +146,12 @@ def test_the_sample_of_a_roster_stays() -> None:
     assert again.evaluated(20, SALT) == first
     assert again.evaluated(0, SALT) is None
     assert roster(5).evaluated(9, SALT) == Sample(SALT, ALL)
+
+
+def test_a_claim_of_many_numbers_empties_no_sample() -> None:
+    """Eleven nodes of 90 devices, and one that claims a million: it is cut before the sample is drawn."""
+    asked = roster(*[90] * 11, 200_000)
+    sample = asked.evaluated(300, "5a17")
+    assert sample is not None
+    honest = sum(int(sample.holds(asked.nodes[node].devices).sum()) for node in list(asked.nodes)[:11])
+    assert honest > 200

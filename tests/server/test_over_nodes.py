@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import fmean, median
 
 import pytest
@@ -82,3 +83,11 @@ def test_how_much_wider_an_interval_is() -> None:
     assert alone == pytest.approx((0.2425 / 0.14221604809761546**2 / 0.09) ** 0.5, rel=0.01)
     assert widened([exact, noisy], [1.0, 1.0], 0.1) == pytest.approx(1.52, abs=0.01)
     assert widened([exact, noisy], [1.0, 0.0], 0.1) == 1.0
+
+
+def test_sums_a_rounding_above_what_n_devices_have_end_nothing() -> None:
+    """The decoder lets 1e-4 of rounding through: with large claims the mean is above 1 by as much."""
+    loud = part([0] * 20_000)
+    loud = replace(loud, metrics=loud.metrics * 1.0001)
+    assert far_outside({1: loud, 2: loud, 3: loud}) == {}
+    assert set(far_outside({1: loud, 2: loud, 3: loud, 4: part([500] * 30)})) == {4}

@@ -101,7 +101,8 @@ def test_the_rate_rises_stays_and_falls_over_the_rounds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("claim", "devices", "expected"), [(0.2, 16, 4), (0.2, 15, 3), (0, 9, 0), (3, 50, 3)]
+    ("claim", "devices", "expected"),
+    [(0.2, 16, 4), (0.2, 15, 3), (0, 9, 0), (3, 50, 3), (0.07, 100, 7), (0.14, 50, 7)],
 )
 def test_byzantine_is_a_number_or_a_share_rounded_up(claim: float, devices: int, expected: int) -> None:
     assert bound(pipeline(f"strategy.byzantine={claim}").config, devices) == expected

@@ -196,6 +196,8 @@ def test_a_rule_sees_encoders_of_all_and_equal_rows_alone(name: str) -> None:
 
     found, state = BySlice(rule, lambda n: 0)(sent, rule.init(), around(23))
     bare = replace(sent, rows=torch.zeros(23, 1, D), items=SLICES[0, :1], slice=None)
+    if rule.rowwise:
+        bare = replace(sent, items=SLICES[0], slice=None)
     whole, expected = rule(bare, rule.init(), around(23))
     assert torch.equal(found.encoder, whole.encoder)
     assert {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in expected.items()}
@@ -323,3 +325,18 @@ def test_what_several_slices_cannot_be_beside_is_said_in_one_line(overrides: lis
 def test_rules_that_are_refused() -> None:
     refused = {name for name, rule in AGGREGATORS.items() if not rule.sliced}
     assert refused == {"centred_clipping", "foolsgold", "fltrust", "hics", "union"}
+
+
+def test_the_sieve_bounds_an_encoder_by_its_own_rows() -> None:
+    """Long histories move rows and encoder alike: nobody is beyond a bound, whatever the slices."""
+    sent = updates([0] * 6 + [1] * 6, width=50)
+    long = torch.where(torch.arange(12) % 4 == 0, 4.0, 1.0)
+    encoder = long[:, None] * torch.nn.functional.normalize(sent.encoder, dim=1)
+    rows = long[:, None, None] * sent.rows / sent.rows.flatten(1).norm(dim=1)[:, None, None]
+    sent = replace(sent, encoder=encoder, rows=rows)
+    rule = Sieve(rows=0, retention=0, reputation=0)
+    found, _ = BySlice(rule, lambda n: 0)(sent, {}, a_round(12))
+    torch.testing.assert_close(found.encoder, encoder.mean(0))
+    loud = replace(sent, encoder=torch.cat([10 * encoder[:1], encoder[1:]]))  # and one beyond it is cut
+    found, _ = BySlice(rule, lambda n: 0)(loud, {}, a_round(12))
+    torch.testing.assert_close(found.encoder, torch.cat([2 * encoder[:1], encoder[1:]]).mean(0))

@@ -17,8 +17,8 @@ from server.aggregators.pre.base import Mixer
 class Bucketing(Mixer):
     """A random permutation cut into buckets of ``size``; each bucket becomes its mean.
 
-    size 0 takes s = ⌊n/2f⌋, the most that leaves an honest majority of buckets. The last bucket may be
-    smaller. The bound f stays: f devices spoil at most f buckets. Reference: arXiv 2006.09365.
+    size 0 takes s = ⌊(n − 1)/2f⌋, the most that leaves an honest majority: more than 2f buckets. The last
+    bucket may be smaller. The bound f stays: f devices spoil at most f buckets. Reference: arXiv 2006.09365.
     """
 
     size: int = 2
@@ -34,7 +34,7 @@ class Bucketing(Mixer):
     def _size(self, n: int, byzantine: int) -> int:
         if self.size:
             return self.size
-        return max(1, n // (2 * byzantine)) if byzantine else 1
+        return max(1, (n - 1) // (2 * byzantine)) if byzantine else 1
 
     def matrix(self, products: Tensor, round_: Round) -> Tensor:
         n = len(products)

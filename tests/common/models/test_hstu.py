@@ -112,6 +112,18 @@ def test_devices_train_on_the_times_of_their_windows() -> None:
     assert not torch.allclose(timed.encoder, other.encoder, atol=1e-4)
 
 
+def test_a_gap_of_ten_years_does_not_blur_the_seconds_after_it() -> None:
+    model = build("hstu", params={"times": True})
+    padding = torch.zeros(5, dtype=torch.bool)
+    with torch.no_grad():
+        for block in model.blocks:
+            block.interval_bias.copy_(torch.arange(len(block.interval_bias)))
+    near, far = torch.tensor([0.0, 60, 10, 20, 5]), torch.tensor([0.0, 3e8, 10, 20, 5])
+    a, b = (model.biases(padding, gaps, torch.float32)[0] for gaps in (near, far))
+    assert torch.equal(a[1:, 1:], b[1:, 1:])  # all that is within 35 seconds
+    assert not torch.equal(a[1:, 0], b[1:, 0])
+
+
 def test_other_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="times must be true or false, given 1"):
         build("hstu", params={"times": 1})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -109,3 +110,14 @@ def test_extra_columns_are_left_out_of_a_narrow_terminal() -> None:
     one = table(columns=[*COLUMNS[:3], Column("pairs", "p", extra=True)])
     assert "pairs" in printed(120, one)
     assert "pairs" not in printed(50, one)
+
+
+def test_means_over_different_attacks_are_not_compared() -> None:
+    """As in a grid that has not ended: who misses the hard attack would look the best."""
+    easy, both = frozenset({"easy"}), frozenset({"easy", "hard"})
+    high = Estimate(0.9, 0.01, 3, {0: 0.9, 1: 0.91, 2: 0.89}, easy)
+    rows = [[BEST], [replace(high, over=both)], [high]]
+    columns = [Column("x", best="high")]
+    assert Table("t", "T", "", columns, rows).best() == [None]
+    same = [[replace(row[0], over=both)] for row in rows]
+    assert Table("t", "T", "", columns, [same[0], same[1]]).best() == [0.9]

@@ -45,13 +45,21 @@ def test_nnm_keeps_an_update_among_its_equals() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "f", "size", "buckets"), [(9, 2, 2, 5), (9, 2, 0, 5), (12, 2, 0, 4), (5, 0, 0, 5)]
+    ("n", "f", "size", "buckets"), [(9, 2, 2, 5), (9, 2, 0, 5), (12, 2, 0, 6), (13, 2, 0, 5), (5, 0, 0, 5)]
 )
 def test_buckets_are_means_of_a_partition(n: int, f: int, size: int, buckets: int) -> None:
     mixing = matrix("bucketing", n, f, size=size)
     assert mixing.shape == (buckets, n)
     torch.testing.assert_close(mixing.sum(dim=1), torch.ones(buckets, dtype=torch.float64))
     assert ((mixing > 0).sum(dim=0) == 1).all()
+
+
+@pytest.mark.parametrize("n", [12, 20, 24, 32, 64, 65])
+@pytest.mark.parametrize("f", [1, 2, 4, 5])
+def test_buckets_of_no_size_leave_an_honest_majority(n: int, f: int) -> None:
+    left = len(matrix("bucketing", n, f, size=0))
+    assert left > 2 * f
+    assert left <= max(2 * f + 1, -(-n // max(1, (n - 1) // (2 * f))))
 
 
 def test_clip_brings_the_large_to_the_median_norm() -> None:
@@ -137,7 +145,7 @@ def test_mixers_that_never_leave_enough_are_refused() -> None:
     with pytest.raises(RunError, match="no number of devices leaves the 5 updates that krum needs"):
         built.least(1)  # ⌊n/2⌋ to a bucket leaves two or three buckets, whatever n
     assert built.least(2) == 7
-    with pytest.raises(RunError, match="krum after bucketing .* at least 7 updates, this round has 4"):
+    with pytest.raises(RunError, match="krum after bucketing .* at least 7 updates, this round has 5"):
         built(make(20), built.init(), a_round(20, 2))
 
 

@@ -143,7 +143,8 @@ def test_a_record_of_an_earlier_version_is_refused() -> None:
 @pytest.mark.parametrize("rule", [Reputation(), Reputation(strength=0)], ids=["too few", "off"])
 def test_some_rounds_say_nothing(rule: Reputation) -> None:
     n = LEAST - 1 if rule.strength else N
-    weights, state = rule(encoders(1, 0.9)[:n], {}, a_round(1))
+    first = Round(0, tuple((1, i) for i in range(n)), torch.Generator(), number=1)
+    weights, state = rule(encoders(1, 0.9)[:n], {}, first)
     assert weights.tolist() == [1.0] * n
     assert state == {}
 
@@ -161,3 +162,16 @@ def test_some_rounds_say_nothing(rule: Reputation) -> None:
 def test_values_that_make_no_sense_are_refused(wrong: dict[str, float], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         Reputation(**wrong)
+
+
+def test_a_round_of_few_forgets_nobody() -> None:
+    """It says nothing new; who was out stays out, and the record is as it was."""
+    weights, state = through(12, 0.8)
+    assert weights[:BAD].max() == 0
+    few = LEAST - 1
+    small = Round(0, tuple((1, i) for i in range(few)), torch.Generator(), number=13)
+    found, after = Reputation()(encoders(13)[:few], state, small)
+    assert found.max() == 0  # all of them are among the bad
+    assert after is state
+    strangers = Round(0, tuple((2, i) for i in range(few)), torch.Generator(), number=13)
+    assert Reputation()(encoders(13)[:few], state, strangers)[0].tolist() == [1.0] * few

@@ -147,3 +147,17 @@ def test_where_nobody_passes_both_gates_the_norm_decides() -> None:
 def test_invalid_values_are_settings_errors(params: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="signguard"):
         build_aggregator(component("signguard", **params))
+
+
+def test_where_nobody_is_near_the_median_everybody_counts() -> None:
+    """The median of two is between them: with narrow gates nobody passes, and nothing is divided by 0."""
+    updates = with_values(make(2), {0: from_norm(1.0), 1: from_norm(3.0)})
+    result = apply("signguard", updates, low=0.9, high=1.2)
+    assert result.weights is not None
+    assert bool((result.weights > 0).all())
+    assert bool(result.rows.isfinite().all())
+
+
+def from_norm(length: float) -> Tensor:
+    width = flat(make(2)).shape[1]
+    return torch.full((width,), length / width**0.5)
