@@ -240,6 +240,10 @@ def call(arguments: Sequence[str] | None = None) -> int:
         return _failed(printable_lines(error))
     except KeyboardInterrupt:
         status = INTERRUPTED
+    except OSError as error:  # a folder that may not be entered, a name that is too long
+        if error.filename is None:
+            raise
+        return _failed(printable_lines(f"{error.filename}: {error.strerror or error}"))
     except Exception as error:
         if not is_usage(error):
             raise

@@ -31,7 +31,8 @@ strategy: {aggregator: {name: krum, neighbours: byzfl}}
 ```
 
 A component (rule, attack, model, …) is a name, or a name with its parameters beside it. `fedsieve list KIND`
-and the [catalogue](catalogue.md) have all of them.
+and the [catalogue](catalogue.md) have all of them, with the names of their parameters; the docstring of the
+class explains each.
 
 An item is written by its id in the log: `50` is the item that the log calls 50. `"#12"`, in quotes, is number
 12 of the catalogue, as where a server has no ids, or where an id has a comma or looks like such a number.

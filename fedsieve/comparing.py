@@ -43,7 +43,7 @@ class Comparison:
         """
         path = self.folder / "results.parquet"
         try:
-            return pl.read_parquet(path)
+            return pl.read_parquet(path.read_bytes())  # a path with [ ] would be read as a pattern
         except (OSError, pl.exceptions.PolarsError) as error:
             raise RunError(f"cannot read {path}: {error}") from error
 

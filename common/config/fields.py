@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from common.items import PICKED
 from common.registry import Component, as_component
@@ -16,6 +24,15 @@ class Section(BaseModel):
     """A group of settings; immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: object, info: ValidationInfo) -> object:
+        """``attack.share: yes`` would be 1.0, all devices."""
+        wanted = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and wanted in (int, float):
+            raise ValueError("expected a whole number" if wanted is int else "expected a number")
+        return value
 
 
 def one_component(value: object) -> object:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 def cache_folder(cache: Path | None = None) -> Path:
     """``cache``, else ``FEDSIEVE_CACHE``, else ``~/.cache/fedsieve``."""
-    return cache or Path(os.environ.get("FEDSIEVE_CACHE") or Path.home() / ".cache" / "fedsieve")
+    given = os.environ.get("FEDSIEVE_CACHE")
+    return cache or (Path(given).expanduser() if given else Path.home() / ".cache" / "fedsieve")
 
 
 def data_folder() -> Path | None:
     """``FEDSIEVE_DATA``, if set."""
     given = os.environ.get("FEDSIEVE_DATA")
-    return Path(given) if given else None
+    return Path(given).expanduser() if given else None

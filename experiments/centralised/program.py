@@ -58,6 +58,11 @@ class Recipe:
     rate: float = 1e-3
     decay_from: float = 1.0
 
+    def __post_init__(self) -> None:
+        for name, value in (("rate", self.rate), ("decay_from", self.decay_from)):
+            if not math.isfinite(value):
+                raise ConfigError(f"--{name.replace('_', '-')}: expected a finite number, given {value}")
+
 
 @dataclass
 class Program:

@@ -26,7 +26,7 @@ from experiments.compare.work import CellWork, honest_part, is_ready, train_warm
 from experiments.pool import Event, Job, Pool
 from experiments.units import share_text
 from server.records.checkpoint import write_atomically
-from server.records.holding import make
+from server.records.holding import hold
 from server.records.outputs import GRID
 
 REFRESH_S = 10.0
@@ -114,7 +114,23 @@ def compare(
     wrong grid or device, RunError when ``out`` cannot be written.
     """
     grid, name, datasets, planned = opened(of, device)
-    make(out)
+    lock = hold(out)  # a second comparison would take the cells of the first for left-overs
+    try:
+        return _run(grid, name, datasets, planned, out, console, workers, memory_gb)
+    finally:
+        lock.release()
+
+
+def _run(
+    grid: GridConfig,
+    name: str,
+    datasets: Datasets,
+    planned: Sequence[Planned],
+    out: Path,
+    console: Console,
+    workers: int,
+    memory_gb: float,
+) -> int:
     if (out / "config.yaml").exists():
         raise RunError(f"{out} holds a run; choose another folder (--out)")
     write_atomically(out / GRID, yaml.safe_dump(grid.model_dump(mode="json"), sort_keys=False).encode())

@@ -95,5 +95,5 @@ def pre(cell: Cell) -> Sequence[str]:
 
 
 def slug(text: str) -> str:
-    """A file name of the text."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text.replace("%", "pct")).strip("-.") or "all"
+    """A file name of the text; letters of all scripts stay."""
+    return re.sub(r"[^\w.-]+", "-", text.replace("%", "pct")).strip("-.") or "all"

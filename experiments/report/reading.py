@@ -96,17 +96,20 @@ def read_grid(folder: Path) -> Grid:
     try:
         # all as text: a content hash such as 123456789012 or 1e1234567890 must not become a number
         table = (
-            pl.read_csv(path, infer_schema=False)
+            pl.read_csv(path.read_bytes(), infer_schema=False)  # a path with [ ] would be read as a pattern
             if path.suffix == ".csv"
-            else pl.read_parquet(path).cast(pl.String)
+            else pl.read_parquet(path.read_bytes()).cast(pl.String)
         )
         floors = _floors(folder / "floors.json")
         grid = folder / "grid.yaml"
         settings = grid.read_text(encoding="utf-8") if grid.is_file() else ""
     except OSError as error:
         raise RunError(f"cannot read {error.filename or path}: {error.strerror or error}") from error
-    except (pl.exceptions.PolarsError, ValueError) as error:
-        raise RunError(f"{folder} holds damaged results: {error}") from error
+    except pl.exceptions.NoDataError:
+        raise RunError(f"{path} holds no finished cell yet") from None
+    except (pl.exceptions.PolarsError, ValueError, TypeError) as error:
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise RunError(f"{folder} holds damaged results: {why}") from error
     if missing := [name for name in NEEDED if name not in table.columns]:
         raise RunError(f"{path}: no column {', '.join(missing)}; needed: {', '.join(NEEDED)}")
     if table.height == 0:

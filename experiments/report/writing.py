@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,15 @@ class Written:
     notes: Sequence[str]
 
 
+def _apart(parts: Sequence[Part]) -> list[Part]:
+    """With names of their own: two labels may differ in signs that no file name has."""
+    found: list[Part] = []
+    for one in parts:
+        same = sum(one.name == other.name or other.name.startswith(f"{one.name}--") for other in found)
+        found.append(replace(one, name=f"{one.name}--{same + 1}") if same else one)
+    return found
+
+
 def write_grid_report(folder: Path, images: bool = True) -> Written:
     """Read DIR; write ``report.html``, ``plots/`` and ``tables/`` there.
 
@@ -63,7 +72,7 @@ def write_grid_report(folder: Path, images: bool = True) -> Written:
     grid = read_grid(folder)
     found, hidden = sections(grid)
     curves = Curves(folder)
-    parts = [part(section, curves) for section in found]
+    parts = _apart([part(section, curves) for section in found])
     notes = _notes(len(hidden), curves.lost, parts)
     path = folder / "report.html"
     plots: list[Path] = []

@@ -148,7 +148,12 @@ class RunFolder:
 
     def _again(self) -> int:
         path = self.folder / AGAIN
-        return int(path.read_text()) if path.exists() else 0
+        if not path.exists():
+            return 0
+        try:
+            return int(path.read_text())
+        except ValueError:
+            raise CheckpointError(f"{path} is damaged: expected a number of rounds") from None
 
     def _described(self) -> bytes:
         """``config.yaml``: where the data lie now, how long this part of the run waits, and all else."""

@@ -410,3 +410,16 @@ def test_no_word_of_a_library_and_one_line_for_whatever_value_a_setting_gets() -
                 assert told.startswith((f"{key}: ", f"{key}.", "unknown setting")), told
                 assert not re.search(r"Input|should be|valid |Value error|type=|pydantic", told), told
     assert refused > 200
+
+
+@pytest.mark.parametrize(
+    ("item", "told"),
+    [
+        ("attack.share=yes", "attack.share: expected a number .given: true"),
+        ("train.rounds=on", "train.rounds: expected a whole number .given: true"),
+        ("seed=off", "seed: expected a whole number .given: false"),
+    ],
+)
+def test_a_truth_is_no_number(item: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        load(overrides=[item])

@@ -276,3 +276,17 @@ def test_an_end_by_a_scheduler_or_a_closed_terminal_is_saved(tmp_path: Path, num
     assert f"go on with `fedsieve run --resume --out {out}`" in said
     assert "\x1b" not in said
     assert (out / "state").exists()
+
+
+def test_what_the_system_refuses_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that is too long, or a folder that may not be entered."""
+    assert cli.call(["report", "a" * 300]) == 2
+    told = capsys.readouterr().err
+    assert told.endswith("File name too long\n")
+    assert told.count("\n") == 1
+
+
+def test_a_rate_that_is_no_number_makes_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.call(["run", "--centralised", "--rate", "nan", "--out", str(tmp_path / "run")]) == 2
+    assert "--rate: expected a finite number, given nan" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -19,6 +19,7 @@ from common.errors import RunError
 from experiments.cli import app
 from experiments.compare.command import compare
 from experiments.compare.dry import dry_run
+from server.records.holding import hold
 from tests.experiments.compare.samples import SETTINGS, grid_file, screen
 
 CLOCKED = ("seconds", "server_seconds", "device_updates_per_second", "peak_rss_mb")
@@ -93,6 +94,18 @@ def test_a_grid_that_grows_computes_only_what_is_new(tmp_path: Path) -> None:
     assert "2 cells, 1 of them already" in told.getvalue()
     assert set(table(out).select("aggregator", "rule").rows()) == {("mean", "mean"), ("far", "krum")}
     assert table(out).height == 2
+
+
+def test_two_comparisons_do_not_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second would take the cells of the first for left-overs and remove them."""
+    out = tmp_path / "out"
+    monkeypatch.setattr("experiments.compare.command.hold", lambda folder: hold(folder, 0.0))
+    lock = hold(out, 0.0)
+    try:
+        with pytest.raises(RunError, match="out is in use by another run"):
+            compare(grid_file(tmp_path, strategies=["mean"], attacks=["control"]), out, screen()[0])
+    finally:
+        lock.release()
 
 
 def test_a_grid_over_two_splits_reads_the_log_for_each(tmp_path: Path) -> None:

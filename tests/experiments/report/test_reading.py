@@ -80,7 +80,7 @@ def test_a_wrong_value_is_told_by_line_and_column(
     ("name", "content", "told"),
     [
         ("results.csv", "cell,data\nabc,x\n", r"no column model, aggregator, .*needed: cell, data"),
-        ("results.csv", "", "damaged results"),
+        ("results.csv", "", "holds no finished cell yet"),
         ("floors.json", "{", "damaged results"),
         ("floors.json", "[1]", "expected an object by data set"),
     ],
@@ -98,3 +98,16 @@ def test_a_table_without_rows_is_told(tmp_path: Path) -> None:
     (folder / "results.csv").write_text(head + "\n")
     with pytest.raises(RunError, match="no finished cell"):
         read_grid(folder)
+
+
+def test_a_folder_is_no_pattern(tmp_path: Path) -> None:
+    one, other = rows(Shape(seeds=(0,))), rows(Shape(seeds=(0, 1)))
+    write(tmp_path / "w1", other, curves=False)
+    folder = write(tmp_path / "w[1]", one, curves=False)
+    assert len(read_grid(folder).cells) == len(one) < len(other)
+
+
+def test_a_grid_that_was_stopped_before_its_first_cell_says_so(tmp_path: Path) -> None:
+    (tmp_path / "results.csv").write_text("\n")
+    with pytest.raises(RunError, match="holds no finished cell yet"):
+        read_grid(tmp_path)

@@ -181,6 +181,7 @@ def test_file_names_are_plain() -> None:
     assert slug("../../etc, 20 %") == "etc-20-pct"
     assert slug("%&") == "pct"
     assert slug("…") == "all"
+    assert slug("журнал, sasrec") != slug("логи, sasrec")
 
 
 def contest(ours: Iterable[float], krum: Iterable[float], median: Iterable[float]) -> list[Row]:
