@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from logging import getLogger
@@ -24,7 +25,7 @@ class MlflowLog:
     """A listener that opens a run named ``name`` where ``MLFLOW_TRACKING_URI`` points.
 
     Raises ConfigError where mlflow is not installed or cannot be reached. What it does not take later is
-    told once, and the run goes on. A resumed run is a new run there.
+    told once, and the run goes on without. A resumed run is a new run there.
     """
 
     def __init__(self, config: RunConfig, name: str) -> None:
@@ -70,18 +71,24 @@ class MlflowLog:
 
     def _send(self, call: Callable[[], None]) -> None:
         """A server that is away costs its own lines and never the run."""
+        if self._lost:  # each further call would wait for it again
+            return
         try:
             call()
         except Exception as error:
-            if not self._lost:
-                text = "mlflow: %s: %s; the run goes on, and what it does not take is missing there"
-                _LOG.warning(text, _place(), _first_line(error))
+            text = "mlflow: %s: %s; the run goes on, and nothing more is sent there"
+            _LOG.warning(text, _place(), _first_line(error))
             self._lost = True
 
 
 def _place() -> str:
-    return os.environ.get("MLFLOW_TRACKING_URI") or "MLFLOW_TRACKING_URI is not set, so ./mlruns"
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    return _without_password(given) if given else "MLFLOW_TRACKING_URI is not set, so ./mlruns"
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return _without_password((str(error).strip().splitlines() or [type(error).__name__])[0])
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"(?<=://)[^/@\s]+@", "", text)

@@ -33,6 +33,7 @@ from server.round.state import ServerState
 from server.round.verdicts import AuditLines
 from server.training import planned, received, train_messages
 from transport.exchange import exchange
+from transport.limits import REPLY_MB, megabytes
 
 log = getLogger("flwr").log
 SUMS_BYTES, TARGET_BYTES = 1 << 20, 256
@@ -71,6 +72,7 @@ class RobustStrategy(Strategy):
         trusted = frozenset(strategy.trusted_nodes)
         self.roster = Roster(strategy.quota, strategy.newcomer_rounds, trusted=trusted, catalogue=catalogue)
         self.listeners = listeners
+        megabytes(REPLY_MB)  # a wrong one is told now
         self._drawing: Drawing | None = None
         self._split: Split = "valid"
         self._warned = set[str]()
@@ -167,12 +169,10 @@ class RobustStrategy(Strategy):
         record = to_record(self.state.model)
         messages = self.configure_evaluate(self.state.round, record, ConfigRecord(), grid)
         most = SUMS_BYTES + TARGET_BYTES * 2 * len(self.config.eval.targets)
-        replies = exchange(grid, messages, 10 * self.config.strategy.deadline_s, max_reply_bytes=most)
-        came = {reply.metadata.src_node_id for reply in replies}
-        silent = {message.metadata.dst_node_id for message in messages} - came
-        metrics = self.aggregate_evaluate(self.state.round, replies)
-        self.roster.heard((), silent, self.state.round)  # they held up the run, and rest as in a round
-        return metrics
+        return self.aggregate_evaluate(
+            self.state.round,
+            exchange(grid, messages, 10 * self.config.strategy.deadline_s, max_reply_bytes=most),
+        )
 
     def start(
         self,

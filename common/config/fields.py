@@ -62,10 +62,19 @@ def auto_or_list(value: object) -> object:
 
 Named = Annotated[Component, BeforeValidator(one_component)]
 Several = Annotated[tuple[Named, ...], BeforeValidator(listed)]
-Numbers = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(listed)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
+
+
+def no_truth(value: object) -> object:
+    """``yes`` would be 1."""
+    if isinstance(value, bool):
+        raise ValueError("expected a number")
+    return value
+
+
+Share = Annotated[float, BeforeValidator(no_truth), Field(ge=0, le=1)]
+Positive = Annotated[int, BeforeValidator(no_truth), Field(ge=1)]
+Count = Annotated[int, BeforeValidator(no_truth), Field(ge=0)]
+Numbers = Annotated[tuple[Positive, ...], BeforeValidator(listed)]
 
 
 class OfComponent(Section):

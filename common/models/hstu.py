@@ -53,9 +53,9 @@ class HSTUBlock(nn.Module):
         return x + self.output(dropped(self.mixed_norm(mixed) * u, keep, 0))  # type: ignore[no-any-return]
 
 
-def _suffix_sums(values: Tensor) -> Tensor:
-    """Σ_{s ≥ t} of values [L] -> [L]."""
-    return values.flip(0).cumsum(0).flip(0)
+def _later(gaps: Tensor) -> Tensor:
+    """Σ_{s > t} of gaps [L] -> [L]: how long before the last item each item was."""
+    return F.pad(gaps[1:], (0, 1)).flip(0).cumsum(0).flip(0)
 
 
 class HSTU(CausalStack):
@@ -93,7 +93,7 @@ class HSTU(CausalStack):
         mask, buckets = causal(padding, dtype), None  # [L, L]
         if self.timed:
             # Before the last item: what is near in time is exact, however long ago the first one was.
-            seconds = torch.zeros_like(padding, dtype=dtype) if gaps is None else gaps - _suffix_sums(gaps)
+            seconds = torch.zeros_like(padding, dtype=dtype) if gaps is None else -_later(gaps)  # [L]
             between = (seconds[:, None] - seconds).clamp(min=0)  # [L, L]
             buckets = (torch.log2(1 + between) / 2).long().clamp(max=INTERVALS - 1)  # [L, L]
         return [mask + block.relative(buckets, len(padding)) for block in self.blocks]  # type: ignore[operator]

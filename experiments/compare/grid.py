@@ -138,7 +138,7 @@ def data_label(config: RunConfig) -> str:
         return f"{name}{cut}"
     default = EvalConfig()
     moments = told.moments or (told.quantiles if told.quantiles != default.quantiles else ())
-    at = " at " + " and ".join(f"{moment:g}" for moment in moments) if moments else ""
+    at = " at " + " and ".join(f"{moment:.15g}" for moment in moments) if moments else ""
     return f"{name}{cut}, split by time{at}"
 
 

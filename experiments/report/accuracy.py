@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
@@ -119,8 +119,16 @@ def tradeoff(section: Section) -> Figure | None:
 
 def worst(section: Section, strategy: str) -> Estimate | None:
     """The attack that leaves least of the quality."""
-    found = [section.estimate(strategy, c, section.quality) for c in section.attacks]
-    return min((e for e in found if e is not None), key=lambda e: e.mean, default=None)
+    return extreme(section, strategy, section.attacks, section.quality, lowest=True)
+
+
+def extreme(
+    section: Section, strategy: str, conditions: Sequence[Condition], metric: Metric, lowest: bool = False
+) -> Estimate | None:
+    """The highest or lowest over the conditions that were measured, which it names (``over``)."""
+    found = {c: e for c in conditions if (e := section.estimate(strategy, c, metric)) is not None}
+    last = (min if lowest else max)(found.values(), key=lambda e: e.mean, default=None)
+    return None if last is None else replace(last, over=frozenset(found))
 
 
 def _scatter(section: Section, title: str, measure: Measure) -> Scatter:

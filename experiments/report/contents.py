@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from experiments.report.accuracy import worst
+from experiments.report.accuracy import extreme, worst
 from experiments.report.baselines import Comparison, by_condition, overall
 from experiments.report.differences import beyond
 from experiments.report.names import percent
@@ -51,11 +51,9 @@ def main_table(section: Section) -> Table:
         if section.attacks:
             row += [section.mean(s, section.attacks, section.quality), worst(section, s)]
         if exposed:
-            found = [e for c in targeted if (e := section.estimate(s, c, ER)) is not None]
-            row += [section.mean(s, targeted, ER), max(found, key=lambda e: e.mean, default=None)]
+            row += [section.mean(s, targeted, ER), extreme(section, s, targeted, ER)]
         if section.promotions:
-            gains = [e for c in section.promotions if (e := section.estimate(s, c, beyond)) is not None]
-            row += [max(gains, key=lambda e: e.mean, default=None)]
+            row += [extreme(section, s, section.promotions, beyond)]
         p: Value = "baseline" if s == baseline else tests[s].p if s in tests else None
         every = (*section.cleans, *section.attacks)
         row += [p, _cells(section, s), section.mean(s, every, "seconds")]

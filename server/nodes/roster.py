@@ -34,9 +34,6 @@ MAX_DEVICES = 1 << 20
 
 MEMORY = 4 * MAX_DEVICES
 
-MOST_OF_ONE = MAX_DEVICES // 64
-"""Devices that a node counts for there: a few with huge claims do not push out all others."""
-
 STRANGERS = 1 << 12
 """Nodes that never took part and are gone, whose refusals and silences are remembered."""
 
@@ -144,11 +141,16 @@ class Roster:
         self.roots.pop(node, None)
 
     def _forget(self, present: set[int]) -> None:
-        """Of nodes that are gone the latest ``MEMORY`` devices are kept, and of those that never took part
-        the latest ``STRANGERS``: identities may be free."""
+        """Bounds what is known of nodes that are gone, as identities may be free.
+
+        Kept are ``MEMORY`` devices, those of small nodes and the latest first, and of nodes that never took
+        part the latest ``STRANGERS``.
+        """
         room = MEMORY
-        for node in [n for n in reversed(self.members) if n not in present]:
-            room -= min(len(self.members[node].enrolment.devices), MOST_OF_ONE)
+        gone = [n for n in reversed(self.members) if n not in present]
+        # Large claims go first: a few of them do not push out all others.
+        for node in sorted(gone, key=lambda n: len(self.members[n].enrolment.devices)):
+            room -= len(self.members[node].enrolment.devices)
             if room < 0:
                 del self.members[node]
                 self.silence.forget(node)

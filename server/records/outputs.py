@@ -31,8 +31,9 @@ LINES = ("metrics.jsonl", "audit.jsonl")
 GRID = "grid.yaml"
 """What the folder of a comparison has."""
 
-AGAIN = "state/sent-again"
-"""How many rounds devices may have sent twice: those after a checkpoint that a run went back to."""
+AGAIN = "state/again.json"
+"""``rounds``: how many devices may have sent twice, those after a checkpoint that a run went back to.
+``clean``: nothing was sent after the checkpoint that is there."""
 
 TOTALS = ("bytes_up", "bytes_down", "seconds", "asked", "admitted", "idle", "seconds_evaluation")
 
@@ -99,10 +100,8 @@ class RunFolder:
         if path.exists():  # nothing is learned yet, so that even other data would do no harm
             check_settings(path, load(path), self.config)
         write_atomically(path, self._described())
-        again = self.folder / AGAIN
-        if again.exists():
-            with writing(again):
-                again.unlink()
+        if self._files["audit.jsonl"].exists():  # it had begun, and devices send all of it once more
+            self._count_again(0)
         for path in self._files.values():
             with writing(path):
                 path.write_bytes(b"")
@@ -139,21 +138,22 @@ class RunFolder:
 
         One more may have begun: devices answered it, and the server did not live to write it down.
         """
-        path = self._files["audit.jsonl"]
-        with path.open("rb") as file:
-            file.seek(size)
-            lines = file.read().splitlines(keepends=True)
-        rounds = {json.loads(line)["round"] for line in lines if line.endswith(b"\n")}
-        write_atomically(self.folder / AGAIN, str(self._again() + len(rounds) + 1).encode())
+        rounds, clean = self._again()
+        if not clean:
+            with self._files["audit.jsonl"].open("rb") as file:
+                file.seek(size)
+                rounds += len({number for line in file if (number := _training_round(line))}) + 1
+        sent_again(self.folder, rounds, clean=False)
 
-    def _again(self) -> int:
+    def _again(self) -> tuple[int, bool]:
         path = self.folder / AGAIN
         if not path.exists():
-            return 0
+            return 0, False
         try:
-            return int(path.read_text())
-        except ValueError:
-            raise CheckpointError(f"{path} is damaged: expected a number of rounds") from None
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return int(found["rounds"]), bool(found["clean"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path} is damaged: {error!r}") from None
 
     def _described(self) -> bytes:
         """``config.yaml``: where the data lie now, how long this part of the run waits, and all else."""
@@ -177,6 +177,7 @@ class RunFolder:
         if (every and round_ % every == 0) or last or self.stop.asked:
             self.checkpoint(state())
         if self.stop.asked:
+            sent_again(self.folder, self._again()[0], clean=True)
             self.stop.end(round_, rounds, self.folder)
 
     def audit(self, lines: Sequence[Mapping[str, Any]]) -> None:
@@ -226,7 +227,7 @@ class RunFolder:
                 elif "evaluation" not in line and line["reason"] != Reason.QUOTA.value:
                     nodes.setdefault(line["node"], set()).add(line["round"])
         each = [rounds | nodes.get(node, set()) for (node, _), rounds in devices.items()]
-        return max(map(len, [*each, *nodes.values()]), default=0) + self._again()
+        return max(map(len, [*each, *nodes.values()]), default=0) + self._again()[0]
 
     def check(self) -> None:
         """Raise RunError for numbers that would mean nothing: nobody trained, or nobody was evaluated."""
@@ -289,6 +290,20 @@ class RunFolder:
     def _scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
         if self._events is not None:
             self._events.scalars(group, values, step)
+
+
+def sent_again(folder: Path, rounds: int, clean: bool) -> None:
+    """Write what :data:`AGAIN` says. Raises CheckpointError."""
+    write_atomically(folder / AGAIN, json.dumps({"rounds": rounds, "clean": clean}).encode())
+
+
+def _training_round(line: bytes) -> int:
+    """Of a line of the audit; 0 for one about an evaluation, or half a line."""
+    try:
+        found = json.loads(line)
+        return 0 if "evaluation" in found else int(found["round"])
+    except (KeyError, TypeError, ValueError):
+        return 0
 
 
 def _beside(evaluation: Evaluation) -> dict[str, Any]:

@@ -186,14 +186,14 @@ def test_a_connection_that_cannot_be_made_is_a_link_error() -> None:
 
 def with_passphrase(pem: bytes) -> bytes:
     """The same file with the head of an encrypted one; to encrypt its body would take another package."""
-    body = base64.b64decode(b"".join(pem.splitlines()[1:-1]))
+    first, *lines, last = pem.splitlines(keepends=True)
+    body = base64.b64decode(b"".join(lines))
     magic, string = b"openssh-key-v1\0", lambda text: struct.pack(">I", len(text)) + text
     plain = magic + string(b"none") + string(b"none") + string(b"")
     assert body.startswith(plain)
     options = string(b"s" * 16) + struct.pack(">I", 16)
     head = magic + string(b"aes256-ctr") + string(b"bcrypt") + string(options)
-    text = base64.encodebytes(head + body.removeprefix(plain))
-    return b"-----BEGIN OPENSSH PRIVATE KEY-----\n" + text + b"-----END OPENSSH PRIVATE KEY-----\n"
+    return first + base64.encodebytes(head + body.removeprefix(plain)) + last
 
 
 def test_keys_are_read_from_openssh_files(tmp_path: Path) -> None:

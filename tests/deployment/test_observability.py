@@ -20,7 +20,6 @@ from common.settings import load as settings
 from experiments.deployed import plan, stage
 from experiments.local_deployment import Deployment, deployment
 from experiments.processes import Process, free_ports, listening, wait_until
-from transport.link import FRESH_S
 
 pytestmark = pytest.mark.deployment
 RUN_S, ROUNDS = 150.0, 20
@@ -112,7 +111,7 @@ def test_the_ready_file_follows_the_connection(tmp_path: Path) -> None:
         ready = tmp_path / "ready"
         node = local.start("node", [*command(local), "--ready-file", ready])
         wait_until(ready.exists, RUN_S, node)
-        assert time.time() - ready.stat().st_mtime < FRESH_S
+        assert time.time() - ready.stat().st_mtime < 75  # what docs/deployment.md calls fresh
         local.superlinks[0].kill()
         wait_until(lambda: not ready.exists(), RUN_S, node)
         local.superlink()

@@ -47,7 +47,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
     entities = SimpleNamespace(Metric=lambda *_: None, Param=lambda *_: None)
     monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(MlflowClient=lambda: Away(calls)))
     monkeypatch.setitem(sys.modules, "mlflow.entities", entities)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://nobody:1")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@nobody:1")
 
 
 def test_a_server_that_is_not_there_is_told_before_the_run(

@@ -87,3 +87,35 @@ def test_rounds_that_ran_again_after_a_crash_count_as_often_as_devices_may_have_
     found = run(every, out, resume=True)["privacy"]
     assert found["rounds_per_device"] == whole + 2 * (2 + 1)
     assert found["epsilon"] == local_epsilon(2.0, found["rounds_per_device"])
+
+
+def test_a_crash_before_the_first_checkpoint_counts_too(tmp_path: Path) -> None:
+    late = config(*NOISE, "checkpoint_every=0")
+    whole = run(late, tmp_path / "whole")["privacy"]["rounds_per_device"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunFolder, "settled", broken)
+        with pytest.raises(RuntimeError, match="power cut"):
+            run(late, tmp_path / "run")
+    found = run(late, tmp_path / "run", resume=True)["privacy"]
+    assert found["rounds_per_device"] == whole + 3 + 1  # three rounds lost, and a fourth may have begun
+
+
+def test_a_run_that_was_asked_to_stop_sends_nothing_twice(tmp_path: Path) -> None:
+    settings = config(*NOISE)
+    whole = run(settings, tmp_path / "whole")["privacy"]
+    saved = RunFolder.settled
+
+    def stopped(self: RunFolder, round_: int, *rest: Any) -> None:
+        self.stop.asked = round_ == 2
+        saved(self, round_, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunFolder, "settled", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run(settings, tmp_path / "run")
+    assert run(settings, tmp_path / "run", resume=True)["privacy"] == whole
+
+
+def broken(self: RunFolder, round_: int, *rest: Any) -> None:
+    if round_ == 3:
+        raise RuntimeError("power cut")

@@ -312,7 +312,6 @@ def test_old_misses_are_forgiven() -> None:
 
 def test_huge_claims_that_leave_push_out_no_absent_node(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.nodes.roster.MEMORY", 100)
-    monkeypatch.setattr("server.nodes.roster.MOST_OF_ONE", 10)
     fleets = {1: [1], 2: [2, 3], **{node: list(range(1000 * node, 1000 * node + 200)) for node in (3, 4, 5)}}
     net, roster = grid(fleets), Roster(quota=50)
     for present in ([1, 2], [1, 3], [1, 4], [1, 5]):

@@ -53,6 +53,10 @@ class Heated(Aggregator):
     def sliced(self) -> bool:  # type: ignore[override]
         return self.rule.sliced
 
+    @property
+    def rowwise(self) -> bool:  # type: ignore[override]
+        return self.rule.rowwise
+
     def init(self) -> State:
         return self.rule.init()
 
