@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from flwr.app import Context, Message
 from flwr.serverapp import Grid, ServerApp
 
-import server.strategy
-from common.wire.replies import Replies
+import transport.exchange
 from server.app import main
 from server.records.outputs import RunFolder
 from server.round.state import ServerState
@@ -50,7 +49,7 @@ def _between(grid: Grid, context: Context) -> None:
 
 @during.main()
 def _during(grid: Grid, context: Context) -> None:
-    configure, real = RobustStrategy.configure_train, server.strategy.exchange
+    configure, accept = RobustStrategy.configure_train, transport.exchange._accept
     now = 0
 
     def configure_train(self: RobustStrategy, server_round: int, *rest: Any) -> list[Message]:
@@ -58,15 +57,13 @@ def _during(grid: Grid, context: Context) -> None:
         now = server_round
         return configure(self, server_round, *rest)
 
-    def exchange(grid: Grid, messages: Sequence[Message], deadline_s: float, **rest: Any) -> Replies:
-        def heard(reply: Message) -> None:
-            if now == 8:
-                die(context, "during")
-
-        return real(grid, messages, deadline_s, heard, **rest)
+    def accepted(*reply: Any) -> None:
+        accept(*reply)
+        if now == 8:
+            die(context, "during")
 
     RobustStrategy.configure_train = configure_train  # type: ignore[method-assign]
-    server.strategy.exchange = exchange  # type: ignore[assignment]
+    transport.exchange._accept = accepted
     main(grid, context)
 
 
