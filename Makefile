@@ -36,7 +36,7 @@ test-fast: install check  ## COVERAGE=1 counts what they reach, which takes a th
 		$(if $(COVERAGE),--cov --cov-report=term:skip-covered --cov-fail-under=90)
 
 test-deployment: install  ## real SuperLink and nodes on 127.0.0.1, and containers where there is Docker; mostly waiting
-	@$(BIN)/python -m pytest -m deployment -n 3 --dist loadfile --no-loadscope-reorder -rs
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m deployment -n 3 --dist loadfile --no-loadscope-reorder -rs
 
 check: install  ## style, types, import rules, unsafe calls
 	@$(BIN)/ruff check .
