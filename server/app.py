@@ -28,6 +28,7 @@ from server.records.holding import chosen_folder
 from server.records.metrics_http import metrics
 from server.records.outputs import NodeMemory, RunFolder
 from server.records.own_ids import OwnIds
+from server.records.participation import most_rounds
 from server.records.progress import LogProgress
 from server.records.protocol_line import privacy_text, protocol, recurring_text, sample_text
 from server.records.report import Listener
@@ -162,7 +163,7 @@ def serve(
 def facts(config: RunConfig, folder: RunFolder, recurring: Mapping[str, float]) -> dict[str, Any]:
     """What identifies the run and what it cost, for ``summary.json``."""
     totals, device = folder.totals, title(resolve(config.device))
-    private = privacy(config, folder.most_rounds()) if config.client.noise else {}
+    private = privacy(config, most_rounds(folder.folder)) if config.client.noise else {}
     last = folder.evaluations.get("test")
     return {
         "rounds": config.train.rounds,

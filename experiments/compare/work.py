@@ -22,7 +22,8 @@ from emulation.federation import as_run, federate, open_log
 from experiments.compare.results import ROW, row, users
 from experiments.pool import Job, Notes
 from server.records.checkpoint import FILE, load_state, save_state, write_atomically
-from server.records.outputs import LINES, sent_again
+from server.records.outputs import LINES
+from server.records.participation import stopped_clean
 from server.records.report import Evaluation, Listener, RoundReport
 from server.round.state import ServerState
 
@@ -62,7 +63,7 @@ def continue_from(folder: Path, honest: RunConfig, config: RunConfig, out: Path)
     write_atomically(out / "config.yaml", text.encode())
     memory = extra.pop("memory")
     save_state(out / "state", config, state, extra, memory)
-    sent_again(out, 0, clean=True)  # what the warm-up sent after its checkpoint, this run does not send
+    stopped_clean(out)  # what the warm-up sent after its checkpoint, this run does not send
 
 
 def is_ready(folder: Path) -> bool:

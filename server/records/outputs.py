@@ -17,11 +17,11 @@ from common.config import RunConfig
 from common.data.cut import SHORTEST
 from common.errors import CheckpointError, RunError
 from common.settings import load, to_tree
-from common.wire import Reason
 from server.records.checkpoint import FILE, check_settings, load_state, save_state, write_atomically, writing
 from server.records.events import Events
 from server.records.holding import hold
 from server.records.own_ids import OwnIds
+from server.records.participation import count_again, stopped_clean
 from server.records.report import Evaluation, RoundReport
 from server.records.stopping import Stop
 from server.round.state import ServerState
@@ -30,10 +30,6 @@ from server.round.verdicts import AuditLines
 LINES = ("metrics.jsonl", "audit.jsonl")
 GRID = "grid.yaml"
 """What the folder of a comparison has."""
-
-AGAIN = "state/again.json"
-"""``rounds``: how many devices may have sent twice, those after a checkpoint that a run went back to.
-``clean``: nothing was sent after the checkpoint that is there."""
 
 TOTALS = ("bytes_up", "bytes_down", "seconds", "asked", "admitted", "idle", "seconds_evaluation")
 
@@ -101,7 +97,7 @@ class RunFolder:
             check_settings(path, load(path), self.config)
         write_atomically(path, self._described())
         if self._files["audit.jsonl"].exists():  # it had begun, and devices send all of it once more
-            self._count_again(0)
+            count_again(self.folder, 0)
         for path in self._files.values():
             with writing(path):
                 path.write_bytes(b"")
@@ -123,7 +119,7 @@ class RunFolder:
             size = sizes[name]
             if not path.exists() or path.stat().st_size < size:
                 raise CheckpointError(f"{path} is shorter than the checkpoint says: it was changed")
-        self._count_again(sizes["audit.jsonl"])
+        count_again(self.folder, sizes["audit.jsonl"])
         for name, path in self._files.items():
             with writing(path), path.open("r+b") as file:
                 file.truncate(sizes[name])
@@ -132,28 +128,6 @@ class RunFolder:
             write_atomically(described, self._described())
         self._events = Events(self.folder / "events", state.round + 1)
         return state
-
-    def _count_again(self, size: int) -> None:
-        """Note the rounds after the first ``size`` bytes of the audit, before they are cut off.
-
-        One more may have begun: devices answered it, and the server did not live to write it down.
-        """
-        rounds, clean = self._again()
-        if not clean:
-            with self._files["audit.jsonl"].open("rb") as file:
-                file.seek(size)
-                rounds += len({number for line in file if (number := _training_round(line))}) + 1
-        sent_again(self.folder, rounds, clean=False)
-
-    def _again(self) -> tuple[int, bool]:
-        path = self.folder / AGAIN
-        if not path.exists():
-            return 0, False
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            return int(found["rounds"]), bool(found["clean"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{path} is damaged: {error!r}") from None
 
     def _described(self) -> bytes:
         """``config.yaml``: where the data lie now, how long this part of the run waits, and all else."""
@@ -177,7 +151,7 @@ class RunFolder:
         if (every and round_ % every == 0) or last or self.stop.asked:
             self.checkpoint(state())
         if self.stop.asked:
-            sent_again(self.folder, self._again()[0], clean=True)
+            stopped_clean(self.folder)
             self.stop.end(round_, rounds, self.folder)
 
     def audit(self, lines: Sequence[Mapping[str, Any]]) -> None:
@@ -211,23 +185,6 @@ class RunFolder:
     def recurring(self) -> dict[str, float]:
         """Share of the answers of each split that are in the history before them, as nodes have said."""
         return {split: round(evaluation.recurring, 4) for split, evaluation in self.evaluations.items()}
-
-    def most_rounds(self) -> int:
-        """At most so many rounds any one device sent something in, by the audit.
-
-        A reply that failed as a whole, or came too late, counts for all devices of its node. Rounds that ran
-        again after an interruption count as often as devices may have answered them.
-        """
-        devices: dict[tuple[int, int], set[int]] = {}
-        nodes: dict[int, set[int]] = {}
-        with self._files["audit.jsonl"].open(encoding="utf-8") as lines:
-            for line in map(json.loads, lines):
-                if line["device"] is not None:
-                    devices.setdefault((line["node"], line["device"]), set()).add(line["round"])
-                elif "evaluation" not in line and line["reason"] != Reason.QUOTA.value:
-                    nodes.setdefault(line["node"], set()).add(line["round"])
-        each = [rounds | nodes.get(node, set()) for (node, _), rounds in devices.items()]
-        return max(map(len, [*each, *nodes.values()]), default=0) + self._again()[0]
 
     def check(self) -> None:
         """Raise RunError for numbers that would mean nothing: nobody trained, or nobody was evaluated."""
@@ -290,20 +247,6 @@ class RunFolder:
     def _scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
         if self._events is not None:
             self._events.scalars(group, values, step)
-
-
-def sent_again(folder: Path, rounds: int, clean: bool) -> None:
-    """Write what :data:`AGAIN` says. Raises CheckpointError."""
-    write_atomically(folder / AGAIN, json.dumps({"rounds": rounds, "clean": clean}).encode())
-
-
-def _training_round(line: bytes) -> int:
-    """Of a line of the audit; 0 for one about an evaluation, or half a line."""
-    try:
-        found = json.loads(line)
-        return 0 if "evaluation" in found else int(found["round"])
-    except (KeyError, TypeError, ValueError):
-        return 0
 
 
 def _beside(evaluation: Evaluation) -> dict[str, Any]:

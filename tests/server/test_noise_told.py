@@ -11,6 +11,7 @@ import pytest
 
 from common.accounting import DELTA, local_epsilon
 from server.records.outputs import RunFolder
+from server.records.participation import most_rounds
 from server.records.protocol_line import protocol
 from tests.server.federation import config, lines, run
 
@@ -62,7 +63,7 @@ def test_a_reply_that_was_lost_counts_for_every_device_of_its_node(
     ]
     text.append(json.dumps({"node": 1, "device": None, "reason": "", "evaluation": "test"}) + "\n")
     (tmp_path / "audit.jsonl").write_text("".join(text))
-    assert RunFolder(tmp_path, config()).most_rounds() == most
+    assert most_rounds(tmp_path) == most
 
 
 def test_rounds_that_ran_again_after_a_crash_count_as_often_as_devices_may_have_answered(
