@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -15,7 +16,11 @@ from common.device import CPU
 from common.wire.reasons import Reason, fail, show
 
 STYPE = "raw"
-"""Neither npy nor pickle: the bytes hold values only, so there is nothing to parse."""
+"""Neither npy nor pickle: the bytes hold values and salt, so there is nothing to parse."""
+
+SALT = 16
+"""Random bytes behind the values. A SuperLink knows an object by the hash of its bytes, and keeps the parts
+that were named for it first: who can work out the hash of an array before it is sent can have it refused."""
 
 Shape = tuple[int | range, ...]
 """Expected sizes; a range means any size in it."""
@@ -68,8 +73,8 @@ class HeldArray(Array):
         return made
 
     def written(self, values: np.ndarray) -> bytes:
-        """Little-endian values, row by row."""
-        return values.astype(_NUMPY[self.dtype], copy=False).tobytes()
+        """Little-endian values, row by row, and the salt."""
+        return salted(values.astype(_NUMPY[self.dtype], copy=False).tobytes())
 
     def deflate(self) -> bytes:
         """As a plain Array, which is what an object of Flower's says that it is."""
@@ -90,7 +95,7 @@ class HeldArray(Array):
         if self is other or not isinstance(other, Array):
             return self is other
         same = (self.dtype, self.shape, self.stype) == (other.dtype, other.shape, other.stype)
-        return same and self.data == other.data
+        return same and unsalted(self) == unsalted(other)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -123,7 +128,17 @@ def num_bytes(array: Array) -> int:
     """Bytes of the values; 0 where there are none but something else."""
     if isinstance(array, HeldArray):
         return math.prod(array.shape) * np.dtype(_NUMPY[array.dtype]).itemsize
-    return len(array.data) if isinstance(array.data, bytes) else 0
+    return len(unsalted(array)) if isinstance(array.data, bytes) else 0
+
+
+def salted(values: bytes) -> bytes:
+    """What an array holds whose values are these bytes."""
+    return values + os.urandom(SALT)
+
+
+def unsalted(array: Array) -> bytes:
+    """The bytes of the values alone."""
+    return array.data[: max(0, len(array.data) - SALT)] if array.stype == STYPE else array.data
 
 
 def unpack(array: Array, field: str, dtype: str, shape: Shape, device: torch.device = CPU) -> Tensor:
@@ -141,7 +156,8 @@ def _read(array: Array, field: str, dtype: str, shape: Shape, device: torch.devi
     if isinstance(array, HeldArray):
         return array.held.to(device)
     result = torch.empty(declared, dtype=_TORCH[dtype])
-    result.numpy()[...] = np.frombuffer(array.data, dtype=_NUMPY[dtype]).reshape(declared)
+    values = np.frombuffer(array.data, dtype=_NUMPY[dtype], count=result.numel())
+    result.numpy()[...] = values.reshape(declared)
     return result.to(device)
 
 
@@ -160,9 +176,10 @@ def check(array: Array, field: str, dtype: str, shape: Shape) -> tuple[int, ...]
         return declared  # a tensor of that type and shape has as many bytes
     if not isinstance(array.data, bytes):
         fail(field, Reason.TYPE, f"expected bytes, found {type(array.data).__name__}")
-    size = math.prod(declared) * np.dtype(_NUMPY[dtype]).itemsize  # Python integers: no overflow
+    size = math.prod(declared) * np.dtype(_NUMPY[dtype]).itemsize + SALT  # Python integers: no overflow
     if len(array.data) != size:
-        fail(field, Reason.SIZE, f"{show(declared)} {dtype} is {size} bytes, found {len(array.data)}")
+        detail = f"{show(declared)} {dtype} is {size} bytes with its salt, found {len(array.data)}"
+        fail(field, Reason.SIZE, detail)
     return declared
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from flwr.app import RecordDict
 
 from common.tasks import Enrolment
@@ -29,16 +30,19 @@ class Question:
 
 def encode_question(question: Question) -> RecordDict:
     """The message."""
-    return seal("catalogue", {"catalogue": question.catalogue, "known": question.known}, {})
+    known = pack(torch.tensor([question.known]), "int64")
+    return seal("catalogue", {"catalogue": question.catalogue}, {"known": known})
 
 
 def decode_question(record: RecordDict) -> Question:
     """The question; that of a server which says nothing at all is an empty one. Raises WireError."""
     if isinstance(record, RecordDict) and not record:
         return Question()
-    message = Received(record, "catalogue", ("catalogue", "known"), max_bytes=0)
-    message.only()
-    return Question(_fingerprint(message), message.integer("known", 0))
+    message = Received(record, "catalogue", ("catalogue",), max_bytes=8)
+    message.only("known")
+    known = message.array("known", "int64", (1,))
+    within("known", known, 0)
+    return Question(_fingerprint(message), int(known))
 
 
 def encode_enrolment(enrolment: Enrolment) -> RecordDict:

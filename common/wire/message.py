@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
@@ -13,20 +14,25 @@ from torch import Tensor
 from common.device import CPU
 from common.explain import problems
 from common.printable import printable
-from common.wire.arrays import Shape, as_record, num_bytes, unpack
+from common.wire.arrays import SALT, Shape, as_record, num_bytes, unpack
 from common.wire.reasons import Reason, fail, show
 
-VERSION = 1
+VERSION = 2
 MAX_TEXT = 1 << 16
 """Characters of the longest text in ``meta``."""
 M = TypeVar("M", bound=BaseModel)
 
 
 def seal(kind: str, meta: Mapping[str, int | str], arrays: Mapping[str, Array | None]) -> RecordDict:
-    """A message of this kind; arrays that are None are left out."""
+    """A message of this kind; arrays that are None are left out. There must be some: each has its salt.
+
+    The ``unique`` of ``meta`` is for what their salt is for (common/wire/arrays.py).
+    """
     present = {name: array for name, array in arrays.items() if array is not None}
-    header: dict[str, int | str] = {"kind": kind, "version": VERSION, **meta}
-    return RecordDict({"meta": ConfigRecord(dict(header)), "arrays": as_record(present)})
+    if not present:
+        raise ValueError(f"a {kind} message without an array has parts that anybody can work out")
+    header: dict[str, int | str] = {"kind": kind, "version": VERSION, "unique": secrets.token_hex(SALT)}
+    return RecordDict({"meta": ConfigRecord({**meta, **header}), "arrays": as_record(present)})
 
 
 class Received:
@@ -54,11 +60,12 @@ class Received:
         if not isinstance(arrays, ArrayRecord):
             fail("arrays", Reason.TYPE, f"expected an ArrayRecord, found {type(arrays).__name__}")
         self._meta, self._arrays = config, arrays
-        _exact("meta", config, ("kind", "version", *meta))
+        if "version" in config and self.integer("version", 0) != VERSION:
+            fail("meta.version", Reason.VERSION, f"expected {VERSION}, found {show(config['version'])}")
+        _exact("meta", config, ("kind", "version", "unique", *meta))
         if self.text("kind") != kind:
             fail("meta.kind", Reason.UNEXPECTED, f"expected {kind!r}, found {show(config['kind'])}")
-        if self.integer("version", 0) != VERSION:
-            fail("meta.version", Reason.VERSION, f"expected {VERSION}, found {show(config['version'])}")
+        self.text("unique")
         size = sum(map(num_bytes, arrays.values()))
         if size > max_bytes:
             fail("arrays", Reason.OVERSIZE, f"{size} bytes where at most {max_bytes} are allowed")

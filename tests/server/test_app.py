@@ -126,9 +126,11 @@ def test_bytes_are_those_of_the_arrays() -> None:
     import numpy as np
     from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message
 
+    from common.wire.arrays import SALT
+
     content = RecordDict(
         {
-            "a": ArrayRecord({"x": Array("float32", (2, 3), "raw", bytes(24))}),
+            "a": ArrayRecord({"x": Array("float32", (2, 3), "raw", bytes(24 + SALT))}),
             "b": ArrayRecord({"y": Array(np.zeros(1))}),
             "c": ConfigRecord({"text": "not counted"}),
         }

@@ -11,6 +11,7 @@ import torch
 from flwr.app import Array, ConfigRecord, MetricRecord, RecordDict
 
 from common import wire
+from common.wire.arrays import num_bytes
 from common.wire.reasons import show
 from tests.common.wire import samples
 from tests.common.wire.breaking import (
@@ -59,7 +60,7 @@ CASES: list[tuple[str, Change, str, str]] = [
     ("a run in bytes", with_meta("run", b"run-7"), "meta.run", "type"),
     ("a run of a megabyte", with_meta("run", "x" * 2**20), "meta.run", "oversize"),
     ("another kind", with_meta("kind", "enrolment"), "meta.kind", "unexpected"),
-    ("another version", with_meta("version", 2), "meta.version", "version"),
+    ("another version", with_meta("version", 1), "meta.version", "version"),
     ("float64 on the wire", with_meta("dtype", "float64"), "meta.dtype", "dtype"),
     ("pickle", with_array("rows", stype="pickle"), "rows", "type"),
     ("npy", with_array("rows", stype="numpy.ndarray"), "rows", "type"),
@@ -161,7 +162,7 @@ def test_own_negatives_need_a_mask_of_zeros_and_ones_and_ascending_items() -> No
 
 
 def test_a_reply_larger_than_allowed() -> None:
-    size = sum(len(a.data) for a in valid().array_records["arrays"].values())
+    size = sum(num_bytes(a) for a in valid().array_records["arrays"].values())
     wire.decode_updates(valid(), samples.spec(max_bytes=size))
     refused("arrays", "oversize", lambda: wire.decode_updates(valid(), samples.spec(max_bytes=size - 1)))
 
