@@ -22,7 +22,7 @@ from experiments.ending import Unbroken, ended_as_by_hand
 from experiments.leaderboard_cli import leaderboard
 from experiments.results_cli import compare, export, recommend, report
 from experiments.units import listing
-from experiments.usage import is_usage, told, with_help
+from experiments.usage import is_usage, told, with_help, without_empty_paths
 from experiments.versions import version
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -235,7 +235,8 @@ def call(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         given = None if arguments is None else list(arguments)
-        status = with_help(typer.main.get_command(app)).main(given, NAME, standalone_mode=False)
+        command = without_empty_paths(with_help(typer.main.get_command(app)))
+        status = command.main(given, NAME, standalone_mode=False)
     except FedSieveError as error:
         return _failed(printable_lines(error))
     except KeyboardInterrupt:

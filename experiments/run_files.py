@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from common.errors import CheckpointError
 from common.printable import LONGEST, printable
+from experiments.run_schema import AuditLine, MetricsLine, Summary, checked
 
 FLOORS = {"popularity": "Popularity", "markov": "Markov-1"}
 
@@ -22,28 +23,27 @@ def item_text(item: str, names: Mapping[str, Mapping[str, Any]]) -> str:
     return " ".join(filter(None, (str(item), names.get(str(item), {}).get("title"))))
 
 
-def json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Every line of ``path`` as what it says, one at a time: an audit is long.
+LINES: Mapping[str, type[BaseModel]] = {"metrics.jsonl": MetricsLine, "audit.jsonl": AuditLine}
 
-    Raises CheckpointError for a line that says nothing.
+
+def json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Every line of ``metrics.jsonl`` or ``audit.jsonl``, one at a time: an audit is long.
+
+    Raises CheckpointError for a line that does not say what such a line says.
     """
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                raise CheckpointError(f"{path} is damaged: line {number} is not JSON") from error
+            checked(LINES[path.name], line, path, f"line {number}: ")
+            found: dict[str, Any] = json.loads(line)
+            yield found
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
     """``summary.json`` of a run. Raises CheckpointError where it is damaged, OSError where there is none."""
     path = folder / "summary.json"
-    try:
-        found = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise CheckpointError(f"{path} is damaged: it is not JSON") from error
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{path} is damaged: it holds no summary")
+    text = path.read_bytes()
+    checked(Summary, text, path)
+    found: dict[str, Any] = json.loads(text)
     return found
 
 
@@ -93,8 +93,8 @@ def beside_table(summary: Mapping[str, Any]) -> list[str]:
         )
         groups = (
             f"{group} {one['ndcg@10']:.4f} ({one['devices']:,} users)"
-            for group, one in summary["item_groups"].items()
-            if one["devices"]
+            for group, one in summary.get("item_groups", {}).items()
+            if "ndcg@10" in one
         )
         found.append(f"test NDCG@10 by item: {', '.join(groups)}")
     if (more := summary.get("more_cuts")) is not None:

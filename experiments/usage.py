@@ -9,7 +9,7 @@ import inspect
 import re
 from typing import Any, get_type_hints
 
-from common.errors import choices
+from common.errors import ConfigError, choices
 
 WORDS = (
     (r"^Missing (argument|option) '([^']*)'.*", r"\1 \2 is missing"),
@@ -59,6 +59,31 @@ def with_help(command: Any) -> Any:
     for below in getattr(command, "commands", {}).values():
         with_help(below)
     return command
+
+
+def without_empty_paths(command: Any) -> Any:
+    """``command`` and those below it, which take no empty path: it would be the folder one stands in."""
+    for one in command.params:
+        if type(one.type).__name__.endswith("Path"):
+            one.type.convert = _not_empty(one.type.convert, _called(one))
+    for below in getattr(command, "commands", {}).values():
+        without_empty_paths(below)
+    return command
+
+
+def _called(one: Any) -> str:
+    """``--out`` of an option, ``DIR`` of an argument."""
+    named: str = one.opts[0]
+    return named if named.startswith("-") else one.metavar or one.name.upper()
+
+
+def _not_empty(convert: Any, name: str) -> Any:
+    def checked(value: Any, *context: Any) -> Any:
+        if value == "":
+            raise ConfigError(f"{name}: expected a path, found an empty text (a variable that is not set?)")
+        return convert(value, *context)
+
+    return checked
 
 
 def _problem(error: Any, context: Any) -> str:

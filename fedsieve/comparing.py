@@ -16,7 +16,7 @@ from common.errors import RunError
 from experiments.compare.command import compare as run_grid
 from experiments.compare.grid import grid_of
 from experiments.report.writing import write_grid_report
-from fedsieve.settings import plain
+from fedsieve.settings import path_of, plain
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -113,8 +113,8 @@ def compare(
     RunError
         ``out`` cannot be written.
     """
-    folder = Path(out)
-    what = grid_of(plain(grid), "grid", Path.cwd()) if isinstance(grid, Mapping) else Path(grid)
+    folder = path_of(out, "out")
+    what = grid_of(plain(grid), "grid", Path.cwd()) if isinstance(grid, Mapping) else path_of(grid, "grid")
     console = Console()
     console.quiet = not progress or not (console.is_terminal or console.is_jupyter)
     run_grid(what, folder, console, workers, memory_gb)

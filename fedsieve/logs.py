@@ -8,6 +8,7 @@ from pathlib import Path
 from common.data import DATASETS, Dataset, content_digest, load, write_shards
 from common.errors import RunError, UnknownName
 from common.settings import validate
+from fedsieve.settings import path_of
 
 FOLDER, NODE = "log", "node-000.parquet"
 
@@ -44,7 +45,7 @@ def load_log(log: str | os.PathLike[str], **settings: object) -> Dataset:
 
 def placed(log: str | os.PathLike[str]) -> dict[str, str]:
     """``data.name`` and ``data.path`` of a log by name or path. Raises UnknownName."""
-    text = os.fspath(log)
+    text = os.fspath(path_of(log, "log"))
     if isinstance(log, str) and text in DATASETS:
         return {"name": text}
     path = Path(text).expanduser()

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from common.config import RunConfig
-from common.errors import RunError
+from common.errors import ConfigError, RunError
+from common.explain import value_text
 from common.settings import load
 from experiments.recommend import best, numbered, timed
 from experiments.run_files import json_lines, read_summary
 from experiments.trained import Catalogue, Trained, catalogue, open_run
 from experiments.units import share_text
 from fedsieve.recommender import Recommender
+from fedsieve.settings import given_text, path_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -152,9 +155,16 @@ class Result:
         Raises
         ------
         ConfigError
-            An id that the log does not have, an empty history, or times that are missing or do not fit it.
+            An id that the log does not have, a history that is empty or no list, times that are missing or do
+            not fit it, or a k below 1.
         """
+        if isinstance(history, str) or not isinstance(history, Iterable):
+            raise ConfigError(f"history: expected a list of item ids, found {given_text(history)}")
+        if not isinstance(k, int | np.integer) or k < 1:
+            raise ConfigError(f"k: expected a whole number from 1 (given: {value_text(k)})")
         items = numbered([str(one) for one in history], self._catalogue, label="history")
+        if isinstance(times, str) or not isinstance(times, Iterable | None):
+            raise ConfigError(f"times: expected a list of seconds, found {given_text(times)}")
         seconds = timed(times, self._trained, self._catalogue, items, label="times")
         hits = best(self._trained, self._catalogue, items, k, with_seen, seconds)
         rows = [(hit.rank, hit.id, hit.title, hit.score) for hit in hits]
@@ -231,7 +241,7 @@ def load_result(folder: str | os.PathLike[str]) -> Result:
     ConfigError
         Its ``config.yaml`` is of another version.
     """
-    path = Path(folder)
+    path = path_of(folder, "folder")
     try:
         summary = read_summary(path)
         config = load(path / "config.yaml")

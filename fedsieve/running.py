@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from experiments.engines import emulate
 from experiments.progress import Bar
 from fedsieve.logs import called, placed, written
 from fedsieve.result import Result, load_result
-from fedsieve.settings import Part, configured, joined
+from fedsieve.settings import Part, configured, given_text, joined, path_of
 from server.aggregators import Aggregator
 from server.constraints import Constraint
 from server.optimizers import Optimizer
@@ -113,7 +113,8 @@ def run(
     config = configured(_base(log), joined(short, settings, more))
     if isinstance(log, Dataset) and config.data.path:
         raise ConfigError("data.path: the log is given as a Dataset; leave it out")
-    folder = Path(tempfile.mkdtemp(prefix="fedsieve-")) if out is None else Path(out)
+    listeners = _listeners(listeners)
+    folder = Path(tempfile.mkdtemp(prefix="fedsieve-")) if out is None else path_of(out, "out")
     try:
         if isinstance(log, Dataset):
             data = config.data.model_copy(update={"path": written(log, folder)})
@@ -135,9 +136,19 @@ def _base(log: str | os.PathLike[str] | Dataset | RunConfig) -> RunConfig:
         return log
     if isinstance(log, Dataset):
         return RunConfig(data=DataConfig(name=called(log.name)))
-    if Path(log).suffix in SETTINGS:
+    if path_of(log, "log").suffix in SETTINGS:
         return load(Path(log))
     return RunConfig.model_validate({"data": placed(log)})
+
+
+def _listeners(given: Sequence[Listener]) -> list[Listener]:
+    every = list(given) if isinstance(given, Iterable) else [given]
+    for one in every:
+        if not all(callable(getattr(one, name, None)) for name in ("on_round", "on_evaluation")):
+            raise ConfigError(
+                f"listeners: expected objects with on_round and on_evaluation, found {given_text(one)}"
+            )
+    return every
 
 
 @contextmanager

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from difflib import get_close_matches
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
+
+import numpy as np
 
 from common import explain
 from common.config import Component, RunConfig
 from common.errors import ConfigError
+from common.explain import value_text
 from common.registry import as_component
 from common.settings import changed, to_tree
 
@@ -51,15 +55,30 @@ def configured(base: RunConfig, settings: Mapping[str, object]) -> RunConfig:
 
 def joined(*groups: Mapping[str, object] | None) -> dict[str, object]:
     """Several mappings of settings as one. Raises ConfigError for a name that two of them give."""
-    found: dict[str, object] = {}
+    together: dict[str, object] = {}
     for group in groups:
+        if group is not None and not isinstance(group, Mapping):
+            raise ConfigError(f"settings: expected a mapping {{name: value}}, found {given_text(group)}")
         for name, value in (group or {}).items():
             if value is None:
                 continue
-            if name in found:
+            if name in together:
                 raise ConfigError(f"{name} is given twice")
-            found[name] = value
-    return found
+            together[name] = value
+    return together
+
+
+def path_of(given: object, what: str) -> Path:
+    """``given`` as a path. Raises ConfigError for what is none, and for an empty one: it is where one is."""
+    if not isinstance(given, str | os.PathLike) or not str(given) or "\0" in str(given):
+        raise ConfigError(f"{what}: expected a path, found {given_text(given)}")
+    return Path(given)
+
+
+def given_text(given: object) -> str:
+    """What was given in place of something else: a plain value as it is, of all else the type."""
+    simple = given is None or isinstance(given, str | bool | int | float | list | tuple)
+    return value_text(given) if simple else f"a {type(given).__name__}"
 
 
 def names() -> list[str]:
@@ -69,7 +88,7 @@ def names() -> list[str]:
 
 def _known(name: str) -> str:
     """``name`` if it is a setting, or a parameter within one, as in ``strategy.aggregator.byzantine``."""
-    every = names()
+    every, name = names(), str(name)
     if name in every or any(name.startswith(f"{one}.") for one in every):
         return name
     if group := [one for one in every if one.startswith(f"{name}.")]:
@@ -102,6 +121,8 @@ def plain(value: object) -> Any:
     """``value`` as YAML would have it: objects as ``{name: …, parameter: …}``. Raises ConfigError."""
     if isinstance(value, Mapping):
         return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, np.ndarray | np.generic):  # as of np.arange(3)
+        return plain(value.tolist())
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
     if isinstance(value, Component):

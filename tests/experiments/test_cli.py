@@ -290,3 +290,26 @@ def test_a_rate_that_is_no_number_makes_no_folder(tmp_path: Path, capsys: pytest
     assert cli.call(["run", "--centralised", "--rate", "nan", "--out", str(tmp_path / "run")]) == 2
     assert "--rate: expected a finite number, given nan" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        (["run", "ml-100k", "--out", ""], "--out"),
+        (["export", "--run", "", "--out", "x"], "--run"),
+        (["report", ""], "DIR"),
+        (["data", "encode", "", "--catalogue", "c", "--out", "o"], "LOG"),
+    ],
+)
+def test_an_empty_path_is_not_the_folder_one_is_in(
+    line: list[str],
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.call(line) == 2
+    told = f"fedsieve: {name}: expected a path, found an empty text (a variable that is not set?)\n"
+    assert capsys.readouterr().err == told
+    assert not list(tmp_path.iterdir())
