@@ -117,7 +117,7 @@ def run(
     console = Console()
     logging.getLogger("flwr").setLevel(logging.WARNING)
     coloured_on_terminals_alone()
-    with ExitStack() as stack, ended_as_by_hand():
+    with ExitStack() as stack:
         log = [stack.enter_context(MlflowLog(settings, folder.name))] if mlflow else []
         steps, unit = (recipe.epochs, "epoch") if centralised else (settings.train.rounds, "round")
         bar = stack.enter_context(Bar(title, steps, console, unit))
@@ -236,7 +236,8 @@ def call(arguments: Sequence[str] | None = None) -> int:
     try:
         given = None if arguments is None else list(arguments)
         command = without_empty_paths(with_help(typer.main.get_command(app)))
-        status = command.main(given, NAME, standalone_mode=False)
+        with ended_as_by_hand():
+            status = command.main(given, NAME, standalone_mode=False)
     except FedSieveError as error:
         return _failed(printable_lines(error))
     except KeyboardInterrupt:

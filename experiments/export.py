@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from safetensors.torch import save
 
 from common.errors import ConfigError, RunError, UnknownName
 from experiments.trained import Catalogue, Trained, catalogue
+from server.records.checkpoint import write_atomically
 
 WEIGHTS, GRAPH, ABOUT, NAMES, README = (
     "recommender.safetensors",
@@ -59,6 +61,7 @@ def export(run: Trained, out: Path, form: str = "safetensors") -> list[Path]:
     if form not in FORMATS:
         raise UnknownName("format", form, FORMATS)
     own = {WEIGHTS, GRAPH, ABOUT, NAMES, README}
+    own |= {f"{name}.tmp" for name in own}  # of a write that was killed
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out}: not a folder")
     if out.is_dir() and (others := sorted({p.name for p in out.iterdir()} - own)):
@@ -73,11 +76,27 @@ def export(run: Trained, out: Path, form: str = "safetensors") -> list[Path]:
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for file, data in content.items():
-            (out / file).write_bytes(data)
+        if _digest(out) != digest(run):  # a graph of another model beside these items would mislead
+            for file in own & {path.name for path in out.iterdir()}:
+                (out / file).unlink()
     except OSError as error:
         raise RunError(f"--out {out}: {error.strerror}") from error
+    for file, data in content.items():
+        write_atomically(out / file, data)
     return [out / file for file in content]
+
+
+def digest(run: Trained) -> str:
+    """What tells one trained model from another."""
+    return hashlib.sha256(weights(run)).hexdigest()
+
+
+def _digest(out: Path) -> str:
+    """That of the model that ``out`` holds, if it holds one."""
+    try:
+        return str(json.loads((out / ABOUT).read_bytes())["digest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def architecture(run: Trained, known: Catalogue) -> dict[str, Any]:
@@ -94,6 +113,7 @@ def architecture(run: Trained, known: Catalogue) -> dict[str, Any]:
         },
         "data": known.name,
         "seed": run.config.seed,
+        "digest": digest(run),
     }
 
 

@@ -9,6 +9,7 @@ from common.data import DATASETS, Dataset, content_digest, load, write_shards
 from common.errors import RunError, UnknownName
 from common.settings import validate
 from fedsieve.settings import path_of
+from server.records.outputs import GRID
 
 FOLDER, NODE = "log", "node-000.parquet"
 
@@ -66,6 +67,8 @@ def written(dataset: Dataset, folder: Path) -> str:
     One that is there already stays: it is that of the run to go on with. Raises RunError where it is another.
     """
     path = (folder / FOLDER / NODE).absolute()
+    if not path.exists() and any((folder / name).exists() for name in ("config.yaml", GRID)):
+        raise RunError(f"{folder} holds something else, and no run on this log; choose another folder")
     if not path.exists():
         return str(write_shards(dataset, 1, path.parent)[0])
     if content_digest(load(called(dataset.name), str(path))) != content_digest(dataset):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ from common.tasks import GlobalModel
 from emulation.federation import prepared, recurring
 from experiments.centralised.program import CENTRALISED, Recipe, epochs_of, start
 from server.app import evaluated, with_recurring
-from server.records.outputs import RunFolder
+from server.records.checkpoint import write_atomically
+from server.records.outputs import RECIPE, RunFolder
 from server.records.own_ids import OwnIds
 from server.records.protocol_line import log_text, loss_text, recurring_text, split_text
 from server.records.report import Listener, RoundReport
@@ -52,6 +55,7 @@ def centralise(
     folder.hold()
     try:
         folder.create()
+        write_atomically(out / RECIPE, json.dumps(asdict(recipe), indent=2).encode())
         kept, best, found, epoch = program.frozen(), 0, -1.0, 0
         for epoch, figures in epochs_of(program, recipe):
             model = program.frozen()

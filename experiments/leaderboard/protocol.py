@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from common.config import Section
 from common.errors import ConfigError
+from common.explain import problems
 from common.settings import read_tree
 from experiments import shipped
 from experiments.compare.grid import GridConfig, Recipe, grid_of, strategy_label
@@ -70,7 +71,7 @@ def read_protocol(wanted: str = shipped.EDITION, added: Sequence[str] = ()) -> P
     try:
         head = Head.model_validate(own)
     except ValidationError as error:
-        lines = [f"{path.name}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        lines = [f"{path.name}: {told}" for told in problems(Head, error, own)]
         keys = ", ".join([*Head.model_fields, *GridConfig.model_fields])
         raise ConfigError("\n".join([*lines, f"keys of a protocol: {keys}"])) from error
     grid = grid_of(tree, path.name, path.parent)

@@ -28,8 +28,8 @@ from server.round.state import ServerState
 from server.round.verdicts import AuditLines
 
 LINES = ("metrics.jsonl", "audit.jsonl")
-GRID = "grid.yaml"
-"""What the folder of a comparison has."""
+GRID, RECIPE = "grid.yaml", "recipe.json"
+"""What the folder of a comparison has, and that of a centralised run."""
 
 TOTALS = ("bytes_up", "bytes_down", "seconds", "asked", "admitted", "idle", "seconds_evaluation")
 
@@ -92,6 +92,11 @@ class RunFolder:
         """
         if (self.folder / "summary.json").exists():
             raise RunError(f"{self.folder} holds a run that is over; choose another folder (--out; out=)")
+        if (self.folder / RECIPE).exists():
+            raise RunError(
+                f"{self.folder} holds a centralised run that was stopped, and no federation; choose another "
+                "folder (--out; out=)"
+            )
         path = self.folder / "config.yaml"
         if path.exists():  # nothing is learned yet, so that even other data would do no harm
             check_settings(path, load(path), self.config)

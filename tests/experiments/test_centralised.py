@@ -106,6 +106,18 @@ def test_it_writes_a_report_and_says_what_it_is(tmp_path: Path) -> None:
         centralise(config, tmp_path / "run", Recipe(epochs=1))
 
 
+def test_one_that_was_stopped_is_no_federation_to_go_on_with(tmp_path: Path) -> None:
+    def stop(told: object) -> bool:
+        raise KeyboardInterrupt
+
+    config = load(overrides=list(SMALL))
+    with pytest.raises(KeyboardInterrupt):
+        centralise(config, tmp_path / "run", RECIPE, [Watch(stop)])
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["patience"] == 3
+    with pytest.raises(RunError, match="holds a centralised run that was stopped"):
+        federate(config, tmp_path / "run", resume=True)
+
+
 def test_a_part_in_which_nobody_can_be_ranked_is_said(tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     log.write_text("user,item,time\n" + "".join(f"{u},{i},{i}\n" for u in range(9) for i in range(6)))

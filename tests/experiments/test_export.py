@@ -90,6 +90,19 @@ def test_without_the_extra_the_graph_names_what_to_install(
         export_onnx.graph(open_run(run))
 
 
+def test_what_is_left_of_another_model_goes(run: Path, tmp_path: Path) -> None:
+    trained, out = open_run(run), tmp_path / "out"
+    export(trained, out)
+    (out / GRAPH).write_text("of the same model")
+    (out / f"{WEIGHTS}.tmp").write_text("half")
+    export(trained, out)
+    assert (out / GRAPH).exists()
+    assert not (out / f"{WEIGHTS}.tmp").exists()
+    trained.parameters.table[3] += 1
+    export(trained, out)
+    assert {path.name for path in out.iterdir()} == {WEIGHTS, ABOUT, NAMES, README}
+
+
 def test_other_formats_and_folders_are_refused(run: Path, tmp_path: Path) -> None:
     trained = open_run(run)
     with pytest.raises(UnknownName, match="valid: onnx, safetensors"):

@@ -152,6 +152,12 @@ def test_a_dataset_takes_an_attack_and_its_folder_no_other_log(tmp_path: Path) -
     )
     with pytest.raises(fedsieve.RunError, match="holds a run on another log"):
         small(other, out=tmp_path / "run", attack="label_to_target", resume=True)
+    foreign = small(out=tmp_path / "foreign")
+    held = sorted(foreign.folder.rglob("*"))
+    for resume in (False, True):
+        with pytest.raises(fedsieve.RunError, match="holds something else"):
+            small(dataset, out=foreign.folder, resume=resume)
+    assert sorted(foreign.folder.rglob("*")) == held
     with pytest.raises(fedsieve.ConfigError, match=r"data\.path: the log is given as a Dataset"):
         small(dataset, settings={"data.path": "x.csv"})
 

@@ -137,7 +137,19 @@ def test_a_failing_cell_is_told_and_stops_no_other(whole: Whole, tmp_path: Path)
     assert "failed: " in told.getvalue()
 
 
-def test_killed_in_mid_grid_it_goes_on_to_the_same_table(whole: Whole, tmp_path: Path) -> None:
+def alive(group: int) -> bool:
+    """Whether any process of the group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 130)])
+def test_stopped_in_mid_grid_it_goes_on_to_the_same_table(
+    whole: Whole, tmp_path: Path, number: int, status: int
+) -> None:
     path, out = whole[0], tmp_path / "out"
     command = [sys.executable, "-m", "experiments.cli", "compare", str(path), "--out", str(out)]
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
@@ -151,11 +163,14 @@ def test_killed_in_mid_grid_it_goes_on_to_the_same_table(whole: Whole, tmp_path:
             assert running.poll() is None
             assert time.monotonic() < end
             time.sleep(0.02)
-        running.send_signal(signal.SIGKILL)
-        running.wait()
+        running.send_signal(number)
+        assert running.wait(60) == status
     finally:
         running.kill()
         running.wait()
+    while number == signal.SIGTERM and alive(running.pid):  # what it started ends with it
+        assert time.monotonic() < end
+        time.sleep(0.02)
     finished = {p.parent.name for p in (out / "cells").glob("*/row.json")}
     assert 2 <= len(finished) < 6
     stamps = {name: (out / "cells" / name / "row.json").stat().st_mtime_ns for name in finished}

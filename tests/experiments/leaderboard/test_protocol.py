@@ -54,13 +54,13 @@ def test_a_rule_of_ones_own_is_one_more_strategy(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"version": 0}, "small.yaml: version: "),
+        ({"version": 0}, "small.yaml: version: expected a whole number from 1 (given: 0)"),
         ({"seed": [0]}, "seed"),
         ({"vary": {"train.rounds": [2, 3]}}, "small.yaml: vary: a protocol has no further axes"),
         ({"targets": ["cold", "random"]}, "small.yaml: targets: 2 choices; a protocol has one"),
         ({"attacks": ["control", "ipm"]}, "small.yaml: attacks: parity missing"),
         ({"strategies": ["median"]}, "small.yaml: strategies: mean missing"),
-        ({"published": [{"data": "x"}]}, "small.yaml: published.0.model: "),
+        ({"published": [{"data": "x"}]}, "small.yaml: published.0.model: missing; expected text"),
     ],
 )
 def test_a_wrong_protocol_is_refused_with_its_key(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
