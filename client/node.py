@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from common.errors import ConfigError
+from common.homes import expanded
 from common.logs import json_logs, plain_logs
 from transport.flower import need_grpc
 from transport.link import Keys, Pulse
@@ -31,7 +32,7 @@ from transport.serving import parse_node_config, run_node
 def load_keys(path: Path) -> Keys:
     """Read an elliptic-curve private key in OpenSSH format. Raises ConfigError for anything else."""
     try:
-        key = load_ssh_private_key(path.expanduser().read_bytes(), None)
+        key = load_ssh_private_key(expanded(path).read_bytes(), None)
     except TypeError as error:
         raise ConfigError(f"{path}: the key has a passphrase; expected one without") from error
     except (OSError, ValueError, UnsupportedAlgorithm) as error:

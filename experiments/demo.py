@@ -9,9 +9,11 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from common.config import RunConfig
 from common.data import Dataset
+from common.errors import ConfigError
 from common.extras import install
 from common.registry import Component
 from common.settings import load as load_settings
@@ -24,6 +26,7 @@ from experiments.progress import run_all
 from experiments.run_files import item_text
 from experiments.shipped import CONFIGS
 from experiments.units import share_text
+from server.records.checkpoint import write_atomically
 
 CONFIG = CONFIGS / "demo.yaml"
 CLEAN, PLAIN = "clean, plain mean", "attacked, plain mean"
@@ -35,18 +38,25 @@ def show(out: Path, overrides: Sequence[str]) -> dict[str, dict[str, float]]:
     config = load_settings(CONFIG, overrides)
     dataset = open_log(config)
     config = with_targets(config, dataset)
+    if config.attack.name in ("none", "control") or not config.eval.targets:
+        raise ConfigError(
+            "demo: expected attack.name, an attack, and attack.targets, an item whose exposure is shown "
+            f"(given: {config.attack.name}, {list(config.attack.targets)})"
+        )
     names, share = names_of(config.eval.targets[:1], config, dataset), config.attack.share
     target = item_text(next(iter(names)), names)
     console.print(
         f"{config.model.name} on {dataset.name}: {len(dataset)} users, each a device; "
-        f"{share_text(share)} of the devices ({config.attack.name}) promote item {target}."
+        f"{share_text(share)} of the devices ({config.attack.name}) promote item {target}.",
+        markup=False,
     )
     runs = plan(config)
     summaries = run_all(runs, out, console, workers=len(runs))
     rows = table_rows(config, dataset, summaries)
     console.print(draw(rows, summaries[CLEAN]["protocol"], config.seed))
-    (out / "demo.json").write_text(json.dumps(rows, indent=2), encoding="utf-8")
-    console.print(f"ER@10: share of honest users who get the promoted item in their top 10. Files in {out}/")
+    write_atomically(out / "demo.json", json.dumps(rows, indent=2).encode())
+    told = f"ER@10: share of honest users who get the promoted item in their top 10. Files in {out}/"
+    console.print(told, markup=False)
     if not any(out.glob("*/report.html")):
         console.print(f"For a report.html of each: {install('report')}", markup=False)
     return rows
@@ -86,5 +96,5 @@ def draw(rows: Mapping[str, Mapping[str, float]], protocol: str, seed: int) -> T
         table.add_column(column, justify="right")
     for name, row in rows.items():
         exposed = f"{row['er@10']:.1%}" if "er@10" in row else "–"
-        table.add_row(name, f"{row['hr@10']:.4f}", f"{row['ndcg@10']:.4f}", exposed)
+        table.add_row(Text(name), f"{row['hr@10']:.4f}", f"{row['ndcg@10']:.4f}", exposed)
     return table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from common.config import RunConfig
 from common.data import DATASETS, Dataset, load
 from common.errors import ConfigError
+from common.homes import expanded
 from common.settings import changed, key_values
 
 Settings = Annotated[
@@ -25,7 +25,7 @@ def asked(name: str, path: str, overrides: list[str] | None) -> RunConfig:
         raise ConfigError(f"--set {bad[0]}: expected a setting of data, as in data.min_rating=4")
     if bad := [key for key in keys if key in ("data.name", "data.path")]:
         raise ConfigError(f"--set {bad[0]}: the log is given, {path or name}; --set is for how it is read")
-    file = Path(name).expanduser()
+    file = expanded(name)
     if not path and name not in DATASETS and (file.suffix or file.exists() or len(file.parts) > 1):
         name, path = "", name
     return changed({"data": {"name": name, "path": path}}, keys)

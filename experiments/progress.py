@@ -76,7 +76,8 @@ class Bar:
         note = describe(evaluation)
         self._progress.update(self._task, note=note)
         if not self._drawn:
-            self._console.print(f"{self._title}: {self._unit} {evaluation.round} of {self._rounds}, {note}")
+            line = f"{self._title}: {self._unit} {evaluation.round} of {self._rounds}, {note}"
+            self._console.print(line, markup=False)
 
 
 class _News(logging.Handler):
@@ -152,4 +153,4 @@ def _show(event: Event, progress: Progress, task: Any, console: Console) -> None
         if event.text:
             progress.update(task, note=event.text)
         if event.text and not console.is_terminal:
-            console.print(f"{event.job.title}: round {event.round}, {event.text}")
+            console.print(f"{event.job.title}: round {event.round}, {event.text}", markup=False)

@@ -21,6 +21,7 @@ from common.data.ragged import Ragged
 from common.data.shards import titles_of
 from common.data.types import Items, Times
 from common.errors import CheckpointError, ConfigError, RunError, nearest_file
+from common.homes import expanded
 from common.models import Layout, build_model, layout_of
 from common.settings import validate
 from common.tasks import GlobalModel
@@ -110,7 +111,7 @@ def open_run(folder: Path) -> Trained:
 def catalogue(run: Trained) -> Catalogue:
     """The items of the run's data. Raises DataError, and RunError if it is not what the run had."""
     data = run.config.data
-    file = Path(data.path).expanduser() if data.path else None
+    file = expanded(data.path) if data.path else None
     if file is not None and file.name == CATALOGUE:
         frame = read_catalogue(file)
         found = Catalogue(data.name, Names.of(frame["id"]), titles_of(frame))

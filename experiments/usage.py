@@ -81,6 +81,8 @@ def _not_empty(convert: Any, name: str) -> Any:
     def checked(value: Any, *context: Any) -> Any:
         if value == "":
             raise ConfigError(f"{name}: expected a path, found an empty text (a variable that is not set?)")
+        if "\0" in str(value):
+            raise ConfigError(f"{name}: expected a path, found {value!r}")
         return convert(value, *context)
 
     return checked

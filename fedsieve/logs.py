@@ -7,6 +7,7 @@ from pathlib import Path
 
 from common.data import DATASETS, Dataset, content_digest, load, write_shards
 from common.errors import RunError, UnknownName
+from common.homes import expanded
 from common.settings import validate
 from fedsieve.settings import path_of
 from server.records.outputs import GRID
@@ -49,7 +50,7 @@ def placed(log: str | os.PathLike[str]) -> dict[str, str]:
     text = os.fspath(path_of(log, "log"))
     if isinstance(log, str) and text in DATASETS:
         return {"name": text}
-    path = Path(text).expanduser()
+    path = expanded(text)
     looks = isinstance(log, Path) or path.suffix or len(path.parts) > 1
     if not looks and not path.is_file():
         raise UnknownName("log", text, DATASETS)

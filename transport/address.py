@@ -15,6 +15,7 @@ from pathlib import Path
 from cryptography import x509
 
 from common.errors import ConfigError, RunError
+from common.homes import expanded
 from common.logs import event
 from transport.proxy import ProxyFault, proxy_of, tunnel
 
@@ -62,7 +63,7 @@ def parse(option: str, text: str, api: str) -> tuple[str, int]:
 def read_certificates(option: str, file: Path) -> bytes:
     """The PEM certificates of an authority. Raises ConfigError for a file that is not there or has none."""
     try:
-        found = file.expanduser().read_bytes()
+        found = expanded(file).read_bytes()
     except OSError as error:
         raise ConfigError(
             f"{option} {file}: {error.strerror}; expected the ca.pem that `fedsieve enroll ca` makes"

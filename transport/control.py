@@ -25,6 +25,7 @@ from grpc import (  # type: ignore[import-untyped]
 )
 
 from common.errors import ConfigError, RunError
+from common.homes import expanded
 from transport.address import await_superlink, parse
 
 WAIT_S = 30.0
@@ -33,7 +34,7 @@ WAIT_S = 30.0
 def public_key(file: Path) -> bytes:
     """A public key as the SuperLink stores it. Raises ConfigError for a file that has none it takes."""
     try:
-        key = load_ssh_public_key(file.expanduser().read_bytes())
+        key = load_ssh_public_key(expanded(file).read_bytes())
     except (OSError, ValueError, UnsupportedAlgorithm) as error:
         raise ConfigError(f"{file}: no public key in OpenSSH format: {error}") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not uses_nist_ec_curve(key):

@@ -17,6 +17,7 @@ from common.data.shards import CATALOGUE, is_shard, read_catalogue, read_shard, 
 from common.data.sources import load_known
 from common.data.types import Dataset, Split
 from common.errors import ConfigError, DataError, UnknownName
+from common.homes import expanded
 from common.preparation import AS_IT_IS, Preparation
 
 __all__ = [
@@ -68,7 +69,7 @@ def load(
     its cache; see :mod:`common.data.prepared`. ``prepare`` says which columns to read and what to leave out.
     Raises :class:`UnknownName`, :class:`ConfigError` (recipe) and :class:`DataError`.
     """
-    file = Path(path).expanduser() if path and name != "synthetic" else None
+    file = expanded(path) if path and name != "synthetic" else None
     if file is not None and is_shard(file):
         _whole(file, prepare)
         return read_shard(file, devices)
@@ -112,7 +113,7 @@ class Catalogue(NamedTuple):
 
 def catalogue(name: str, path: str = "", prepare: Preparation = AS_IT_IS) -> Catalogue:
     """What a server needs to know of the data; ``catalogue.parquet``, which is prepared, is enough."""
-    file = Path(path).expanduser() if path else None
+    file = expanded(path) if path else None
     if file is not None and file.name == CATALOGUE:
         items = read_catalogue(file)
         fingerprint = catalogue_digest(items["id"])

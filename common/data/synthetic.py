@@ -25,11 +25,11 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    devices: int = Field(200, ge=1)
-    items: int = Field(120, ge=20)
+    devices: int = Field(200, ge=1, le=10_000_000)
+    items: int = Field(120, ge=20, le=10_000_000)
     length: int = Field(20, ge=3, description="mean history length; at most half the catalogue")
     order: float = Field(0.8, ge=0, le=1, description="share of steps that follow the chain")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     tastes: int = Field(
         0, ge=0, description="kinds of items, of which a user likes two; 0: users differ in nothing"
     )

@@ -26,13 +26,15 @@ class LargeRecipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    devices: int = Field(200, ge=1)
-    items: int = Field(120, ge=20)
-    interactions: int = Field(ge=3, description="of all devices together; at least 3 of each")
+    devices: int = Field(200, ge=1, le=100_000_000)
+    items: int = Field(120, ge=20, le=100_000_000)
+    interactions: int = Field(
+        ge=3, le=10_000_000_000, description="of all devices together; at least 3 of each"
+    )
     tail: float = Field(1.0, ge=0, le=4, description="exponent of the law of popularity; 0 is uniform")
     spread: float = Field(1.0, ge=0, le=3, description="log-normal spread of history lengths")
     order: float = Field(0.8, ge=0, le=1, description="share of steps that follow the chain")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
 
     @model_validator(mode="after")
     def _fits(self) -> LargeRecipe:

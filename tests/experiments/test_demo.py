@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from common.data import load
+from common.errors import ConfigError
 from common.settings import load as load_settings
 from emulation.federation import malicious_numbers
 from emulation.targets import with_targets
@@ -68,3 +69,10 @@ def test_the_demo_runs_in_three_processes_and_leaves_its_files(
 def test_an_error_in_a_run_ends_the_demo(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="unknown optimizer 'adan'"):
         show(tmp_path / "demo", [*SMALL, "strategy.optimizer=adan"])
+
+
+@pytest.mark.parametrize("change", ["attack.name=none", "attack.targets=[]"])
+def test_a_demo_without_an_attack_or_a_target_is_refused(tmp_path: Path, change: str) -> None:
+    with pytest.raises(ConfigError, match=r"^demo: expected attack\.name, an attack, and attack\.targets"):
+        show(tmp_path / "out", [*SMALL, change])
+    assert not (tmp_path / "out").exists()
