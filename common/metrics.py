@@ -9,34 +9,31 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from common.tasks import CUTS, EXPOSURES, GROUPS, METRICS, EvaluateSums
+from common.tasks import ACCURACY, CUTS, EXPOSURES, GROUPS, METRICS, EvaluateSums
 
 Name = TypeVar("Name")
 
 
-def _hits(ranks: Tensor) -> list[Tensor]:
-    return [(ranks < k).double() for k in CUTS]
-
-
-def _gains(ranks: Tensor) -> list[Tensor]:
-    gain = 1 / torch.log2(ranks.double() + 2)
-    return [gain * (ranks < k) for k in CUTS]
-
-
-def rank_values(filtered: Tensor, unfiltered: Tensor) -> Tensor:
-    """Per-device values [n, len(METRICS)] from 0-based ranks with seen items filtered, and not.
+def metric(name: str, ranks: Tensor) -> Tensor:
+    """Per-device values float64 [n] of ``hr@k``, ``ndcg@k`` or ``mrr`` from 0-based ranks.
 
     HR@k = 1[rank < k]; NDCG@k = HR@k / log2(rank + 2) (one relevant item); MRR = 1/(rank + 1).
     """
-    columns = []
-    for ranks in (filtered, unfiltered):
-        columns += [*_hits(ranks), *_gains(ranks), 1 / (ranks.double() + 1)]
-    return torch.stack(columns, dim=1)
+    if name == "mrr":
+        return 1 / (ranks.double() + 1)
+    kind, cut = name.split("@")
+    hits = (ranks < int(cut)).double()
+    return hits if kind == "hr" else hits / torch.log2(ranks.double() + 2)
+
+
+def rank_values(filtered: Tensor, unfiltered: Tensor) -> Tensor:
+    """Per-device values [n, len(METRICS)] from 0-based ranks with seen items filtered, and not."""
+    return torch.stack([metric(name, ranks) for ranks in (filtered, unfiltered) for name in ACCURACY], dim=1)
 
 
 def exposure_values(ranks: Tensor) -> Tensor:
     """Per-device values [n, len(EXPOSURES)] of an attacked item's rank: in the top k, and its gain."""
-    return torch.stack([*_hits(ranks), *_gains(ranks)], dim=1)
+    return torch.stack([metric(name, ranks) for name in ACCURACY[:-1]], dim=1)
 
 
 def add(parts: Sequence[EvaluateSums]) -> EvaluateSums:

@@ -17,13 +17,10 @@ GROUPS = ("all", "q1", "q2", "q3", "q4")
 """Every device, then the quartiles of history length, shortest first."""
 
 CUTS = (5, 10, 20)
-METRICS = (
-    *(f"{name}@{k}" for name in ("hr", "ndcg") for k in CUTS),
-    "mrr",
-    *(f"{name}@{k}_unfiltered" for name in ("hr", "ndcg") for k in CUTS),
-    "mrr_unfiltered",
-)
+ACCURACY = (*(f"{name}@{k}" for name in ("hr", "ndcg") for k in CUTS), "mrr")
+METRICS = (*ACCURACY, *(f"{name}_unfiltered" for name in ACCURACY))
 EXPOSURES = tuple(f"{name}@{k}" for name in ("er", "t_ndcg") for k in CUTS)
+GROUP_EXPOSURES = tuple(f"er_group@{k}" for k in CUTS)
 
 
 Asked = tuple[int, Tensor]

@@ -19,6 +19,7 @@ from client.tiles import USERS
 from common.data import Dataset
 from common.data.cut import held_out, only, parts, training_counts
 from common.data.ragged import Ragged
+from common.metrics import metric
 from common.seeding import derive
 from experiments.trained import Trained
 
@@ -72,7 +73,7 @@ def beyond(run: Trained, dataset: Dataset, places: Sequence[int]) -> dict[str, A
     }
     if evaluation.cuts:
         names = [f"{kind}@{k}" for kind in ("hr", "ndcg") for k in evaluation.cuts]
-        found["more_cuts"] = {name: float(_metric(name, ranks).mean()) for name in names}
+        found["more_cuts"] = {name: float(metric(name, torch.from_numpy(ranks)).mean()) for name in names}
     return found
 
 
@@ -92,7 +93,7 @@ def intervals(run: Trained, ranks: Index) -> dict[str, Any]:
     resamples = run.config.eval.bootstrap
     if not resamples or not len(ranks):
         return {}
-    values = {name: _metric(name, ranks) for name in ("hr@10", "ndcg@10", "mrr")}
+    values = {name: metric(name, torch.from_numpy(ranks)).numpy() for name in ("hr@10", "ndcg@10", "mrr")}
     about = {"over": "users", "level": LEVEL, "resamples": resamples, "devices": len(ranks)}
     return {"intervals": about | bootstrap(values, resamples, run.config.seed)}
 
@@ -158,7 +159,7 @@ def by_item(ranks: Index, answers: Index, counts: Index) -> dict[str, dict[str, 
         own = ranks[groups[answers] == number]
         sizes = {"devices": len(own), "items": int((groups[1:] == number).sum())}
         names = (f"hr@{TOP}", f"ndcg@{TOP}") if len(own) else ()
-        means = {metric: float(_metric(metric, own).mean()) for metric in names}
+        means = {one: float(metric(one, torch.from_numpy(own)).mean()) for one in names}
         found[name] = {**means, **sizes}
     return found
 
@@ -177,15 +178,6 @@ def bootstrap(values: Mapping[str, Values], resamples: int, seed: int) -> dict[s
         means.append(weights @ table / n)
     low, high = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return {name: [float(a), float(b)] for name, a, b in zip(values, low, high, strict=True)}
-
-
-def _metric(name: str, ranks: Index) -> Values:
-    """Per-device values of one metric from 0-based ranks."""
-    if name == "mrr":
-        return 1 / (ranks + 1.0)
-    kind, k = name.split("@")
-    hits = ranks < int(k)
-    return hits.astype(np.float64) if kind == "hr" else hits / np.log2(ranks + 2.0)
 
 
 def _flat(blocks: Iterator[Index]) -> Index:

@@ -11,15 +11,17 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from common.data import Dataset
 from common.data.cut import held_out, only, parts, recurs, training, training_counts
 from common.data.ragged import Ragged
+from common.metrics import metric
+from common.tasks import ACCURACY
 
 Values = NDArray[np.float64]
 Index = NDArray[np.int64]
-CUTS = (5, 10, 20)
 CHUNK = 2_000_000
 """Pairs of a device and an item looked at together; there is never a matrix of all."""
 
@@ -145,12 +147,6 @@ def evaluate(
 
 
 def summarise(ranks: NDArray[np.int64]) -> dict[str, float]:
-    """Means over ranks from 1: hr@k = [rank ≤ k], ndcg@k = [rank ≤ k] / log2(rank + 1), mrr = 1 / rank.
-
-    No ranks give 0 throughout.
-    """
-    total = max(1, len(ranks))
-    gain = 1.0 / np.log2(ranks + 1.0)
-    result = {f"hr@{k}": float((ranks <= k).sum() / total) for k in CUTS}
-    result |= {f"ndcg@{k}": float(gain[ranks <= k].sum() / total) for k in CUTS}
-    return result | {"mrr": float((1.0 / ranks).sum() / total)}
+    """The mean of every metric over ranks from 1; no ranks give 0 throughout."""
+    values = {name: metric(name, torch.from_numpy(ranks - 1)) for name in ACCURACY}
+    return {name: float(each.sum()) / max(1, len(ranks)) for name, each in values.items()}

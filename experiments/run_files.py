@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from common.printable import LONGEST, printable
+from common.tasks import ACCURACY
 from experiments.run_schema import AuditLine, MetricsLine, Summary, checked
 
 FLOORS = {"popularity": "Popularity", "markov": "Markov-1"}
@@ -115,14 +116,13 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
         title=Text(printable(f"{summary['model']} on {summary['data']}, {summary['aggregator']}")),
         caption=Text(printable(summary["protocol"] + _targets(summary), LONGEST)),
     )
-    names = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr")
-    for column in ("", *(n.upper() for n in names)):
+    for column in ("", *(n.upper() for n in ACCURACY)):
         table.add_column(column, justify="right" if column else "left")
     for split in ("valid", "test"):
         for label, found in ranked(summary, split):
-            table.add_row(label, *(f"{found[n]:.4f}" for n in names))
+            table.add_row(label, *(f"{found[n]:.4f}" for n in ACCURACY))
     for name, found in summary.get("floors", {}).items():
-        table.add_row(FLOORS.get(name, name), *(f"{found[n]:.4f}" for n in names), style="dim")
+        table.add_row(FLOORS.get(name, name), *(f"{found[n]:.4f}" for n in ACCURACY), style="dim")
     if "er@10" in summary:
         table.add_section()
         exposed = [f"{summary[f'er@{k}']:.4f}" for k in (5, 10, 20)]

@@ -9,10 +9,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from common.errors import CheckpointError
 from common.explain import value_text
+from common.tasks import ACCURACY, CUTS
 
 M = TypeVar("M", bound=BaseModel)
 Values = dict[str, float]
-CUTS = (5, 10, 20)
 
 
 def _with(*names: str, empty: bool = True) -> AfterValidator:
@@ -27,7 +27,7 @@ def _with(*names: str, empty: bool = True) -> AfterValidator:
     return AfterValidator(check)
 
 
-Accuracy = Annotated[Values, _with(*(f"{name}@{k}" for name in ("hr", "ndcg") for k in CUTS), "mrr")]
+Accuracy = Annotated[Values, _with(*ACCURACY)]
 Lists = Annotated[
     Values, _with(*(f"{n}@10" for n in ("coverage", "gini", "popularity", "novelty")), empty=False)
 ]

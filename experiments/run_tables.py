@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from common.tasks import ACCURACY
 from experiments.run_files import FLOORS, item_text, ranked
 from experiments.units import bytes_text, seconds_text, share_text
-
-METRICS = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr")
-
 
 FACTS = {
     "data": "Data",
@@ -59,8 +57,8 @@ def metric_table(summary: Mapping[str, Any]) -> PlainTable:
         groups["test, trimmed mean of nodes"] = beside["trimmed_mean"]
     groups |= {label.replace("valid", "validation", 1): found for label, found in ranked(summary, "valid")}
     groups |= {FLOORS.get(name, name): found for name, found in summary.get("floors", {}).items()}
-    rows = [(name, *(f"{found[m]:.4f}" for m in METRICS)) for name, found in groups.items() if found]
-    return ("", *(m.upper() for m in METRICS)), rows
+    rows = [(name, *(f"{found[m]:.4f}" for m in ACCURACY)) for name, found in groups.items() if found]
+    return ("", *(m.upper() for m in ACCURACY)), rows
 
 
 def interval_text(summary: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from common.config import RunConfig
 from common.errors import ConfigError, RunError
 from common.explain import value_text
 from common.settings import load
+from common.tasks import ACCURACY, EXPOSURES, GROUP_EXPOSURES
 from experiments.recommend import best, numbered, timed
 from experiments.run_files import json_lines, read_summary
 from experiments.trained import Catalogue, Trained, catalogue, open_run
@@ -27,11 +28,6 @@ from fedsieve.settings import given_text, path_of
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-ACCURACY = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr")
-EXPOSURE = (
-    *("er@5", "er@10", "er@20", "t_ndcg@5", "t_ndcg@10", "t_ndcg@20"),
-    *("er_group@5", "er_group@10", "er_group@20"),
-)
 AUDIT = {
     "round": pl.Int64,
     "node": pl.UInt64,
@@ -77,7 +73,8 @@ class Result:
         targeted, ER@k and T-NDCG@k, the share of users who are shown one. All from 0 to 1."""
         test = self.summary.get("test", {})
         found = {name: test[name] for name in ACCURACY if name in test}
-        return Metrics(found | {name: self.summary[name] for name in EXPOSURE if name in self.summary})
+        exposed = (name for name in (*EXPOSURES, *GROUP_EXPOSURES) if name in self.summary)
+        return Metrics(found | {name: self.summary[name] for name in exposed})
 
     @cached_property
     def history(self) -> pl.DataFrame:

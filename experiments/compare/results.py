@@ -16,9 +16,11 @@ import numpy as np
 import polars as pl
 import torch
 
+from common import metrics
 from common.config import RunConfig
 from common.data import Dataset, cut
 from common.data.digest import with_cuts
+from common.tasks import ACCURACY, EXPOSURES, GROUP_EXPOSURES
 from emulation.federation import malicious_numbers, sides
 from experiments import floors as rules
 from experiments.beside import spread
@@ -28,12 +30,7 @@ from experiments.trained import open_run
 from server.nodes.shares import quartiles
 from server.records.checkpoint import write_atomically
 
-METRICS = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr")
 OVER_USERS = ("hr@10", "ndcg@10", "mrr")
-EXPOSURE = (
-    *("er@5", "er@10", "er@20", "t_ndcg@5", "t_ndcg@10", "t_ndcg@20"),
-    *("er_group@5", "er_group@10", "er_group@20"),
-)
 COSTS = ("seconds", "bytes_up", "bytes_down", "device_updates_per_second", "peak_rss_mb")
 SERVER = ("seconds_admission", "seconds_aggregate")
 """What a server works on a round, beside waiting for replies."""
@@ -55,8 +52,8 @@ def row(folder: Path, config: RunConfig, dataset: Dataset) -> Row:
     found |= {"rounds": summary["rounds"], "devices_per_round": config.train.devices_per_round}
     found |= {"start_round": config.attack.start_round, "pre": ",".join(p.name for p in config.strategy.pre)}
     for part in ("test", "valid"):
-        found |= {f"{part}.{name}": summary.get(part, {}).get(name) for name in METRICS}
-    found |= {name: summary.get(name) for name in EXPOSURE}
+        found |= {f"{part}.{name}": summary.get(part, {}).get(name) for name in ACCURACY}
+    found |= {name: summary.get(name) for name in (*EXPOSURES, *GROUP_EXPOSURES)}
     for quarter, values in sorted(summary.get("quartiles", {}).items()):
         found |= {f"{quarter}.{name}": values[name] for name in ("hr@10", "ndcg@10")}
     first = config.attack.start_round
@@ -155,14 +152,14 @@ def keep_floors(folder: Path, logs: Mapping[str, tuple[Dataset, str]]) -> None:
 
 def floors_key(digest: str) -> str:
     """A hash of the log's digest, the split and the ranking; equal keys have equal floors."""
-    text = json.dumps([digest, PART, FILTERED, cut.SHORTEST, rules.CUTS, list(rules.FLOORS), _code()])
+    text = json.dumps([digest, PART, FILTERED, cut.SHORTEST, ACCURACY, list(rules.FLOORS), _code()])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 @lru_cache(maxsize=1)
 def _code() -> str:
     found = hashlib.sha256()
-    for module in (rules, cut):
+    for module in (rules, cut, metrics):
         found.update(Path(str(module.__file__)).read_bytes())
     return found.hexdigest()
 

@@ -147,7 +147,7 @@ def test_a_damaged_or_older_file_is_written_anew(tmp_path: Path, computed: list[
         (results, "PART", "valid"),
         (results, "FILTERED", False),
         (cut, "SHORTEST", 5),
-        (rules, "CUTS", (5, 10)),
+        (results, "ACCURACY", ("hr@5", "hr@10")),
         (results, "_code", lambda: "changed"),
     ],
 )
