@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -78,15 +77,17 @@ class Chain:
         return delta, after, figures
 
 
-MOST = 1 << 24
-"""Values of which torch.quantile takes no more."""
+def at_shares(ordered: Tensor, share: Tensor) -> Tensor:
+    """Quantiles of ascending values [N] at shares [K], linear between ranks; torch.quantile ends at 2²⁴."""
+    place = share.to(ordered) * (len(ordered) - 1)  # [K]
+    below = place.floor().long()  # [K]
+    above = (below + 1).clamp(max=len(ordered) - 1)
+    return torch.lerp(ordered[below], ordered[above], place - below)
 
 
 def quantile(values: Tensor, q: float) -> float:
     """The ``q`` quantile of a vector of any length, linear between ranks, in float64."""
-    if len(values) <= MOST:
-        return float(torch.quantile(values.double(), q))
-    return float(np.quantile(values.double().cpu().numpy(), q))
+    return float(at_shares(values.double().sort().values, torch.tensor([q], dtype=torch.float64)))
 
 
 def share(mask: Tensor) -> float:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from common.checks import count, positive, unit
 from common.tasks import GlobalModel
-from server.constraints.base import Evidence, Outcome, share
+from server.constraints.base import Evidence, Outcome, at_shares, share
 from server.optimizers import ParameterUpdate, State
 
 
@@ -58,14 +58,6 @@ class PopularityCap:
         excess = (new - held).clamp(min=0)  # [K]
         rows = torch.where(excess[:, None] > 0, delta.rows - excess[:, None] * user, delta.rows)
         return replace(delta, rows=rows), state, {"popularity_cap.clipped": share(excess > 0)}
-
-
-def at_shares(ordered: Tensor, share: Tensor) -> Tensor:
-    """Quantiles of ascending values [N] at shares [K], linear between ranks; torch.quantile ends at 2²⁴."""
-    place = share.to(ordered) * (len(ordered) - 1)  # [K]
-    below = place.floor().long()  # [K]
-    above = (below + 1).clamp(max=len(ordered) - 1)
-    return torch.lerp(ordered[below], ordered[above], place - below)
 
 
 def ranks(popularity: Tensor) -> Tensor:

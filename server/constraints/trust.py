@@ -9,7 +9,7 @@ from torch import Tensor
 
 from common.checks import count, positive
 from common.tasks import GlobalModel
-from server.constraints.base import Evidence, Outcome, share
+from server.constraints.base import Evidence, Outcome, quantile, share
 from server.optimizers import ParameterUpdate, State
 
 BAND = 16
@@ -72,5 +72,5 @@ def band_medians(size: Tensor, band: Tensor) -> Tensor:
     for number in range(len(medians)):
         moving = size[(band == number) & (size > 0)]
         if len(moving):
-            medians[number] = torch.quantile(moving.double(), 0.5).float()
+            medians[number] = quantile(moving, 0.5)
     return medians
