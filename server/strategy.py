@@ -76,6 +76,7 @@ class RobustStrategy(Strategy):
         self._drawing: Drawing | None = None
         self._split: Split = "valid"
         self._warned = set[str]()
+        self._unreliable = set[int]()  # nodes that left an evaluation unanswered
         self._sample: Sample | None = None
         self._began = 0.0
         self.trained = 0
@@ -151,6 +152,7 @@ class RobustStrategy(Strategy):
         collected = collect(replies, self.config, self.run, *about)
         if self.audit is not None:
             self.audit(collected.audit)
+        self._unreliable |= collected.silent
         found = collected.evaluation
         if found is None:
             return None
@@ -160,7 +162,10 @@ class RobustStrategy(Strategy):
         return MetricRecord({**found.groups["all"], **found.exposure})
 
     def evaluate(self, grid: Grid, split: Split, progress: bool = False) -> MetricRecord | None:
-        """Rank on all devices now; to see ``progress``, on ``eval.sample`` of them."""
+        """Rank on all devices now; to see ``progress``, on ``eval.sample`` of them.
+
+        A node that once did not answer cannot hold up the progress again: ten deadlines are for the end.
+        """
         if self.roster.doubted:
             self.roster.refresh(grid, self.state.round, min(ENROL_S, self.config.strategy.deadline_s))
         salt = subkey(self.state.secret, "evaluation").hex()
@@ -171,7 +176,14 @@ class RobustStrategy(Strategy):
         most = SUMS_BYTES + TARGET_BYTES * 2 * len(self.config.eval.targets)
         return self.aggregate_evaluate(
             self.state.round,
-            exchange(grid, messages, 10 * self.config.strategy.deadline_s, max_reply_bytes=most),
+            exchange(
+                grid,
+                messages,
+                10 * self.config.strategy.deadline_s,
+                max_reply_bytes=most,
+                unreliable=self._unreliable if progress else (),
+                grace_s=self.config.strategy.deadline_s,
+            ),
         )
 
     def start(

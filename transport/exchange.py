@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from flwr.app import DEFAULT_TTL, Message
 from flwr.common.constant import ErrorCode
@@ -33,6 +34,8 @@ def exchange(
     sleep: Callable[[float], None] = time.sleep,
     max_reply_bytes: int | Mapping[int, int] = SMALL_REPLY_BYTES,
     close_at: float = 1.0,
+    unreliable: Collection[int] = (),
+    grace_s: float = 0.0,
 ) -> Replies:
     """Push the messages and return what came back within ``deadline_s`` seconds.
 
@@ -44,17 +47,22 @@ def exchange(
     A grid over HTTP is refused with ConfigError before anything is sent.
 
     ``close_at``: once this share of the messages (0 to 1) has a reply with content, nobody is waited for.
+    ``unreliable``: nodes that are waited for, once all others have answered, only as long again as that took,
+    and ``grace_s`` seconds at least.
 
     Messages that were left at Flower's time to live of 12 h get the deadline plus a minute (devices'
     clocks may be wrong), so that a node that comes back late does not work through old rounds.
     """
-    end = clock() + deadline_s
+    began = clock()
+    end = began + deadline_s
     for message in messages:
         if message.metadata.ttl >= DEFAULT_TTL:
             message.metadata.ttl = deadline_s + CLOCK_SKEW_S
     pull = puller(grid, max_reply_bytes, lambda: end - clock())
     sent = _push(grid, messages, poll[1], clock, sleep, end)
     place = {id(message): number for number, message in enumerate(messages)}
+    needed = {i for i, m in sent.items() if m.metadata.dst_node_id not in unreliable}
+    stop = math.inf
     replies: dict[str, Message] = {}
     last = clock()
     troubles: dict[str, int] = {}
@@ -70,14 +78,16 @@ def exchange(
             _accept(reply, sent, replies)
         now = clock()
         last = now if fresh else last
-        if len(replies) == len(sent) or now >= end or _enough(replies, close_at * len(sent)):
+        if stop == math.inf and needed and needed <= replies.keys():
+            stop = now + max(grace_s, now - began)
+        if len(replies) == len(sent) or now >= min(stop, end) or _enough(replies, close_at * len(sent)):
             missing = [m.metadata.dst_node_id for i, m in sent.items() if i not in replies]
             found = [replies[i] for i in sent if i in replies]
             requests = [place[id(m)] for i, m in sent.items() if i in replies]
             if now >= end:
                 return Replies(found, held=dict.fromkeys(missing, now - last), requests=requests)
             return Replies(found, early=missing, requests=requests)
-        left = end - now
+        left = min(stop, end) - now
         if failed:  # an outage takes longer than a training step to pass
             wait = poll[1] * 2.0 ** max(troubles[i] for i in failed)
         else:

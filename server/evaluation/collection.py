@@ -68,10 +68,12 @@ def asked_nodes(roster: Roster) -> list[int]:
 
 @dataclass(frozen=True)
 class Collected:
-    """What an evaluation found, None when no device answered, and a line of the audit for each node asked."""
+    """What an evaluation found, None when no device answered, a line of the audit for each node asked, and
+    the nodes that did not answer."""
 
     evaluation: Evaluation | None
     audit: list[dict[str, Any]]
+    silent: frozenset[int]
 
 
 def collect(
@@ -132,7 +134,7 @@ def collect(
     if found is not None:
         enrolled = sum(map(len, roster.counted()))
         found = replace(found, asked=enrolled if share is None else share.asked, enrolled=enrolled)
-    return Collected(found, lines)
+    return Collected(found, lines, frozenset(missing))
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from flwr.app import Context, Message
+from flwr.serverapp import Grid
 
 from client.app import app as client_app
 from client.fleet import open_fleet
@@ -17,6 +19,8 @@ from client.node_settings import read_settings
 from common.errors import RunError
 from common.tasks import METRICS, EvaluateSums
 from common.wire import SumsSpec, decode_evaluate_sums, encode_evaluate_sums
+from common.wire.replies import Replies
+from server import strategy
 from tests.server.federation import DEVICES, Watch, config, node, run, without
 from transport.messages import App
 
@@ -127,3 +131,30 @@ def test_a_run_that_nobody_evaluates_fails_with_the_reason(tmp_path: Path) -> No
     with pytest.raises(RunError, match="^nobody was evaluated: no device with at least 3 interactions"):
         run(SETTINGS, tmp_path, [node(bad=True)], app=lying(None))
     assert not (tmp_path / "summary.json").exists()
+
+
+def test_a_node_that_does_not_answer_holds_up_one_evaluation_and_is_waited_for_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, set[int]]] = []
+    watch = Watch()
+    usual = strategy.exchange
+
+    def exchanged(grid: Grid, messages: list[Message], *limits: float, **more: Any) -> Replies:
+        if messages[0].metadata.message_type != "evaluate":
+            return usual(grid, messages, *limits, **more)
+        asked.append((len(messages), {*more["unreliable"]}))
+        return usual(grid, messages[: 1 if len(asked) < 3 else 2], *limits, **more)
+
+    monkeypatch.setattr(strategy, "exchange", exchanged)
+    run(
+        config("train.rounds=4", "eval.every=1"),
+        tmp_path / "run",
+        [node("0/2"), node("1/2")],
+        listeners=[watch],
+    )
+    silent = asked[1][1]
+    assert len(silent) == 1
+    assert asked == [(2, set()), (2, silent), (2, silent), (2, set()), (2, set())]
+    half = DEVICES // 2
+    assert [one.devices for one in watch.evaluations] == [half, half, DEVICES, DEVICES, DEVICES]

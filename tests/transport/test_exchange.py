@@ -251,3 +251,22 @@ def test_errors_do_not_close_a_round(time: FakeTime) -> None:
 
     grid._app = app
     assert len(gathered(grid, close_at=0.5)) == 4
+
+
+def test_an_unreliable_node_is_waited_for_as_long_again_as_the_others_took(time: FakeTime) -> None:
+    found = gathered(FakeGrid(time, [2, NEVER, 4]), unreliable={2}, grace_s=1)
+    assert time.now == pytest.approx(108, abs=0.4)
+    assert (found.held, found.early) == ({}, {2})
+
+
+def test_and_for_the_grace_at_least_and_the_deadline_at_most(time: FakeTime) -> None:
+    assert len(gathered(FakeGrid(time, [1, 4, 1]), unreliable={2}, grace_s=5)) == 3
+    began = time.now
+    assert gathered(FakeGrid(time, [1, NEVER, 8]), unreliable={2}, grace_s=1).held == {
+        2: pytest.approx(2, abs=0.4)
+    }
+    assert time.now == pytest.approx(began + 10)
+
+
+def test_where_all_are_unreliable_the_deadline_holds(time: FakeTime) -> None:
+    assert len(gathered(FakeGrid(time, [7, 8]), unreliable={1, 2}, grace_s=1)) == 2
