@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -92,6 +93,15 @@ def coloured_on_terminals_alone(environment: Mapping[str, str] = os.environ) -> 
     for handler in logging.getLogger("flwr").handlers:
         if isinstance(handler, logging.StreamHandler) and hasattr(handler, "colored"):
             handler.colored = handler.stream.isatty() and not environment.get("NO_COLOR")
+
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def bare(line: str) -> str:
+    """A line of Flower's log without colours, and without the mark of its level where that is INFO."""
+    line = COLOUR.sub("", line)
+    return line.removeprefix("INFO").lstrip(" :") if line.startswith("INFO") else line
 
 
 def json_logs(

@@ -10,6 +10,7 @@ import typer
 
 from common.config import RunConfig
 from common.errors import ConfigError, RunError
+from common.logs import bare
 from common.printable import printable_lines
 from common.settings import Scalar, load, to_flat
 
@@ -56,7 +57,7 @@ def submit(
         if detach:
             return
         try:
-            runs.follow(stub, number, lambda line: typer.echo(printable_lines(line)))
+            runs.follow(stub, number, lambda line: typer.echo(printable_lines(bare(line))))
         except KeyboardInterrupt:
             typer.echo(f"run {number} goes on at the server; `flwr stop {number}` ends it", err=True)
             raise typer.Exit(130) from None

@@ -19,7 +19,7 @@ from common.data.digest import with_cuts
 from common.device import resolve, title
 from common.errors import ConfigError
 from common.items import with_measured
-from common.logs import event, json_logs, plain_logs
+from common.logs import coloured_on_terminals_alone, event, json_logs, plain_logs
 from common.machine import peak_cuda_mib, peak_mib
 from common.settings import from_flat
 from server.evaluation import early_stopping
@@ -46,6 +46,7 @@ def main(grid: Grid, context: Context) -> None:
     """A run submitted with ``flwr run``: settings from its run config, files under ``out``."""
     if not json_logs("server", context.run_id):
         plain_logs()
+        coloured_on_terminals_alone()
     end_with_parent()
     flat = dict(context.run_config)
     own = {key: flat.pop(key, "") for key in OWN_KEYS}

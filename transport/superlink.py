@@ -30,7 +30,7 @@ from flwr.supercore.object_store import NoObjectInStoreError, ObjectStore
 from flwr.supercore.utils import get_metadata_bytes
 
 from common.errors import ConfigError
-from common.logs import plain_logs
+from common.logs import coloured_on_terminals_alone, plain_logs
 from transport import limits
 from transport.flower import need_grpc
 from transport.limits import MAX_DEPTH, MAX_NODES, MESSAGE_MB, REPLY_MB
@@ -219,6 +219,7 @@ def main() -> None:
     program: Any = import_module("flwr.superlink.cli.flower_superlink")  # the package's name is the function
     program.generic_create_grpc_server = guarded
     plain_logs()
+    coloured_on_terminals_alone()
     program.flower_superlink()
 
 

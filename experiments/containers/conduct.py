@@ -21,6 +21,7 @@ from common.data import Dataset, recent, write_shards
 from common.data.cut import only
 from common.data.shards import CATALOGUE
 from common.errors import ConfigError, RunError
+from common.logs import bare
 from common.settings import Scalar
 from emulation.federation import NodeConfig, attack_keys, measured, open_log, sides
 from emulation.targets import with_targets
@@ -195,13 +196,8 @@ def submit(places: Places, division: Division, out: Path, console: Console, stop
 
         def tell(line: str) -> None:
             if NEWS.search(line):
-                console.print(plain(line), markup=False, highlight=False, soft_wrap=True)
+                console.print(bare(line), markup=False, highlight=False, soft_wrap=True)
 
         status = supervise(command, stop, tell, WORTH, patience_s=1.0)
     if status:
         raise RunError(f"flwr run ended with status {status}")
-
-
-def plain(line: str) -> str:
-    """A line of the run's log without the mark of its level."""
-    return line.removeprefix("INFO").lstrip(" :") if line.startswith("INFO") else line

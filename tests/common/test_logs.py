@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from common.errors import ConfigError
-from common.logs import MARK, OWN, Harmless, JsonLines, event, json_logs, plain_logs
+from common.logs import MARK, OWN, Harmless, JsonLines, bare, event, json_logs, plain_logs
 from common.printable import LONGEST
 from tests.common.hostile_text import ATTACKS, HOSTILE, check_harmless
 
@@ -190,3 +190,10 @@ def test_what_nobody_configured_is_harmless_too(capsys: pytest.CaptureFixture[st
     told = capsys.readouterr().err
     assert "PWNED" in told
     check_harmless(told, LONGEST + 50)
+
+
+def test_a_line_of_flowers_log_without_colours_and_level() -> None:
+    coloured = "\x1b[92mINFO \x1b[0m:      round 1 of 5: 8 of 8"
+    assert bare(coloured) == "round 1 of 5: 8 of 8"
+    assert bare("\x1b[93mWARNING \x1b[0m: INFO") == "WARNING : INFO"
+    assert bare("a\x1b[2Jb") == "a\x1b[2Jb"  # what acts on the screen is not a colour

@@ -49,7 +49,8 @@ def test_submitting_twice_makes_two_runs_and_another_catalogue_is_refused_on_bot
         for name in ("once", "again"):
             done = submit(local, name, known, "strategy.wait_nodes=2")
             assert done.popen.wait(180) == 0, local.logs()
-            assert "finished: test HR@10" in done.text()
+            assert "\nfinished: test HR@10" in done.text()
+            assert "\\x1b" not in done.text()  # of Flower's colours
         found = sorted((tmp_path / "local" / "runs").glob("a-sasrec-mean-no-attack-*/summary.json"))
         assert len(found) == 2
         assert all(json.loads(file.read_text())["rounds"] == 2 for file in found)

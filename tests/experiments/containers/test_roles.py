@@ -16,10 +16,11 @@ import pytest
 from rich.console import Console
 
 from common.errors import RunError
+from common.logs import bare
 from common.printable import LONGEST
 from experiments.containers import conduct, replica, superlink
 from experiments.containers.__main__ import main
-from experiments.containers.conduct import NEWS, plain, settled
+from experiments.containers.conduct import NEWS, settled
 from experiments.containers.places import CONTROL_HOST, FLEET_HOST, Places
 from experiments.containers.prepare import prepare
 from experiments.containers.replica import Slots
@@ -90,8 +91,8 @@ class TestChildren:
         ]
         drop = ["Using SuperLink: compose (a:1)", "Successfully started run 12", "INFO : finished: all"]
         assert [bool(NEWS.search(line)) for line in keep + drop] == [True] * 4 + [False] * 3
-        assert plain(keep[0]) == "round 3 of 9: 8 of 8"
-        assert plain(keep[1]) == keep[1]
+        assert bare(keep[0]) == "round 3 of 9: 8 of 8"
+        assert bare(keep[1]) == keep[1]
 
 
 class TestClaims:
