@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from flwr.app import Array, ConfigRecord, RecordDict
 
-from common.wire.arrays import STYPE, as_record, salted, unsalted
+from common.wire.arrays import STYPE, as_record
+from common.wire.salt import salted, unsalted
 
 Arrays = dict[str, Array]
 Meta = dict[str, Any]
@@ -26,10 +27,10 @@ def sealed(arrays: Arrays, meta: Meta) -> RecordDict:
 def read(array: Array) -> np.ndarray[Any, Any]:
     """The values of an array, writable."""
     dtype = np.dtype(array.dtype).newbyteorder("<")
-    return np.frombuffer(unsalted(array), dtype=dtype).reshape(array.shape).copy()
+    return unsalted(array.data, dtype.str).reshape(array.shape)
 
 
 def write(values: np.ndarray[Any, Any]) -> Array:
     """An array that is what it declares to be."""
     little = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
-    return Array(dtype=values.dtype.name, shape=values.shape, stype=STYPE, data=salted(little.tobytes()))
+    return Array(dtype=values.dtype.name, shape=values.shape, stype=STYPE, data=salted(little))

@@ -17,6 +17,7 @@ from common import wire
 from common.config import EvalConfig, RunConfig
 from common.errors import WireError
 from common.tasks import Enrolment
+from common.wire.salt import salted
 from emulation.local_grid import LocalGrid
 from server.evaluation.collection import collect
 from server.nodes.roster import Roster
@@ -67,7 +68,7 @@ def swollen(draw: st.DrawFn) -> Damage:
             if isinstance(held, ArrayRecord) and held:
                 name = list(held)[pick % len(held)]
                 shape = (size // ITEM[dtype], *[1] * (rank - 1))
-                held[name] = Array(dtype, shape, "raw", np.full(size, fill, np.uint8).tobytes())
+                held[name] = Array(dtype, shape, "raw", salted(np.full(size, fill, np.uint8)))
 
     return apply
 

@@ -32,6 +32,7 @@ from common.tasks import Enrolment
 from common.updates import DeviceUpdates
 from common.wire import encode_enrolment, encode_updates
 from common.wire.arrays import pack
+from common.wire.salt import plain_size, salted, unsalted
 from emulation.local_grid import LocalGrid
 from experiments.pool import processes
 from server.aggregators.memory import remembered
@@ -118,7 +119,7 @@ class Stub:
         if not self._made:
             self._made = self.reply(items.shape[0])
         own = {name: first(array, asked.shape[0]) for name, array in self._made.items()}
-        header = {name: meta[name] for name in ("version", "run", "round")}
+        header = {name: meta[name] for name in ("version", "unique", "run", "round")}
         told = ConfigRecord({"kind": "updates", "dtype": "float16", **header})
         return RecordDict(
             {
@@ -149,11 +150,9 @@ class Stub:
 
 def first(array: Array, n: int) -> Array:
     """The first n rows."""
-    rows = array.shape[0]
-    size = len(array.data) // rows
-    return Array(
-        dtype=array.dtype, shape=(n, *array.shape[1:]), stype=array.stype, data=array.data[: n * size]
-    )
+    size = plain_size(array.data) // array.shape[0]
+    data = salted(unsalted(array.data, "|u1")[: n * size])
+    return Array(dtype=array.dtype, shape=(n, *array.shape[1:]), stype=array.stype, data=data)
 
 
 class Watch:

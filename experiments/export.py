@@ -67,16 +67,18 @@ def export(run: Trained, out: Path, form: str = "safetensors") -> list[Path]:
     if out.is_dir() and (others := sorted({p.name for p in out.iterdir()} - own)):
         raise ConfigError(f"--out {out}: holds {others[0]}, which is not of an export; choose another folder")
     name, made = FORMATS[form]
-    known = catalogue(run)
+    known, model = catalogue(run), digest(run)
     content = {
         name: made(run),
-        ABOUT: json.dumps(architecture(run, known), indent=2, ensure_ascii=False).encode(),
+        ABOUT: json.dumps(
+            {**architecture(run, known), "digest": model}, indent=2, ensure_ascii=False
+        ).encode(),
         NAMES: json.dumps(items(known), indent=0, ensure_ascii=False).encode(),
         README: readme(run).encode(),
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
-        if _digest(out) != digest(run):  # a graph of another model beside these items would mislead
+        if _digest(out) not in ("", model):  # a graph of another model beside these items would mislead
             for file in own & {path.name for path in out.iterdir()}:
                 (out / file).unlink()
     except OSError as error:
@@ -92,7 +94,7 @@ def digest(run: Trained) -> str:
 
 
 def _digest(out: Path) -> str:
-    """That of the model that ``out`` holds, if it holds one."""
+    """That of the model in ``out``; empty where it holds none, or one that does not say."""
     try:
         return str(json.loads((out / ABOUT).read_bytes())["digest"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -113,7 +115,6 @@ def architecture(run: Trained, known: Catalogue) -> dict[str, Any]:
         },
         "data": known.name,
         "seed": run.config.seed,
-        "digest": digest(run),
     }
 
 

@@ -85,8 +85,11 @@ def report_run(folder: Path) -> None:
     from common.errors import RunError
     from common.extras import install
     from experiments.engines import completed
+    from server.records.outputs import RECIPE
 
     if not (folder / "summary.json").is_file():
+        if (folder / RECIPE).is_file():
+            raise RunError(f"the centralised run in {folder} was stopped; such a run begins anew")
         raise RunError(f"the run in {folder} is not finished: fedsieve run --resume --out {folder}")
     if not completed(folder):
         raise RunError(f"fedsieve report needs plotly and jinja2: {install('report')}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,20 +31,15 @@ def json_lines(path: Path) -> Iterator[dict[str, Any]]:
 
     Raises CheckpointError for a line that does not say what such a line says.
     """
-    with path.open("rb") as file:
+    with path.open(encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, start=1):
-            checked(LINES[path.name], line, path, f"line {number}: ")
-            found: dict[str, Any] = json.loads(line)
-            yield found
+            yield checked(LINES[path.name], line, path, number)
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
     """``summary.json`` of a run. Raises CheckpointError where it is damaged, OSError where there is none."""
     path = folder / "summary.json"
-    text = path.read_bytes()
-    checked(Summary, text, path)
-    found: dict[str, Any] = json.loads(text)
-    return found
+    return checked(Summary, path.read_text(encoding="utf-8", errors="replace"), path)
 
 
 def of_training(audit: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
@@ -55,7 +49,7 @@ def of_training(audit: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any
 
 def times(summary: Mapping[str, Any]) -> str:
     """How long a run took, and how much of that was evaluation."""
-    return f"{summary['seconds']:.0f} s, {summary['seconds_evaluation']:.0f} s of them evaluation"
+    return f"{summary['seconds']:.0f} s, {summary.get('seconds_evaluation', 0.0):.0f} s of them evaluation"
 
 
 def _targets(summary: Mapping[str, Any]) -> str:

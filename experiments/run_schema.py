@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -11,7 +12,6 @@ from common.errors import CheckpointError
 from common.explain import value_text
 from common.tasks import ACCURACY, CUTS
 
-M = TypeVar("M", bound=BaseModel)
 Values = dict[str, float]
 
 
@@ -42,6 +42,9 @@ def _number(found: dict[str, Any], name: str) -> None:
         raise ValueError(f"{name} cannot be {value_text(found[name])}")
 
 
+Ends = Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
 class _Part(BaseModel):
     """Part of a file; what else it holds is nobody's business here."""
 
@@ -57,9 +60,9 @@ class _Intervals(_Part):
     level: float
     devices: int
     resamples: int
-    hr: tuple[float, float] = Field(alias="hr@10")
-    ndcg: tuple[float, float] = Field(alias="ndcg@10")
-    mrr: tuple[float, float]
+    hr: Ends = Field(alias="hr@10")
+    ndcg: Ends = Field(alias="ndcg@10")
+    mrr: Ends
 
 
 class _ItemGroup(_Part):
@@ -84,7 +87,7 @@ class Summary(_Part):
     seed: int
     rounds: int
     seconds: float
-    seconds_evaluation: float
+    seconds_evaluation: float = 0
     data_digest: str = ""
     idle_share: float = 0
     device_updates_per_second: float = 0
@@ -150,17 +153,24 @@ class AuditLine(_Part):
     evaluation: str = ""
 
 
-def checked(kind: type[M], text: bytes, path: Path, where: str = "") -> M:
-    """``text``, a JSON object of ``path``, as ``kind``. Raises CheckpointError that names the part."""
+def checked(kind: type[BaseModel], text: str, path: Path, line: int = 0) -> dict[str, Any]:
+    """What the JSON ``text`` of ``path`` says, which must be a ``kind``.
+
+    Raises CheckpointError that names the part, and the line where it is one of several.
+    """
+    where = f"line {line}: " if line else ""
     try:
-        return kind.model_validate_json(text)
+        found: dict[str, Any] = json.loads(text)
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged: {where}not JSON") from error
+    try:
+        kind.model_validate(found)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        name, found = ".".join(map(str, first["loc"])), value_text(first["input"])
-        if first["type"] == "json_invalid":
-            raise CheckpointError(f"{path} is damaged: {where}not JSON") from error
+        name, given = ".".join(map(str, first["loc"])), value_text(first["input"])
         told = {
             "missing": f"{name} is missing",
             "value_error": ": ".join(filter(None, (name, str(first.get("ctx", {}).get("error"))))),
-        }.get(first["type"], f"{name or 'it'} cannot be {found}")
+        }.get(first["type"], f"{name or 'it'} cannot be {given}")
         raise CheckpointError(f"{path} is damaged, or of another version: {where}{told}") from error
+    return found

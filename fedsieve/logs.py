@@ -47,7 +47,8 @@ def load_log(log: str | os.PathLike[str], **settings: object) -> Dataset:
 
 def placed(log: str | os.PathLike[str]) -> dict[str, str]:
     """``data.name`` and ``data.path`` of a log by name or path. Raises UnknownName."""
-    text = os.fspath(path_of(log, "log"))
+    path_of(log, "log")
+    text = os.fspath(log)
     if isinstance(log, str) and text in DATASETS:
         return {"name": text}
     path = expanded(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -23,7 +23,7 @@ from experiments.run_files import json_lines, read_summary
 from experiments.trained import Catalogue, Trained, catalogue, open_run
 from experiments.units import share_text
 from fedsieve.recommender import Recommender
-from fedsieve.settings import given_text, path_of
+from fedsieve.settings import given_text, is_list, path_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -155,12 +155,12 @@ class Result:
             An id that the log does not have, a history that is empty or no list, times that are missing or do
             not fit it, or a k below 1.
         """
-        if isinstance(history, str) or not isinstance(history, Iterable):
+        if not is_list(history):
             raise ConfigError(f"history: expected a list of item ids, found {given_text(history)}")
         if not isinstance(k, int | np.integer) or k < 1:
             raise ConfigError(f"k: expected a whole number from 1 (given: {value_text(k)})")
         items = numbered([str(one) for one in history], self._catalogue, label="history")
-        if isinstance(times, str) or not isinstance(times, Iterable | None):
+        if times is not None and not is_list(times):
             raise ConfigError(f"times: expected a list of seconds, found {given_text(times)}")
         seconds = timed(times, self._trained, self._catalogue, items, label="times")
         hits = best(self._trained, self._catalogue, items, k, with_seen, seconds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path, PurePath
 from typing import Any
@@ -75,6 +75,12 @@ def path_of(given: object, what: str) -> Path:
     return Path(given)
 
 
+def is_list(given: object) -> bool:
+    """Whether ``given`` has values one by one, and is no text."""
+    named = isinstance(given, str | bytes | Mapping)
+    return isinstance(given, Iterable) and not named and getattr(given, "ndim", 1) != 0
+
+
 def given_text(given: object) -> str:
     """What was given in place of something else: a plain value as it is, of all else the type."""
     simple = given is None or isinstance(given, str | bool | int | float | list | tuple)
@@ -122,7 +128,10 @@ def plain(value: object) -> Any:
     if isinstance(value, Mapping):
         return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, np.ndarray | np.generic):  # as of np.arange(3)
-        return plain(value.tolist())
+        inner = value.tolist()
+        if type(inner) is type(value):  # as of longdouble
+            raise ConfigError(f"expected a number that Python has, found {inner} ({type(inner).__name__})")
+        return plain(inner)
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
     if isinstance(value, Component):

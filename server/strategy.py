@@ -164,7 +164,8 @@ class RobustStrategy(Strategy):
     def evaluate(self, grid: Grid, split: Split, progress: bool = False) -> MetricRecord | None:
         """Rank on all devices now; to see ``progress``, on ``eval.sample`` of them.
 
-        A node that once did not answer cannot hold up the progress again: ten deadlines are for the end.
+        A node that once did not answer cannot hold up the progress again: ten deadlines are for the end, and
+        for ``train.patience``, which compares.
         """
         if self.roster.doubted:
             self.roster.refresh(grid, self.state.round, min(ENROL_S, self.config.strategy.deadline_s))
@@ -181,7 +182,7 @@ class RobustStrategy(Strategy):
                 messages,
                 10 * self.config.strategy.deadline_s,
                 max_reply_bytes=most,
-                unreliable=self._unreliable if progress else (),
+                unreliable=self._unreliable if progress and not self.config.train.patience else (),
                 grace_s=self.config.strategy.deadline_s,
             ),
         )

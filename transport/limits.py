@@ -7,13 +7,13 @@ import os
 from common.errors import ConfigError
 
 MESSAGE_MB = "FEDSIEVE_FLEET_MESSAGE_MB", 32
-"""The largest message of the Fleet API: Flower sends arrays in chunks of 20 MiB."""
+"""The largest message of the Fleet API: Flower sends arrays in chunks of 5 MiB."""
 
 REPLY_MB = "FEDSIEVE_FLEET_REPLY_MB", 2048
 """What a node may upload for one reply, all its objects together."""
 
 MAX_NODES, MAX_DEPTH = 1024, 8
-"""Objects of a reply: message, records, eight arrays, their chunks of 20 MB; five levels, some forty."""
+"""Objects of a reply: message, records, eight arrays, their chunks of 5 MiB; five levels."""
 
 
 def megabytes(setting: tuple[str, int]) -> int:

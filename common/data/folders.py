@@ -11,7 +11,7 @@ from common.homes import expanded
 def cache_folder(cache: Path | None = None) -> Path:
     """``cache``, else ``FEDSIEVE_CACHE``, else ``~/.cache/fedsieve``."""
     given = os.environ.get("FEDSIEVE_CACHE")
-    return cache or (expanded(given) if given else Path.home() / ".cache" / "fedsieve")
+    return cache or (expanded(given) if given else expanded("~/.cache/fedsieve"))
 
 
 def data_folder() -> Path | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -14,13 +13,10 @@ from torch import Tensor
 
 from common.device import CPU
 from common.wire.reasons import Reason, fail, show
+from common.wire.salt import plain_size, salted, salted_size, unsalted
 
 STYPE = "raw"
 """Neither npy nor pickle: the bytes hold values and salt, so there is nothing to parse."""
-
-SALT = 16
-"""Random bytes behind the values. A SuperLink knows an object by the hash of its bytes, and keeps the parts
-that were named for it first: who can work out the hash of an array before it is sent can have it refused."""
 
 Shape = tuple[int | range, ...]
 """Expected sizes; a range means any size in it."""
@@ -74,7 +70,7 @@ class HeldArray(Array):
 
     def written(self, values: np.ndarray) -> bytes:
         """Little-endian values, row by row, and the salt."""
-        return salted(values.astype(_NUMPY[self.dtype], copy=False).tobytes())
+        return salted(values.astype(_NUMPY[self.dtype], copy=False))
 
     def deflate(self) -> bytes:
         """As a plain Array, which is what an object of Flower's says that it is."""
@@ -95,7 +91,7 @@ class HeldArray(Array):
         if self is other or not isinstance(other, Array):
             return self is other
         same = (self.dtype, self.shape, self.stype) == (other.dtype, other.shape, other.stype)
-        return same and unsalted(self) == unsalted(other)
+        return same and _plain(self) == _plain(other)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -128,17 +124,13 @@ def num_bytes(array: Array) -> int:
     """Bytes of the values; 0 where there are none but something else."""
     if isinstance(array, HeldArray):
         return math.prod(array.shape) * np.dtype(_NUMPY[array.dtype]).itemsize
-    return len(unsalted(array)) if isinstance(array.data, bytes) else 0
+    if not isinstance(array.data, bytes):
+        return 0
+    return plain_size(array.data) if array.stype == STYPE else len(array.data)
 
 
-def salted(values: bytes) -> bytes:
-    """What an array holds whose values are these bytes."""
-    return values + os.urandom(SALT)
-
-
-def unsalted(array: Array) -> bytes:
-    """The bytes of the values alone."""
-    return array.data[: max(0, len(array.data) - SALT)] if array.stype == STYPE else array.data
+def _plain(array: Array) -> bytes:
+    return unsalted(array.data, "|u1").tobytes() if array.stype == STYPE else array.data
 
 
 def unpack(array: Array, field: str, dtype: str, shape: Shape, device: torch.device = CPU) -> Tensor:
@@ -155,10 +147,9 @@ def _read(array: Array, field: str, dtype: str, shape: Shape, device: torch.devi
     declared = check(array, field, dtype, shape)
     if isinstance(array, HeldArray):
         return array.held.to(device)
-    result = torch.empty(declared, dtype=_TORCH[dtype])
-    values = np.frombuffer(array.data, dtype=_NUMPY[dtype], count=result.numel())
-    result.numpy()[...] = values.reshape(declared)
-    return result.to(device)
+    values = unsalted(array.data, _NUMPY[dtype])
+    native = values.astype(values.dtype.newbyteorder("="), copy=False)
+    return torch.from_numpy(native.reshape(declared)).to(device)
 
 
 def check(array: Array, field: str, dtype: str, shape: Shape) -> tuple[int, ...]:
@@ -176,7 +167,8 @@ def check(array: Array, field: str, dtype: str, shape: Shape) -> tuple[int, ...]
         return declared  # a tensor of that type and shape has as many bytes
     if not isinstance(array.data, bytes):
         fail(field, Reason.TYPE, f"expected bytes, found {type(array.data).__name__}")
-    size = math.prod(declared) * np.dtype(_NUMPY[dtype]).itemsize + SALT  # Python integers: no overflow
+    # Python integers: no overflow
+    size = salted_size(math.prod(declared) * np.dtype(_NUMPY[dtype]).itemsize)
     if len(array.data) != size:
         detail = f"{show(declared)} {dtype} is {size} bytes with its salt, found {len(array.data)}"
         fail(field, Reason.SIZE, detail)

@@ -14,8 +14,9 @@ from torch import Tensor
 from common.device import CPU
 from common.explain import problems
 from common.printable import printable
-from common.wire.arrays import SALT, Shape, as_record, num_bytes, unpack
+from common.wire.arrays import Shape, as_record, num_bytes, unpack
 from common.wire.reasons import Reason, fail, show
+from common.wire.salt import SALT
 
 VERSION = 2
 MAX_TEXT = 1 << 16
@@ -26,7 +27,7 @@ M = TypeVar("M", bound=BaseModel)
 def seal(kind: str, meta: Mapping[str, int | str], arrays: Mapping[str, Array | None]) -> RecordDict:
     """A message of this kind; arrays that are None are left out. There must be some: each has its salt.
 
-    The ``unique`` of ``meta`` is for what their salt is for (common/wire/arrays.py).
+    ``unique`` of ``meta`` is the salt of the settings (common/wire/salt.py).
     """
     present = {name: array for name, array in arrays.items() if array is not None}
     if not present:

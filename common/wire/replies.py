@@ -13,6 +13,7 @@ from common.wire.reasons import Reason
 
 LATE = "no reply by the deadline"
 EARLY = "no reply before the round was closed"
+CUT_OFF = "no reply in twice the time that the others took"
 OVERSIZE = 10_001
 """Error code for a reply that is too much to be read; a node that writes it itself accuses itself alone."""
 

@@ -66,7 +66,7 @@ def row(folder: Path, config: RunConfig, dataset: Dataset) -> Row:
     found["skipped_rounds"] = sum(bool(line.get("skipped")) for line in rounds)
     audit = [line for line in of_training(json_lines(folder / "audit.jsonl")) if line["round"] >= first]
     found |= trust(audit, config, dataset)
-    return found | {name: summary[name] for name in COSTS}
+    return found | {name: summary.get(name) for name in COSTS}
 
 
 def users(folder: Path, config: RunConfig, dataset: Dataset) -> Row:

@@ -62,7 +62,7 @@ def trust(audit: Iterable[Mapping[str, Any]]) -> dict[int, Trust]:
             one.refused += 1
         else:
             one.admitted += 1
-            one.weight += float(line.get("weight", 0.0))
+            one.weight += float(line.get("weight") or 0.0)
     return found
 
 

@@ -42,6 +42,8 @@ def protocol(wanted: str | Path) -> Path:
 
 
 def _find(wanted: Path, beside: Path, folder: Path, kind: str) -> Path:
+    if not wanted.parts:
+        raise ConfigError(f"{kind}: expected a name or a YAML file, found an empty path")
     place = beside / wanted
     if place.is_file() or wanted.suffix or len(wanted.parts) != 1:
         return place

@@ -19,7 +19,7 @@ from common.sampling import Sample
 from common.tasks import EvaluateSums, EvaluateTask
 from common.wire import Reason, SumsSpec, decode_evaluate_sums, encode_evaluate_task
 from common.wire.reasons import show
-from common.wire.replies import LATE
+from common.wire.replies import CUT_OFF, LATE, Replies
 from server.evaluation.over_nodes import far_outside, over_nodes, widened
 from server.nodes.roster import Roster
 from server.records.report import Evaluation
@@ -101,6 +101,7 @@ def collect(
         if verdict == "refused":
             log(WARNING, "evaluation of node %d refused: %s", node, detail)
 
+    early = replies.early if isinstance(replies, Replies) else frozenset[int]()
     grown = split == "test" and config.eval.split == "time"
     for message in replies:
         node = message.metadata.src_node_id
@@ -122,7 +123,7 @@ def collect(
                 roster.doubt(node)
             judge(node, "refused", error.reason, str(error))
     for node in sorted(missing):
-        judge(node, "refused", Reason.FAILED.value, LATE)
+        judge(node, "refused", Reason.FAILED.value, CUT_OFF if node in early else LATE)
     allowance = roster.pool.allowance if share is None else share.most(roster.pool.allowance)
     weights = {node: _weight(part, allowance, _own_share(node, roster)) for node, part in parts.items()}
     for node, weight in weights.items():

@@ -20,6 +20,7 @@ from torch import Tensor
 from common.config import RunConfig
 from common.errors import CheckpointError, ConfigError, RunError
 from common.settings import to_tree, validate
+from common.wire.message import VERSION
 from server.round.state import ServerState
 
 FILE = "state.safetensors"
@@ -133,7 +134,8 @@ def save_state(
     tensors = {name: t.cpu().contiguous() for name, t in state.tensors().items()}
     for node, kept in (memory or {}).items():
         tensors[f"{NODES}{node}"] = torch.frombuffer(bytearray(kept), dtype=torch.uint8)
-    meta = json.dumps({"round": state.round, "settings": to_tree(config), "data": data, "extra": dict(extra)})
+    told = {"round": state.round, "settings": to_tree(config), "data": data, "extra": dict(extra)}
+    meta = json.dumps({**told, "wire": VERSION})
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -178,6 +180,8 @@ def load_state(folder: Path, config: RunConfig, data: str = "") -> tuple[ServerS
             raise CheckpointError(f"{path} is of an earlier version, which kept no settings to compare")
         saved, digest_before, extra = validate(meta["settings"]), str(meta["data"]), dict(meta["extra"])
         kept = {name.removeprefix(NODES): t for name, t in tensors.items() if name.startswith(NODES)}
+        if kept and meta.get("wire") != VERSION:
+            raise CheckpointError(f"{path} is of an earlier version, whose nodes remember in another form")
         extra["memory"] = {int(node): t.numpy().tobytes() for node, t in kept.items()}
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error

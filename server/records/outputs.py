@@ -78,6 +78,7 @@ class RunFolder:
         """Begin a new run. Raises RunError if the folder already holds one."""
         if (self.folder / GRID).exists():
             raise RunError(f"{self.folder} holds a comparison; choose another folder (--out; out=)")
+        self._federated()
         if any((self.folder / name).exists() for name in ("config.yaml", f"state/{FILE}", *LINES)):
             raise RunError(
                 f"{self.folder} already holds a run; go on with it (--resume; in a run config resume=true) "
@@ -92,11 +93,7 @@ class RunFolder:
         """
         if (self.folder / "summary.json").exists():
             raise RunError(f"{self.folder} holds a run that is over; choose another folder (--out; out=)")
-        if (self.folder / RECIPE).exists():
-            raise RunError(
-                f"{self.folder} holds a centralised run that was stopped, and no federation; choose another "
-                "folder (--out; out=)"
-            )
+        self._federated()
         path = self.folder / "config.yaml"
         if path.exists():  # nothing is learned yet, so that even other data would do no harm
             check_settings(path, load(path), self.config)
@@ -133,6 +130,11 @@ class RunFolder:
             write_atomically(described, self._described())
         self._events = Events(self.folder / "events", state.round + 1)
         return state
+
+    def _federated(self) -> None:
+        """Raise RunError where a centralised run was: it begins anew, in another folder."""
+        if (self.folder / RECIPE).exists():
+            raise RunError(f"{self.folder} holds a centralised run; choose another folder (--out; out=)")
 
     def _described(self) -> bytes:
         """``config.yaml``: where the data lie now, how long this part of the run waits, and all else."""

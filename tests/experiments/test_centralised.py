@@ -16,6 +16,7 @@ from common.settings import load
 from emulation.federation import federate, prepared
 from experiments.centralised import Recipe, centralise, epochs_of, start
 from experiments.cli import app
+from experiments.results_cli import report_run
 from experiments.run_files import printed
 from experiments.run_report import write_report
 from experiments.trained import open_run
@@ -102,7 +103,7 @@ def test_it_writes_a_report_and_says_what_it_is(tmp_path: Path) -> None:
     assert "32 users a step, all items, sampled_softmax loss, Adam 0.001" in summary["protocol"]
     assert 0 <= summary["er@10"] <= 1
     assert "centralised" in write_report(tmp_path / "run").read_text()
-    with pytest.raises(RunError, match="already holds a run"):
+    with pytest.raises(RunError, match="holds a centralised run; choose another folder"):
         centralise(config, tmp_path / "run", Recipe(epochs=1))
 
 
@@ -114,8 +115,14 @@ def test_one_that_was_stopped_is_no_federation_to_go_on_with(tmp_path: Path) -> 
     with pytest.raises(KeyboardInterrupt):
         centralise(config, tmp_path / "run", RECIPE, [Watch(stop)])
     assert json.loads((tmp_path / "run" / "recipe.json").read_text())["patience"] == 3
-    with pytest.raises(RunError, match="holds a centralised run that was stopped"):
-        federate(config, tmp_path / "run", resume=True)
+    for again in (
+        lambda: federate(config, tmp_path / "run", resume=True),
+        lambda: centralise(config, tmp_path / "run"),
+    ):
+        with pytest.raises(RunError, match=r"holds a centralised run; choose another folder"):
+            again()
+    with pytest.raises(RunError, match="such a run begins anew"):
+        report_run(tmp_path / "run")
 
 
 def test_a_part_in_which_nobody_can_be_ranked_is_said(tmp_path: Path) -> None:

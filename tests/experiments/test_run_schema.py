@@ -14,8 +14,8 @@ import fedsieve
 from common.errors import CheckpointError
 from experiments.engines import emulate
 from experiments.run_figures import figures
-from experiments.run_files import json_lines, printed, read_summary
-from experiments.run_report import page
+from experiments.run_files import json_lines, printed, read_summary, times
+from experiments.run_report import page, write_report
 from experiments.run_schema import Summary
 from tests.server.federation import config
 
@@ -94,6 +94,14 @@ def test_no_part_of_a_line_ends_in_a_traceback(folder: Path, name: str) -> None:
         assert found.audit.height
         metrics = list(json_lines(folder / "metrics.jsonl"))
         assert figures(metrics, json_lines(folder / "audit.jsonl"))
+
+
+def test_a_run_of_before_evaluations_had_their_time_is_read(folder: Path) -> None:
+    path = folder / "summary.json"
+    path.write_text(changed(json.loads(path.read_text()), "seconds_evaluation", GONE))
+    found = fedsieve.load_result(folder)
+    assert times(found.summary).endswith("0 s of them evaluation")
+    assert write_report(folder).exists()
 
 
 def test_the_part_that_is_wrong_is_named(folder: Path) -> None:

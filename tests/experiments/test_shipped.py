@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,9 @@ def test_a_grid_names_a_shipped_config_or_one_beside_it(tmp_path: Path) -> None:
     first, second = (budget.config for budget in read_grid(tmp_path / "grid.yaml").configs)
     assert first == (ROOT / "configs" / "demo.yaml")
     assert second == tmp_path / "mine.yaml"
+
+
+@pytest.mark.parametrize("find", [shipped.config, shipped.grid, shipped.protocol])
+def test_an_empty_name_is_not_the_folder_one_is_in(find: Callable[[str], Path]) -> None:
+    with pytest.raises(ConfigError, match="expected a name or a YAML file, found an empty path"):
+        find("")

@@ -126,7 +126,7 @@ def test_bytes_are_those_of_the_arrays() -> None:
     import numpy as np
     from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message
 
-    from common.wire.arrays import SALT
+    from common.wire.salt import SALT
 
     content = RecordDict(
         {

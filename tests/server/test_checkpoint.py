@@ -146,6 +146,16 @@ def test_a_checkpoint_of_an_earlier_version_is_told(tmp_path: Path) -> None:
         load_state(tmp_path, config())
 
 
+def test_what_nodes_remember_of_an_earlier_version_is_not_read(tmp_path: Path) -> None:
+    save_state(tmp_path, config(), state(), {}, {2: b"kept"})
+    change_meta(tmp_path / FILE, lambda meta: meta.pop("wire"))
+    with pytest.raises(CheckpointError, match="whose nodes remember in another form"):
+        load_state(tmp_path, config())
+    save_state(tmp_path, config(), state(), {})  # where nothing is remembered, nothing is lost
+    change_meta(tmp_path / FILE, lambda meta: meta.pop("wire"))
+    assert load_state(tmp_path, config())[0].round == 3
+
+
 def test_a_state_of_other_shapes_is_refused() -> None:
     from dataclasses import replace
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
-from common.wire.arrays import salted, unsalted
+from common.wire.salt import salted, unsalted
 from server.records.report import RoundReport
 from tests.server.federation import (
     DEVICES,
@@ -36,11 +36,11 @@ Tamper = Callable[[dict[str, Array], dict[str, Any]], None]
 
 def values(array: Array) -> Any:
     dtype = {"float32": "<f4", "int32": "<i4", "int64": "<i8"}[array.dtype]
-    return np.frombuffer(unsalted(array), dtype=dtype).reshape(array.shape).copy()
+    return unsalted(array.data, dtype).reshape(array.shape)
 
 
 def packed(found: Any) -> Array:
-    return Array(dtype=str(found.dtype), shape=found.shape, stype="raw", data=salted(found.tobytes()))
+    return Array(dtype=str(found.dtype), shape=found.shape, stype="raw", data=salted(found))
 
 
 def put(name: str, change: Callable[[Any], Any]) -> Tamper:

@@ -9,6 +9,8 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from hypothesis import strategies as st
 
+from common.wire.salt import salted
+
 NAMES = st.sampled_from(
     [
         "meta",
@@ -31,7 +33,8 @@ TYPES = st.sampled_from(
     ["float16", "float32", "float64", "int32", "int64", "uint8", "object", "<U9", "", "raw"]
 )
 WORDS = st.sampled_from([0, 1, 0x7FC00000, 0x7F800000, 0xFF800000, 0xFFFFFFFF, 0x7BFF7BFF, 0x80000000])
-BYTES = st.binary(max_size=64) | st.lists(WORDS, max_size=40).map(lambda w: np.array(w, "<u4").tobytes())
+PLAIN = st.binary(max_size=64) | st.lists(WORDS, max_size=40).map(lambda w: np.array(w, "<u4").tobytes())
+BYTES = PLAIN | PLAIN.map(lambda data: salted(np.frombuffer(data, np.uint8)))
 SCALARS: list[st.SearchStrategy[Any]] = [
     st.booleans(),
     st.integers(),

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from common import wire
 from common.errors import WireError
-from common.wire.arrays import SALT, HeldArray, as_record, num_bytes, pack, unpack, unsalted
+from common.wire.arrays import HeldArray, as_record, num_bytes, pack, unpack
+from common.wire.salt import SALT, unsalted
 from server.records.model_record import from_record, to_record
 from tests.common.wire import samples
 from tests.common.wire.samples import ROUND, RUN
@@ -150,7 +151,7 @@ def test_it_is_a_snapshot_and_what_is_unpacked_is_another() -> None:
     first = unpack(array, "x", "float32", (3,))
     first[1] = 9
     assert unpack(array, "x", "float32", (3,)).tolist() == [0, 1, 2]
-    assert np.frombuffer(unsalted(array), "<f4").tolist() == [0, 1, 2]
+    assert unsalted(array.data, "<f4").tolist() == [0, 1, 2]
 
 
 def test_copies_share_the_tensor_and_a_changed_one_is_a_plain_array() -> None:
