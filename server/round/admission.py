@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from flwr.app import RecordDict
 from torch import Tensor
 
 from common.device import CPU
@@ -97,6 +98,20 @@ def _clipped(
     ]
 
 
+UNIQUE = "meta", "unique"
+
+
+def _alike(one: RecordDict | None, other: RecordDict | None) -> bool:
+    """Whether two replies say the same; what makes a message unique says nothing."""
+    if one is None or other is None:
+        return one is other
+    first, second = (
+        {(name, key): value for name, part in record.items() for key, value in part.items()}
+        for record in (one, other)
+    )
+    return {**first, UNIQUE: ""} == {**second, UNIQUE: ""}
+
+
 class Screening:
     """One round's screening; ``audit`` grows as replies are read."""
 
@@ -137,7 +152,7 @@ class Screening:
             if reply.content is None or reply.error:
                 detail = show(reply.error or "no reply", 300)
                 self.refuse(node, None, reply.reason, detail, reply.seconds_held)
-            elif any(torch.equal(k.asked, reply.asked) and k.content == reply.content for k in kept):
+            elif any(torch.equal(k.asked, reply.asked) and _alike(k.content, reply.content) for k in kept):
                 self.refuse(node, None, Reason.DUPLICATE, "the same reply again")
             else:
                 kept.append(reply)
