@@ -23,7 +23,7 @@ def item_text(item: str, names: Mapping[str, Mapping[str, Any]]) -> str:
     return " ".join(filter(None, (str(item), names.get(str(item), {}).get("title"))))
 
 
-LINES: Mapping[str, type[BaseModel]] = {"metrics.jsonl": MetricsLine, "audit.jsonl": AuditLine}
+KINDS: Mapping[str, type[BaseModel]] = {"metrics.jsonl": MetricsLine, "audit.jsonl": AuditLine}
 
 
 def json_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -33,7 +33,7 @@ def json_lines(path: Path) -> Iterator[dict[str, Any]]:
     """
     with path.open(encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, start=1):
-            yield checked(LINES[path.name], line, path, number)
+            yield checked(KINDS[path.name], line, path, number)
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator
 from typing import Any, get_type_hints
 
 from common.errors import ConfigError, choices
@@ -50,25 +51,29 @@ def told(error: Any) -> str:
 
 def with_help(command: Any) -> Any:
     """``command`` and those below it with the help of their arguments: Click 8.5 loses it in older Typer."""
-    callback = inspect.unwrap(command.callback) if command.callback is not None else None
-    hints = get_type_hints(callback, include_extras=True) if callback is not None else {}
-    for one in command.params:
-        if not getattr(one, "help", None) and one.name in hints:
-            meta = getattr(hints[one.name], "__metadata__", ())
-            one.help = next((part.help for part in meta if getattr(part, "help", None)), None)
-    for below in getattr(command, "commands", {}).values():
-        with_help(below)
+    for each in _all_of(command):
+        callback = inspect.unwrap(each.callback) if each.callback is not None else None
+        hints = get_type_hints(callback, include_extras=True) if callback is not None else {}
+        for one in each.params:
+            if not getattr(one, "help", None) and one.name in hints:
+                meta = getattr(hints[one.name], "__metadata__", ())
+                one.help = next((part.help for part in meta if getattr(part, "help", None)), None)
     return command
 
 
 def without_empty_paths(command: Any) -> Any:
     """``command`` and those below it, which take no empty path: it would be the folder one stands in."""
-    for one in command.params:
+    for one in (one for each in _all_of(command) for one in each.params):
         if type(one.type).__name__.endswith("Path"):
             one.type.convert = _not_empty(one.type.convert, _called(one))
-    for below in getattr(command, "commands", {}).values():
-        without_empty_paths(below)
     return command
+
+
+def _all_of(command: Any) -> Iterator[Any]:
+    """``command`` and those below it."""
+    yield command
+    for below in getattr(command, "commands", {}).values():
+        yield from _all_of(below)
 
 
 def _called(one: Any) -> str:

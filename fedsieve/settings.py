@@ -55,17 +55,17 @@ def configured(base: RunConfig, settings: Mapping[str, object]) -> RunConfig:
 
 def joined(*groups: Mapping[str, object] | None) -> dict[str, object]:
     """Several mappings of settings as one. Raises ConfigError for a name that two of them give."""
-    together: dict[str, object] = {}
+    found: dict[str, object] = {}
     for group in groups:
         if group is not None and not isinstance(group, Mapping):
             raise ConfigError(f"settings: expected a mapping {{name: value}}, found {given_text(group)}")
         for name, value in (group or {}).items():
             if value is None:
                 continue
-            if name in together:
+            if name in found:
                 raise ConfigError(f"{name} is given twice")
-            together[name] = value
-    return together
+            found[name] = value
+    return found
 
 
 def path_of(given: object, what: str) -> Path:

@@ -8,7 +8,6 @@ is an object.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -42,15 +41,9 @@ def plain_size(data: bytes) -> int:
 
 def unsalted(data: bytes, dtype: str) -> np.ndarray:
     """The values in ``data``, writable and flat, whose size :func:`salted_size` has agreed to."""
-    values = np.empty(plain_size(data), np.uint8)
-    for place, part in _parts(data):
-        values[place : place + len(part)] = part
-    return values.view(dtype)
-
-
-def _parts(data: bytes) -> Iterator[tuple[int, np.ndarray]]:
-    """Where a piece of the values begins, and the piece."""
-    whole, size = np.frombuffer(data, np.uint8), plain_size(data)
-    for place in range(0, size, ROOM):
+    values, whole = np.empty(plain_size(data), np.uint8), np.frombuffer(data, np.uint8)
+    for place in range(0, len(values), ROOM):
+        part = values[place : place + ROOM]
         start = place // ROOM * CHUNK
-        yield place, whole[start : start + min(ROOM, size - place)]
+        part[:] = whole[start : start + len(part)]
+    return values.view(dtype)
