@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Generator, Iterable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -38,7 +39,9 @@ def protocol_file(folder: Path, **changes: Any) -> Path:
         **changes,
     }
     path = folder / "small.yaml"
-    path.write_text(yaml.safe_dump(tree))
+    own = path.with_suffix(f".{os.getpid()}")  # another process may write it, or read it, just then
+    own.write_text(yaml.safe_dump(tree))
+    own.replace(path)
     return path
 
 
