@@ -90,8 +90,11 @@ def _problem(header: Sequence[str], role: str, some: Sequence[int], prepare: Pre
     if len(header) > SHOWN:
         listed += f" and {len(header) - SHOWN} more"
     if some:
-        several = ", ".join(header[i] for i in some[:SHOWN])
-        return f"{several} may each be the {role}; choose with data.columns.{role}={header[some[0]]}"
+        names = [header[i].strip() for i in some[:SHOWN]]
+        several = ", ".join(names)
+        if twice := next((name for name in names if names.count(name) > 1), ""):
+            return f"{names.count(twice)} columns are called {twice}; rename all but the {role}"
+        return f"{several} may each be the {role}; choose with data.columns.{role}={names[0]}"
     wanted = dict(prepare.columns).get(role)
     if wanted is not None:
         valid = choices(wanted, list(header)) if isinstance(wanted, str) else f"; there are {len(header)}"

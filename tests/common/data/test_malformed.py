@@ -59,6 +59,7 @@ CASES = [
         None,
         "user, user_id may each be the user; choose with data.columns.user=user",
     ),
+    ("a.csv", "user,item,user\n1,a,2\n", 1, None, "2 columns are called user; rename all but the user"),
     ("a.tsv", "time\tuser\titem\n9\t1\ta\n9\t2 b\n", 3, None, "expected 3 fields, found 2, item is missing"),
     ("a.inter", "user_id\titem_id:token\n1\ta\n", 1, "user_id", "expected name:type"),
     ("a.inter", "user_id:token\titem_id:word\n1\ta\n", 1, "item_id:word", "token, token_seq, float"),
