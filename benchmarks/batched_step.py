@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from client.training import Device, LocalTraining
+from client.device_inputs import Device
+from client.training import LocalTraining
 from common.device import add_rows
 
 EPSILON = 1e-5

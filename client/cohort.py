@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from client.batch import Batch, Histories, Rows, buckets, gaps_of, make_batch, rows_of, window_starts
+from client.device_inputs import Device, Lookup
 from client.losses import options
 from client.precision import precision
 from client.regularisers import CHANNELS, build_regularisers
 from client.targets import Targets
-from client.training import Device, LocalTraining, Lookup
+from client.training import LocalTraining
 from common.data.ragged import Index, Ragged
 from common.data.types import Items, Times
 from common.keystream import Draws

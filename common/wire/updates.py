@@ -11,9 +11,10 @@ from torch import Tensor
 
 from common.device import CPU
 from common.updates import DeviceUpdates, UpdateSpec
-from common.wire.arrays import ascending, check, decode_scaled, encode_scaled, pack, unique, within
+from common.wire.arrays import ascending, check, pack, unique, within
 from common.wire.message import Received, seal
 from common.wire.reasons import Reason, fail, show
+from common.wire.scaled import decode_scaled, encode_scaled
 
 
 def encode_updates(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from client.cohort import Cohort
-from client.training import Device
+from client.device_inputs import Device
 from common.config import ClientConfig
 from common.settings import component
 from common.updates import DeviceUpdates
