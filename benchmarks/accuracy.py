@@ -19,7 +19,7 @@ from benchmarks.interval import mean_and_half_width
 from common.config import RunConfig
 from common.settings import load as load_settings
 from emulation.federation import prepared
-from experiments.compare.grid import data_label
+from experiments.compare.labels import data_label
 from experiments.floors import floors
 from experiments.pool import Work
 from experiments.progress import run_all

@@ -20,7 +20,7 @@ from common.settings import load as load_settings
 from emulation.federation import malicious_numbers, open_log
 from emulation.targets import with_targets
 from experiments.beside import names_of
-from experiments.compare.grid import component_label
+from experiments.compare.labels import component_label
 from experiments.floors import floors
 from experiments.progress import run_all
 from experiments.run_files import item_text

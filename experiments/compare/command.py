@@ -19,8 +19,9 @@ from common.machine import available_mib, cores
 from emulation.federation import open_log
 from emulation.targets import with_targets
 from experiments.compare.display import Display, Remaining, Stretch
-from experiments.compare.grid import Cell, GridConfig, data_label, expand, read_grid
+from experiments.compare.grid import Cell, GridConfig, expand, read_grid
 from experiments.compare.keys import cell_key
+from experiments.compare.labels import data_label
 from experiments.compare.results import keep_floors, read_row, write_results
 from experiments.compare.work import CellWork, honest_part, is_ready, train_warm_up
 from experiments.pool import Event, Job, Pool

@@ -12,13 +12,14 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from attacks import ATTACKS
 from client.regularisers import build_regularisers
-from common.config import Component, EvalConfig, Named, RunConfig, Section, Several, Share
+from common.config import Component, Named, RunConfig, Section, Several, Share
 from common.errors import ConfigError
 from common.explain import problems
 from common.items import PICKED, Item
 from common.models import template
 from common.settings import changed, read_tree
 from emulation.federation import check_attack
+from experiments.compare.labels import component_label, data_label, strategy_label
 from experiments.shipped import config as shipped_config
 from server.aggregators import AGGREGATORS, build_aggregator
 from server.aggregators.pre import with_pre
@@ -52,6 +53,16 @@ def _as_recipe(value: object) -> object:
         return {"aggregator": value}
     return value
 
+
+WRITTEN = {
+    "seed": "seeds",
+    "attack.name": "attacks",
+    "attack.params": "attacks",
+    "attack.share": "shares",
+    "attack.targets": "targets",
+    "strategy.aggregator": "strategies",
+}
+"""Settings of a run that every cell has from a list of the grid: under another key they would not count."""
 
 Targets = Literal["cold", "medium", "random"] | Annotated[tuple[Item, ...], BeforeValidator(_as_list)]
 """What one experiment promotes."""
@@ -122,6 +133,7 @@ def grid_of(tree: Mapping[str, Any], name: str, folder: Path) -> GridConfig:
     if not grid.strategies:
         rules = ", ".join(sorted(AGGREGATORS))
         raise ConfigError(f"{name}: strategies: missing; expected rules to compare, or all: {rules}")
+    _refuse_written(grid, name)
     budgets = tuple(
         b if b.config is None else b.model_copy(update={"config": shipped_config(b.config, folder).resolve()})
         for b in grid.configs
@@ -129,44 +141,30 @@ def grid_of(tree: Mapping[str, Any], name: str, folder: Path) -> GridConfig:
     return grid.model_copy(update={"configs": budgets})
 
 
-def data_label(config: RunConfig) -> str:
-    """``ml-100k``; ``ml-100k, last 10`` where histories are cut; ``ml-100k, split by time``."""
-    data, told = config.data, config.eval
-    name = Path(data.path).stem if data.path and data.name != "synthetic" else data.name
-    cut = f", last {data.max_length}" if data.max_length else ""
-    if told.split == "leave_one_out":
-        return f"{name}{cut}"
-    default = EvalConfig()
-    moments = told.moments or (told.quantiles if told.quantiles != default.quantiles else ())
-    at = " at " + " and ".join(f"{moment:.15g}" for moment in moments) if moments else ""
-    return f"{name}{cut}, split by time{at}"
+def _refuse_written(grid: GridConfig, name: str) -> None:
+    """Raises ConfigError for a setting that a list of the grid, or a strategy, would overwrite."""
+    lists = WRITTEN | ({"model.name": "models", "model.params": "models"} if grid.models else {})
+    lists |= {f"model.{key}": "models" for model in grid.models for key in model.params}
+    own = {
+        f"strategy.{key}": f"strategies[{i}].set" for i, one in enumerate(grid.strategies) for key in one.set
+    }
+    given = [("set", key, lists) for key in _dotted(grid.set)]
+    given += [(f"configs.{i}.set", key, lists) for i, b in enumerate(grid.configs) for key in _dotted(b.set)]
+    given += [
+        ("vary", key, own | lists)
+        for axis, values in grid.vary.items()
+        for value in values
+        for key in _dotted({axis: value})
+    ]
+    for where, key, taken in given:
+        if by := next((by for setting, by in taken.items() if f"{key}.".startswith(f"{setting}.")), ""):
+            raise ConfigError(f"{name}: {where}: {key} would not count: the grid has it from {by}")
 
 
-def strategy_label(rule: Component, settings: Mapping[str, Any]) -> str:
-    """``nnm > krum(neighbours=3), byzantine=0.1``: pre-aggregators, rule, other settings."""
-    before = [_name(part) for part in settings.get("pre", ())]
-    others = [f"{key}={_value(value)}" for key, value in settings.items() if key != "pre"]
-    return ", ".join([" > ".join([*before, component_label(rule)]), *others])
-
-
-def component_label(component: Component) -> str:
-    """``adaptive(mode=row)``: the name, and the parameters that are given."""
-    return _call(component.name, component.params)
-
-
-def _name(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return _call(str(value.get("name")), {k: v for k, v in value.items() if k != "name"})
-    return str(value)
-
-
-def _value(value: Any) -> str:
-    return "+".join(_name(one) for one in value) if isinstance(value, list | tuple) else _name(value)
-
-
-def _call(name: str, params: Mapping[str, Any]) -> str:
-    inside = ", ".join(f"{key}={_value(value)}" for key, value in params.items())
-    return f"{name}({inside})" if inside else name
+def _dotted(settings: Mapping[str, Any]) -> list[str]:
+    """The settings' names, those within mappings too."""
+    nested = {key: value for key, value in settings.items() if isinstance(value, Mapping)}
+    return [*settings, *(f"{key}.{one}" for key, value in nested.items() for one in _dotted(value))]
 
 
 class Cell(Section):

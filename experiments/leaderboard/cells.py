@@ -16,8 +16,9 @@ from common.data import Dataset
 from common.errors import FedSieveError
 from emulation.targets import with_targets
 from experiments.compare.command import Datasets, Planned
-from experiments.compare.grid import Cell, data_label, expand
+from experiments.compare.grid import Cell, expand
 from experiments.compare.keys import cell_key
+from experiments.compare.labels import data_label
 from experiments.compare.results import read_row
 from experiments.compare.work import honest_part
 from experiments.leaderboard.claims import Claim, Claims

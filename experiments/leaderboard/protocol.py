@@ -14,7 +14,8 @@ from common.errors import ConfigError
 from common.explain import problems
 from common.settings import read_tree
 from experiments import shipped
-from experiments.compare.grid import GridConfig, Recipe, grid_of, strategy_label
+from experiments.compare.grid import GridConfig, Recipe, grid_of
+from experiments.compare.labels import strategy_label
 
 FIXED = ("control", "parity")
 """Attacks that every protocol needs: a clean run on the same users, and the yardstick of exposure."""

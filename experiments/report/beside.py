@@ -25,7 +25,7 @@ def beyond_parity(section: Section) -> Figure | None:
 
 def beside_table(section: Section) -> Table | None:
     """Every strategy beside the plain mean under the same attack, and beside what `parity` reaches."""
-    if section.plain is None:
+    if not any(map(section.plain_for, section.strategies)):
         return None
     heads = [Column(n, choose=True) for n in ("Strategy", "Attack")]
     heads += [Column("malicious", "percent", choose=True), Column("seeds", "d"), Column("NDCG@10")]
@@ -54,7 +54,7 @@ def beside_table(section: Section) -> Table | None:
                     section.estimate(s, c, NDCG),
                 ]
                 for metric in shown:
-                    itself = s == section.plain and metric in (ndcg_over_plain, er_over_plain)
+                    itself = s == section.plain_for(s) and metric in (ndcg_over_plain, er_over_plain)
                     exposed = metric in (ER, beyond, beyond_plain, er_over_plain)
                     apart = metric in (beyond, beyond_plain) and c not in section.promotions
                     hidden = itself or apart or (exposed and not of_target)

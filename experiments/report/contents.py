@@ -96,7 +96,7 @@ def runs_table(section: Section) -> Table:
         "weight.malicious": Column("weight malicious", ".5f"),
         "seconds": Column("time", "seconds"),
     }
-    used = {m: c for m, c in shown.items() if (section.has(m) if isinstance(m, str) else section.clean)}
+    used = {m: c for m, c in shown.items() if (section.has(m) if isinstance(m, str) else section.cleans_of)}
     heads = [Column(n, choose=True) for n in ("Strategy", "Attack")]
     heads += [Column("malicious", "percent", choose=True), Column("seeds", "d")]
     rows: list[list[Value]] = [

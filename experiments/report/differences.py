@@ -10,13 +10,13 @@ ORACLE = "slow_reply"
 
 
 def beyond(section: Section, strategy: str, condition: Condition) -> dict[int, float]:
-    """ER@10 less that of `parity` under the same strategy: same seed, share and targets."""
+    """ER@10 less that of `parity` under the same strategy: same seed, share, targets and rounds."""
     return _beyond(section, strategy, condition, strategy)
 
 
 def beyond_plain(section: Section, strategy: str, condition: Condition) -> dict[int, float]:
-    """ER@10 less that of `parity` under the plain mean: same seed, share and targets."""
-    return _beyond(section, strategy, condition, section.plain)
+    """ER@10 less that of `parity` under the plain mean: same seed, share, targets and rounds."""
+    return _beyond(section, strategy, condition, section.plain_for(strategy))
 
 
 def ndcg_over_plain(section: Section, strategy: str, condition: Condition) -> dict[int, float]:
@@ -37,7 +37,7 @@ def of_oracle(section: Section, strategy: str, condition: Condition) -> dict[int
     alone = {
         seed: cell.values[NDCG]
         for (name, other), cells in section.runs.items()
-        if name == section.plain and other.kind == ORACLE and other.share == condition.share
+        if name == section.plain_for(strategy) and _alike(other, condition, ORACLE)
         for seed, cell in cells.items()
         if cell.values.get(NDCG)
     }
@@ -46,7 +46,8 @@ def of_oracle(section: Section, strategy: str, condition: Condition) -> dict[int
 
 
 def _over_plain(section: Section, strategy: str, condition: Condition, metric: str) -> dict[int, float]:
-    less = section.by_seed(section.plain, condition, metric) if section.plain else {}
+    plain = section.plain_for(strategy)
+    less = section.by_seed(plain, condition, metric) if plain else {}
     return _less(section.by_seed(strategy, condition, metric), less)
 
 
@@ -55,11 +56,20 @@ def _beyond(section: Section, strategy: str, condition: Condition, by: str | Non
     parity = {
         seed: cell.values[ER]
         for (name, other), cells in section.runs.items()
-        if name == by and other.kind == PARITY and other.share == condition.share
+        if name == by and _alike(other, condition, PARITY)
         for seed, cell in cells.items()
         if seed in mine and mine[seed].label("targets") == cell.label("targets") and ER in cell.values
     }
     return _less(section.by_seed(strategy, condition, ER), parity)
+
+
+def _alike(other: Condition, condition: Condition, kind: str) -> bool:
+    """Whether ``other`` is that attack by the same share of devices in the same rounds.
+
+    Without an attack there are no rounds of it.
+    """
+    same = condition.clean or other.protocol == condition.protocol
+    return other.kind == kind and other.share == condition.share and same
 
 
 def _less(values: dict[int, float], less: dict[int, float]) -> dict[int, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from attacks import ATTACKS
 from experiments.report.reading import Cell
@@ -17,10 +17,14 @@ SECTION_SETTINGS = ("data.", "model.", "train.", "eval.")
 
 @dataclass(frozen=True, order=True)
 class Condition:
-    """An attack (with whatever of its settings varies) and the share of malicious devices."""
+    """An attack (with whatever of its settings varies) and the share of malicious devices.
+
+    protocol: what varies of when the malicious devices are hostile, of whatever attack; part of the name too.
+    """
 
     attack: str
     share: float | None
+    protocol: str = field(default="", compare=False)
 
     @property
     def kind(self) -> str:
@@ -77,11 +81,17 @@ class Names:
         attack = cell.label("attack")
         share = cell.label("malicious_share")
         aim = [cell.label("aim")] if "aim" in self.columns and cell.label("aim") else []
-        more = [f"from {cell.label('start_round')}"] if "start_round" in self.columns else []
-        more += self._varying(cell, lambda name: name.startswith("attack."))
-        more = aim if attack in CLEAN else [*aim, *more]  # exposure without an attack is by target too
+        protocol = [] if attack in CLEAN else self.protocol(cell)
+        own = [] if attack in CLEAN else self._varying(cell, lambda name: name.startswith("attack.params"))
+        more = [*aim, *protocol, *own]  # exposure without an attack is by target too
         name = f"{attack} ({', '.join(more)})" if more else attack
-        return Condition(name, float(share) if share and attack != "none" else None)
+        return Condition(name, float(share) if share and attack != "none" else None, ", ".join(protocol))
+
+    def protocol(self, cell: Cell) -> list[str]:
+        """What varies of the settings that every attack has: from which round on, in which rounds."""
+        more = [f"from {cell.label('start_round')}"] if "start_round" in self.columns else []
+        params = "attack.params"
+        return more + self._varying(cell, lambda n: n.startswith("attack.") and not n.startswith(params))
 
     def _varying(self, cell: Cell, mine: Callable[[str], bool]) -> list[str]:
         found = sorted(n for n in self.settings if mine(n) and cell.settings.get(n))

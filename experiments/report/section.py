@@ -36,17 +36,21 @@ class Section:
         return f"{self.data}, {self.model}" + (f" ({self.setting})" if self.setting else "")
 
     @cached_property
-    def clean(self) -> dict[tuple[int, float | None], float]:
-        """NDCG@10 of the clean plain mean by (seed, share); (seed, None) where any share will do."""
-        found: dict[tuple[int, float | None], float] = {}
+    def cleans_of(self) -> dict[str, dict[tuple[int, float | None], float]]:
+        """For each plain mean with clean runs their NDCG@10 by (seed, share); (seed, None): by any share."""
+        found: dict[str, dict[tuple[int, float | None], float]] = {}
         for name in CLEAN:
-            for (_, condition), cells in self.runs.items():
+            for (strategy, condition), cells in self.runs.items():
                 for seed, cell in cells.items():
-                    plain = cell.label("aggregator") == PLAIN and not pre(cell)
-                    if plain and condition.kind == name and NDCG in cell.values:
-                        found.setdefault((seed, condition.share), cell.values[NDCG])
-                        found.setdefault((seed, None), cell.values[NDCG])
+                    if strategy in self._plains and condition.kind == name and NDCG in cell.values:
+                        own = found.setdefault(strategy, {})
+                        own.setdefault((seed, condition.share), cell.values[NDCG])
+                        own.setdefault((seed, None), cell.values[NDCG])
         return found
+
+    def clean(self, strategy: str) -> dict[tuple[int, float | None], float]:
+        """The clean runs that a strategy is measured by."""
+        return self.cleans_of.get(self.plain_for(strategy) or "", {})
 
     def called(self, condition: Condition) -> str:
         """The attack, with the share of malicious devices where the section has several."""
@@ -56,13 +60,28 @@ class Section:
 
     @cached_property
     def plain(self) -> str | None:
-        """The strategy that is the plain mean; None where the grid has none, or several that differ."""
-        found = {
-            s
-            for (s, _), cells in self.runs.items()
-            if self.rules[s] == PLAIN and not any(map(pre, cells.values()))
+        """The strategy that is the plain mean: the only one, or of several the one called so; or None."""
+        found = self._plains
+        return next(iter(found)) if len(found) == 1 else PLAIN if PLAIN in found else None
+
+    def plain_for(self, strategy: str) -> str | None:
+        """The plain mean that a strategy is measured by: the one with its settings, if they vary."""
+        same = [name for name in self._plains if self._varied[name] == self._varied.get(strategy)]
+        return same[0] if len(same) == 1 else self.plain
+
+    @cached_property
+    def _plains(self) -> tuple[str, ...]:
+        apart = {s for (s, _), cells in self.runs.items() if any(map(pre, cells.values()))}
+        return tuple(s for s in self._names if self.rules[s] == PLAIN and s not in apart)
+
+    @cached_property
+    def _varied(self) -> dict[str, dict[str, str]]:
+        """Strategy -> its settings beside the rule, of those that have a column."""
+        first = {s: next(iter(cells.values())) for (s, _), cells in self.runs.items()}
+        return {
+            s: {name: value for name, value in cell.settings.items() if name.startswith("strategy.")}
+            for s, cell in first.items()
         }
-        return found.pop() if len(found) == 1 else None
 
     def by_seed(self, strategy: str, condition: Condition, metric: Metric) -> dict[int, float]:
         if callable(metric):
@@ -101,7 +120,7 @@ class Section:
     @cached_property
     def quality(self) -> Metric:
         """What strategies are judged by: the share retained, or NDCG@10 itself without a clean run."""
-        return share_retained if self.clean else NDCG
+        return share_retained if self.cleans_of else NDCG
 
     @cached_property
     def cleans(self) -> tuple[Condition, ...]:
@@ -160,8 +179,8 @@ class Section:
 
 
 def share_retained(section: Section, strategy: str, condition: Condition) -> dict[int, float]:
-    """NDCG@10 over that of the clean run: same section and seed, plain mean, no attack."""
-    own, clean = section.by_seed(strategy, condition, NDCG), section.clean
+    """NDCG@10 over that of the clean run: same section, seed and settings, plain mean, no attack."""
+    own, clean = section.by_seed(strategy, condition, NDCG), section.clean(strategy)
     base = {seed: clean.get((seed, condition.share), clean.get((seed, None))) for seed in own}
     return {seed: value / of for seed, value in own.items() if (of := base[seed])}
 
@@ -174,9 +193,12 @@ def sections(grid: Grid) -> tuple[list[Section], list[Cell]]:
     hidden: list[Cell] = []
     for cell in done:
         runs = found.setdefault(names.section(cell), {})
-        by_seed = runs.setdefault((names.strategy(cell), names.condition(cell)), {})
-        if cell.seed in by_seed:
-            hidden.append(by_seed[cell.seed])
+        condition = names.condition(cell)
+        by_seed = runs.setdefault((names.strategy(cell), condition), {})
+        # When an attack that is none would begin tells no two runs apart
+        other = by_seed.get(cell.seed)
+        if other and not (condition.clean and names.protocol(other) != names.protocol(cell)):
+            hidden.append(other)
         by_seed[cell.seed] = cell
     return [
         Section(data, model, setting, runs, grid.floors.get(data, {}))

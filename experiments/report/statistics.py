@@ -63,8 +63,9 @@ class Paired:
 def paired(a: Mapping[Key, float], b: Mapping[Key, float]) -> Paired | None:
     """Paired t test over the keys (seeds) that both have; None for fewer than FEWEST pairs.
 
-    t = d̄ / (s_d / √n) with n − 1 degrees of freedom. Differences that are all 0 give p = 1, differences
-    that are all the same p = 0, the limits of the formula.
+    t = d̄ / (s_d / √n) with n − 1 degrees of freedom. Differences that are all 0 give p = 1. Others that are
+    all the same, as where exposure is 100 % in each run, have no spread to tell chance by: None, and not the
+    limit p = 0.
     """
     common = [key for key in a if key in b]
     if len(common) < FEWEST:
@@ -72,7 +73,7 @@ def paired(a: Mapping[Key, float], b: Mapping[Key, float]) -> Paired | None:
     differences = np.array([a[key] - b[key] for key in common])
     mean, spread = float(differences.mean()), float(differences.std(ddof=1))
     if spread <= 1e-12 * abs(mean) or spread == 0.0:
-        return Paired(mean, 1.0 if mean == 0 else 0.0, len(common))
+        return Paired(mean, 1.0, len(common)) if mean == 0 else None
     t = mean / (spread / math.sqrt(len(common)))
     return Paired(mean, float(2 * stats.t.sf(abs(t), len(common) - 1)), len(common))
 

@@ -21,7 +21,7 @@ from experiments.report.names import CLEAN, percent, slug
 from experiments.report.plots import Figure
 from experiments.report.reading import Grid, read_grid
 from experiments.report.section import ER, Section, sections, share_retained
-from experiments.report.statistics import LEVEL
+from experiments.report.statistics import FEWEST, LEVEL
 from experiments.report.tables import Column, Table, markdown
 from server.records.checkpoint import write_atomically
 
@@ -177,7 +177,8 @@ def _protocol(grid: Grid, parts: Sequence[Part]) -> list[str]:
         shown.append(f"and {len(found) - PROTOCOLS} more, see protocol in results.csv")
     seeds = sorted({seed for one in parts for seed in one.section.seeds})
     done = sum(cell.done for cell in grid.cells)
-    interval = f"mean ± {percent(LEVEL)} confidence interval" if len(seeds) > 1 else "one seed: no interval"
+    few = "one seed: no interval" if len(seeds) == 1 else f"the mean; an interval needs {FEWEST} seeds"
+    interval = few if len(seeds) < FEWEST else f"mean ± {percent(LEVEL)} confidence interval"
     facts = (
         f"{done} finished cells, {len(grid.cells) - done} failed; "
         f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))} ({interval}). "

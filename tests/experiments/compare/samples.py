@@ -12,7 +12,9 @@ from rich.console import Console
 from tests.server.federation import BASE
 
 SETTINGS: dict[str, Any] = {
-    key: yaml.safe_load(value) for key, value in (one.split("=", 1) for one in BASE) if key != "eval.targets"
+    key: yaml.safe_load(value)
+    for key, value in (one.split("=", 1) for one in BASE)
+    if key not in ("eval.targets", "strategy.aggregator")
 }
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from common.config import Component
 from experiments.compare.display import Display, Remaining, Stretch, figures
-from experiments.compare.grid import component_label, strategy_label
+from experiments.compare.labels import component_label, strategy_label
 from experiments.pool import Event, Job
 from experiments.units import seconds_text
 from tests.server.federation import config

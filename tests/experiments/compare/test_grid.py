@@ -108,6 +108,27 @@ def test_a_budget_of_one_data_set_wins_over_the_grid(tmp_path: Path) -> None:
         ({"seed": [1]}, r"grid\.yaml: unknown setting seed: did you mean 'seeds'\?"),
         ({"strategies": [{"aggregator": "krum", "byzantine": 0.1}]}, r"unknown setting strategies\.0\.byzan"),
         ({"strategies": []}, r"grid\.yaml: strategies: missing; expected rules to compare, or all: .*krum, "),
+        ({"set": {"attack.share": 0.1}}, r"grid\.yaml: set: attack\.share would not count: .* from shares"),
+        (
+            {"set": {"attack": {"name": "ipm"}}},
+            "set: attack.name would not count: the grid has it from attacks",
+        ),
+        ({"vary": {"seed": [1, 2]}}, "vary: seed would not count: the grid has it from seeds"),
+        ({"vary": {"strategy.aggregator": ["krum"]}}, "strategy.aggregator would not count: .* strategies"),
+        ({"vary": {"attack.params.mode": ["row"]}}, "attack.params.mode would not count: .* from attacks"),
+        (
+            {"configs": [{"config": "base.yaml", "set": {"attack.targets": ["3"]}}]},
+            r"configs\.0\.set: attack\.targets would not count: the grid has it from targets",
+        ),
+        ({"models": ["sasrec"], "vary": {"model.name": ["hstu"]}}, "model.name would not count: .* models"),
+        (
+            {"models": [{"name": "sasrec", "dim": 8}], "set": {"model.dim": 4}},
+            "set: model.dim would not count: the grid has it from models",
+        ),
+        (
+            {"strategies": [{"aggregator": "krum", "set": {"lr": 0.1}}], "vary": {"strategy.lr": [1, 2]}},
+            r"vary: strategy\.lr would not count: the grid has it from strategies\[0\]\.set",
+        ),
         ({"configs": ["absent.yaml"]}, "cannot read .*absent.yaml"),
     ],
 )

@@ -69,7 +69,7 @@ def test_the_clean_run_of_the_same_share_and_of_control_wins(tmp_path: Path) -> 
 
 def test_a_mean_behind_a_pre_aggregator_is_no_clean_run(tmp_path: Path) -> None:
     section = only(tmp_path, [cell("mean", "none", 0, 0.1, pre="nnm"), cell("krum", "nan", 0, 0.1)])
-    assert section.clean == {}
+    assert section.cleans_of == {}
     assert section.quality == NDCG
     assert set(section.strategies) == {"mean + nnm", "krum"}
 
@@ -256,6 +256,58 @@ def test_parity_with_another_target_is_no_yardstick(tmp_path: Path) -> None:
     found = [exposed("mean", "parity", 0, 0.2, targets="7"), exposed("mean", "adaptive", 0, 0.6)]
     section = only(tmp_path, found)
     assert section.by_seed("mean", Condition("adaptive", 0.2), beyond) == {}
+
+
+def test_parity_in_other_rounds_is_no_yardstick(tmp_path: Path) -> None:
+    """Attackers who begin late do less, and so does their parity."""
+    late = {"parity": {1: 0.5, 90: 0.1}, "psmu": {1: 0.6, 90: 0.15}}
+    found = [
+        exposed("mean", attack, 0, er) | {"start_round": start}
+        for attack, by_start in late.items()
+        for start, er in by_start.items()
+    ]
+    section = only(tmp_path / "start", found)
+    gains = {c.attack: section.by_seed("mean", c, beyond) for c in section.promotions}
+    assert gains == {"psmu (from 1)": pytest.approx({0: 0.1}), "psmu (from 90)": pytest.approx({0: 0.05})}
+    rests = [one | {"start_round": 1, "attack.period": one["start_round"]} for one in found]
+    section = only(tmp_path / "period", rests)
+    gains = {c.attack: section.by_seed("mean", c, beyond) for c in section.promotions}
+    assert [list(of.values()) for of in gains.values()] == [[pytest.approx(0.1)], [pytest.approx(0.05)]]
+    alone = [*found[:1], *found[3:]]  # parity from 1, psmu from 90
+    section = only(tmp_path / "alone", alone)
+    assert [section.by_seed("mean", c, beyond) for c in section.promotions] == [{}]
+
+
+def test_when_no_attack_begins_tells_no_clean_runs_apart(tmp_path: Path) -> None:
+    found = [cell("mean", "control", 0, 0.1, start_round=start) for start in (1, 90)]
+    found += [cell("mean", "nan", 0, 0.05, start_round=start) for start in (1, 90)]
+    section = only(tmp_path, found)  # it hides nothing
+    assert [section.by_seed("mean", c, share_retained) for c in section.attacks] == [{0: 0.5}, {0: 0.5}]
+
+
+def test_the_plain_mean_is_known_by_its_rule_whatever_it_is_called(tmp_path: Path) -> None:
+    found = [
+        cell("FedAvg", "control", 0, 0.1) | {"rule": "mean"},
+        cell("mean", "control", 0, 0.3) | {"rule": "krum"},
+        cell("sieve", "nan", 0, 0.05) | {"rule": "sieve"},
+    ]
+    section = only(tmp_path, found)
+    assert section.plain == "FedAvg"
+    assert section.by_seed("sieve", Condition("nan", 0.2), share_retained) == pytest.approx({0: 0.5})
+
+
+def test_where_a_setting_varies_each_is_measured_by_the_mean_with_it(tmp_path: Path) -> None:
+    ndcg = {("mean", "control"): 0.1, ("krum", "nan"): 0.05}
+    found = [
+        cell(rule, attack, 0, lr * value) | {"strategy.lr": lr}
+        for (rule, attack), value in ndcg.items()
+        for lr in (1, 2)
+    ]
+    section = only(tmp_path, found)
+    assert section.plain is None
+    assert section.plain_for("krum (lr=2)") == "mean (lr=2)"
+    kept = [section.by_seed(f"krum (lr={lr})", Condition("nan", 0.2), share_retained) for lr in (1, 2)]
+    assert kept == [pytest.approx({0: 0.5}), pytest.approx({0: 0.5})]
 
 
 def test_without_parity_nothing_is_measured_beside_it(tmp_path: Path) -> None:
