@@ -10,8 +10,8 @@ written anew. A page says where a table goes:
 names the kept grid, the table of ``fedsieve report`` (or ``protocol``, what was run), and the rows and
 columns that are wanted, by default all. Several conditions on rows are joined by ``&``. The grid
 ``leaderboard`` is a folder of ``fedsieve leaderboard`` and has the tables of :mod:`benchmarks.board_tables`;
-``models`` are the runs of :mod:`benchmarks.models`, and ``cap`` has the summary of
-:mod:`benchmarks.cap_tables`.
+``models`` are the runs of :mod:`benchmarks.models`, ``cap`` has the summary of
+:mod:`benchmarks.cap_tables`, and ``targets`` the tables of :mod:`benchmarks.target_tables`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from benchmarks.board_tables import board_table
 from benchmarks.cap_tables import cap_table
 from benchmarks.machine import made_on
 from benchmarks.model_tables import model_table
+from benchmarks.target_tables import target_table
 from experiments.report.accuracy import Curves
 from experiments.report.names import percent
 from experiments.report.reading import read_grid
@@ -41,7 +42,7 @@ DATA = PAGES / "data"
 KEPT = ("results.csv", "floors.json")
 ABOUT = "about.json"
 BOARD = "leaderboard"
-OWN_TABLES = {BOARD: board_table, "models": model_table, "cap": cap_table}
+OWN_TABLES = {BOARD: board_table, "models": model_table, "cap": cap_table, "targets": target_table}
 """Kept results that are no grid of ``fedsieve compare``."""
 OVER_USERS = "NDCG@10 ± over users"
 MARK = re.compile(
