@@ -358,7 +358,8 @@ def test_the_devices_of_fed_rec_attack_share_out_one_gradient(rows: int) -> None
 
 def test_public_interactions_are_a_share_of_those_of_own_devices() -> None:
     seen = view(samples.task())
-    many = replace(seen, cohort=replace(seen.cohort, sequences=[samples.history(400, i) for i in range(20)]))
+    long = [samples.history(400, i) for i in range(20)]
+    many = replace(seen, cohort=replace(seen.cohort, numbers=range(20), sequences=long))
     found = FedRecAttack(xi=0.2).public(many)
     assert float((found > 0).sum()) == pytest.approx(0.2 * 8000, rel=0.1)
     whole = FedRecAttack(xi=1.0).public(seen)
