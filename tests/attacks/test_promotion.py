@@ -319,8 +319,9 @@ def test_the_classifier_of_pip_attack_learns_who_is_popular() -> None:
     assert float((found[middle] == MIDDLE).float().mean()) > 0.8
 
 
-def test_pip_attack_is_the_explicit_push_and_the_way_to_the_popular_class() -> None:
-    task = samples.task()
+@pytest.mark.parametrize("steps", [1, 3])
+def test_pip_attack_is_the_explicit_push_and_the_way_to_the_popular_class(steps: int) -> None:
+    task = samples.task(local_steps=steps)
     pushed = direction(played("label_to_target", task).sent, view(task))
     without = play(PipAttack(alpha=0), task)
     parallel(direction(without.sent, without.seen), pushed)
@@ -335,7 +336,7 @@ def test_pip_attack_is_the_explicit_push_and_the_way_to_the_popular_class() -> N
     middle = play(PipAttack(alpha=60), task)
     slot = middle.seen.slots()[0]
     raw = played("label_to_target", task).sent.rows[:, slot].double()
-    expected = raw + 60 * task.train_config.local_lr / samples.MAX_LEN * towards
+    expected = raw + 60 * steps * task.train_config.local_lr / samples.MAX_LEN * towards
     parallel(direction(middle.sent, middle.seen), expected[interaction_size(middle.honest) > 0])
 
 
