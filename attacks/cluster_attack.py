@@ -53,10 +53,10 @@ class ClusterAttack(Attack):
             return updates
         items = view.task.model.table[1:]  # [N, d]; row 0 is padding
         # Rows that are clusters of their own would not move: at least two share one.
-        count = min(self._count(view.memory), max(1, len(items) // 2))
+        count = min(self._count(view.memory, view.task.round), max(1, len(items) // 2))
         centroids, cluster = kmeans(items, count, generator(view.seed, MEMORY, count))
         gap = centroids[cluster] - items  # [N, d]
-        self._adapt(view.memory, float(gap.square().sum()) / count)
+        self._adapt(view.memory, float(gap.square().sum()) / count, view.task.round)
         own = busy[:, None] if updates.touched is None else updates.touched
         norms = updates.row_norms[own.expand(updates.rows.shape[:2])]
         drawn = torch.rand(*updates.rows.shape[:2], 1, generator=view.generator).to(norms)  # [n, K, 1]
@@ -64,12 +64,21 @@ class ClusterAttack(Attack):
         rows = size * unit(gap[updates.items.long() - 1])  # [n, K, d]
         return replace(updates, encoder=updates.encoder.clone(), rows=own_rows(updates, rows))
 
-    def _count(self, memory: RecordDict) -> int:
-        return int(memory[MEMORY]["clusters"]) if MEMORY in memory else self.clusters  # type: ignore[arg-type]
-
-    def _adapt(self, memory: RecordDict, loss: float) -> None:
-        """One round's L into the memory: clusters, average, rounds averaged, last average, rises − falls."""
+    def _count(self, memory: RecordDict, round_: int) -> int:
+        """C of a round; what its first L has changed holds from the next round on."""
         kept = memory.config_records.get(MEMORY, ConfigRecord())
+        name = "used" if kept.get("round") == round_ else "clusters"
+        return int(kept.get(name, self.clusters))  # type: ignore[arg-type]
+
+    def _adapt(self, memory: RecordDict, loss: float, round_: int) -> None:
+        """L into the memory, once a round, though each slice and each message of it asks.
+
+        Kept: clusters, average, rounds averaged, last average, rises − falls; the round and what it used.
+        """
+        kept = memory.config_records.get(MEMORY, ConfigRecord())
+        if kept.get("round") == round_:
+            return
+        used = self._count(memory, round_)
         clusters = int(kept.get("clusters", self.clusters))  # type: ignore[arg-type]
         rounds = int(kept.get("rounds", 0)) + 1  # type: ignore[arg-type]
         average = self.decay * float(kept.get("average", 0.0)) + (1 - self.decay) * loss  # type: ignore[arg-type]
@@ -88,6 +97,8 @@ class ClusterAttack(Attack):
                 "average": average,
                 "debiased": debiased,
                 "balance": balance,
+                "round": round_,
+                "used": used,
             }
         )
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attacks.base import Attack, View
-from attacks.pushing import push
+from attacks.pushing import interaction_step, push
 from attacks.shilling import confined, trained_targets
 from attacks.substitution import substitute
 from client.batch import Batch
@@ -29,7 +29,8 @@ class DvFsr(Attack):
     ``substitution.py``) and t is said to follow at the end; the device trains on that alone, so encoder
     and rows are those of s′. Implicit, the second: ē_u is the mean row of the device's window, n_k are
     ``negatives`` random items; encoder and other rows are honest. ``both``: the sum, where the second
-    term gets the factor lr/L that local training gives the first. c_u is the size of one interaction.
+    term gets the factor E·lr/L that E steps of local training give the first. c_u is the size of one
+    interaction.
 
     Not as in the paper: the loss of the protocol instead of a binary cross-entropy; one s′ instead of 10,
     ``candidates`` 3 instead of 10 and gradients of L_con for the target's row alone, which keeps the cost
@@ -79,8 +80,7 @@ class DvFsr(Attack):
         if self.part != "implicit":
             directions = directions + updates.rows[:, slots]
         if self.part != "explicit":
-            unit = view.task.train_config.local_lr / view.task.model_config.max_len
-            directions = directions - unit * self.contrast(target, view)[:, None]
+            directions = directions - interaction_step(view.task) * self.contrast(target, view)[:, None]
         return push(updates, slots, directions, self.boost)
 
     def contrast(self, target: int, view: View) -> Tensor:

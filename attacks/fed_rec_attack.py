@@ -13,22 +13,26 @@ from attacks.pushing import TINY, interaction_size
 from attacks.users import best_items, fit_users
 from common.checks import count, positive
 from common.device import add_rows
+from common.seeding import generator
 from common.updates import DeviceUpdates
+
+EPS = torch.finfo(torch.float32).eps
 
 
 @dataclass(frozen=True)
 class FedRecAttack(Attack):
     """L = Σ_u Σ_{t∉V_u} g(u·e_{i*} − u·e_t), g(x) = x for x ≥ 0, eˣ − 1 below; rows get −∇L in shares.
 
-    Rong et al. 2022 (arXiv 2204.01499). V_u: the public interactions of user u, a share ``xi`` of those of
-    the attacker's own devices of the round (with 5 % of the devices, .2 of them is the paper's 1 % of the
-    data). u is fitted to V_u by ``steps`` of BPR on the global table; i* is the last of the user's ``top``
-    best items, the target aside, so L pulls e_t up and e_{i*} down. The devices share out −∇L: one after
-    the other uploads what remains of the target's row and of up to ``rows`` − 1 others, drawn with
-    probability ∝ its norm, each cut at boost · c_u, c_u the size of one honest interaction. −∇L is scaled
-    so that the target's row is used up by the last device. A row not drawn, and the encoder, are honest;
-    noise N(0, 1e-7), which no rule would notice, is left out. O(steps·M·d + m·N·d + n·K·d) for m users
-    and M public interactions.
+    Rong et al. 2022 (arXiv 2204.01499). V_u: the public interactions of user u, a share ``xi`` of its
+    history that is drawn once for all rounds. The attacker knows those of its own devices of the round (of
+    5 % of the devices, .2 of what they have is the paper's 1 % of the data). u is fitted to V_u by ``steps``
+    of BPR on the global table; i* is the last of the user's ``top`` best items, the target aside, so L pulls
+    e_t up and e_{i*} down. The devices share out −∇L: one after the other uploads what remains of the
+    target's row and of up to ``rows`` − 1 others, drawn with probability ∝ its norm, each cut at boost · c_u,
+    c_u the size of one honest interaction. −∇L is scaled so that the target's row is used up by the last
+    device; where it has nothing for that row (every user has the target, or none has public interactions)
+    the updates are honest. A row not drawn, and the encoder, are honest; noise N(0, 1e-7), which no rule
+    would notice, is left out. O(steps·M·d + m·N·d + n·K·d) for m users and M public interactions.
     """
 
     xi: float = 0.2
@@ -61,9 +65,11 @@ class FedRecAttack(Attack):
     def public(self, view: View) -> Tensor:
         """Public interactions int64 [m, H] of those users who have any, filled up with 0."""
         drawn = []
-        for sequence in view.cohort.sequences:
+        for sequence, device in zip(view.cohort.sequences, view.cohort.devices.tolist(), strict=True):
             items = torch.from_numpy(sequence.astype("int64"))
-            drawn.append(items[torch.rand(len(items), generator=view.generator) < self.xi])
+            # Of the device alone: drawn anew every round, all of its history would be public in the end.
+            own = generator(view.seed, "fed_rec_attack", device)
+            drawn.append(items[torch.rand(len(items), generator=own) < self.xi])
         found = [items for items in drawn if len(items)]
         if not found:
             return torch.empty(0, 0)
@@ -89,8 +95,12 @@ class FedRecAttack(Attack):
         self, push: Tensor, updates: DeviceUpdates, slots: list[int], generator: torch.Generator
     ) -> DeviceUpdates:
         """Each device uploads the part of ``push`` [K, d] that the ones before it have left."""
+        length = push.norm(dim=1)  # [K]
+        longest = length[slots].max()
+        if longest <= EPS * length.max():  # beside the others the target has nothing to share out
+            return updates
         most = self.boost * interaction_size(updates)  # [n]
-        left = push * (most.sum() / push[slots].norm(dim=1).max().clamp(min=TINY))  # [K, d]
+        left = push / longest * most.sum()  # [K, d]
         own = updates.rows.clone()  # [n, K, d]
         for number, bound in enumerate(most.tolist()):
             if bound == 0:  # nothing to predict in this slice: its upload stays empty

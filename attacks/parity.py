@@ -21,8 +21,8 @@ class Parity(Attack):
 
     What a device could do without cheating: its user might as well have bought the target once. Attackers
     who each imitate one honest interaction are a trend, which no rule can tell from another; what they gain
-    beyond this attack is what cheating brings. One of several targets by draw. A device that has it
-    already is left as it is.
+    beyond this attack is what cheating brings. One of several targets by draw; for a model that reads times
+    it happened with the interaction ahead of it. A device that has it already is left as it is.
     """
 
     kind: ClassVar[str] = "data"

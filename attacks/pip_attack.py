@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from attacks.base import Attack, View
 from attacks.label_to_target import LabelToTarget
-from attacks.pushing import push
+from attacks.pushing import interaction_step, push
 from attacks.shilling import innocent, popularity
 from common.checks import count, positive
 from common.updates import DeviceUpdates
@@ -30,9 +30,9 @@ class PipAttack(Attack):
     ``steps`` of Adam, each on ``sample`` items of the current table, which keeps the whole at about three
     honest trainings: high are the top 10 % of the catalogue, middle the next 35 %. The paper takes these
     labels as known; here they are counted over the attacker's own devices of the round, and an item that
-    none of them saw is low. The first term is a label poisoner's row update (one
-    more training) with its factor lr/L, which the second gets too. The paper's term that keeps the upload
-    near an honest one has its place in ``boost``. All but the target's row is honest. c_u is the size of
+    none of them saw is low. The first term is a label poisoner's row update (one more training) with its
+    factor E·lr/L, E local steps, which the second gets too. The paper's term that keeps the upload near an
+    honest one has its place in ``boost``. All but the target's row is honest. c_u is the size of
     one honest interaction. O(steps·sample·d) beside the training.
     """
 
@@ -57,7 +57,7 @@ class PipAttack(Attack):
             return updates
         fresh = replace(view.cohort)  # its generators start anew: the same windows and dropout
         pushed = fresh.train(lambda batch, devices: LabelToTarget().relabel(batch, view))
-        unit = view.task.train_config.local_lr / view.task.model_config.max_len
+        unit = interaction_step(view.task)
         classifier = self.classifier(view)
         rows = view.aimed()  # [m, d]
         leaf = rows.clone().requires_grad_()

@@ -24,10 +24,10 @@ class PoisonFrs(Attack):
     Yin et al. 2024 (doi 10.1145/3589334.3645492): negatives drag the many unpopular rows into one
     direction, which thus rules the mean; popular rows stand across. Their mean is frozen in the node's
     first round of attack (``attack.start_round``: 50 in the paper, since a table that has not learned
-    shows nothing). Λ starts at ``scale`` and doubles up to ``largest`` in each round until the distance
-    of e_t to the last goal has shrunk twice. g_t := boost · c_u · (w* − e_t)/‖w* − e_t‖, c_u the size
-    of one honest interaction. The paper hides the row among rows that drifted and adds noise; with a
-    slice every row is uploaded, so the others stay honest. O(N·d).
+    shows nothing). Λ starts at ``scale`` and doubles up to ``largest`` in each round that trains t, until
+    the distance of e_t to its last goal has shrunk twice; each target has its own. g_t := boost · c_u ·
+    (w* − e_t)/‖w* − e_t‖, c_u the size of one honest interaction. The paper hides the row among rows that
+    drifted and adds noise; with a slice every row is uploaded, so the others stay honest. O(N·d).
     """
 
     popular: int = 5
@@ -58,9 +58,10 @@ class PoisonFrs(Attack):
         slots = view.slots()
         if not slots:
             return updates
-        rows = view.aimed()  # [m, d]
-        goal = self._scale(rows, famous, view) * famous
-        return push(updates, slots, goal - rows, self.boost)
+        aims, rows = view.aims(), view.aimed()  # [m], [m, d]
+        scales = {target: self._scale(target, rows[aims.index(target)], famous, view) for target in aims}
+        goals = rows.new_tensor([scales[target] for target in aims])[:, None] * famous  # [m, d]
+        return push(updates, slots, goals - rows, self.boost)
 
     def _frozen(self, view: View) -> Tensor:
         """Mean of the popular rows as they were in the first round of attack: [d]."""
@@ -71,20 +72,26 @@ class PoisonFrs(Attack):
         record = cast(ArrayRecord, view.memory[MEMORY])
         return unpack(record["mean"], "mean", "float32", (table.shape[1],), table.device)
 
-    def _scale(self, rows: Tensor, famous: Tensor, view: View) -> float:
-        """Λ of this round, from the distances to the goals of the rounds before."""
-        key = f"{MEMORY}.scale"
-        state = cast(ConfigRecord, view.memory.get(key, ConfigRecord({"scale": self.scale, "shrunk": 0})))
-        scale, shrunk = cast(float, state["scale"]), cast(int, state["shrunk"])
-        if "distance" in state and shrunk < 2:
-            shrunk += int(_distance(rows, scale * famous) < cast(float, state["distance"]))
+    def _scale(self, target: int, row: Tensor, famous: Tensor, view: View) -> float:
+        """Λ of ``target`` in this round, from its distances to the goals that it had before.
+
+        A round may ask more than once, by slices or by messages: it has one Λ, and counts once.
+        """
+        key = f"{MEMORY}.{target}"
+        kept = cast(ConfigRecord, view.memory.get(key, ConfigRecord({"scale": self.scale, "shrunk": 0})))
+        scale, shrunk = cast(float, kept["scale"]), cast(int, kept["shrunk"])
+        if kept.get("round") == view.task.round:
+            return scale
+        if "distance" in kept and shrunk < 2:
+            shrunk += int(_distance(row, scale * famous) < cast(float, kept["distance"]))
             if shrunk < 2:
                 scale = min(2 * scale, self.largest)
+        distance = _distance(row, scale * famous)
         view.memory[key] = ConfigRecord(
-            {"scale": scale, "shrunk": shrunk, "distance": _distance(rows, scale * famous)}
+            {"scale": scale, "shrunk": shrunk, "distance": distance, "round": view.task.round}
         )
         return scale
 
 
-def _distance(rows: Tensor, goal: Tensor) -> float:
-    return float((goal - rows).norm(dim=1).mean())
+def _distance(row: Tensor, goal: Tensor) -> float:
+    return float((goal - row).norm())

@@ -11,6 +11,7 @@ from torch import Tensor
 from attacks.base import Attack, View
 from attacks.pushing import push
 from attacks.users import best_items, fit_users, most_alike
+from common.checks import count, positive
 from common.updates import DeviceUpdates
 
 
@@ -40,8 +41,11 @@ class Psmu(Attack):
     reference: ClassVar[str] = "arXiv 2304.03054"
 
     def __post_init__(self) -> None:
-        if self.profile < 1 or min(self.top, self.alike) < 0 or self.top + self.alike < 1:
-            raise ValueError("a made-up user needs at least 1 item in its profile and 1 rival")
+        count(1, profile=self.profile, steps=self.steps)
+        count(0, top=self.top, alike=self.alike)
+        positive(rate=self.rate, boost=self.boost)
+        if self.top + self.alike < 1:
+            raise ValueError("top and alike are 0: the target needs at least 1 rival")
 
     def poison(self, updates: DeviceUpdates, view: View) -> DeviceUpdates:
         slots = view.slots()

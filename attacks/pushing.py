@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from common.tasks import TrainTask
 from common.updates import DeviceUpdates, interaction_sizes
 
 TINY = torch.finfo(torch.float32).tiny
@@ -19,6 +20,12 @@ def interaction_size(updates: DeviceUpdates) -> Tensor:
     coverage.
     """
     return interaction_sizes(updates.row_norms).float()
+
+
+def interaction_step(task: TrainTask) -> float:
+    """E·lr/L: the factor that the gradient of one interaction's loss has in an update of E local steps."""
+    train = task.train_config
+    return train.local_steps * train.local_lr / task.model_config.max_len
 
 
 def push(updates: DeviceUpdates, slots: list[int], directions: Tensor, boost: float) -> DeviceUpdates:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 from flwr.app import RecordDict
 
 from attacks.base import Attack, View
+from common.checks import within
+
+LONGEST_S = 10**9
+"""Thirty years; ten times as long is more than a clock can be told to wait."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,7 @@ class SlowReply(Attack):
     knowledge: ClassVar[str] = "nothing"
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.seconds) and self.seconds >= 0):
-            raise ValueError(f"seconds must be a finite number from 0, given {self.seconds}")
+        within(0, LONGEST_S, seconds=self.seconds)
 
     def tamper(self, reply: RecordDict, view: View) -> RecordDict:
         view.sleep(self.seconds)

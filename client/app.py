@@ -210,9 +210,27 @@ def own_devices(task: TrainTask, fleet: Fleet) -> Numbers:
 
 
 def own_times(fleet: Fleet, numbers: Numbers, sequences: Sequence[Items]) -> Sequence[Times] | None:
-    """Seconds of every interaction of ``sequences``; None without time stamps, or for a history made up."""
+    """Seconds of every interaction of ``sequences``, what an attack made of the histories; None without."""
     times = fleet.train_seconds(numbers)
-    return None if times is None or times.lengths.tolist() != list(map(len, sequences)) else times
+    if times is None:
+        return None
+    before = fleet.train_histories(numbers)
+    return [times_of(*one) for one in zip(sequences, before, times, strict=True)]
+
+
+def times_of(items: Items, before: Items, times: Times) -> Times:
+    """Seconds of ``items``, a history that was ``before`` at ``times``.
+
+    An interaction put in has the time of the one ahead of it, or of the first, so that all others keep their
+    pauses. A history of another length that does not hold the old one is made up: it has no pauses at all.
+    """
+    if len(items) == len(before):
+        return times
+    found, place = np.zeros(len(items), dtype=np.int64), 0
+    for number, item in enumerate(items):
+        place += int(place < len(before) and item == before[place])
+        found[number] = max(place - 1, 0)
+    return times[found] if 0 < len(before) == place else np.zeros(len(items))
 
 
 def check_catalogue(num_items: int, fleet: Fleet) -> None:

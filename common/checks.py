@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
+from typing import TypeGuard
 
 
 def one_of(**values: tuple[object, Sequence[object]]) -> None:
@@ -21,10 +23,17 @@ def count(least: int, **values: object) -> None:
 
 
 def positive(**values: float) -> None:
-    """Raise ValueError unless every value is finite and above 0."""
+    """Raise ValueError unless every value is above 0, and a float can hold it."""
     for name, value in values.items():
-        if not 0 < value < float("inf"):
+        if not 0 < value <= sys.float_info.max:
             raise ValueError(f"{name} must be finite and above 0, given {value}")
+
+
+def within(least: float, most: float, **values: float) -> None:
+    """Raise ValueError unless every value lies from ``least`` to ``most``."""
+    for name, value in values.items():
+        if not least <= value <= most:
+            raise ValueError(f"{name} must be a number from {least} to {most}, given {value}")
 
 
 def unit(**values: float) -> None:
@@ -32,6 +41,18 @@ def unit(**values: float) -> None:
     for name, value in values.items():
         if not 0 <= value < 1:
             raise ValueError(f"{name} must lie in [0, 1), given {value}")
+
+
+def too_long(value: object) -> TypeGuard[int]:
+    """Whether it is a whole number that no float holds, nor a library that computes with floats."""
+    return isinstance(value, int) and abs(value) > sys.float_info.max
+
+
+def shown(value: object) -> str:
+    """A value as a message gives it: of a very long number, which Python may not write out, its length."""
+    if too_long(value):
+        return f"a whole number of {int(math.log10(abs(value))) + 1} digits"
+    return repr(value)
 
 
 PLAIN: Mapping[str, tuple[type | tuple[type, ...], str]] = {
@@ -52,6 +73,8 @@ def of_another_type(value: object, annotation: object) -> str:
     if not {*names} - {"None"} <= {*PLAIN}:
         return ""  # it says nothing, or more than a plain type: the component's own business
     wanted = [PLAIN[name] for name in names if name != "None"]
+    if too_long(value) and "float" in names and "int" not in names:
+        return "a finite number"
     truth = isinstance(value, bool)  # which is a number for Python alone
     fits = any(isinstance(value, kind) and truth == (kind is bool) for kind, _ in wanted)
     if fits or (value is None and "None" in names):

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from common.checks import of_another_type
+from common.checks import of_another_type, shown
 from common.errors import ConfigError, UnknownName, choices
 
 T = TypeVar("T")
@@ -112,10 +112,10 @@ class Registry(Mapping[str, type[T]], Generic[T]):
                 raise ConfigError(told + every)
         for given, value in params.items():
             if wrong := of_another_type(value, taken[given].annotation if given in taken else None):
-                raise ConfigError(f"{self.kind} {name!r}: {given} must be {wrong}, given {value!r}")
+                raise ConfigError(f"{self.kind} {name!r}: {given} must be {wrong}, given {shown(value)}")
         try:
             return cls(**params)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ConfigError(f"{self.kind} {name!r}: {error}") from error
 
     def installed(self) -> dict[str, str]:

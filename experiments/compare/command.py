@@ -23,7 +23,7 @@ from experiments.compare.grid import Cell, GridConfig, expand, read_grid
 from experiments.compare.keys import cell_key
 from experiments.compare.labels import data_label
 from experiments.compare.results import keep_floors, read_row, write_results
-from experiments.compare.work import CellWork, honest_part, is_ready, train_warm_up
+from experiments.compare.work import CellWork, honest_part, is_ready, tidy, train_warm_up
 from experiments.pool import Event, Job, Pool
 from experiments.units import share_text
 from server.records.checkpoint import write_atomically
@@ -137,7 +137,13 @@ def _run(
     write_atomically(out / GRID, yaml.safe_dump(grid.model_dump(mode="json"), sort_keys=False).encode())
     keep_floors(out, datasets.logs())
     pool = Pool(workers or cores(), memory_gb * 1024 or MARGIN * available_mib())
-    missing = [p for p in planned if read_row(out / "cells" / p.key) is None]
+    light = grid.keep == "results"
+    missing = []
+    for one in planned:
+        if read_row(out / "cells" / one.key) is None:
+            missing.append(one)
+        else:
+            tidy(out / "cells" / one.key, light)  # it may have been stopped in the middle of that
     console.print(
         f"{name}: {len(planned)} cells, {len(planned) - len(missing)} of them already in {out}/; "
         f"{pool.workers} at a time"
@@ -152,7 +158,7 @@ def _run(
         with Display(console, len(planned), len(planned) - len(missing), remaining) as display:
             for event in pool.run(warm_ups, train_warm_up):
                 (display.running if event.kind in ("started", "round") else display.warmed)(event)
-            for event in pool.run(jobs, CellWork(shared, grid.keep == "results")):
+            for event in pool.run(jobs, CellWork(shared, light)):
                 _tell(event, display, errors)
                 if event.kind in ENDED and time.monotonic() - written > REFRESH_S:
                     write_results(out, _rows(planned, out, errors))

@@ -98,6 +98,9 @@ class CellWork:
 
     def __call__(self, job: Job, notes: Notes) -> None:
         out = job.folder
+        if (out / ROW).exists():  # an earlier owner was stopped while it tidied up
+            tidy(out, self.light)
+            return
         warm = self.shared.get(job.key)
         if not (out / "state" / FILE).exists():
             shutil.rmtree(out, ignore_errors=True)
@@ -113,11 +116,18 @@ def train_warm_up(job: Job, notes: Notes) -> None:
 
 
 def finish(config: RunConfig, out: Path, light: bool) -> None:
-    """The row of a run that has ended, written last: a folder with a row is a finished cell."""
+    """The row of a run that has ended, then what is not kept: a folder with a row is a finished cell."""
     dataset = open_log(config)
     found = row(out, config, dataset) | users(out, config, dataset)
-    shutil.rmtree(out / "state", ignore_errors=True)
+    write_atomically(out / ROW, json.dumps(found, indent=2).encode())
+    tidy(out, light)
+
+
+def tidy(out: Path, light: bool) -> None:
+    """Remove what is not kept of a finished cell. Its state goes last: while it is there, this goes on."""
+    if not (out / "state").exists():
+        return
     for name in BULKY if light else ():
         path = out / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    write_atomically(out / ROW, json.dumps(found, indent=2).encode())
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    shutil.rmtree(out / "state", ignore_errors=True)

@@ -18,9 +18,10 @@ class Rlr(CoordinateRule):
 
     +mean where |Σ sign(u_i)| ≥ θ, −mean elsewhere, so that whatever a few devices push for is unlearned;
     ``below: drop`` leaves such a coordinate where it is. θ is ``threshold`` in devices, or f + 1 with the
-    round's bound f, and at most the number of voters: unanimity is never turned round. A vote of 0 is
-    nobody's. Complexity O(n·P). Breakdown point 0 in size: it bounds the direction by f < θ, not how far
-    one device moves the mean. Reference: arXiv 2007.03767.
+    round's bound f (0 against nobody: no votes, though they be tied, are turned round), and at most the
+    number of voters: unanimity is never turned round. A vote of 0 is nobody's. Complexity O(n·P). Breakdown
+    point 0 in size: it bounds the direction by f < θ, not how far one device moves the mean. Reference:
+    arXiv 2007.03767.
     """
 
     name: ClassVar[str] = "rlr"
@@ -40,6 +41,8 @@ class Rlr(CoordinateRule):
         values = votes.masked(0.0)  # [K, d, n]
         mean = values.sum(-1, keepdim=True, dtype=torch.float64) / votes.number.clamp_min(1)
         agreement = values.sign().sum(-1, keepdim=True).abs()  # [K, d, 1]
-        theta = byzantine + 1.0 if self.threshold is None else self.threshold
+        theta = self.threshold
+        if theta is None:
+            theta = byzantine + 1.0 if byzantine else 0.0
         other = -mean if self.below == "flip" else torch.zeros_like(mean)
         return torch.where(agreement >= votes.number.clamp_max(theta), mean, other)

@@ -88,9 +88,9 @@ def adapted(losses: list[float], **params: float) -> list[int]:
     """The number of clusters after each round of L."""
     attack, memory = ClusterAttack(**params), RecordDict()  # type: ignore[arg-type]
     found = []
-    for loss in losses:
-        attack._adapt(memory, loss)
-        found.append(attack._count(memory))
+    for round_, loss in enumerate(losses):
+        attack._adapt(memory, loss, round_)
+        found.append(attack._count(memory, round_ + 1))
     return found
 
 
@@ -117,22 +117,37 @@ def test_a_loss_that_goes_up_and_down_changes_nothing() -> None:
 
 def test_the_average_is_debiased() -> None:
     memory = RecordDict()
-    for _ in range(3):
-        ClusterAttack()._adapt(memory, 7.0)
+    for round_ in range(3):
+        ClusterAttack()._adapt(memory, 7.0, round_)
         assert memory.config_records[MEMORY]["debiased"] == pytest.approx(7.0)
 
 
 def test_the_memory_lasts_from_round_to_round() -> None:
     attack, task = ClusterAttack(clusters=9, patience=1), samples.task()
     first = view(task)
-    for _ in range(2):
-        honest = first.cohort.train()
-        attack.poison(honest, first)
+    honest = first.cohort.train()
+    for round_ in (1, 2):
+        attack.poison(honest, replace(first, task=replace(task, round=round_)))
     kept = dict(first.memory.config_records[MEMORY])
     assert kept["clusters"] == 9 - round(8**0.5) or kept["clusters"] == 9 + round(41**0.5)
     later = replace(view(task), memory=first.memory)
     attack.poison(later.cohort.train(), later)
     assert later.memory.config_records[MEMORY]["rounds"] == 1
+
+
+def test_a_round_counts_once_however_many_slices_it_has() -> None:
+    """All of them are of one model and one number of clusters."""
+    attack, task = ClusterAttack(clusters=9, patience=1), samples.task()
+    seen = view(task)
+    honest = seen.cohort.train()
+    sent, rounds = [], []
+    for round_ in (1, 1, 1, 2, 2, 3):
+        again = replace(seen, task=replace(task, round=round_), generator=generator(0, "attack"))
+        sent.append(attack.poison(honest, again).rows)
+        rounds.append(seen.memory.config_records[MEMORY]["rounds"])
+    assert rounds == [1, 1, 1, 0, 0, 1]  # the second changes the number
+    assert torch.equal(sent[3], sent[4])
+    assert not torch.equal(sent[4], sent[5])
 
 
 def test_more_clusters_than_half_the_items_are_not_made() -> None:

@@ -149,12 +149,13 @@ def test_the_implicit_part_pulls_the_row_to_the_mean_of_the_history() -> None:
         torch.testing.assert_close(mine, expected, atol=1e-6, rtol=1e-4)
 
 
-def test_both_is_the_sum_of_the_parts_before_they_are_scaled() -> None:
-    task = samples.task(samples.model_config(dropout=0.0))
+@pytest.mark.parametrize("steps", [1, 3])
+def test_both_is_the_sum_of_the_parts_before_they_are_scaled(steps: int) -> None:
+    task = samples.task(samples.model_config(dropout=0.0), local_steps=steps)
     explicit, both = (play(DvFsr(part=part, boost=1.0), task) for part in ("explicit", "both"))
     slot = both.seen.slots()[0]
     trained = cohort(task).train(lambda batch, devices: DvFsr().relabel(batch, view(task)))
-    term = task.train_config.local_lr / samples.MAX_LEN * DvFsr().contrast(INSIDE, view(task))
+    term = steps * task.train_config.local_lr / samples.MAX_LEN * DvFsr().contrast(INSIDE, view(task))
     size = interaction_size(trained)[:, None]
     expected = F.normalize(trained.rows[:, slot] - term, dim=1) * size
     torch.testing.assert_close(both.sent.rows[:, slot], expected, atol=1e-6, rtol=1e-4)

@@ -258,14 +258,42 @@ def test_poison_frs_freezes_its_goal_and_doubles_it_until_the_row_comes_nearer_t
     attack, seen = PoisonFrs(largest=largest), view(samples.task())
     honest, scales = cohort(seen.task).train(), []
     goal = seen.task.model.table[attack.best(seen)].mean(0)
-    for at in (0.0, 0.0, -1.0, 1.0, 1.5, 1.6, 0.0):  # where the row is on the way to the goal
+    for round_, at in enumerate((0.0, 0.0, -1.0, 1.0, 1.5, 1.6, 0.0)):  # where the row is on its way
         first = samples.parameters(seen.task.model_config, seed=1 if scales else 0)
         first.table[INSIDE] = at * goal
-        attack.poison(honest, replace(seen, task=replace(seen.task, model=first)))
-        scales.append(seen.memory[f"{MEMORY}.scale"]["scale"])  # type: ignore[index]
+        attack.poison(honest, replace(seen, task=replace(seen.task, round=round_, model=first)))
+        scales.append(seen.memory[f"{MEMORY}.{INSIDE}"]["scale"])  # type: ignore[index]
     assert scales == [10.0, 20.0, 40.0, *[min(80.0, largest)] * 4]
     frozen = unpack(seen.memory[MEMORY]["mean"], "mean", "float32", tuple(goal.shape))  # type: ignore[index]
     np.testing.assert_allclose(frozen, goal.numpy(), rtol=1e-5)
+
+
+def test_poison_frs_has_a_scale_for_each_target_and_moves_it_once_a_round() -> None:
+    """Rounds of a slice with one target, the other, or both, each asked twice; no row moves."""
+    other, first = 12, samples.task()
+    seen = view(first, (INSIDE, other))
+    goal = first.model.table[PoisonFrs().best(seen)].mean(0)
+    first.model.table[other] = -40.0 * goal  # far further from every goal: no sign that INSIDE came nearer
+    goal = first.model.table[PoisonFrs().best(seen)].mean(0)
+    found = []
+    for round_, without in enumerate((other, INSIDE, 1, other, INSIDE)):
+        kept = first.items != without
+        task = replace(first, round=round_, items=first.items[kept], log_q=first.log_q[kept])
+        again = replace(seen, task=task, cohort=cohort(task))
+        honest = again.cohort.train()
+        for sent in (PoisonFrs().poison(honest, again), PoisonFrs().poison(honest, again)):
+            scales = {item: seen.memory[f"{MEMORY}.{item}"]["scale"] for item in again.aims()}  # type: ignore[index]
+            for item, scale in scales.items():
+                towards = direction(sent, again, item)
+                parallel(towards, (scale * goal - first.model.table[item]).double().expand_as(towards))  # type: ignore[operator]
+        found.append(scales)
+    assert found == [
+        {INSIDE: 10.0},
+        {other: 10.0},
+        {INSIDE: 20.0, other: 20.0},
+        {INSIDE: 40.0},
+        {other: 40.0},
+    ]
 
 
 def test_popularity_classes_are_the_top_tenth_the_next_and_the_rest() -> None:
@@ -291,8 +319,9 @@ def test_the_classifier_of_pip_attack_learns_who_is_popular() -> None:
     assert float((found[middle] == MIDDLE).float().mean()) > 0.8
 
 
-def test_pip_attack_is_the_explicit_push_and_the_way_to_the_popular_class() -> None:
-    task = samples.task()
+@pytest.mark.parametrize("steps", [1, 3])
+def test_pip_attack_is_the_explicit_push_and_the_way_to_the_popular_class(steps: int) -> None:
+    task = samples.task(local_steps=steps)
     pushed = direction(played("label_to_target", task).sent, view(task))
     without = play(PipAttack(alpha=0), task)
     parallel(direction(without.sent, without.seen), pushed)
@@ -307,7 +336,7 @@ def test_pip_attack_is_the_explicit_push_and_the_way_to_the_popular_class() -> N
     middle = play(PipAttack(alpha=60), task)
     slot = middle.seen.slots()[0]
     raw = played("label_to_target", task).sent.rows[:, slot].double()
-    expected = raw + 60 * task.train_config.local_lr / samples.MAX_LEN * towards
+    expected = raw + 60 * steps * task.train_config.local_lr / samples.MAX_LEN * towards
     parallel(direction(middle.sent, middle.seen), expected[interaction_size(middle.honest) > 0])
 
 
@@ -358,7 +387,8 @@ def test_the_devices_of_fed_rec_attack_share_out_one_gradient(rows: int) -> None
 
 def test_public_interactions_are_a_share_of_those_of_own_devices() -> None:
     seen = view(samples.task())
-    many = replace(seen, cohort=replace(seen.cohort, sequences=[samples.history(400, i) for i in range(20)]))
+    long = [samples.history(400, i) for i in range(20)]
+    many = replace(seen, cohort=replace(seen.cohort, numbers=range(20), sequences=long))
     found = FedRecAttack(xi=0.2).public(many)
     assert float((found > 0).sum()) == pytest.approx(0.2 * 8000, rel=0.1)
     whole = FedRecAttack(xi=1.0).public(seen)

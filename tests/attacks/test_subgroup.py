@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from flwr.app import RecordDict
 from torch.nn import functional as F
 
 from attacks import View, build_attack
@@ -103,6 +104,16 @@ def test_the_popular_item_is_what_own_devices_held_most_over_the_rounds() -> Non
         found = attack.interest(replace(view, cohort=cohort))
     assert counts[found] == max(counts.values())
     assert found not in view.targets
+
+
+def test_with_several_slices_every_device_is_counted_once_a_round() -> None:
+    """A slice has a view of its own, of those devices alone that take it."""
+    view = seen()
+    whole, parts = replace(view, memory=RecordDict()), replace(view, memory=RecordDict())
+    Subgroup().interest(whole)
+    for places in (range(0, 9), range(9, 24)):
+        Subgroup().interest(replace(parts, cohort=view.cohort.take(places)))
+    assert parts.memory == whole.memory
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,14 @@ class Either(Rule):
     bound: float | None = None
 
 
+@dataclass(frozen=True)
+class Overflowing(Rule):
+    size: int = 1
+
+    def __post_init__(self) -> None:
+        float(self.size)
+
+
 class Hidden(Rule):
     def __init__(self, size: int, shape: tuple[int, ...] = (1,)) -> None:
         self._size = size * len(shape)
@@ -116,6 +124,22 @@ def test_a_value_of_another_type_is_told_before_a_library_meets_it(
 ) -> None:
     with pytest.raises(ConfigError, match=r"^rule 'krum': byzantine must be a whole number, given "):
         rules.build("krum", {"byzantine": value})
+
+
+@pytest.mark.parametrize("digits", [401, 5001])  # Python writes out no more than 4300
+def test_a_whole_number_that_no_float_holds_is_told_in_a_few_words(
+    rules: Registry[Rule], digits: int
+) -> None:
+    rules.register("either", Either)
+    told = rf"^rule 'either': bound must be a finite number, given a whole number of {digits} digits$"
+    with pytest.raises(ConfigError, match=told):
+        rules.build("either", {"bound": -(10 ** (digits - 1))})
+
+
+def test_a_class_that_overflows_is_a_wrong_value_too(rules: Registry[Rule]) -> None:
+    rules.register("overflowing", Overflowing)
+    with pytest.raises(ConfigError, match=r"^rule 'overflowing': "):
+        rules.build("overflowing", {"size": 10**400})
 
 
 @pytest.mark.parametrize("value", [3, None])

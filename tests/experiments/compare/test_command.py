@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -120,6 +121,23 @@ def test_a_grid_over_two_splits_reads_the_log_for_each(tmp_path: Path) -> None:
     floors = json.loads((out / "floors.json").read_text())
     assert set(floors) == names
     assert floors["synthetic"] != floors["synthetic, split by time"]
+
+
+def test_what_a_stopped_cell_left_behind_its_row_is_removed_by_the_next_start(
+    whole: Whole, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(whole[1], out)
+    one, other, *_ = sorted((out / "cells").iterdir())
+    (one / "state").mkdir()
+    before = (one / "row.json").read_bytes()
+    console, told = screen()
+    assert compare(grid_file(tmp_path, attacks=ATTACKS, keep="results"), out, console) == 0
+    assert "6 cells, 6 of them already" in told.getvalue()
+    assert (one / "row.json").read_bytes() == before
+    assert not (one / "state").exists()
+    assert not (one / "model.safetensors").exists()
+    assert (other / "model.safetensors").exists()  # it ended as it was to end: what it kept, it keeps
 
 
 def test_a_failing_cell_is_told_and_stops_no_other(whole: Whole, tmp_path: Path) -> None:

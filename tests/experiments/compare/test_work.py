@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
@@ -11,7 +13,10 @@ from common.config import RunConfig
 from common.data import load
 from emulation.federation import federate
 from emulation.targets import with_targets
-from experiments.compare.work import continue_from, honest_part, is_ready, warm_up
+from experiments.compare import work
+from experiments.compare.results import read_row
+from experiments.compare.work import BULKY, CellWork, continue_from, honest_part, is_ready, warm_up
+from experiments.pool import Job
 from server.records.checkpoint import FILE
 from tests.server.federation import LOG, Watch, config, lines, same_model, timeless
 
@@ -85,3 +90,31 @@ def test_without_honest_rounds_before_the_attack_nothing_is_shared(overrides: tu
 
 def test_a_warm_up_that_never_ended_is_not_ready(tmp_path: Path) -> None:
     assert not is_ready(tmp_path)
+
+
+@pytest.mark.parametrize("light", [False, True])
+def test_a_cell_that_is_stopped_while_it_tidies_up_is_finished_and_tidied_up_later(
+    tmp_path: Path, light: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Job("k", "a cell", settings("attack.name=none", "train.rounds=2"), tmp_path / "cell")
+    notes: Any = Watch(lambda _: False)
+    remove = shutil.rmtree
+
+    def stopped(path: Path, **more: Any) -> None:
+        if path.name == "state":
+            raise KeyboardInterrupt
+        remove(path, **more)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(work.shutil, "rmtree", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            CellWork({}, light)(job, notes)
+    found = read_row(job.folder)
+    assert found is not None
+    assert is_ready(job.folder)
+    monkeypatch.setattr(work, "federate", None)  # nothing is trained again
+    CellWork({}, light)(job, notes)
+    CellWork({}, light)(job, notes)
+    assert read_row(job.folder) == found
+    assert not (job.folder / "state").exists()
+    assert [(job.folder / name).exists() for name in BULKY] == [not light] * len(BULKY)

@@ -95,7 +95,7 @@ COORDINATE: dict[str, Oracle] = {
     "trimmed_mean": lambda u, f: trimmed_mean(u, few(len(u), f)),
     "meamed": lambda u, f: meamed(u, few(len(u), f)),
     "phocas": lambda u, f: phocas(u, few(len(u), f)),
-    "rlr": lambda u, f: rlr(u, min(f + 1, len(u))),
+    "rlr": lambda u, f: rlr(u, min(f + 1, len(u)) if f else 0),
 }
 """Every rule that takes an electorate and has no other stage."""
 

@@ -80,6 +80,17 @@ def test_rlr_counts_votes_on_either_side() -> None:
     assert ours[:2].tolist() == pytest.approx([-1.0, 0.6])
 
 
+@pytest.mark.parametrize("below", ["flip", "drop"])
+def test_rlr_against_nobody_is_the_mean_even_of_tied_votes(below: str) -> None:
+    values = torch.zeros(4, flat(make(1)).shape[1])
+    values[:, 0] = torch.tensor([5.0, 5.0, -1.0, -1.0])
+    updates = from_flat(values, make(4))
+    assert float(apply("rlr", updates, 0, below=below).encoder[0]) == 2.0
+    turned = -2.0 if below == "flip" else 0.0
+    assert float(apply("rlr", updates, 0, below=below, threshold=1).encoder[0]) == turned
+    assert float(apply("rlr", updates, 1, below=below).encoder[0]) == turned
+
+
 @pytest.mark.parametrize("distance", [20.0, 1e4, 1e12])
 @pytest.mark.parametrize(
     ("name", "malicious"),
