@@ -20,6 +20,7 @@ from common.data import Dataset
 from common.errors import ConfigError
 from common.settings import load
 from experiments.engines import emulate
+from experiments.main_module import refuse_in_worker
 from experiments.progress import Bar
 from fedsieve.logs import called, placed, written
 from fedsieve.result import Result, load_result
@@ -95,10 +96,12 @@ def run(
     DataError
         The log cannot be read.
     RunError
-        ``out`` holds a run already, or the run cannot go on.
+        ``out`` holds a run already, the run cannot go on, or the script is being imported by a worker of
+        :func:`fedsieve.compare`.
     CheckpointError
         ``out`` holds a checkpoint of another run.
     """
+    refuse_in_worker("fedsieve.run")
     short = {
         "rounds": rounds,
         "devices": devices,
