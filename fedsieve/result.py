@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from common.config import RunConfig
+from common.data.known import KNOWN
 from common.errors import ConfigError, RunError
 from common.explain import value_text
 from common.settings import load
@@ -200,7 +201,13 @@ class Result:
 
     @property
     def _title(self) -> str:
-        return f"{self.summary['model']} on {self.config.data.name}, {self.summary['aggregator']}"
+        return f"{self.summary['model']} on {self._log}, {self.summary['aggregator']}"
+
+    @property
+    def _log(self) -> str:
+        """What the log is called: a file beside which the name of another log was left, by its file."""
+        data = self.config.data
+        return Path(self.summary["data"]).name if data.path and data.name in KNOWN else data.name
 
     @property
     def _facts(self) -> str:

@@ -68,10 +68,10 @@ def joined(*groups: Mapping[str, object] | None) -> dict[str, object]:
     return found
 
 
-def path_of(given: object, what: str) -> Path:
+def path_of(given: object, what: str, expected: str = "a path") -> Path:
     """``given`` as a path. Raises ConfigError for what is none, and for an empty one: it is where one is."""
     if not isinstance(given, str | os.PathLike) or not str(given) or "\0" in str(given):
-        raise ConfigError(f"{what}: expected a path, found {given_text(given)}")
+        raise ConfigError(f"{what}: expected {expected}, found {given_text(given)}")
     return Path(given)
 
 

@@ -19,9 +19,10 @@ import fedsieve
 from common.data import load
 from common.settings import to_tree
 from experiments import progress
+from experiments.cli import call
 from experiments.trained import open_run
 from tests.experiments.trained_run import log
-from tests.fedsieve.samples import LOG, small
+from tests.fedsieve.samples import LOG, SMALL, small
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,24 @@ def test_it_shows_itself(result: fedsieve.Result) -> None:
     assert "<th>NDCG@10</th>" in page
     assert f"<td>{result.metrics['mrr']:.4f}</td>" in page
     assert result.report.read_text().startswith("<!doctype html>")
+
+
+def test_a_run_on_a_file_says_the_file(tmp_path: Path) -> None:
+    """At the command line a file leaves ``data.name`` as it was."""
+    settings = [f"--set={key}={json.dumps(value)}" for key, value in SMALL.items() if key != "data.path"]
+    settings += [f"--set=data.path={log(tmp_path)}", "--set=train.rounds=1", f"--out={tmp_path / 'run'}"]
+    assert call(["run", *settings]) == 0
+    found = fedsieve.load_result(tmp_path / "run")
+    assert found.config.data.name == "ml-100k"
+    assert repr(found).startswith("Result(sasrec on log.csv, sieve; 1 rounds")
+    assert found.plot().layout.title.text == "sasrec on log.csv, sieve"
+
+
+def test_a_log_shows_itself_in_a_line(tmp_path: Path) -> None:
+    shown = repr(fedsieve.load_log(log(tmp_path)))
+    assert shown == "Dataset(log: 40 users, 30 items, 337 interactions, times)"
+    found = fedsieve.load_log(log(tmp_path), order="file", columns={"user": "user", "item": "item"})
+    assert repr(found).endswith("interactions, no times)")
 
 
 def test_the_plot_has_accuracy_and_exposure(result: fedsieve.Result) -> None:
