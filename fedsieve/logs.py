@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from common.data import DATASETS, Dataset, content_digest, load, write_shards
-from common.errors import RunError, UnknownName
+from common.errors import ConfigError, RunError, UnknownName
 from common.homes import expanded
 from common.settings import validate
+from experiments.shipped import CONFIGS
 from fedsieve.frames import CALLED, dataset_of, is_frame
 from fedsieve.settings import path_of
 from server.records.outputs import GRID
@@ -54,7 +55,7 @@ def load_log(log: str | os.PathLike[str] | Frame, **settings: object) -> Dataset
 
 
 def placed(log: object, expected: str = "a name or a path") -> dict[str, str]:
-    """``data.name`` and ``data.path`` of a log by name or path. Raises UnknownName."""
+    """``data.name`` and ``data.path`` of a log by name or path. Raises UnknownName, ConfigError."""
     path_of(log, "log", expected)
     text = os.fspath(cast(str, log))
     if isinstance(log, str) and text in DATASETS:
@@ -62,6 +63,10 @@ def placed(log: object, expected: str = "a name or a path") -> dict[str, str]:
     path = expanded(text)
     looks = isinstance(log, Path) or path.suffix or len(path.parts) > 1
     if not looks and not path.is_file():
+        if (CONFIGS / f"{text}.yaml").is_file():
+            raise ConfigError(
+                f"log: {text!r} is no log but a config; fedsieve.run(fedsieve.load_config({text!r})) runs it"
+            )
         raise UnknownName("log", text, DATASETS)
     return {"name": called(path.stem), "path": str(path.absolute())}
 

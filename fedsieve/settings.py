@@ -15,7 +15,8 @@ from common.config import Component, RunConfig
 from common.errors import ConfigError
 from common.explain import value_text
 from common.registry import as_component
-from common.settings import changed, to_tree
+from common.settings import changed, load, to_tree
+from experiments import shipped
 
 SHORT = {
     "rounds": "train.rounds",
@@ -66,6 +67,28 @@ def joined(*groups: Mapping[str, object] | None) -> dict[str, object]:
                 raise ConfigError(f"{name} is given twice")
             found[name] = value
     return found
+
+
+def load_config(config: str | os.PathLike[str]) -> RunConfig:
+    """All settings of a shipped config or of a YAML file, for :func:`fedsieve.run`.
+
+    Parameters
+    ----------
+    config
+        What ``fedsieve run`` takes at the command line: ``demo``, ``ml-1m`` or another shipped config, or the
+        path of a file. In :func:`fedsieve.run` a name is that of a log.
+
+    Returns
+    -------
+    RunConfig
+        ``fedsieve.run(fedsieve.load_config("demo"), rounds=20)`` runs it, with further settings.
+
+    Raises
+    ------
+    ConfigError
+        There is no such config, or it has a wrong setting.
+    """
+    return load(shipped.config(path_of(config, "config", "a name or a path")))
 
 
 def path_of(given: object, what: str, expected: str = "a path") -> Path:

@@ -181,6 +181,28 @@ def test_a_dataset_takes_an_attack_and_its_folder_no_other_log(tmp_path: Path) -
         small(dataset, settings={"data.path": "x.csv"})
 
 
+def test_a_shipped_config_is_run_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A name is a log; that of a config is told what to do, and ml-100k is both."""
+    monkeypatch.chdir(tmp_path)
+    told = "log: 'demo' is no log but a config; fedsieve.run(fedsieve.load_config('demo')) runs it"
+    for use in (fedsieve.run, fedsieve.load_log):
+        with pytest.raises(fedsieve.ConfigError) as error:
+            use("demo")
+        assert str(error.value) == told
+    with pytest.raises(fedsieve.ConfigError, match="unknown config 'demoo': did you mean 'demo'"):
+        fedsieve.load_config("demoo")
+    demo = fedsieve.load_config("demo")
+    assert (demo.data.name, demo.strategy.aggregator.name, demo.attack.name) == (
+        "ml-100k",
+        "sieve",
+        "label_to_target",
+    )
+    assert fedsieve.load_config("ml-100k").strategy.aggregator.name == "mean"
+    made_up = {"data.name": "synthetic", "data.path": LOG, "model.dim": 4, "train.slice_size": 20}
+    found = fedsieve.run(demo, rounds=1, devices=16, settings=made_up)
+    assert found.config.strategy == demo.strategy
+
+
 def test_settings_in_yaml(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(
