@@ -55,7 +55,8 @@ def add_beside(folder: Path, config: RunConfig) -> None:
     ``summary.json``, where log or catalogue is there.
 
     What is there from before stays where neither is. floors: name -> metrics on the test items of
-    ``floor_devices`` honest devices. target_items: own id of each target -> its catalogue number and title.
+    ``floor_devices`` honest devices; floors_unfiltered: the same without a filter, where answers recur.
+    target_items: own id of each target -> its catalogue number and title.
     """
     summary, run = read_summary(folder), open_run(folder)
     dataset = log_of(config, str(summary.get("data_digest", "")))
@@ -64,6 +65,8 @@ def add_beside(folder: Path, config: RunConfig) -> None:
     if dataset is not None:
         chosen = spread(sides(config, dataset)[0])
         summary |= {"floors": floors(dataset, devices=chosen), "floor_devices": len(chosen)}
+        if summary.get("recurring"):
+            summary["floors_unfiltered"] = floors(dataset, filtered=False, devices=chosen)
         summary |= beyond(run, dataset, chosen)
     known = names_of(config.eval.targets, config, dataset)
     summary["target_items"] = known or summary.get("target_items", {})

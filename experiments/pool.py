@@ -79,9 +79,10 @@ class Notes:
 
 
 def describe(evaluation: Evaluation) -> str:
-    """The figures of an evaluation in a few words."""
-    found = evaluation.groups["all"]
-    text = f"{evaluation.split} HR@10 {found['hr@10']:.3f} NDCG@10 {found['ndcg@10']:.3f}"
+    """The figures of an evaluation in a few words; where answers recur those without a filter."""
+    found, end = evaluation.groups["all"], "_unfiltered" if evaluation.recurring else ""
+    split = evaluation.split + end.replace("_", " ")
+    text = f"{split} HR@10 {found[f'hr@10{end}']:.3f} NDCG@10 {found[f'ndcg@10{end}']:.3f}"
     return text + (f" ER@10 {evaluation.exposure['er@10']:.3f}" if evaluation.exposure else "")
 
 

@@ -101,6 +101,7 @@ class Summary(_Part):
     test: Accuracy = {}
     quartiles: dict[str, Accuracy] = {}
     floors: dict[str, Accuracy] = {}
+    floors_unfiltered: dict[str, Accuracy] = {}
     floor_devices: int = 0
     test_over_nodes: _OverNodes | None = None
     intervals: _Intervals | None = None

@@ -20,7 +20,7 @@ from common.explain import value_text
 from common.settings import load
 from common.tasks import ACCURACY, EXPOSURES, GROUP_EXPOSURES
 from experiments.recommend import best, numbered, timed
-from experiments.run_files import json_lines, read_summary
+from experiments.run_files import filtered, json_lines, read_summary
 from experiments.trained import Catalogue, Trained, catalogue, open_run
 from experiments.units import share_text
 from fedsieve.recommender import Recommender
@@ -70,8 +70,10 @@ class Result:
 
     @cached_property
     def metrics(self) -> Metrics:
-        """Means over the honest test items: HR@k, NDCG@k and MRR of the full ranking, and, where items are
-        targeted, ER@k and T-NDCG@k, the share of users who are shown one. All from 0 to 1."""
+        """Means over the honest test items: HR@k, NDCG@k and MRR of the full ranking, seen items filtered.
+
+        Where items are targeted, also ER@k and T-NDCG@k, the share of users who are shown one. From 0 to 1.
+        """
         test = self.summary.get("test", {})
         found = {name: test[name] for name in ACCURACY if name in test}
         exposed = (name for name in (*EXPOSURES, *GROUP_EXPOSURES) if name in self.summary)
@@ -221,7 +223,8 @@ class Result:
         shown = ("hr@10", "ndcg@10", "mrr", "er@10")
         figures = "  ".join(f"{n.upper()} {self.metrics[n]:.4f}" for n in shown if n in self.metrics)
         devices = self.summary.get("evaluated_devices", 0)
-        return f"Result({self._title}; {self._facts})\n  test  {figures}  ({devices} users)\n  {self.folder}"
+        told = f"test{filtered(self.summary)}  {figures}  ({devices} users)"
+        return f"Result({self._title}; {self._facts})\n  {told}\n  {self.folder}"
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{name.upper()}</th>" for name in self.metrics)
