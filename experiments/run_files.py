@@ -52,9 +52,14 @@ def times(summary: Mapping[str, Any]) -> str:
     return f"{summary['seconds']:.0f} s, {summary.get('seconds_evaluation', 0.0):.0f} s of them evaluation"
 
 
+def exposed(summary: Mapping[str, Any]) -> bool:
+    """Whether ER is shown: it was measured, of items that somebody promotes or that were asked for."""
+    return "er@10" in summary and bool(summary.get("targets_asked", True))
+
+
 def _targets(summary: Mapping[str, Any]) -> str:
     """Whose exposure ER is, for the end of a line."""
-    if "er@10" not in summary:
+    if not exposed(summary):
         return ""
     known = summary.get("target_items", {})
     return f"; targets: {', '.join(item_text(item, known) for item in summary['targets'])}"
@@ -131,10 +136,9 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
             table.add_row(label, *(f"{found[n]:.4f}" for n in ACCURACY))
     for label, found in floor_rows(summary):
         table.add_row(label, *(f"{found[n]:.4f}" for n in ACCURACY), style="dim")
-    if "er@10" in summary:
+    if exposed(summary):
         table.add_section()
-        exposed = [f"{summary[f'er@{k}']:.4f}" for k in (5, 10, 20)]
-        table.add_row("ER@5/10/20", *exposed)
+        table.add_row("ER@5/10/20", *(f"{summary[f'er@{k}']:.4f}" for k in (5, 10, 20)))
     if "er_group@10" in summary:
         within = (f"{summary[f'er_group@{k}']:.4f}" for k in (5, 10, 20))
         table.add_row(f"ER@5/10/20, holders of {summary['group']}", *within)

@@ -84,6 +84,7 @@ class Summary(_Part):
     attack: str
     malicious_share: float
     targets: list[str]
+    targets_asked: bool = True
     seed: int
     rounds: int
     seconds: float

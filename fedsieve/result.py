@@ -20,7 +20,7 @@ from common.explain import value_text
 from common.settings import load
 from common.tasks import ACCURACY, EXPOSURES, GROUP_EXPOSURES
 from experiments.recommend import best, numbered, timed
-from experiments.run_files import filtered, json_lines, read_summary
+from experiments.run_files import exposed, filtered, json_lines, read_summary
 from experiments.trained import Catalogue, Trained, catalogue, open_run
 from experiments.units import share_text
 from fedsieve.recommender import Recommender
@@ -220,7 +220,7 @@ class Result:
         return ", ".join(parts)
 
     def __repr__(self) -> str:
-        shown = ("hr@10", "ndcg@10", "mrr", "er@10")
+        shown = ("hr@10", "ndcg@10", "mrr", *["er@10"] * exposed(self.summary))
         figures = "  ".join(f"{n.upper()} {self.metrics[n]:.4f}" for n in shown if n in self.metrics)
         devices = self.summary.get("evaluated_devices", 0)
         told = f"test{filtered(self.summary)}  {figures}  ({devices} users)"
