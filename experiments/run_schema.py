@@ -70,6 +70,12 @@ class _ItemGroup(_Part):
     devices: int
 
 
+class _Extension(_Part):
+    at: int
+    rounds: int
+    to: int
+
+
 class _Title(_Part):
     title: str = ""
 
@@ -87,6 +93,7 @@ class Summary(_Part):
     targets_asked: bool = True
     seed: int
     rounds: int
+    extended: list[_Extension] = []
     seconds: float
     seconds_evaluation: float = 0
     data_digest: str = ""
