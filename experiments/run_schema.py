@@ -97,6 +97,7 @@ class Summary(_Part):
     seconds: float
     seconds_evaluation: float = 0
     data_digest: str = ""
+    started_in: str = ""
     idle_share: float = 0
     device_updates_per_second: float = 0
     bytes_up: int = 0
