@@ -49,7 +49,9 @@ class EvalConfig(Section):
         description="items whose exposure is measured: ids of the log, or `#12`; `[]`: the attack's",
     )
     group: Annotated[Item, BeforeValidator(as_group)] = Field(
-        "", description="item: exposure is measured within the users who hold it as well; `none`: off"
+        "",
+        description="an item: exposure is also measured among those users alone who have it in their history; "
+        "empty or `none`: it is not",
     )
 
     @field_validator("quantiles", "times")
