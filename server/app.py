@@ -204,15 +204,9 @@ def privacy(config: RunConfig, rounds: int) -> dict[str, float]:
 
 
 def evaluated(config: RunConfig, own: OwnIds) -> dict[str, Any]:
-    """The items whose exposure is in the summary, and the group of users, as the log calls them.
-
-    ``targets_asked`` is false where nobody promotes them and neither ``eval.targets`` nor ``eval.group`` says
-    another wish: those that an attack would have are then no finding of the run.
-    """
+    """The items whose exposure is in the summary, and the group of users, as the log calls them."""
     group = {"group": own.item(config.eval.group)} if config.eval.group else {}
-    own_items = config.eval.targets != config.attack.targets or config.eval.group
-    told = {} if own_items or config.attack.name != "none" else {"targets_asked": False}
-    return {"targets": [own.item(name) for name in config.eval.targets], **told, **group}
+    return {"targets": [own.item(name) for name in config.eval.targets], **group}
 
 
 def with_recurring(recurring: Mapping[str, float]) -> dict[str, Any]:
