@@ -123,7 +123,7 @@ def test_a_column_that_is_missing_is_told() -> None:
 
 def test_the_example_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
     (block,) = [one for one in page() if "pl.DataFrame(" in one]
-    exec(compile(block, "docs/api.md", "exec"), {"fedsieve": fedsieve})
+    exec(compile(block, "docs/api.md", "exec"), {})
     said = capsys.readouterr().out
     assert "12 users, 9 items" in said
     assert "shape: (3, 4)" in said
