@@ -64,7 +64,7 @@ class Registry(Mapping[str, type[T]], Generic[T]):
     ) -> None:
         self.kind, self.group, self._beside = kind, f"fedsieve.{group}", tuple(beside)
         self._base: tuple[Any, ...] = base if isinstance(base, tuple) else (base,)
-        self._known = dict(own)
+        self._known, self._own = dict(own), frozenset(own)
         self._offered: dict[str, str] = {}  # entry points that were found: to look for one takes long
         _ALL[group] = self
 
@@ -85,6 +85,10 @@ class Registry(Mapping[str, type[T]], Generic[T]):
             raise ConfigError(f"{self.kind} {name!r} is there already")
         self._check(name, factory)
         self._known[name] = factory
+
+    def added(self) -> list[str]:
+        """What :meth:`register` made known, in this process alone."""
+        return [name for name in self._known if name not in self._own]
 
     def find(self, name: str) -> type[T]:
         """The class that ``name`` means. Raises UnknownName, ConfigError where a module does not import."""

@@ -22,7 +22,7 @@ from emulation.federation import malicious_numbers, open_log, sides
 from experiments.beyond import beyond
 from experiments.floors import floors
 from experiments.run_files import read_summary
-from experiments.trained import open_run
+from experiments.trained import at_hand, open_run, relative
 from server.records.checkpoint import write_atomically
 
 _LOG = logging.getLogger(__name__)
@@ -47,6 +47,7 @@ def truth_of(folder: Path, config: RunConfig) -> frozenset[int] | None:
     if written.is_file():
         return frozenset(map(int, json.loads(written.read_text(encoding="utf-8"))))
     digest = read_summary(folder).get("data_digest", "")
+    config = at_hand(config, folder)
     return malicious_of(config, log_of(config, str(digest)))
 
 
@@ -55,15 +56,22 @@ def add_beside(folder: Path, config: RunConfig) -> None:
     ``summary.json``, where log or catalogue is there.
 
     What is there from before stays where neither is. floors: name -> metrics on the test items of
-    ``floor_devices`` honest devices. target_items: own id of each target -> its catalogue number and title.
+    ``floor_devices`` honest devices; floors_unfiltered: the same without a filter, where answers recur.
+    target_items: own id of each target -> its catalogue number and title. started_in: where a relative path
+    of the log begins.
     """
     summary, run = read_summary(folder), open_run(folder)
+    config = at_hand(config, folder)
     dataset = log_of(config, str(summary.get("data_digest", "")))
     if dataset is not None and dataset.num_items != run.num_items:
         dataset = None
+    if dataset is not None and relative(config):
+        summary["started_in"] = str(Path.cwd())
     if dataset is not None:
         chosen = spread(sides(config, dataset)[0])
         summary |= {"floors": floors(dataset, devices=chosen), "floor_devices": len(chosen)}
+        if summary.get("recurring"):
+            summary["floors_unfiltered"] = floors(dataset, filtered=False, devices=chosen)
         summary |= beyond(run, dataset, chosen)
     known = names_of(config.eval.targets, config, dataset)
     summary["target_items"] = known or summary.get("target_items", {})

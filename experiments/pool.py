@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext
@@ -23,6 +24,7 @@ import torch
 from common.config import RunConfig
 from common.errors import FedSieveError
 from common.machine import peak_mib
+from experiments.main_module import Main, hidden_main, import_main
 from server.records.report import Evaluation, RoundReport
 from server.round.state import ServerState
 
@@ -77,9 +79,10 @@ class Notes:
 
 
 def describe(evaluation: Evaluation) -> str:
-    """The figures of an evaluation in a few words."""
-    found = evaluation.groups["all"]
-    text = f"{evaluation.split} HR@10 {found['hr@10']:.3f} NDCG@10 {found['ndcg@10']:.3f}"
+    """The figures of an evaluation in a few words; where answers recur those without a filter."""
+    found, end = evaluation.groups["all"], "_unfiltered" if evaluation.recurring else ""
+    split = evaluation.split + end.replace("_", " ")
+    text = f"{split} HR@10 {found[f'hr@10{end}']:.3f} NDCG@10 {found[f'ndcg@10{end}']:.3f}"
     return text + (f" ER@10 {evaluation.exposure['er@10']:.3f}" if evaluation.exposure else "")
 
 
@@ -87,12 +90,14 @@ def describe(evaluation: Evaluation) -> str:
 class Pool:
     """At most ``workers`` jobs at a time, and no more than ``memory_mb`` is likely to hold.
 
-    Every job has ``threads`` threads, however many run beside it.
+    Every job has ``threads`` threads, however many run beside it. ``main``: what a job imports before its
+    work, in place of the main module (None: that one, as where the work is defined in it).
     """
 
     workers: int
     memory_mb: float = math.inf
     threads: int = 1
+    main: Main | None = None
     _needs: float = NEW_JOB_MB
     _running: dict[Connection, tuple[Any, Job]] = field(default_factory=dict)
 
@@ -109,9 +114,10 @@ class Pool:
                 while self._room() and (job := next(waiting, None)) is not None:
                     here, there = context.Pipe(duplex=False)
                     process = context.Process(
-                        target=_child, args=(work, job, there, self.threads), daemon=True
+                        target=_child, args=(work, job, there, self.threads, self.main or {}), daemon=True
                     )
-                    process.start()
+                    with nullcontext() if self.main is None else hidden_main():
+                        process.start()
                     there.close()
                     self._running[here] = process, job
                     yield Event("started", job)
@@ -151,11 +157,12 @@ class Pool:
         self._running.clear()
 
 
-def _child(work: Work, job: Job, pipe: Connection, threads: int) -> None:
+def _child(work: Work, job: Job, pipe: Connection, threads: int, main: Main) -> None:
     _end_with_parent()
     torch.set_num_threads(threads)
     logging.getLogger("flwr").setLevel(logging.ERROR)
     try:
+        import_main(main)
         work(job, Notes(pipe))
     except FedSieveError as error:
         pipe.send(("failed", 0, str(error)))

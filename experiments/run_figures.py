@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from common.tasks import ACCURACY
 from experiments.report.drawing.colours import COLOURS
 from experiments.report.drawing.frame import frame, literal
 from experiments.run_files import of_training
@@ -59,9 +60,10 @@ def figures(
 
 def learning(metrics: Sequence[Mapping[str, Any]]) -> list[go.Figure]:
     """NDCG@10 and, where items are targeted, ER@10 over the rounds, by split."""
-    found = []
+    found, again = [], any("recurring" in line for line in metrics)
     for name in ("ndcg@10", "er@10"):
-        figure = frame("round", name.upper(), HEIGHT)
+        label = name.upper() + ", filtered" * (again and name in ACCURACY)
+        figure = frame("round", label, HEIGHT)
         most = max((float(m[name]) for m in metrics if name in m), default=1.0)
         figure.update_yaxes(range=[0, min(1.0, 1.08 * most) or 1.0])  # a share has no more and no less
         for colour, split in zip(COLOURS, ("valid", "test"), strict=False):

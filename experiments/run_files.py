@@ -52,9 +52,14 @@ def times(summary: Mapping[str, Any]) -> str:
     return f"{summary['seconds']:.0f} s, {summary.get('seconds_evaluation', 0.0):.0f} s of them evaluation"
 
 
+def exposed(summary: Mapping[str, Any]) -> bool:
+    """Whether ER is shown: it was measured, of items that somebody promotes or that were asked for."""
+    return "er@10" in summary and bool(summary.get("targets_asked", True))
+
+
 def _targets(summary: Mapping[str, Any]) -> str:
     """Whose exposure ER is, for the end of a line."""
-    if "er@10" not in summary:
+    if not exposed(summary):
         return ""
     known = summary.get("target_items", {})
     return f"; targets: {', '.join(item_text(item, known) for item in summary['targets'])}"
@@ -74,13 +79,27 @@ def ranked(summary: Mapping[str, Any], split: str) -> list[tuple[str, Mapping[st
     return [(f"{split}, unfiltered", plain), (f"{split}, filtered", found)]
 
 
+def filtered(summary: Mapping[str, Any]) -> str:
+    """The end of a label: where answers recur, a figure without seen items stands beside one with them."""
+    return ", filtered" if summary.get("recurring") else ""
+
+
+def floor_rows(summary: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float]]]:
+    """The floors as rows, without a filter first where answers recur, as :func:`ranked` has the model."""
+    plain, found = summary.get("floors_unfiltered", {}), summary.get("floors", {})
+    return [
+        *((f"{FLOORS.get(name, name)}, unfiltered", one) for name, one in plain.items()),
+        *((f"{FLOORS.get(name, name)}{filtered(summary)}", one) for name, one in found.items()),
+    ]
+
+
 def beside_table(summary: Mapping[str, Any]) -> list[str]:
     """What a run found beside the table of its metrics, a line each: none of it fits into its columns."""
-    found = []
+    found, end = [], filtered(summary)
     if (sure := summary.get("intervals")) is not None:
         names = ("hr@10", "ndcg@10", "mrr")
         ends = (f"{name.upper()} {sure[name][0]:.4f} to {sure[name][1]:.4f}" for name in names)
-        found.append(f"test, {sure['level']:.0%} over users: {', '.join(ends)}")
+        found.append(f"test{end}, {sure['level']:.0%} over users: {', '.join(ends)}")
     if (told := summary.get("beyond")) is not None:
         found.append(
             f"lists of ten: {told['coverage@10']:.1%} of the catalogue, Gini {told['gini@10']:.3f}, "
@@ -91,11 +110,11 @@ def beside_table(summary: Mapping[str, Any]) -> list[str]:
             for group, one in summary.get("item_groups", {}).items()
             if "ndcg@10" in one
         )
-        found.append(f"test NDCG@10 by item: {', '.join(groups)}")
+        found.append(f"test{end}{',' * bool(end)} NDCG@10 by item: {', '.join(groups)}")
     if (more := summary.get("more_cuts")) is not None:
         cuts = sorted({int(name.split("@")[1]) for name in more})
         each = (f"HR@{k} {more[f'hr@{k}']:.4f}, NDCG@{k} {more[f'ndcg@{k}']:.4f}" for k in cuts)
-        found.append(f"test: {', '.join(each)}")
+        found.append(f"test{end}: {', '.join(each)}")
     return found
 
 
@@ -115,12 +134,11 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     for split in ("valid", "test"):
         for label, found in ranked(summary, split):
             table.add_row(label, *(f"{found[n]:.4f}" for n in ACCURACY))
-    for name, found in summary.get("floors", {}).items():
-        table.add_row(FLOORS.get(name, name), *(f"{found[n]:.4f}" for n in ACCURACY), style="dim")
-    if "er@10" in summary:
+    for label, found in floor_rows(summary):
+        table.add_row(label, *(f"{found[n]:.4f}" for n in ACCURACY), style="dim")
+    if exposed(summary):
         table.add_section()
-        exposed = [f"{summary[f'er@{k}']:.4f}" for k in (5, 10, 20)]
-        table.add_row("ER@5/10/20", *exposed)
+        table.add_row("ER@5/10/20", *(f"{summary[f'er@{k}']:.4f}" for k in (5, 10, 20)))
     if "er_group@10" in summary:
         within = (f"{summary[f'er_group@{k}']:.4f}" for k in (5, 10, 20))
         table.add_row(f"ER@5/10/20, holders of {summary['group']}", *within)

@@ -70,6 +70,12 @@ class _ItemGroup(_Part):
     devices: int
 
 
+class _Extension(_Part):
+    at: int
+    rounds: int
+    to: int
+
+
 class _Title(_Part):
     title: str = ""
 
@@ -84,11 +90,14 @@ class Summary(_Part):
     attack: str
     malicious_share: float
     targets: list[str]
+    targets_asked: bool = True
     seed: int
     rounds: int
+    extended: list[_Extension] = []
     seconds: float
     seconds_evaluation: float = 0
     data_digest: str = ""
+    started_in: str = ""
     idle_share: float = 0
     device_updates_per_second: float = 0
     bytes_up: int = 0
@@ -101,6 +110,7 @@ class Summary(_Part):
     test: Accuracy = {}
     quartiles: dict[str, Accuracy] = {}
     floors: dict[str, Accuracy] = {}
+    floors_unfiltered: dict[str, Accuracy] = {}
     floor_devices: int = 0
     test_over_nodes: _OverNodes | None = None
     intervals: _Intervals | None = None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from common.tasks import ACCURACY
-from experiments.run_files import FLOORS, item_text, ranked
+from experiments.run_files import filtered, floor_rows, item_text, ranked
 from experiments.units import bytes_text, seconds_text, share_text
 
 FACTS = {
@@ -48,15 +48,16 @@ PlainTable = tuple[Sequence[str], Sequence[Sequence[str]]]
 
 def metric_table(summary: Mapping[str, Any]) -> PlainTable:
     """Test metrics over all devices and by quartile of history length; validation beside them."""
+    end = filtered(summary)
     groups = {
         **dict(ranked(summary, "test")),
-        **{f"test {q}": m for q, m in summary.get("quartiles", {}).items()},
+        **{f"test {q}{end}": m for q, m in summary.get("quartiles", {}).items()},
     }
     if beside := summary.get("test_over_nodes"):
-        groups["test, median node"] = beside["median"]
-        groups["test, trimmed mean of nodes"] = beside["trimmed_mean"]
+        groups[f"test, median node{end}"] = beside["median"]
+        groups[f"test, trimmed mean of nodes{end}"] = beside["trimmed_mean"]
     groups |= {label.replace("valid", "validation", 1): found for label, found in ranked(summary, "valid")}
-    groups |= {FLOORS.get(name, name): found for name, found in summary.get("floors", {}).items()}
+    groups |= dict(floor_rows(summary))
     rows = [(name, *(f"{found[m]:.4f}" for m in ACCURACY)) for name, found in groups.items() if found]
     return ("", *(m.upper() for m in ACCURACY)), rows
 
@@ -71,9 +72,9 @@ def interval_text(summary: Mapping[str, Any]) -> str:
     )
     return (
         f"{sure['level']:.0%} bootstrap interval over {sure['devices']:,} users "
-        f"({sure['resamples']:,} resamples) of the test, this one model given: {', '.join(ends)}. It says "
-        "how far other users would move the means; what another seed would do is in the intervals of a "
-        "comparison."
+        f"({sure['resamples']:,} resamples) of the test{filtered(summary)}, this one model given: "
+        f"{', '.join(ends)}. It says how far other users would move the means; what another seed would do "
+        "is in the intervals of a comparison."
     )
 
 
@@ -105,7 +106,8 @@ def item_table(summary: Mapping[str, Any]) -> PlainTable | None:
         )
         for name, found in groups.items()
     ]
-    return ("answer among", "items", "answers", "HR@10", "NDCG@10"), rows
+    end = filtered(summary)
+    return ("answer among", "items", "answers", f"HR@10{end}", f"NDCG@10{end}"), rows
 
 
 def more_cuts_table(summary: Mapping[str, Any]) -> PlainTable | None:
@@ -113,7 +115,8 @@ def more_cuts_table(summary: Mapping[str, Any]) -> PlainTable | None:
     if (more := summary.get("more_cuts")) is None:
         return None
     cuts = sorted({int(name.split("@")[1]) for name in more})
-    return ("K", "HR", "NDCG"), [(str(k), *(f"{more[f'{m}@{k}']:.4f}" for m in ("hr", "ndcg"))) for k in cuts]
+    head = "K", f"HR{filtered(summary)}", f"NDCG{filtered(summary)}"
+    return head, [(str(k), *(f"{more[f'{m}@{k}']:.4f}" for m in ("hr", "ndcg"))) for k in cuts]
 
 
 def floors_text(summary: Mapping[str, Any]) -> str:

@@ -20,11 +20,12 @@ from common.data.names import Names
 from common.data.ragged import Ragged
 from common.data.shards import titles_of
 from common.data.types import Items, Times
-from common.errors import CheckpointError, ConfigError, RunError, nearest_file
+from common.errors import CheckpointError, ConfigError, DataError, RunError, nearest_file
 from common.homes import expanded
 from common.models import Layout, build_model, layout_of
 from common.settings import validate
 from common.tasks import GlobalModel
+from experiments.run_files import read_summary
 
 MODEL = "model.safetensors"
 
@@ -108,10 +109,37 @@ def open_run(folder: Path) -> Trained:
     return Trained(folder, config, parameters)
 
 
+def at_hand(config: RunConfig, folder: Path) -> RunConfig:
+    """``config`` with its log where the run in ``folder`` had it, whatever the working folder is now.
+
+    A relative path is one from where the run was started, which its summary says.
+    """
+    if not relative(config):
+        return config
+    try:
+        path = Path(read_summary(folder).get("started_in", "")) / config.data.path
+    except (OSError, CheckpointError):
+        return config
+    data = config.data.model_copy(update={"path": str(path)})
+    return config.model_copy(update={"data": data}) if path.is_file() else config
+
+
+def relative(config: RunConfig) -> bool:
+    """Whether the log is a file whose path depends on the working folder."""
+    data = config.data
+    return bool(data.path) and data.name != "synthetic" and not expanded(data.path).is_absolute()
+
+
 def catalogue(run: Trained) -> Catalogue:
     """The items of the run's data. Raises DataError, and RunError if it is not what the run had."""
-    data = run.config.data
+    data = at_hand(run.config, run.folder).data
     file = expanded(data.path) if data.path else None
+    if file is not None and relative(run.config) and not file.is_file():
+        raise DataError(
+            data.path,
+            "is not here: the path is relative to the folder that the run was started in; "
+            "call this from there",
+        )
     if file is not None and file.name == CATALOGUE:
         frame = read_catalogue(file)
         found = Catalogue(data.name, Names.of(frame["id"]), titles_of(frame))

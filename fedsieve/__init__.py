@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from fedsieve.registering import register
     from fedsieve.result import Result, load_result
     from fedsieve.running import run
+    from fedsieve.settings import load_config
     from fedsieve.strategy import RobustStrategy
 
 _HOMES = {
@@ -50,6 +51,7 @@ _HOMES = {
     "RobustStrategy": "fedsieve.strategy",
     "RunConfig": "common.config",
     "compare": "fedsieve.comparing",
+    "load_config": "fedsieve.settings",
     "load_log": "fedsieve.logs",
     "load_result": "fedsieve.result",
     "register": "fedsieve.registering",
@@ -75,6 +77,7 @@ __all__ = [
     "attacks",
     "compare",
     "constraints",
+    "load_config",
     "load_log",
     "load_result",
     "models",

@@ -15,6 +15,7 @@ from rich.console import Console
 from common.errors import RunError
 from experiments.compare.command import compare as run_grid
 from experiments.compare.grid import grid_of
+from experiments.main_module import refuse_in_worker
 from experiments.report.writing import write_grid_report
 from fedsieve.settings import path_of, plain
 
@@ -83,8 +84,8 @@ def compare(
 ) -> Comparison:
     """Run every combination of a grid, each in a process of its own, and write tables and a page.
 
-    Runs that ``out`` already holds are not computed again. In a script, call this under
-    ``if __name__ == "__main__":``, since the processes import the script.
+    Runs that ``out`` already holds are not computed again. In a script that registers components, call this
+    under ``if __name__ == "__main__":``: the processes import the script, to know them too.
 
     Parameters
     ----------
@@ -111,12 +112,18 @@ def compare(
     ConfigError
         The grid has an unknown key, name or setting.
     RunError
-        ``out`` cannot be written.
+        ``out`` cannot be written; every run failed (with the first error); or the script is being imported
+        by one of the processes.
     """
+    refuse_in_worker("fedsieve.compare")
     folder = path_of(out, "out")
     what = grid_of(plain(grid), "grid", Path.cwd()) if isinstance(grid, Mapping) else path_of(grid, "grid")
     console = Console()
     console.quiet = not progress or not (console.is_terminal or console.is_jupyter)
     run_grid(what, folder, console, workers, memory_gb)
     write_grid_report(folder, images=False)
-    return Comparison(folder)
+    found = Comparison(folder)
+    if set(found.frame["status"]) == {"failed"}:
+        count, first = found.frame.height, found.frame["error"][0]
+        raise RunError(f"no run of {folder} ended ({count} failed); the first: {first}")
+    return found

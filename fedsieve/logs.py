@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any, TypeAlias, cast
 
 from common.data import DATASETS, Dataset, content_digest, load, write_shards
-from common.errors import RunError, UnknownName
+from common.errors import ConfigError, RunError, UnknownName
 from common.homes import expanded
 from common.settings import validate
+from experiments.shipped import CONFIGS
+from fedsieve.frames import CALLED, dataset_of, is_frame
 from fedsieve.settings import path_of
 from server.records.outputs import GRID
 
+Frame: TypeAlias = Any
+"""A frame of Polars or pandas, see :mod:`fedsieve.frames`."""
 FOLDER, NODE = "log", "node-000.parquet"
 
 
-def load_log(log: str | os.PathLike[str], **settings: object) -> Dataset:
-    """Histories in time order, one a user, of a known log or of a file.
+def load_log(log: str | os.PathLike[str] | Frame, **settings: object) -> Dataset:
+    """Histories in time order, one a user, of a known log, of a file or of a frame.
 
     Parameters
     ----------
     log
         ``ml-100k``, ``steam``, ``synthetic`` or another name of ``fedsieve data list``; or the path of a log
-        with the columns user, item and time (CSV, TSV, JSON lines, Parquet; packed or not).
+        with the columns user, item and time (CSV, TSV, JSON lines, Parquet; packed or not); or a frame of
+        Polars or pandas with these columns.
     settings
         Those of ``data`` that say how to read it, as in ``columns={"item": "asin"}, min_rating=4``.
 
@@ -41,19 +47,26 @@ def load_log(log: str | os.PathLike[str], **settings: object) -> Dataset:
     DataError
         The log cannot be fetched or read; says file, line and column.
     """
-    data = validate({"data": {**placed(log), **settings}}).data
+    if is_frame(log):
+        data = validate({"data": {"name": CALLED, **settings}}).data
+        return dataset_of(log, data.name, data.preparation, data.max_devices)
+    data = validate({"data": {**placed(log, "a name, a path or a frame"), **settings}}).data
     return load(data.name, data.path, devices=data.max_devices, prepare=data.preparation)
 
 
-def placed(log: str | os.PathLike[str]) -> dict[str, str]:
-    """``data.name`` and ``data.path`` of a log by name or path. Raises UnknownName."""
-    path_of(log, "log")
-    text = os.fspath(log)
+def placed(log: object, expected: str = "a name or a path") -> dict[str, str]:
+    """``data.name`` and ``data.path`` of a log by name or path. Raises UnknownName, ConfigError."""
+    path_of(log, "log", expected)
+    text = os.fspath(cast(str, log))
     if isinstance(log, str) and text in DATASETS:
         return {"name": text}
     path = expanded(text)
     looks = isinstance(log, Path) or path.suffix or len(path.parts) > 1
     if not looks and not path.is_file():
+        if (CONFIGS / f"{text}.yaml").is_file():
+            raise ConfigError(
+                f"log: {text!r} is no log but a config; fedsieve.run(fedsieve.load_config({text!r})) runs it"
+            )
         raise UnknownName("log", text, DATASETS)
     return {"name": called(path.stem), "path": str(path.absolute())}
 

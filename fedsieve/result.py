@@ -14,12 +14,13 @@ import numpy as np
 import polars as pl
 
 from common.config import RunConfig
+from common.data.known import KNOWN
 from common.errors import ConfigError, RunError
 from common.explain import value_text
 from common.settings import load
 from common.tasks import ACCURACY, EXPOSURES, GROUP_EXPOSURES
 from experiments.recommend import best, numbered, timed
-from experiments.run_files import json_lines, read_summary
+from experiments.run_files import exposed, filtered, json_lines, read_summary
 from experiments.trained import Catalogue, Trained, catalogue, open_run
 from experiments.units import share_text
 from fedsieve.recommender import Recommender
@@ -69,8 +70,10 @@ class Result:
 
     @cached_property
     def metrics(self) -> Metrics:
-        """Means over the honest test items: HR@k, NDCG@k and MRR of the full ranking, and, where items are
-        targeted, ER@k and T-NDCG@k, the share of users who are shown one. All from 0 to 1."""
+        """Means over the honest test items: HR@k, NDCG@k and MRR of the full ranking, seen items filtered.
+
+        Where items are targeted, also ER@k and T-NDCG@k, the share of users who are shown one. From 0 to 1.
+        """
         test = self.summary.get("test", {})
         found = {name: test[name] for name in ACCURACY if name in test}
         exposed = (name for name in (*EXPOSURES, *GROUP_EXPOSURES) if name in self.summary)
@@ -200,7 +203,13 @@ class Result:
 
     @property
     def _title(self) -> str:
-        return f"{self.summary['model']} on {self.config.data.name}, {self.summary['aggregator']}"
+        return f"{self.summary['model']} on {self._log}, {self.summary['aggregator']}"
+
+    @property
+    def _log(self) -> str:
+        """What the log is called: a file beside which the name of another log was left, by its file."""
+        data = self.config.data
+        return Path(self.summary["data"]).name if data.path and data.name in KNOWN else data.name
 
     @property
     def _facts(self) -> str:
@@ -211,10 +220,11 @@ class Result:
         return ", ".join(parts)
 
     def __repr__(self) -> str:
-        shown = ("hr@10", "ndcg@10", "mrr", "er@10")
+        shown = ("hr@10", "ndcg@10", "mrr", *["er@10"] * exposed(self.summary))
         figures = "  ".join(f"{n.upper()} {self.metrics[n]:.4f}" for n in shown if n in self.metrics)
         devices = self.summary.get("evaluated_devices", 0)
-        return f"Result({self._title}; {self._facts})\n  test  {figures}  ({devices} users)\n  {self.folder}"
+        told = f"test{filtered(self.summary)}  {figures}  ({devices} users)"
+        return f"Result({self._title}; {self._facts})\n  {told}\n  {self.folder}"
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{name.upper()}</th>" for name in self.metrics)

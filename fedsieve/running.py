@@ -20,8 +20,10 @@ from common.data import Dataset
 from common.errors import ConfigError
 from common.settings import load
 from experiments.engines import emulate
+from experiments.main_module import refuse_in_worker
 from experiments.progress import Bar
-from fedsieve.logs import called, placed, written
+from fedsieve.frames import CALLED, is_frame, stored
+from fedsieve.logs import Frame, called, placed, written
 from fedsieve.result import Result, load_result
 from fedsieve.settings import Part, configured, given_text, joined, path_of
 from server.aggregators import Aggregator
@@ -30,10 +32,11 @@ from server.optimizers import Optimizer
 from server.records.report import Listener
 
 SETTINGS = (".yaml", ".yml")
+LOGS = "a name, a path, a frame, a Dataset or a RunConfig"
 
 
 def run(
-    log: str | os.PathLike[str] | Dataset | RunConfig = "ml-100k",
+    log: str | os.PathLike[str] | Dataset | RunConfig | Frame = "ml-100k",
     *,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -56,8 +59,9 @@ def run(
     Parameters
     ----------
     log
-        What to train on: a known log (``ml-100k``, ``synthetic``, …), the path of one, a :class:`Dataset`
-        (:func:`fedsieve.load_log`); or all settings at once, as a :class:`RunConfig` or a YAML file.
+        What to train on: a known log (``ml-100k``, ``synthetic``, …), the path of one, a frame of Polars or
+        pandas, a :class:`Dataset` (:func:`fedsieve.load_log`); or all settings at once, as a
+        :class:`RunConfig` or a YAML file.
     out
         Folder of the run's files, which must hold no run; by default a temporary one that is deleted with
         the result.
@@ -95,10 +99,12 @@ def run(
     DataError
         The log cannot be read.
     RunError
-        ``out`` holds a run already, or the run cannot go on.
+        ``out`` holds a run already, the run cannot go on, or the script is being imported by a worker of
+        :func:`fedsieve.compare`.
     CheckpointError
         ``out`` holds a checkpoint of another run.
     """
+    refuse_in_worker("fedsieve.run")
     short = {
         "rounds": rounds,
         "devices": devices,
@@ -111,13 +117,13 @@ def run(
         "seed": seed,
     }
     config = configured(_base(log), joined(short, settings, more))
-    if isinstance(log, Dataset) and config.data.path:
-        raise ConfigError("data.path: the log is given as a Dataset; leave it out")
+    if (isinstance(log, Dataset) or is_frame(log)) and config.data.path:
+        raise ConfigError(f"data.path: the log is given as a {type(log).__name__}; leave it out")
     listeners = _listeners(listeners)
     folder = Path(tempfile.mkdtemp(prefix="fedsieve-")) if out is None else path_of(out, "out")
     try:
-        if isinstance(log, Dataset):
-            data = config.data.model_copy(update={"path": written(log, folder)})
+        if (path := _kept(log, config, folder)) is not None:
+            data = config.data.model_copy(update={"path": path})
             config = config.model_copy(update={"data": data})
         with _quiet(), _told(config, progress) as bars:
             emulate(config, folder, resume, [*bars, *listeners])
@@ -131,13 +137,22 @@ def run(
     return found
 
 
-def _base(log: str | os.PathLike[str] | Dataset | RunConfig) -> RunConfig:
+def _kept(log: object, config: RunConfig, folder: Path) -> str | None:
+    """The path of a log in memory in the folder of its run, for whoever resumes it; None for any other."""
+    if isinstance(log, Dataset):
+        return written(log, folder)
+    return stored(log, config.data.name, config.data.preparation, folder) if is_frame(log) else None
+
+
+def _base(log: object) -> RunConfig:
     if isinstance(log, RunConfig):
         return log
     if isinstance(log, Dataset):
         return RunConfig(data=DataConfig(name=called(log.name)))
-    if path_of(log, "log").suffix in SETTINGS:
-        return load(Path(log))
+    if is_frame(log):
+        return RunConfig(data=DataConfig(name=CALLED))
+    if (path := path_of(log, "log", LOGS)).suffix in SETTINGS:
+        return load(path)
     return RunConfig.model_validate({"data": placed(log)})
 
 

@@ -15,7 +15,8 @@ from common.config import Component, RunConfig
 from common.errors import ConfigError
 from common.explain import value_text
 from common.registry import as_component
-from common.settings import changed, to_tree
+from common.settings import changed, load, to_tree
+from experiments import shipped
 
 SHORT = {
     "rounds": "train.rounds",
@@ -68,10 +69,32 @@ def joined(*groups: Mapping[str, object] | None) -> dict[str, object]:
     return found
 
 
-def path_of(given: object, what: str) -> Path:
+def load_config(config: str | os.PathLike[str]) -> RunConfig:
+    """All settings of a shipped config or of a YAML file, for :func:`fedsieve.run`.
+
+    Parameters
+    ----------
+    config
+        What ``fedsieve run`` takes at the command line: ``demo``, ``ml-1m`` or another shipped config, or the
+        path of a file. In :func:`fedsieve.run` a name is that of a log.
+
+    Returns
+    -------
+    RunConfig
+        ``fedsieve.run(fedsieve.load_config("demo"), rounds=20)`` runs it, with further settings.
+
+    Raises
+    ------
+    ConfigError
+        There is no such config, or it has a wrong setting.
+    """
+    return load(shipped.config(path_of(config, "config", "a name or a path")))
+
+
+def path_of(given: object, what: str, expected: str = "a path") -> Path:
     """``given`` as a path. Raises ConfigError for what is none, and for an empty one: it is where one is."""
     if not isinstance(given, str | os.PathLike) or not str(given) or "\0" in str(given):
-        raise ConfigError(f"{what}: expected a path, found {given_text(given)}")
+        raise ConfigError(f"{what}: expected {expected}, found {given_text(given)}")
     return Path(given)
 
 

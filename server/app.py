@@ -23,6 +23,7 @@ from common.logs import coloured_on_terminals_alone, event, json_logs, plain_log
 from common.machine import peak_cuda_mib, peak_mib
 from common.settings import from_flat
 from server.evaluation import early_stopping
+from server.records import extension
 from server.records.checkpoint import FILE, restored
 from server.records.holding import chosen_folder
 from server.records.metrics_http import metrics
@@ -154,8 +155,8 @@ def serve(
         folder.check()
         found = facts(config, folder, recurring or folder.recurring())
         stopped = strategy.state.best, strategy.trained, config.train.patience
-        found |= early_stopping.facts(*stopped)
-        found["protocol"] += early_stopping.text(*stopped)
+        found |= early_stopping.facts(*stopped) | extension.facts(folder.extended)
+        found["protocol"] += early_stopping.text(*stopped) + extension.text(folder.extended)
         return folder.finish(strategy.state, found)
     finally:
         folder.close()

@@ -49,7 +49,9 @@ class EvalConfig(Section):
         description="items whose exposure is measured: ids of the log, or `#12`; `[]`: the attack's",
     )
     group: Annotated[Item, BeforeValidator(as_group)] = Field(
-        "", description="item: exposure is measured within the users who hold it as well; `none`: off"
+        "",
+        description="an item: exposure is also measured among those users alone who have it in their "
+        "history; empty or `none`: it is not",
     )
 
     @field_validator("quantiles", "times")
@@ -114,9 +116,15 @@ class RunConfig(Section):
         return device
 
     def scenario(self) -> dict[str, Any]:
-        """Who attacks, for the summary of a run: an emulation knows, and a server only repeats it."""
-        attack = self.attack
+        """Who attacks, for the summary of a run: an emulation knows, and a server only repeats it.
+
+        ``targets_asked`` is false where nobody promotes an item and the exposure that is measured is that of
+        the items which an attack would have had.
+        """
+        attack, measured = self.attack, self.eval
+        asked = attack.name != "none" or measured.targets != attack.targets or bool(measured.group)
         return {
+            **({} if asked else {"targets_asked": False}),
             "attack": attack.name,
             "malicious_share": attack.share if attack.name != "none" else 0.0,
             "knowledge": attack.knowledge,

@@ -16,7 +16,7 @@ Items = NDArray[np.int32]
 Times = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """Interaction histories in time order.
 
@@ -58,6 +58,12 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.sequences)
+
+    def __repr__(self) -> str:
+        counts = (
+            f"{len(self):,} users, {self.num_items:,} items, {self.sequences.lengths.sum():,} interactions"
+        )
+        return f"Dataset({self.name}: {counts}, {'no ' * (self.times is None)}times)"
 
 
 @dataclass(frozen=True)

@@ -170,6 +170,7 @@ class Program:
             by_target,
             enrolled=devices,
             seconds=seconds,
+            recurring=found.recurring / max(1, devices),
         )
 
 

@@ -24,6 +24,7 @@ from experiments.compare.keys import cell_key
 from experiments.compare.labels import data_label
 from experiments.compare.results import keep_floors, read_row, write_results
 from experiments.compare.work import CellWork, honest_part, is_ready, tidy, train_warm_up
+from experiments.main_module import needed_main
 from experiments.pool import Event, Job, Pool
 from experiments.units import share_text
 from server.records.checkpoint import write_atomically
@@ -136,7 +137,8 @@ def _run(
         raise RunError(f"{out} holds a run; choose another folder (--out)")
     write_atomically(out / GRID, yaml.safe_dump(grid.model_dump(mode="json"), sort_keys=False).encode())
     keep_floors(out, datasets.logs())
-    pool = Pool(workers or cores(), memory_gb * 1024 or MARGIN * available_mib())
+    memory_mb = memory_gb * 1024 or MARGIN * available_mib()
+    pool = Pool(workers or cores(), memory_mb, main=needed_main())
     light = grid.keep == "results"
     missing = []
     for one in planned:

@@ -20,6 +20,7 @@ from experiments.leaderboard.cells import Board, plan
 from experiments.leaderboard.claims import Claims
 from experiments.leaderboard.protocol import Protocol
 from experiments.leaderboard.work import fill, open_cells
+from experiments.main_module import needed_main
 from experiments.pool import Pool
 from experiments.report.tables import Column, Table, Value
 from experiments.units import seconds_text
@@ -63,7 +64,8 @@ def compute(
     """Compute what is open of ``mine``, beside whoever else does; returns how many cells failed here."""
     from experiments.leaderboard.page import measured, write_page
 
-    pool = Pool(options.workers or cores(), options.memory_gb * 1024 or MARGIN * available_mib())
+    memory_mb = options.memory_gb * 1024 or MARGIN * available_mib()
+    pool = Pool(options.workers or cores(), memory_mb, main=needed_main())
     missing = len(open_cells(board, mine))
     console.print(
         f"{protocol.title}: {len(mine)} of {len(board.plan.cells)} cells chosen, {missing} of them open; "

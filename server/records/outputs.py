@@ -19,6 +19,7 @@ from common.errors import CheckpointError, RunError
 from common.settings import load, to_tree
 from server.records.checkpoint import FILE, check_settings, load_state, save_state, write_atomically, writing
 from server.records.events import Events
+from server.records.extension import Extension
 from server.records.holding import hold
 from server.records.own_ids import OwnIds
 from server.records.participation import count_again, stopped_clean
@@ -65,6 +66,7 @@ class RunFolder:
         self.totals: dict[str, float] = dict.fromkeys(TOTALS, 0.0)
         self.evaluations: dict[str, Evaluation] = {}
         self.stop = Stop()
+        self.extended: list[Extension] = []
         self._files = {name: folder / name for name in LINES}
         self._events: Events | None = None
         self._lock: BaseFileLock | None = None
@@ -112,6 +114,8 @@ class RunFolder:
             self.totals = {name: float(extra["totals"].get(name, 0.0)) for name in TOTALS}
             self.evaluations = {e["split"]: Evaluation(**e) for e in extra["evaluations"]}
             self._before = float(extra["elapsed"])
+            before = int(extra.get("rounds", 0))
+            self.extended = [Extension(**one) for one in extra.get("extended", [])]
             sizes = {name: int(extra["sizes"][name]) for name in LINES}
             if self.nodes is not None:
                 self.nodes.remember(extra["memory"])
@@ -128,6 +132,8 @@ class RunFolder:
         described = self.folder / "config.yaml"
         if not described.exists() or described.read_bytes() != self._described():
             write_atomically(described, self._described())
+        if before and self.config.train.rounds > before:
+            self.extended.append(Extension(state.round, before, self.config.train.rounds))
         self._events = Events(self.folder / "events", state.round + 1)
         return state
 
@@ -181,6 +187,8 @@ class RunFolder:
             "sizes": {name: path.stat().st_size for name, path in self._files.items()},
             "evaluations": [asdict(e) for e in self.evaluations.values()],
             "elapsed": self.elapsed(),
+            "rounds": self.config.train.rounds,
+            "extended": [asdict(one) for one in self.extended],
         }
         memory = self.nodes.memory() if self.nodes is not None else {}
         save_state(self.folder / "state", self.config, state, extra, memory, self.data)

@@ -59,7 +59,8 @@ def log_text(config: RunConfig) -> str:
 def recurring_text(recurring: Mapping[str, float]) -> str:
     """What the protocol line says of answers that the device had before."""
     share = recurring.get("test", 0.0)
-    return f"; {share:.1%} of the test answers recur, and those are ranked among all items" if share else ""
+    told = "of the test answers recur, and those are ranked among all items; unfiltered: every answer is"
+    return f"; {share:.1%} {told}" if share else ""
 
 
 def privacy_text(private: Mapping[str, float]) -> str:

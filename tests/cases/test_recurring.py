@@ -18,8 +18,10 @@ from common.models import build_model, layout_of
 from common.settings import load
 from common.tasks import METRICS, GlobalModel
 from emulation.federation import federate, open_log
+from experiments.cli import call
 from experiments.floors import floors
-from experiments.run_files import ranked
+from experiments.run_files import ranked, read_summary
+from fedsieve import load_result
 
 SMALL = [
     *("train.rounds=1", "train.devices_per_round=8", "train.slice_size=16", "model.dim=8", "model.max_len=8"),
@@ -52,6 +54,44 @@ def test_who_saw_everything_is_no_hit_by_construction(tmp_path: Path) -> None:
         assert (first, second) == (f"{split}, unfiltered", f"{split}, filtered")
         assert lead["hr@10"] == summary[split]["hr@10_unfiltered"]
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["recurring"]["test"] == 1.0
+
+
+def test_every_figure_of_such_a_log_says_how_it_was_ranked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows, intervals, progress, the page and the object."""
+    monkeypatch.setenv("COLUMNS", "200")
+    path, out = written(tmp_path, all_seen()), tmp_path / "run"
+    given = [f"--set={one}" for one in (f"data.path={path}", *SMALL, "eval.cuts=[30]", "eval.every=1")]
+    assert call(["run", *given, f"--out={out}"]) == 0
+    said, summary = capsys.readouterr().out, read_summary(out)
+    assert summary["floors_unfiltered"] == floors(open_log(load(out / "config.yaml")), filtered=False)
+    rows = ["valid, unfiltered", "valid, filtered", "test, unfiltered", "test, filtered"]
+    rows += [f"{name}, {how}" for how in ("unfiltered", "filtered") for name in ("Popularity", "Markov-1")]
+    heads = [line.split("│")[1].strip() for line in said.splitlines() if line.startswith("│")]
+    assert heads == rows
+    assert "round 1 of 1, test unfiltered HR@10 " in said
+    for told in ("95% over users: ", "NDCG@10 by item: ", "HR@30 "):
+        (line,) = [line for line in said.splitlines() if told in line]
+        assert line.startswith("test, filtered"), line
+    assert (
+        "100.0% of the test answers recur, and those are ranked among all items; unfiltered: "
+        in summary["protocol"]
+    )
+    found = load_result(out)
+    assert "\n  test, filtered  HR@10 " in repr(found)
+    assert [one.text for one in found.plot().layout.annotations] == ["NDCG@10, filtered"]
+    page = found.report.read_text()
+    for cell in ("test q1, filtered", "Markov-1, unfiltered", "HR@10, filtered", "HR, filtered"):
+        assert f">{cell}<" in page
+    assert "of the test, filtered, this one model given" in page
+
+
+def test_a_centralised_run_knows_such_a_log_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, all_seen())
+    given = [f"--set={one}" for one in (f"data.path={path}", *SMALL[2:])]
+    assert call(["run", "--centralised", "--epochs=1", *given, f"--out={tmp_path / 'run'}"]) == 0
+    assert "test unfiltered HR@10 " in capsys.readouterr().out
 
 
 def test_a_log_without_recurring_answers_is_told_as_ever() -> None:

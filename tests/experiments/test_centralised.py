@@ -193,7 +193,7 @@ def test_the_command_line_has_its_recipe(tmp_path: Path) -> None:
         app, ["run", *sets, "--centralised", "--epochs", "1", "--batch", "20", "--out", str(out)]
     )
     assert told.exit_code == 0, told.output
-    assert "centralised: epoch 1 of 1, valid HR@10" in told.output
+    assert "centralised: epoch 1 of 1, valid unfiltered HR@10" in told.output
     assert "20 users a step" in " ".join(json.loads((out / "summary.json").read_text())["protocol"].split())
     for arguments, why in (
         (["--epochs", "3"], "--epochs is for --centralised"),

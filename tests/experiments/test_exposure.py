@@ -15,6 +15,8 @@ from common.models import build_model
 from common.tasks import CUTS, GlobalModel
 from emulation.federation import federate, malicious_numbers
 from emulation.targets import with_targets
+from experiments.run_files import summary_table
+from fedsieve import load_result
 from tests.server.federation import LOG, config, model
 
 GROUP = 2
@@ -64,3 +66,24 @@ def test_exposure_is_that_of_honest_users_without_the_target(tmp_path: Path, tar
     assert max(shares["er@10"]) > 0  # the attack worked: the test compares more than zeros
     for name, found in shares.items():
         assert summary[name] == pytest.approx(sum(found) / len(found), abs=1e-9), name
+
+
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        ([], False),
+        (["attack.targets=[4]"], False),
+        (["eval.targets=[9]"], True),
+        (["eval.group=2"], True),
+        (["attack.name=label_to_target"], True),
+    ],
+)
+def test_a_table_shows_exposure_where_someone_promotes_or_asks(
+    settings: list[str], shown: bool, tmp_path: Path
+) -> None:
+    summary = federate(config("eval.targets=[]", "train.rounds=1", "eval.every=0", *settings), tmp_path)
+    assert "er@10" in summary  # the files have it in any case
+    table = summary_table(summary)
+    heads, caption = list(table.columns[0].cells), str(table.caption)
+    assert ("ER@5/10/20" in heads, "; targets: " in caption) == (shown, shown)
+    assert ("ER@10" in repr(load_result(tmp_path))) == shown

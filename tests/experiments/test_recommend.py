@@ -20,11 +20,13 @@ from common.errors import CheckpointError, ConfigError, FedSieveError, RunError
 from common.models import build_model
 from common.settings import to_tree
 from experiments import cli
+from experiments.engines import completed, emulate
 from experiments.recommend import best, history_of, parse_history, shown
+from experiments.run_files import read_summary
 from experiments.trained import Catalogue, Trained, catalogue, open_run
 from tests.common.hostile_text import ATTACKS, HOSTILE, check_harmless
-from tests.experiments.trained_run import finished
-from tests.server.federation import ITEMS, LOG
+from tests.experiments.trained_run import finished, log
+from tests.server.federation import ITEMS, LOG, config
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +68,29 @@ def test_the_order_is_that_of_the_model(trained: Trained) -> None:
     assert [hit.rank for hit in hits] == list(range(1, 8))
     assert [hit.score for hit in hits] == pytest.approx([float(scores[i]) for i in expected[:7]], rel=1e-4)
     assert hits[0].id == f"i{100 + expected[0]}"
+
+
+def test_a_log_of_a_relative_path_is_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as it lies where the run was started; else the message says so."""
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(log(tmp_path).parent)
+    emulate(config("data.name=log", "data.path=log.csv", "train.rounds=1", "eval.every=0"), Path("run"))
+    assert read_summary(Path("run"))["started_in"] == str(tmp_path)
+    assert open_run(Path("run")).config.data.path == "log.csv"
+    monkeypatch.chdir("sub")
+    assert "History of " in invoke("--run", "../run", "--user", "u1").output
+    before = read_summary(Path("../run"))
+    assert completed(Path("../run"))
+    assert read_summary(Path("../run")) == before
+    (tmp_path / "log.csv").rename(tmp_path / "elsewhere.csv")
+    told = (
+        "log.csv: is not here: the path is relative to the folder that the run was started in; "
+        "call this from there"
+    )
+    assert refused("--run", "../run", "--user", "u1") == told
+    assert refused("--run", "../run", "--history", "i101") == told
 
 
 def test_seen_items_come_back_only_when_asked_for(trained: Trained) -> None:

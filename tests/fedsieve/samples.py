@@ -22,6 +22,8 @@ SMALL: dict[str, Any] = {
 
 def small(log: Any = "synthetic", **more: Any) -> fedsieve.Result:
     """Four rounds of 16 devices on a made-up log."""
-    settings = {k: v for k, v in SMALL.items() if log == "synthetic" or k != "data.path"}
+    settings = {
+        k: v for k, v in SMALL.items() if k != "data.path" or (isinstance(log, str) and log == "synthetic")
+    }
     settings |= more.pop("settings", {})
     return fedsieve.run(log, rounds=4, devices=16, settings=settings, **more)

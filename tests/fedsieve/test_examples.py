@@ -50,6 +50,12 @@ def test_it_imports_nothing_else(source: str) -> None:
     assert "import fedsieve" in code
 
 
+def test_a_page_that_compares_has_the_guard_of_a_script() -> None:
+    comparing = [block for block in page() if "fedsieve.compare(" in block]
+    assert comparing
+    assert all('if __name__ == "__main__":' in block for block in comparing)
+
+
 @pytest.mark.deployment
 @pytest.mark.parametrize("source", SOURCES)
 def test_it_runs(source: str, tmp_path: Path) -> None:

@@ -26,8 +26,22 @@ FRAME = pl.DataFrame({"user": [1]})
 GRID = {"strategies": ["mean"]}
 Use = Callable[[Any], object]
 WRONG: dict[str, tuple[Use, str]] = {
-    "no log": (lambda r: fedsieve.run(None), "log: expected a path, found nothing"),  # type: ignore[arg-type]
-    "a frame as a log": (lambda r: fedsieve.load_log(FRAME), "log: expected a path, found a DataFrame"),  # type: ignore[arg-type]
+    "no log": (
+        lambda r: fedsieve.run(None),
+        "log: expected a name, a path, a frame, a Dataset or a RunConfig, found nothing",
+    ),
+    "a list as a log": (
+        lambda r: fedsieve.load_log([1]),
+        "log: expected a name, a path or a frame, found [1]",
+    ),
+    "a frame and a path": (
+        lambda r: fedsieve.run(FRAME, settings={"data.path": "x.csv"}),
+        "data.path: the log is given as a DataFrame; leave it out",
+    ),
+    "a frame by positions": (
+        lambda r: fedsieve.load_log(FRAME, columns={"user": 1, "item": 2}),
+        "data.columns: a frame has names; expected those, found positions",
+    ),
     "an empty folder": (lambda r: fedsieve.run(out=""), "out: expected a path, found ''"),
     "a number as a folder": (lambda r: fedsieve.run(out=3), "out: expected a path, found 3"),  # type: ignore[arg-type]
     "settings in a list": (lambda r: fedsieve.run(settings=["a"]), "settings: expected a mapping"),  # type: ignore[arg-type]

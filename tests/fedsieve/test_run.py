@@ -19,9 +19,10 @@ import fedsieve
 from common.data import load
 from common.settings import to_tree
 from experiments import progress
+from experiments.cli import call
 from experiments.trained import open_run
 from tests.experiments.trained_run import log
-from tests.fedsieve.samples import LOG, small
+from tests.fedsieve.samples import LOG, SMALL, small
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +101,24 @@ def test_it_shows_itself(result: fedsieve.Result) -> None:
     assert result.report.read_text().startswith("<!doctype html>")
 
 
+def test_a_run_on_a_file_says_the_file(tmp_path: Path) -> None:
+    """At the command line a file leaves ``data.name`` as it was."""
+    settings = [f"--set={key}={json.dumps(value)}" for key, value in SMALL.items() if key != "data.path"]
+    settings += [f"--set=data.path={log(tmp_path)}", "--set=train.rounds=1", f"--out={tmp_path / 'run'}"]
+    assert call(["run", *settings]) == 0
+    found = fedsieve.load_result(tmp_path / "run")
+    assert found.config.data.name == "ml-100k"
+    assert repr(found).startswith("Result(sasrec on log.csv, sieve; 1 rounds")
+    assert found.plot().layout.title.text == "sasrec on log.csv, sieve"
+
+
+def test_a_log_shows_itself_in_a_line(tmp_path: Path) -> None:
+    shown = repr(fedsieve.load_log(log(tmp_path)))
+    assert shown == "Dataset(log: 40 users, 30 items, 337 interactions, times)"
+    found = fedsieve.load_log(log(tmp_path), order="file", columns={"user": "user", "item": "item"})
+    assert repr(found).endswith("interactions, no times)")
+
+
 def test_the_plot_has_accuracy_and_exposure(result: fedsieve.Result) -> None:
     figure = result.plot()
     drawn = {(trace.name, trace.xaxis): list(trace.x) for trace in figure.data}
@@ -160,6 +179,28 @@ def test_a_dataset_takes_an_attack_and_its_folder_no_other_log(tmp_path: Path) -
     assert sorted(foreign.folder.rglob("*")) == held
     with pytest.raises(fedsieve.ConfigError, match=r"data\.path: the log is given as a Dataset"):
         small(dataset, settings={"data.path": "x.csv"})
+
+
+def test_a_shipped_config_is_run_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A name is a log; that of a config is told what to do, and ml-100k is both."""
+    monkeypatch.chdir(tmp_path)
+    told = "log: 'demo' is no log but a config; fedsieve.run(fedsieve.load_config('demo')) runs it"
+    for use in (fedsieve.run, fedsieve.load_log):
+        with pytest.raises(fedsieve.ConfigError) as error:
+            use("demo")
+        assert str(error.value) == told
+    with pytest.raises(fedsieve.ConfigError, match="unknown config 'demoo': did you mean 'demo'"):
+        fedsieve.load_config("demoo")
+    demo = fedsieve.load_config("demo")
+    assert (demo.data.name, demo.strategy.aggregator.name, demo.attack.name) == (
+        "ml-100k",
+        "sieve",
+        "label_to_target",
+    )
+    assert fedsieve.load_config("ml-100k").strategy.aggregator.name == "mean"
+    made_up = {"data.name": "synthetic", "data.path": LOG, "model.dim": 4, "train.slice_size": 20}
+    found = fedsieve.run(demo, rounds=1, devices=16, settings=made_up)
+    assert found.config.strategy == demo.strategy
 
 
 def test_settings_in_yaml(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from common.errors import CheckpointError, RunError
 from common.settings import load
 from emulation.federation import federate
+from experiments.run_files import read_summary
 from server.records.checkpoint import FILE
 from tests.server.federation import BASE, Watch, config, lines, run, same_model
 from tests.server.interruption import (
@@ -75,12 +76,31 @@ def test_a_finished_run_is_extended_by_more_rounds(whole: Path, tmp_path: Path) 
     summary = run(CONFIG.model_copy(update={"train": train}), tmp_path, resume=True, listeners=[watch])
     assert [report.round for report in watch.rounds] == [ROUNDS + 1, ROUNDS + 2]
     assert summary["rounds"] == ROUNDS + 2
+    assert summary["extended"] == [{"at": ROUNDS, "rounds": ROUNDS, "to": ROUNDS + 2}]
+    assert summary["protocol"].endswith(f"; extended from {ROUNDS} to {ROUNDS + 2} rounds")
     found = [(line["round"], line.get("split", "train")) for line in lines(tmp_path, "metrics")]
     assert [r for r, kind in found if kind == "train"] == list(range(1, ROUNDS + 3))
     assert [r for r, kind in found if kind == "test"] == [ROUNDS + 2]
     assert not same_model(whole, tmp_path)
     with pytest.raises(CheckpointError, match="train.rounds was 9, given 7 .a run can only be extended"):
         run(CONFIG, tmp_path, resume=True)
+
+
+def test_a_run_that_is_extended_twice_says_both(whole: Path, tmp_path: Path) -> None:
+    """The first time before its end; a run that has its rounds from the start says nothing."""
+    for rounds in (ROUNDS + 1, ROUNDS + 3):
+        train = CONFIG.train.model_copy(update={"rounds": rounds})
+        if rounds == ROUNDS + 1:
+            interrupted(tmp_path, in_round(5))
+        summary = run(CONFIG.model_copy(update={"train": train}), tmp_path, resume=True)
+    assert summary["extended"] == [
+        {"at": 4, "rounds": ROUNDS, "to": ROUNDS + 1},
+        {"at": ROUNDS + 1, "rounds": ROUNDS + 1, "to": ROUNDS + 3},
+    ]
+    first, second = f"{ROUNDS} to {ROUNDS + 1} rounds after round 4", f"{ROUNDS + 1} to {ROUNDS + 3} rounds"
+    assert summary["protocol"].endswith(f"; extended from {first}; extended from {second}")
+    assert read_summary(tmp_path) == summary
+    assert "extended" not in read_summary(whole)
 
 
 def test_two_interruptions(whole: Path, tmp_path: Path) -> None:
