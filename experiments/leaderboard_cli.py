@@ -13,7 +13,10 @@ from experiments.results_cli import Memory, Workers
 
 def leaderboard(
     protocol: Annotated[
-        str, typer.Argument(help="v1, the name of a shipped protocol, or one of your own as YAML")
+        str,
+        typer.Argument(
+            help="v1, the name of a shipped protocol, or one of your own as YAML (docs/guides/leaderboard.md)"
+        ),
     ] = "v1",
     out: Annotated[
         Path, typer.Option("--out", help="folder of the cells; several machines may fill one at once")
@@ -45,9 +48,12 @@ def leaderboard(
     """Every rule under the attacks of a fixed protocol: worst case, mean, cost, and places."""
     from common.extras import needed
     from experiments.leaderboard import command
+    from experiments.leaderboard.kept import check_kept
     from experiments.leaderboard.protocol import read_protocol
 
     found = read_protocol(protocol, add or [])
+    if not list_:
+        check_kept(out, found)
     options = command.Options(out, workers, memory, device, patience)
     console = Console()
     with console.status("Planning the cells"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -12,7 +13,7 @@ from statistics import fmean
 from rich.console import Console
 
 from common.device import resolve
-from common.errors import RunError
+from common.errors import ConfigError, RunError
 from common.machine import available_mib, cores
 from experiments.compare.command import MARGIN, Planned
 from experiments.leaderboard import selection
@@ -75,7 +76,8 @@ def compute(
     def refresh() -> None:
         nonlocal written
         if time.monotonic() - written > REFRESH_S:
-            write_page(board, measured(protocol, board, board.states(claims.held())))
+            with suppress(ConfigError):  # another machine has added a rule: the page is theirs meanwhile
+                write_page(board, measured(protocol, board, board.states(claims.held())))
             written = time.monotonic()
 
     def left() -> float:
