@@ -253,7 +253,7 @@ def call(arguments: Sequence[str] | None = None) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             usage.show()
             return 2
-        return _failed(printable_lines(told(error)))
+        return _failed(printable_lines(told(error, sys.argv[1:] if given is None else given)))
     if status == INTERRUPTED:
         print("fedsieve: interrupted", file=sys.stderr)
     return status if isinstance(status, int) else 0

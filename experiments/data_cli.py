@@ -28,7 +28,7 @@ from experiments.units import listing
 app = typer.Typer(help="Interaction logs: list, get, check, stats, encode, split.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="a known data set, or a file with a log")]
-Recipe = Annotated[str, typer.Option("--path", help="data.path: a file, or the recipe of synthetic")]
+Recipe = Annotated[str, typer.Option("--path", help="of synthetic: its recipe, as devices=200,items=120")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
