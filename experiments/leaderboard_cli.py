@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from experiments.results_cli import Memory, Workers
+from experiments.results_cli import Memory, Workers, told_when_interrupted
 
 
 def leaderboard(
@@ -68,7 +68,8 @@ def leaderboard(
             typer.echo(told)
             return
         command.made(options)
-        failed = 0 if page else command.compute(found, board, mine, options, console)
+        with told_when_interrupted():
+            failed = 0 if page else command.compute(found, board, mine, options, console)
         written = write_page(board, measured(found, board, board.states(command.held(options))))
     except ImportError as error:
         raise needed("report", "fedsieve leaderboard", error) from error

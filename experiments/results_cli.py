@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from common.printable import printable_lines
+
 Workers = Annotated[int, typer.Option("--workers", min=0, help="cells at a time; 0: one a core")]
 Memory = Annotated[float, typer.Option("--memory", min=0, help="GiB for all cells; 0: most of what is free")]
 Run = Annotated[Path, typer.Option("--run", help="folder of a finished run")]
+
+
+@contextmanager
+def told_when_interrupted() -> Iterator[None]:
+    """Say on stderr what an interrupt says of itself: Typer would lose it."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if str(error):
+            typer.echo(printable_lines(error), err=True)
+        raise
 
 
 def compare(
@@ -36,7 +51,8 @@ def compare(
     if dry:
         dry_run(shipped.grid(grid), out, Console(), workers, device)
         return
-    failed = run_grid(shipped.grid(grid), out, Console(), workers, memory, device)
+    with told_when_interrupted():
+        failed = run_grid(shipped.grid(grid), out, Console(), workers, memory, device)
     numbers = f"Numbers in {out}/results.csv and .parquet"
     try:
         from experiments.report import writing  # noqa: F401

@@ -23,7 +23,7 @@ from experiments.leaderboard.protocol import Protocol
 from experiments.leaderboard.work import fill, open_cells
 from experiments.pool import Pool
 from experiments.report.tables import Column, Table, Value
-from experiments.units import seconds_text
+from experiments.units import counted, seconds_text
 
 REFRESH_S = 60.0
 """Seconds between two writings of the page while cells are computed."""
@@ -84,7 +84,12 @@ def compute(
         return seconds_left(protocol, board, mine) / pool.workers
 
     with Claims(options.out / "claims", options.patience_s) as claims:
-        return fill(board, mine, claims, pool, protocol.grid.keep == "results", console, left, refresh)
+        try:
+            return fill(board, mine, claims, pool, protocol.grid.keep == "results", console, left, refresh)
+        except KeyboardInterrupt:
+            missing = len(open_cells(board, mine))
+            told = f"{missing} of {counted(len(mine), 'cell')} {'is' if missing == 1 else 'are'} open"
+            raise KeyboardInterrupt(f"{told} in {options.out}; the same command goes on with them") from None
 
 
 def seconds_left(protocol: Protocol, board: Board, mine: Sequence[Planned]) -> float:

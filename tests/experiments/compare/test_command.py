@@ -153,9 +153,10 @@ def test_stopped_in_mid_grid_it_goes_on_to_the_same_table(
     path, out = whole[0], tmp_path / "out"
     command = [sys.executable, "-m", "experiments.cli", "compare", str(path), "--out", str(out)]
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
-    running = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    with (tmp_path / "said").open("w") as said:
+        running = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True
+        )
     try:
         end = time.monotonic() + 120
         # the tables too are there while it runs
@@ -173,6 +174,9 @@ def test_stopped_in_mid_grid_it_goes_on_to_the_same_table(
         time.sleep(0.02)
     finished = {p.parent.name for p in (out / "cells").glob("*/row.json")}
     assert 2 <= len(finished) < 6
+    if number == signal.SIGTERM:
+        told = f"{len(finished)} of 6 cells are done in {out}; the same command goes on with the others\n"
+        assert (tmp_path / "said").read_text().endswith(f"{told}fedsieve: interrupted\n")
     stamps = {name: (out / "cells" / name / "row.json").stat().st_mtime_ns for name in finished}
     console, told = screen()
     assert compare(path, out, console) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 import polars as pl
@@ -16,6 +17,7 @@ from experiments.leaderboard import command
 from experiments.leaderboard.cells import plan
 from experiments.leaderboard.command import Options, opened, seconds_left
 from experiments.leaderboard.protocol import read_protocol
+from experiments.pool import Event, Job, Work
 from tests.docs.pages import ROOT, blocks
 from tests.experiments.leaderboard.samples import Here, board, finish, protocol_file
 
@@ -154,3 +156,17 @@ def test_a_log_that_is_not_here_is_open_unless_it_is_asked_for(
         plan(protocol, {})
     with pytest.raises(DataError):
         opened(protocol, ["seed=1"], Options(tmp_path / "out"))
+
+
+def test_an_interrupted_board_says_what_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stopped(Here):
+        def run(self, jobs: Iterable[Job], work: Work) -> Generator[Event, None, None]:
+            raise KeyboardInterrupt
+            yield
+
+    monkeypatch.setattr(command, "Pool", Stopped)
+    protocol, of = board(tmp_path, seeds=[0])
+    finish(of, of.plan.cells[:2])
+    result = CliRunner().invoke(app, ["leaderboard", protocol.wanted, "--out", str(of.folder)])
+    assert result.exit_code == 130
+    assert f"6 of 8 cells are open in {of.folder}; the same command goes on with them\n" in result.stderr
