@@ -91,8 +91,6 @@ class Check:
 
     def warnings(self) -> Iterator[str]:
         """What should not be trained on as it is."""
-        if self.numbers.short == self.numbers.users:
-            yield f"nobody can be evaluated: no user has {SHORTEST} interactions"
         if (
             self.log.times is None
             and "one line a user" not in self.log.reading.format

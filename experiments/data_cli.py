@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from common.config import EvalConfig
-from common.data import DATASETS, Dataset, describe, load, write_shards
+from common.data import DATASETS, Dataset, describe, evaluable, load, write_shards
 from common.data.cut import quantiles
 from common.data.folders import cache_folder
 from common.data.known import KNOWN
@@ -112,7 +112,9 @@ def get(name: Annotated[str, typer.Argument(help="a known data set")]) -> None:
 def check(name: Name, path: Recipe = "", overrides: Settings = None, as_json: Json = False) -> None:
     """What is understood of a log: columns, order, lines dropped by each rule, the first three histories."""
     config = asked(name, path, overrides)
-    found = Check.of(opened(name, path, overrides), config)
+    log = opened(name, path, overrides)
+    evaluable(log, config.data.max_length)
+    found = Check.of(log, config)
     if as_json:
         _print_json(found.json() | {"warnings": list(found.warnings())})
         return
