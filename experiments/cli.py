@@ -120,7 +120,8 @@ def run(
     with ExitStack() as stack:
         log = [stack.enter_context(MlflowLog(settings, folder.name))] if mlflow else []
         steps, unit = (recipe.epochs, "epoch") if centralised else (settings.train.rounds, "round")
-        bar = stack.enter_context(Bar(title, steps, console, unit))
+        every = 1 if centralised else settings.eval.every
+        bar = stack.enter_context(Bar(title, steps, console, unit, every))
         if centralised:
             summary = reported(centralise)(settings, folder, recipe, [bar, *log])
         elif engine == "ray":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 import signal
 import subprocess
@@ -56,6 +57,7 @@ def test_run_prints_the_table_and_writes_the_files(tmp_path: Path) -> None:
     summary = json.loads((out / "summary.json").read_text())
     assert f"{summary['test']['ndcg@10']:.4f}" in result.output
     assert "round 4 of 4, valid HR@10" in result.output
+    assert re.search(r"sieve: round 3 of 4, \d+ of 16 devices admitted, .*about \S+ s left\n", result.output)
     assert "sasrec on devices=40" in result.output
     assert "Results in" in result.output
     assert (out / "report.html").exists()
