@@ -23,6 +23,7 @@ from experiments.engines import completed
 from experiments.local_deployment import Deployment, deployment
 from experiments.processes import Process
 from experiments.run_files import json_lines, printed, read_summary
+from server.records.outputs import in_vain
 
 LIMIT_S = 900.0
 ROUNDS = {"warm": 40, "stock": 4}
@@ -48,7 +49,7 @@ def show(
 
     kind = "stock" if stock else "warm"
     config = load(None, [*_defaults(ROUNDS[kind]), *overrides])
-    if (out / "config.yaml").exists():
+    if (out / "config.yaml").exists() and not in_vain(out):
         raise RunError(f"{out} already holds a run; choose another --out")
     with ending_on_signals(), tempfile.TemporaryDirectory(prefix="fedsieve-") as made:
         folder = Path(made)

@@ -34,6 +34,13 @@ GRID, RECIPE = "grid.yaml", "recipe.json"
 TOTALS = ("bytes_up", "bytes_down", "seconds", "asked", "admitted", "idle", "seconds_evaluation")
 
 
+def in_vain(folder: Path) -> bool:
+    """Whether a run began in ``folder`` and ended before its first round: it left settings alone."""
+    sizes = [path.stat().st_size for name in LINES if (path := folder / name).exists()]
+    saved = (f"state/{FILE}", "model.safetensors", "summary.json")
+    return sizes == [0] * len(LINES) and not any((folder / name).exists() for name in saved)
+
+
 class NodeMemory(Protocol):
     """Nodes that keep something from round to round, in this process."""
 
@@ -75,9 +82,14 @@ class RunFolder:
         self._lock = hold(self.folder)
 
     def create(self) -> None:
-        """Begin a new run. Raises RunError if the folder already holds one."""
+        """Begin a new run. Raises RunError if the folder already holds one that ended a round."""
         if (self.folder / GRID).exists():
             raise RunError(f"{self.folder} holds a comparison; choose another folder (--out; out=)")
+        if in_vain(self.folder):
+            for name in ("config.yaml", RECIPE):
+                (self.folder / name).unlink(missing_ok=True)
+            self.restart()
+            return
         self._federated()
         if any((self.folder / name).exists() for name in ("config.yaml", f"state/{FILE}", *LINES)):
             raise RunError(
