@@ -19,7 +19,7 @@ from common.data.known import KNOWN
 from common.data.sources import find_local
 from common.data.stats import Stats, stats
 from common.errors import DataError
-from common.printable import json_text, printable
+from common.printable import counted, json_text, printable
 from experiments.data_check import Check
 from experiments.data_encode import encode_log
 from experiments.log_asked import Settings, asked, opened
@@ -96,16 +96,18 @@ def get(name: Annotated[str, typer.Argument(help="a known data set")]) -> None:
     data = load(name)
     local = find_local(name) if name in KNOWN else None
     if local is None:
-        typer.echo(
-            f"{name}: {len(data):,} users, {data.num_items:,} items; nothing to fetch: it is generated"
-        )
+        typer.echo(f"{name}: {_size(data)}; nothing to fetch: it is generated")
         return
     (artifact, place), known = local, KNOWN[name]
     by = "hash" if artifact.digest else "counts" if known.exact else ""
     told = f"checked by {by}" if by else f"hash unknown, its counts were published as {known.users:,} users"
-    typer.echo(f"{name}: {len(data):,} users, {data.num_items:,} items, {told}: {place}")
+    typer.echo(f"{name}: {_size(data)}, {told}: {place}")
     if known.usual:
         typer.echo(f"usual settings: {' '.join(f'--set {one}' for one in known.usual)}")
+
+
+def _size(data: Dataset) -> str:
+    return f"{counted(len(data), 'user')}, {counted(data.num_items, 'item')}"
 
 
 @app.command()
@@ -182,4 +184,5 @@ def split_log(
     data = opened(name, path, overrides)
     written = write_shards(data, nodes, out)
     name = printable(data.name)
-    typer.echo(f"{len(data):,} devices of {name} in {len(written)} logs, catalogue beside them: {out}")
+    logs = counted(len(written), "log")
+    typer.echo(f"{counted(len(data), 'device')} of {name} in {logs}, catalogue beside them: {out}")

@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from common.errors import ConfigError
+from common.printable import counted
 from experiments.processes import REPORT, import_path, module
 from experiments.submit import CONTROL_WAIT_S, Wait, submit
 
@@ -141,7 +142,7 @@ def node(
     if not json_logs("node"):
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
         plain_logs()
-        typer.echo(f"{data.name}: {len(fleet.numbers)} devices; connecting to {superlink}")
+        typer.echo(f"{data.name}: {counted(len(fleet.numbers), 'device')}; connecting to {superlink}")
     logging.getLogger("flwr").setLevel(logging.WARNING)
     app = load_app(*app_of(config))
     wait_s = wait or math.inf

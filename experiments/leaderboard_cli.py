@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from common.printable import counted
 from experiments.results_cli import Memory, Workers, told_when_interrupted
 
 
@@ -76,6 +77,6 @@ def leaderboard(
     typer.echo(f"Leaderboard in {written}, numbers in {out}/results.csv")
     if failed:
         typer.echo(
-            f"{failed} cells failed; the page says why, and the same command tries them again", err=True
+            f"{counted(failed, 'cell')} failed; the page says why, and the same command tries again", err=True
         )
         raise typer.Exit(1)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from common.printable import printable_lines
+from common.printable import counted, printable_lines
 
 Workers = Annotated[int, typer.Option("--workers", min=0, help="cells at a time; 0: one a core")]
 Memory = Annotated[float, typer.Option("--memory", min=0, help="GiB for all cells; 0: most of what is free")]
@@ -64,7 +64,8 @@ def compare(
         report(out, images=False)
         typer.echo(f"{numbers}; plots as PNG and SVG: fedsieve report {out}")
     if failed:
-        typer.echo(f"{failed} cells failed; the column `error` of {out}/results.csv says why", err=True)
+        bad = f"{counted(failed, 'cell')} failed"
+        typer.echo(f"{bad}; the column `error` of {out}/results.csv says why", err=True)
         raise typer.Exit(1)
 
 
@@ -92,8 +93,9 @@ def report(
         console.print(terminal(main, console.width))
     for note in written.notes:
         console.print(note, markup=False)
-    plots = f", {len(written.images)} plots in {folder / 'plots'}/" if images else ""
-    typer.echo(f"Report in {written.page}{plots}, {len(written.tables)} tables in {folder / 'tables'}/")
+    plots = f", {counted(len(written.images), 'plot')} in {folder / 'plots'}/" if images else ""
+    tables = f"{counted(len(written.tables), 'table')} in {folder / 'tables'}/"
+    typer.echo(f"Report in {written.page}{plots}, {tables}")
 
 
 def report_run(folder: Path) -> None:
@@ -101,12 +103,10 @@ def report_run(folder: Path) -> None:
     from common.errors import RunError
     from common.extras import install
     from experiments.engines import completed
-    from server.records.outputs import RECIPE
+    from experiments.trained import unfinished
 
     if not (folder / "summary.json").is_file():
-        if (folder / RECIPE).is_file():
-            raise RunError(f"the centralised run in {folder} was stopped; such a run begins anew")
-        raise RunError(f"the run in {folder} is not finished: fedsieve run --resume --out {folder}")
+        raise unfinished(folder)
     if not completed(folder):
         raise RunError(f"fedsieve report needs plotly and jinja2: {install('report')}")
     typer.echo(f"Report in {folder / 'report.html'}")

@@ -14,11 +14,6 @@ def listing() -> Console:
     return Console() if given else Console(width=1000)
 
 
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """``1 cell``, ``1,200 cells``."""
-    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
-
-
 def bytes_text(number: float) -> str:
     """``812 B``, ``1.3 MB``, ``16 GB``: powers of 1000, two digits at least."""
     size = float(number)

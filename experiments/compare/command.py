@@ -17,6 +17,7 @@ from common.data import Dataset, content_digest
 from common.device import resolve
 from common.errors import ConfigError, RunError
 from common.machine import available_mib, cores
+from common.printable import counted
 from emulation.federation import open_log
 from emulation.targets import with_targets
 from experiments.compare.display import Display, Remaining, Stretch
@@ -26,7 +27,7 @@ from experiments.compare.labels import data_label
 from experiments.compare.results import keep_floors, read_row, write_results
 from experiments.compare.work import CellWork, honest_part, is_ready, train_warm_up
 from experiments.pool import Event, Job, Pool
-from experiments.units import counted, share_text
+from experiments.units import share_text
 from server.records.checkpoint import write_atomically
 from server.records.holding import hold
 from server.records.outputs import GRID
@@ -141,7 +142,7 @@ def _run(
     pool = Pool(workers or cores(), memory_gb * 1024 or MARGIN * available_mib())
     missing = [p for p in planned if read_row(out / "cells" / p.key) is None]
     console.print(
-        f"{name}: {len(planned)} cells, {len(planned) - len(missing)} of them already in {out}/; "
+        f"{name}: {counted(len(planned), 'cell')}, {len(planned) - len(missing)} of them already in {out}/; "
         f"{pool.workers} at a time"
     )
     telling = [n for n in planned[0].labels if len({str(p.labels[n]) for p in planned}) > 1]

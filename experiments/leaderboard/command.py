@@ -15,6 +15,7 @@ from rich.console import Console
 from common.device import resolve
 from common.errors import ConfigError, RunError
 from common.machine import available_mib, cores
+from common.printable import counted
 from experiments.compare.command import MARGIN, Planned
 from experiments.leaderboard import selection
 from experiments.leaderboard.cells import Board, plan
@@ -23,7 +24,7 @@ from experiments.leaderboard.protocol import Protocol
 from experiments.leaderboard.work import fill, open_cells
 from experiments.pool import Pool
 from experiments.report.tables import Column, Table, Value
-from experiments.units import counted, seconds_text
+from experiments.units import seconds_text
 
 REFRESH_S = 60.0
 """Seconds between two writings of the page while cells are computed."""
@@ -67,8 +68,8 @@ def compute(
     pool = Pool(options.workers or cores(), options.memory_gb * 1024 or MARGIN * available_mib())
     missing = len(open_cells(board, mine))
     console.print(
-        f"{protocol.title}: {len(mine)} of {len(board.plan.cells)} cells chosen, {missing} of them open; "
-        f"{pool.workers} at a time",
+        f"{protocol.title}: {len(mine)} of {counted(len(board.plan.cells), 'cell')} chosen, "
+        f"{missing} of them open; {pool.workers} at a time",
         highlight=False,
     )
     written = time.monotonic()
@@ -141,7 +142,9 @@ def overview(
     total = sum(seconds_left(protocol, board, cells) for cells in logs.values())
     count = len(open_cells(board, mine))
     span = seconds_text(total / workers)
-    told = f"{protocol.title}: {count} of {len(mine)} cells are open, {span} on {workers} cores"
+    verb = "is" if count == 1 else "are"
+    told = f"{protocol.title}: {count} of {counted(len(mine), 'cell')} {verb} open, "
+    told += f"{span} on {counted(workers, 'core')}"
     return Table("cells", "Cells", "", columns, rows), told
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import RunError
+from common.printable import counted
 from experiments.compare.results import write_results
 from experiments.leaderboard.cells import Board, State
 from experiments.leaderboard.columns import BOARD, BY_ATTACK, PUBLISHED
@@ -27,7 +28,6 @@ from experiments.report import pages
 from experiments.report.reading import Cell, Grid, read_grid
 from experiments.report.section import Section, sections
 from experiments.report.tables import Table, markdown
-from experiments.units import counted
 from server.records.checkpoint import write_atomically
 
 PAGE = "leaderboard.html"
@@ -115,7 +115,7 @@ def facts(board: Board, known: Measured) -> list[str]:
     }
     size = " × ".join(f"{n} {_named(name, n)}" for name, n in axes.items())
     return [
-        f"{size}: {len(known.states):,} cells; {told}.",
+        f"{size}: {counted(len(known.states), 'cell')}; {told}.",
         "A fixed budget for each log. " + "; ".join(f"{data}: {text}" for data, text in budget.items()) + ".",
         "Full ranking over the whole catalogue, leave-one-out, test items, seen items left out.",
     ]

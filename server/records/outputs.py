@@ -214,7 +214,9 @@ class RunFolder:
                     rounds, skipped = rounds + 1, skipped + bool(line["skipped"])
                     why = line.get("why", why)
         if rounds and skipped == rounds:
-            raise RunError(f"nobody trained: all {rounds} rounds were skipped, the last one: {why}")
+            lost = f"all {rounds} rounds were skipped, the last one"
+            lost = "the only round was skipped" if rounds == 1 else lost
+            raise RunError(f"nobody trained: {lost}: {why}")
         if "test" not in self.evaluations:
             raise RunError(
                 f"nobody was evaluated: no device with at least {SHORTEST} interactions answered; "

@@ -67,7 +67,7 @@ def test_get_of_a_log_without_a_known_hash_says_so(tmp_path: Path, monkeypatch: 
     )
     monkeypatch.setenv("FEDSIEVE_DATA", str(tmp_path))
     told = call("get", "retailrocket")
-    assert "1 users, 1 items, hash unknown, its counts were published as 1,407,580 users" in told
+    assert "1 user, 1 item, hash unknown, its counts were published as 1,407,580 users" in told
     assert "usual settings: --set data.events=[view] --set data.min_user=5" in told
 
 

@@ -43,7 +43,7 @@ def test_a_cell_that_fails_is_a_row(tmp_path: Path) -> None:
     found = fedsieve.compare(str(path), str(out))
     assert found.frame["status"].to_list() == ["failed"]
     assert found.frame["error"][0]
-    assert repr(found).startswith("Comparison(1 runs, 1 failed (column error))")
+    assert repr(found).startswith("Comparison(1 run, 1 failed (column error))")
     with pytest.raises(fedsieve.RunError, match="has finished: nothing to draw"):
         found.plot()
 
