@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from common.errors import ConfigError
-from common.homes import expanded
+from common.homes import read_file
 from common.logs import json_logs, plain_logs
 from transport.flower import need_grpc
 from transport.link import Keys, Pulse
@@ -31,12 +31,17 @@ from transport.serving import parse_node_config, run_node
 
 def load_keys(path: Path) -> Keys:
     """Read an elliptic-curve private key in OpenSSH format. Raises ConfigError for anything else."""
+    found = read_file(path)
+    if found.startswith((b"ecdsa-", b"ssh-")):
+        private = path.with_suffix("")
+        raise ConfigError(f"{path}: this is a public key; a node needs the private one, {private}")
     try:
-        key = load_ssh_private_key(expanded(path).read_bytes(), None)
+        key = load_ssh_private_key(found, None)
     except TypeError as error:
         raise ConfigError(f"{path}: the key has a passphrase; expected one without") from error
-    except (OSError, ValueError, UnsupportedAlgorithm) as error:
-        raise ConfigError(f"{path}: no private key: {error}") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        told = "no private key in OpenSSH format, as `fedsieve enroll key FILE` writes it to FILE"
+        raise ConfigError(f"{path}: {told}") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ConfigError(f"{path}: not an elliptic-curve key (make one with ssh-keygen -t ecdsa)")
     return key, key.public_key()
@@ -78,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         logging.getLogger("flwr").setLevel(logging.INFO)
         config = parse_node_config(options.node_config)
         keys = load_keys(options.auth_private_key) if options.auth_private_key else None
-        certificates = None if options.insecure else options.root_certificates.read_bytes()
+        certificates = None if options.insecure else read_file(options.root_certificates)
         module, _, name = options.app.partition(":")
         if not (module and name):
             raise ConfigError(f"--app {options.app!r}: expected MODULE:NAME, as client.app:app")

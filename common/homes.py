@@ -5,7 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from common.errors import ConfigError
+from common.errors import ConfigError, nearest_file
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of ``path``. Raises ConfigError that says why they cannot be read, and the nearest name."""
+    file = expanded(path)
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}{nearest_file(file)}") from error
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:

@@ -74,7 +74,8 @@ def find(name: str, ids: Sequence[str], key: str, words: Sequence[str] = ()) -> 
         return ids.index(name) + 1
     except ValueError:
         near = _nearest(name, Names.of(ids).column, words)
-        question = f"; did you mean {near!r}?" if near else ";"
+        meant = _listed(name, ids) or (repr(near) if near else "")
+        question = f"; did you mean {meant}?" if meant else ";"
         raise ConfigError(
             f"{key}: the log has no item {name[:60]!r}{question} valid: ids, as in {ids[0]!r}, or numbers "
             f"of the catalogue, #1 to #{len(ids)}"
@@ -109,6 +110,13 @@ def split_names(text: str) -> tuple[str, ...]:
 def finder(ids: Sequence[str], key: str) -> Callable[[str], int]:
     """:func:`find` in one catalogue, for one setting."""
     return lambda name: find(name, ids, key)
+
+
+def _listed(name: str, ids: Sequence[str]) -> str:
+    """``[50, 181]`` where ``50,181`` was given for two items: a list has brackets."""
+    parts = [part.strip() for part in name.split(",")]
+    known = set(ids) if len(parts) > 1 else set()
+    return f"[{', '.join(parts)}]" if all(part in known for part in parts) else ""
 
 
 def _nearest(name: str, ids: pl.Series, words: Sequence[str]) -> str:

@@ -57,6 +57,11 @@ def printable_log(line: str) -> str:
     return printable(_FLOWERS_COLOURS.sub("", line[: 2 * LONGEST]).expandtabs(4), LONGEST)
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 cell``, ``1,200 cells``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def json_text(value: Any, indent: int | None = None) -> str:
     """JSON in which letters of all scripts stay and what acts on a terminal is escaped."""
     text = json.dumps(value, indent=indent, ensure_ascii=False)

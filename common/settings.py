@@ -19,6 +19,7 @@ from common.explain import problems, value_text
 Scalar = bool | int | float | str
 SECTIONS: Mapping[str, type[BaseModel]] = {"model": ModelConfig, "attack": AttackConfig}
 """Those that are a component with settings around it."""
+ENDINGS = (".yaml", ".yml")
 JSON_STARTS = ("{", "[", '"')
 """Text of the flat form that begins like this is JSON."""
 
@@ -84,8 +85,9 @@ def read_tree(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not YAML: byte {error.start + 1} is not UTF-8") from error
     if not isinstance(tree, dict):
+        log = f"; a log is given with --set data.path={path}" if path.suffix not in ENDINGS else ""
         told = f"{path}: expected a mapping of settings, as in `seed: 0`"
-        raise ConfigError(f"{told} (given: {value_text(tree)})")
+        raise ConfigError(f"{told} (given: {value_text(tree)}){log}")
     return tree
 
 

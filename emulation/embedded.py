@@ -46,8 +46,10 @@ class Embedded:
             name = context.node_config["attack"] if malicious else ""
             who = f"attack {name!r}" if malicious else "the training or ranking of honest devices"
             _LOG.warning("%s failed on a %s message", who, message.metadata.message_type, exc_info=True)
-            advice = "`fedsieve check NAME` tries a component of one's own"
-            raise AppFailed(f"{who} failed: {type(error).__name__}: {error}; {advice}") from error
+            own = [name, *str(context.node_config.get("components", "")).split(",")]
+            checks = " and ".join(f"`fedsieve check {one}`" for one in dict.fromkeys(own) if one)
+            advice = f"; {checks} would tell more" if checks else ""
+            raise AppFailed(f"{who} failed: {type(error).__name__}: {error}{advice}") from error
 
     def _answer(self, message: Message, context: Context, malicious: bool) -> Message:
         if message.metadata.message_type != MessageType.TRAIN:

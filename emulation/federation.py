@@ -14,7 +14,7 @@ from client.disclosure import MAX_TARGETS
 from client.fleet import Numbers, malicious_devices
 from client.regularisers import build_regularisers
 from common.config import RunConfig
-from common.data import SHORTEST, Dataset, content_digest, load, recent
+from common.data import Dataset, content_digest, evaluable, load
 from common.data.cut import cut_at, held_out, parts, quantiles, recurs
 from common.errors import ConfigError, DataError
 from common.registry import outside
@@ -82,18 +82,7 @@ def open_log(config: RunConfig) -> Dataset:
     """
     data = config.data
     whole = load(data.name, data.path, devices=data.max_devices, prepare=data.preparation)
-    log = recent(whole, data.max_length)
-    if (longest := int(log.sequences.lengths.max(initial=0))) < SHORTEST:
-        cut = (
-            f" of data.max_length={data.max_length}"
-            if longest < whole.sequences.lengths.max(initial=0)
-            else ""
-        )
-        raise DataError(
-            log.source or log.name,
-            f"no device can be evaluated: that takes {SHORTEST} interactions (one to train on, one to "
-            f"validate, one to test), and the longest history{cut} has {longest}",
-        )
+    log = evaluable(whole, data.max_length)
     if config.eval.split == "leave_one_out":
         return log
     log = cut_at(log, config.eval.moments or quantiles(log, *config.eval.quantiles))

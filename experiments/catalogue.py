@@ -11,8 +11,10 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from attacks import ATTACKS
 from client.regularisers import REGULARISERS
@@ -25,7 +27,7 @@ from server.aggregators.pre import KNOWN
 from server.constraints import CONSTRAINTS
 from server.optimizers import OPTIMIZERS
 
-Entry = dict[str, str]
+Entry = dict[str, Any]
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "catalogue.md"
 SHOWN: Mapping[str, tuple[str, ...]] = {
     "aggregators": ("name", "family", "cost", "breakdown", "slices", "host", "reference"),
@@ -37,7 +39,7 @@ SHOWN: Mapping[str, tuple[str, ...]] = {
     "models": ("name", "parameters", "reference", "summary"),
     "datasets": ("name", "summary"),
 }
-"""Columns of the tables; --json has all."""
+"""Columns of the tables of the page, which has parameters and summary too."""
 EVERY = ("kind", "count", "names")
 """Columns of the table of all kinds."""
 
@@ -72,14 +74,14 @@ def entries(what: str) -> list[Entry]:
         "datasets": lambda: [{"name": name, "summary": describe(name)} for name in DATASETS],
     }
     if what == "all":
-        return [_kind(name, [entry["name"] for entry in found()]) for name, found in known.items()]
+        return [_kind(name, [one["name"] for one in found()]) for name, found in known.items()]
     if what not in known:
         raise UnknownName("list", what, known)
     return known[what]()
 
 
 def _kind(name: str, names: Sequence[str]) -> Entry:
-    return {"kind": name, "count": str(len(names)), "names": ", ".join(names)}
+    return {"kind": name, "count": len(names), "names": list(names)}
 
 
 def facts(rule: Callable[..., object]) -> Entry:
@@ -135,15 +137,39 @@ def _lines(thing: object) -> str:
     return " ".join((inspect.getdoc(thing) or "").partition("\n\n")[0].split())
 
 
+def entry(what: str, name: str) -> Entry:
+    """All that is known of one. Raises UnknownName."""
+    found = {one["name"]: one for one in entries(what)} if what != "all" else {}
+    if name not in found:
+        raise UnknownName(f"name in {what}", name, found)
+    return found[name]
+
+
 def table(what: str, found: Sequence[Entry]) -> Table:
-    """One row an entry; names are never broken."""
+    """A row an entry: its name, which is never broken, and the first sentence about it."""
     shown = Table(title="What the settings can name" if what == "all" else what)
-    columns = EVERY if what == "all" else SHOWN[what]
-    for column in columns:
-        shown.add_column(column, no_wrap=column == "name", overflow="fold")
-    for entry in found:
-        shown.add_row(*(entry[column] for column in columns))
+    for column in EVERY if what == "all" else ("name", "summary"):
+        shown.add_column(column, no_wrap=column in ("name", "kind"))
+    for one in found:
+        if what == "all":
+            shown.add_row(one["kind"], str(one["count"]), ", ".join(one["names"]))
+        else:
+            shown.add_row(one["name"], Text(_sentence(one["summary"])))
     return shown
+
+
+def card(found: Entry) -> Table:
+    """All that is known of one, a row a fact."""
+    shown = Table(show_header=False)
+    shown.add_column(no_wrap=True)
+    for name, text in found.items():
+        shown.add_row(name, Text(text.replace("``", "`")))
+    return shown
+
+
+def _sentence(text: str) -> str:
+    """The first sentence; one that ends with the text, else before a capital letter."""
+    return re.split(r"(?<=[.;:])\s+(?=[A-Z])", text.replace("``", "`"), maxsplit=1)[0]
 
 
 def page() -> str:
@@ -152,8 +178,8 @@ def page() -> str:
     for what, columns in SHOWN.items():
         columns = columns if what == "datasets" else tuple(dict.fromkeys((*columns, "parameters", "summary")))
         lines += ["", f"## {what}", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-        for entry in entries(what):
-            cells = (entry[column].replace("|", "\\|").replace("``", "`") for column in columns)
+        for one in entries(what):
+            cells = (one[column].replace("|", "\\|").replace("``", "`") for column in columns)
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -21,7 +21,6 @@ from experiments.deploy_cli import register as register_deployment
 from experiments.ending import Unbroken, ended_as_by_hand
 from experiments.leaderboard_cli import leaderboard
 from experiments.results_cli import compare, export, recommend, report
-from experiments.units import listing
 from experiments.usage import is_usage, told, with_help, without_empty_paths
 from experiments.versions import version
 
@@ -120,7 +119,8 @@ def run(
     with ExitStack() as stack:
         log = [stack.enter_context(MlflowLog(settings, folder.name))] if mlflow else []
         steps, unit = (recipe.epochs, "epoch") if centralised else (settings.train.rounds, "round")
-        bar = stack.enter_context(Bar(title, steps, console, unit))
+        every = 1 if centralised else settings.eval.every
+        bar = stack.enter_context(Bar(title, steps, console, unit, every))
         if centralised:
             summary = reported(centralise)(settings, folder, recipe, [bar, *log])
         elif engine == "ray":
@@ -177,18 +177,23 @@ def list_(
     what: Annotated[
         str, typer.Argument(help="aggregators, attacks, models, …; alone: what there is")
     ] = "all",
+    name: Annotated[str, typer.Argument(help="one of them: all that is known of it")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
 ) -> None:
     """Names that the settings take."""
-    from experiments.catalogue import entries, table
+    from experiments.catalogue import card, entries, entry, table
 
-    found = entries(what)
+    found = entry(what, name) if name else entries(what)
     if as_json:
         typer.echo(json_text(found, 2))
+    elif isinstance(found, dict):
+        Console().print(card(found))
     else:
-        listing().print(table(what, found))
-        more = "fedsieve list KIND" if what == "all" else f"fedsieve list {what} --json"
-        Console().print(f"Parameters and formulas: {more}")
+        Console().print(table(what, found))
+        more = "What there is of a kind: fedsieve list KIND"
+        if what != "all":
+            more = f"Parameters, source, …: fedsieve list {what} NAME, or --json"
+        typer.echo(more)
 
 
 @app.command()
@@ -253,7 +258,7 @@ def call(arguments: Sequence[str] | None = None) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             usage.show()
             return 2
-        return _failed(printable_lines(told(error)))
+        return _failed(printable_lines(told(error, sys.argv[1:] if given is None else given)))
     if status == INTERRUPTED:
         print("fedsieve: interrupted", file=sys.stderr)
     return status if isinstance(status, int) else 0

@@ -14,6 +14,7 @@ from common.data import SHORTEST, Dataset
 from common.data.cut import held_out, recurs
 from common.data.names import Names
 from common.data.stats import Stats, stats
+from common.printable import counted
 
 SEQUENCES, ITEMS = 3, 8
 """Histories that are shown, and the items at the start of each."""
@@ -78,7 +79,8 @@ class Check:
         yield "interactions in the file", f"{reading.rows or n.interactions:,}"
         for rule, rows in reading.dropped.items():
             yield f"dropped by {rule}", f"{rows:,} ({rows / reading.rows:.1%})"
-        yield "left", f"{n.interactions:,} interactions of {n.users:,} users with {n.items:,} items"
+        left = counted(n.interactions, "interaction"), counted(n.users, "user"), counted(n.items, "item")
+        yield "left", "{} of {} with {}".format(*left)
         yield "history length", f"{n.shortest:,} to {n.longest:,}, median {n.quartiles[1]:g}"
         yield "users that are evaluated", f"{n.users - n.short:,} (from {SHORTEST} interactions on)"
         yield "repeated interactions", f"{n.repeated:.1%}"
@@ -91,8 +93,6 @@ class Check:
 
     def warnings(self) -> Iterator[str]:
         """What should not be trained on as it is."""
-        if self.numbers.short == self.numbers.users:
-            yield f"nobody can be evaluated: no user has {SHORTEST} interactions"
         if (
             self.log.times is None
             and "one line a user" not in self.log.reading.format

@@ -12,14 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from common.config import EvalConfig
-from common.data import DATASETS, Dataset, describe, load, write_shards
+from common.data import DATASETS, Dataset, describe, evaluable, load, write_shards
 from common.data.cut import quantiles
 from common.data.folders import cache_folder
 from common.data.known import KNOWN
 from common.data.sources import find_local
 from common.data.stats import Stats, stats
 from common.errors import DataError
-from common.printable import json_text, printable
+from common.printable import counted, json_text, printable
 from experiments.data_check import Check
 from experiments.data_encode import encode_log
 from experiments.log_asked import Settings, asked, opened
@@ -28,7 +28,7 @@ from experiments.units import listing
 app = typer.Typer(help="Interaction logs: list, get, check, stats, encode, split.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="a known data set, or a file with a log")]
-Recipe = Annotated[str, typer.Option("--path", help="data.path: a file, or the recipe of synthetic")]
+Recipe = Annotated[str, typer.Option("--path", help="of synthetic: its recipe, as devices=200,items=120")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
@@ -96,23 +96,27 @@ def get(name: Annotated[str, typer.Argument(help="a known data set")]) -> None:
     data = load(name)
     local = find_local(name) if name in KNOWN else None
     if local is None:
-        typer.echo(
-            f"{name}: {len(data):,} users, {data.num_items:,} items; nothing to fetch: it is generated"
-        )
+        typer.echo(f"{name}: {_size(data)}; nothing to fetch: it is generated")
         return
     (artifact, place), known = local, KNOWN[name]
     by = "hash" if artifact.digest else "counts" if known.exact else ""
     told = f"checked by {by}" if by else f"hash unknown, its counts were published as {known.users:,} users"
-    typer.echo(f"{name}: {len(data):,} users, {data.num_items:,} items, {told}: {place}")
+    typer.echo(f"{name}: {_size(data)}, {told}: {place}")
     if known.usual:
         typer.echo(f"usual settings: {' '.join(f'--set {one}' for one in known.usual)}")
+
+
+def _size(data: Dataset) -> str:
+    return f"{counted(len(data), 'user')}, {counted(data.num_items, 'item')}"
 
 
 @app.command()
 def check(name: Name, path: Recipe = "", overrides: Settings = None, as_json: Json = False) -> None:
     """What is understood of a log: columns, order, lines dropped by each rule, the first three histories."""
     config = asked(name, path, overrides)
-    found = Check.of(opened(name, path, overrides), config)
+    log = opened(name, path, overrides)
+    evaluable(log, config.data.max_length)
+    found = Check.of(log, config)
     if as_json:
         _print_json(found.json() | {"warnings": list(found.warnings())})
         return
@@ -180,4 +184,5 @@ def split_log(
     data = opened(name, path, overrides)
     written = write_shards(data, nodes, out)
     name = printable(data.name)
-    typer.echo(f"{len(data):,} devices of {name} in {len(written)} logs, catalogue beside them: {out}")
+    logs = counted(len(written), "log")
+    typer.echo(f"{counted(len(data), 'device')} of {name} in {logs}, catalogue beside them: {out}")

@@ -16,7 +16,7 @@ from common.data.ragged import Ragged
 from common.data.shards import CATALOGUE, write_log
 from common.data.types import Dataset
 from common.errors import ConfigError, DataError
-from common.printable import printable
+from common.printable import counted, printable
 from experiments.log_asked import Settings, opened
 
 UNKNOWN = ("drop", "refuse")
@@ -90,16 +90,18 @@ def encode_log(
     found = encode(opened("", str(file), overrides), ids, titles, first_device)
     some = ", ".join(map(printable, found.unknown[:SHOWN])) + ", …" * (len(found.unknown) > SHOWN)
     if found.unknown and unknown == "refuse":
+        strange = f"{counted(len(found.unknown), 'item')} {'is' if len(found.unknown) == 1 else 'are'}"
         raise DataError(
             file,
-            f"{len(found.unknown)} items are not in {catalogue}: {some} "
-            f"({found.dropped} interactions); --unknown drop leaves them out",
+            f"{strange} not in {catalogue}: {some} "
+            f"({counted(found.dropped, 'interaction')}); --unknown drop leaves them out",
         )
     path = write_log(found.log, out, "node.parquet")
     if found.dropped:
-        typer.echo(f"dropped {found.dropped} interactions with {len(found.unknown)} unknown items: {some}")
+        lost = counted(found.dropped, "interaction"), counted(len(found.unknown), "unknown item")
+        typer.echo("dropped {} with {}: ".format(*lost) + some)
     if found.emptied:
-        typer.echo(f"dropped {found.emptied} devices that had no other items")
+        typer.echo(f"dropped {counted(found.emptied, 'device')} that had no other items")
     last = first_device + len(found.log) - 1
     fingerprint = catalogue_digest(ids)[:8]
     typer.echo(f"{path}: devices {first_device} to {last}, {CATALOGUE} {fingerprint} beside it")

@@ -12,8 +12,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from common.errors import ConfigError
+from common.printable import counted
 from experiments.processes import REPORT, import_path, module
-from experiments.submit import submit
+from experiments.submit import CONTROL_WAIT_S, Wait, submit
 
 CONTROL, FLEET, RUNTIME = "127.0.0.1:9093", "127.0.0.1:9092", "127.0.0.1:9091"
 WAIT_S = 600.0
@@ -78,7 +79,11 @@ def _become(command: list[str]) -> NoReturn:
 def superlink(
     folder: Path, fleet: str, control: str, database: Path | None, runtime: str = RUNTIME
 ) -> list[str]:
-    """The command line of Flower's SuperLink. Raises ConfigError when a file is missing."""
+    """The command line of Flower's SuperLink. Raises ConfigError for a missing file and a wrong address."""
+    from transport.address import parse
+
+    for api, address in (("fleet", fleet), ("control", control), ("runtime", runtime)):
+        parse(f"--{api}", address, api)
     for name in ("server.pem", "server.key", "ca.pem"):
         if not (folder / name).is_file():
             raise ConfigError(f"--dir {folder}: no {name} there; make it with `fedsieve enroll ca`")
@@ -137,7 +142,7 @@ def node(
     if not json_logs("node"):
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
         plain_logs()
-        typer.echo(f"{data.name}: {len(fleet.numbers)} devices; connecting to {superlink}")
+        typer.echo(f"{data.name}: {counted(len(fleet.numbers), 'device')}; connecting to {superlink}")
     logging.getLogger("flwr").setLevel(logging.WARNING)
     app = load_app(*app_of(config))
     wait_s = wait or math.inf
@@ -198,9 +203,10 @@ def add(
     control: Annotated[str, typer.Option(help="Control API of the SuperLink")] = CONTROL,
     roots: Roots = None,
     insecure: Insecure = False,
+    wait: Wait = CONTROL_WAIT_S,
 ) -> None:
     """Let the holders of these keys connect."""
     from transport.control import enrol
 
-    for file, number in enrol(control, secured(roots, insecure), files).items():
+    for file, number in enrol(control, secured(roots, insecure), files, wait or math.inf).items():
         typer.echo(f"{file}: node {number}")

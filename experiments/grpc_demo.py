@@ -15,7 +15,7 @@ from rich.console import Console
 
 from common.config import RunConfig
 from common.errors import RunError
-from common.printable import printable, printable_log
+from common.printable import counted, printable, printable_log
 from common.settings import load
 from emulation.federation import open_log
 from experiments.deployed import ATTACKING, plan, stage
@@ -23,6 +23,7 @@ from experiments.engines import completed
 from experiments.local_deployment import Deployment, deployment
 from experiments.processes import Process
 from experiments.run_files import json_lines, printed, read_summary
+from server.records.outputs import in_vain
 
 LIMIT_S = 900.0
 ROUNDS = {"warm": 40, "stock": 4}
@@ -48,20 +49,22 @@ def show(
 
     kind = "stock" if stock else "warm"
     config = load(None, [*_defaults(ROUNDS[kind]), *overrides])
-    if (out / "config.yaml").exists():
+    if (out / "config.yaml").exists() and not in_vain(out):
         raise RunError(f"{out} already holds a run; choose another --out")
     with ending_on_signals(), tempfile.TemporaryDirectory(prefix="fedsieve-") as made:
         folder = Path(made)
         data = open_log(config)
         run = plan(config, data, honest, malicious, folder / "logs")
         console.print(
-            f"{len(data)} devices of {printable(data.name)}: {honest} honest and {malicious} malicious nodes",
+            f"{counted(len(data), 'device')} of {printable(data.name)}: {honest} honest and "
+            f"{counted(malicious, 'malicious node')}",
             markup=False,
         )
         with deployment(folder / "run") as local:
             start = local.stock_node if stock else local.warm_node
             nodes = [start(node) for node in run.nodes]
-            console.print(f"SuperLink at {local.fleet}, {len(nodes)} {kind} nodes; submitting the run")
+            connecting = counted(len(nodes), f"{kind} node")
+            console.print(f"SuperLink at {local.fleet}, {connecting}; submitting the run")
             submitted = local.submit(stage(folder / "app", ATTACKING), run.run_config(out))
             follow(local, submitted, nodes, tell)
             result = local.wait(submitted, 5.0)
@@ -113,9 +116,9 @@ def _report(out: Path, config: RunConfig, name: str, console: Console, paged: bo
     seconds = sorted(line["seconds"] for line in json_lines(out / "metrics.jsonl") if "seconds" in line)
     console.print(printed({**summary, "data": name}))
     files = f"{'report.html, ' * paged}summary.json, metrics.jsonl, audit.jsonl, model.safetensors"
+    rounds = counted(config.train.rounds, "round")
     console.print(
-        f"{config.train.rounds} rounds over gRPC, {seconds[len(seconds) // 2]:.2f} s each (median). "
-        f"Results in {out}/ ({files})",
+        f"{rounds} over gRPC, {seconds[len(seconds) // 2]:.2f} s each (median). Results in {out}/ ({files})",
         soft_wrap=True,
     )
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -22,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from common.errors import ConfigError
+from common.homes import read_file
 
 DAYS = 3650
 RENEW_DAYS = 30
@@ -103,11 +105,13 @@ def make_node_key(key_file: Path) -> Path:
 
 
 def _authority(key_file: Path, certificate_file: Path) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+    in_key, in_certificate = read_file(key_file), read_file(certificate_file)
     try:
-        key = load_pem_private_key(key_file.read_bytes(), None)
-        certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
-    except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"{key_file}: no certificate authority: {error}") from error
+        key = load_pem_private_key(in_key, None)
+        certificate = x509.load_pem_x509_certificate(in_certificate)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        told = f"no key without a passphrase, or no certificate in {certificate_file.name}"
+        raise ConfigError(f"{key_file}: no certificate authority: {told}") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
         raise ConfigError(f"{key_file}: not the key of {certificate_file}")
     return key, certificate

@@ -8,12 +8,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from experiments.results_cli import Memory, Workers
+from common.printable import counted
+from experiments.results_cli import Memory, Workers, told_when_interrupted
 
 
 def leaderboard(
     protocol: Annotated[
-        str, typer.Argument(help="v1, the name of a shipped protocol, or one of your own as YAML")
+        str,
+        typer.Argument(
+            help="v1, the name of a shipped protocol, or one of your own as YAML (docs/guides/leaderboard.md)"
+        ),
     ] = "v1",
     out: Annotated[
         Path, typer.Option("--out", help="folder of the cells; several machines may fill one at once")
@@ -45,9 +49,12 @@ def leaderboard(
     """Every rule under the attacks of a fixed protocol: worst case, mean, cost, and places."""
     from common.extras import needed
     from experiments.leaderboard import command
+    from experiments.leaderboard.kept import check_kept
     from experiments.leaderboard.protocol import read_protocol
 
     found = read_protocol(protocol, add or [])
+    if not list_:
+        check_kept(out, found)
     options = command.Options(out, workers, memory, device, patience)
     console = Console()
     with console.status("Planning the cells"):
@@ -62,13 +69,14 @@ def leaderboard(
             typer.echo(told)
             return
         command.made(options)
-        failed = 0 if page else command.compute(found, board, mine, options, console)
+        with told_when_interrupted():
+            failed = 0 if page else command.compute(found, board, mine, options, console)
         written = write_page(board, measured(found, board, board.states(command.held(options))))
     except ImportError as error:
         raise needed("report", "fedsieve leaderboard", error) from error
     typer.echo(f"Leaderboard in {written}, numbers in {out}/results.csv")
     if failed:
         typer.echo(
-            f"{failed} cells failed; the page says why, and the same command tries them again", err=True
+            f"{counted(failed, 'cell')} failed; the page says why, and the same command tries again", err=True
         )
         raise typer.Exit(1)

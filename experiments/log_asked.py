@@ -25,6 +25,8 @@ def asked(name: str, path: str, overrides: list[str] | None) -> RunConfig:
         raise ConfigError(f"--set {bad[0]}: expected a setting of data, as in data.min_rating=4")
     if bad := [key for key in keys if key in ("data.name", "data.path")]:
         raise ConfigError(f"--set {bad[0]}: the log is given, {path or name}; --set is for how it is read")
+    if path and name not in ("", "synthetic"):
+        raise ConfigError(f"--path {path}: the log is given already, {name}; give one of them")
     file = expanded(name)
     if not path and name not in DATASETS and (file.suffix or file.exists() or len(file.parts) > 1):
         name, path = "", name

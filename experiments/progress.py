@@ -27,14 +27,23 @@ from common.machine import cores, thread_limit
 from experiments.engines import emulate
 from experiments.pool import Event, Job, Notes, Pool, Work, describe
 from experiments.run_files import read_summary
+from experiments.units import seconds_text
+from server.records.progress import Pace, admitted
 from server.records.report import Evaluation, RoundReport
 from server.round.state import ServerState
 
 
 class Bar:
-    """A listener that draws a bar on a terminal or in a notebook; elsewhere a line an evaluation."""
+    """A listener that draws a bar on a terminal or in a notebook; elsewhere it tells lines.
 
-    def __init__(self, title: str, rounds: int, console: Console, unit: str = "round") -> None:
+    Of each evaluation, and of each tenth of the run that has none. ``every``: rounds from one evaluation to
+    the next, 0 for none before the end.
+    """
+
+    def __init__(
+        self, title: str, rounds: int, console: Console, unit: str = "round", every: int = 0
+    ) -> None:
+        self._pace, self._every, self._told = Pace(rounds), every, 0
         self._console, self._title, self._rounds, self._unit = console, title, rounds, unit
         self._drawn = console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
         self._progress = Progress(
@@ -71,13 +80,21 @@ class Bar:
 
     def on_round(self, report: RoundReport, state: ServerState) -> None:
         self._progress.update(self._task, completed=report.round)
+        left, now = self._pace.left_s(report.round), report.round
+        evaluated = now == self._rounds or (self._every and now % self._every == 0)
+        if not evaluated and now // self._pace.tenth > self._told // self._pace.tenth:
+            self._line(now, f"{admitted(report)}, about {seconds_text(left)} left")
 
     def on_evaluation(self, evaluation: Evaluation) -> None:
         note = describe(evaluation)
         self._progress.update(self._task, note=note)
+        self._line(evaluation.round, note)
+
+    def _line(self, round_: int, text: str) -> None:
+        self._told = round_
         if not self._drawn:
-            line = f"{self._title}: {self._unit} {evaluation.round} of {self._rounds}, {note}"
-            self._console.print(line, markup=False)
+            line = f"{self._title}: {self._unit} {round_} of {self._rounds}, {text}"
+            self._console.print(line, markup=False, soft_wrap=True)
 
 
 class _News(logging.Handler):

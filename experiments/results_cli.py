@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from common.printable import counted, printable_lines
+
 Workers = Annotated[int, typer.Option("--workers", min=0, help="cells at a time; 0: one a core")]
 Memory = Annotated[float, typer.Option("--memory", min=0, help="GiB for all cells; 0: most of what is free")]
 Run = Annotated[Path, typer.Option("--run", help="folder of a finished run")]
+
+
+@contextmanager
+def told_when_interrupted() -> Iterator[None]:
+    """Say on stderr what an interrupt says of itself: Typer would lose it."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if str(error):
+            typer.echo(printable_lines(error), err=True)
+        raise
 
 
 def compare(
@@ -36,7 +51,8 @@ def compare(
     if dry:
         dry_run(shipped.grid(grid), out, Console(), workers, device)
         return
-    failed = run_grid(shipped.grid(grid), out, Console(), workers, memory, device)
+    with told_when_interrupted():
+        failed = run_grid(shipped.grid(grid), out, Console(), workers, memory, device)
     numbers = f"Numbers in {out}/results.csv and .parquet"
     try:
         from experiments.report import writing  # noqa: F401
@@ -48,7 +64,8 @@ def compare(
         report(out, images=False)
         typer.echo(f"{numbers}; plots as PNG and SVG: fedsieve report {out}")
     if failed:
-        typer.echo(f"{failed} cells failed; the column `error` of {out}/results.csv says why", err=True)
+        bad = f"{counted(failed, 'cell')} failed"
+        typer.echo(f"{bad}; the column `error` of {out}/results.csv says why", err=True)
         raise typer.Exit(1)
 
 
@@ -76,8 +93,9 @@ def report(
         console.print(terminal(main, console.width))
     for note in written.notes:
         console.print(note, markup=False)
-    plots = f", {len(written.images)} plots in {folder / 'plots'}/" if images else ""
-    typer.echo(f"Report in {written.page}{plots}, {len(written.tables)} tables in {folder / 'tables'}/")
+    plots = f", {counted(len(written.images), 'plot')} in {folder / 'plots'}/" if images else ""
+    tables = f"{counted(len(written.tables), 'table')} in {folder / 'tables'}/"
+    typer.echo(f"Report in {written.page}{plots}, {tables}")
 
 
 def report_run(folder: Path) -> None:
@@ -85,12 +103,10 @@ def report_run(folder: Path) -> None:
     from common.errors import RunError
     from common.extras import install
     from experiments.engines import completed
-    from server.records.outputs import RECIPE
+    from experiments.trained import unfinished
 
     if not (folder / "summary.json").is_file():
-        if (folder / RECIPE).is_file():
-            raise RunError(f"the centralised run in {folder} was stopped; such a run begins anew")
-        raise RunError(f"the run in {folder} is not finished: fedsieve run --resume --out {folder}")
+        raise unfinished(folder)
     if not completed(folder):
         raise RunError(f"fedsieve report needs plotly and jinja2: {install('report')}")
     typer.echo(f"Report in {folder / 'report.html'}")

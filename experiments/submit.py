@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,9 @@ from common.settings import Scalar, load, to_flat
 
 SMALLEST = 64
 """Items of the catalogue that settings are tried on where the real one is at the server."""
+
+CONTROL_WAIT_S = 30.0
+Wait = Annotated[float, typer.Option("--wait", min=0, help="seconds to wait for the SuperLink; 0: for ever")]
 
 
 def submit(
@@ -37,6 +41,7 @@ def submit(
     ] = "",
     resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint in --out")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="do not wait for the end of the run")] = False,
+    wait: Wait = CONTROL_WAIT_S,
 ) -> None:
     """Send a run to a SuperLink, and show its log until it ends; paths of settings are the server's."""
     from experiments import shipped
@@ -50,8 +55,8 @@ def submit(
     settings = load(None if config is None else shipped.config(config), overrides or [])
     check(settings)
     flat = run_config(settings, out, resume)
-    certificates = secured(roots, insecure)
-    with control_stub(control, certificates) as stub, tempfile.TemporaryDirectory() as folder:
+    connected = control_stub(control, secured(roots, insecure), wait or math.inf)
+    with connected as stub, tempfile.TemporaryDirectory() as folder:
         number = runs.start(stub, stage(Path(folder) / "app"), flat)
         typer.echo(f"run {number}: results in {flat['out']} on the server")
         if detach:

@@ -26,6 +26,7 @@ from common.models import Layout, build_model, layout_of
 from common.settings import validate
 from common.tasks import GlobalModel
 from experiments.run_files import read_summary
+from server.records.outputs import RECIPE
 
 MODEL = "model.safetensors"
 
@@ -80,6 +81,13 @@ class Catalogue:
         return self.titles.get(number, "")
 
 
+def unfinished(folder: Path) -> RunError:
+    """What to raise for the folder of a run that has begun and not ended: how to go on with it."""
+    if (folder / RECIPE).is_file():
+        return RunError(f"the centralised run in {folder} was stopped; such a run begins anew")
+    return RunError(f"the run in {folder} is not finished: fedsieve run --resume --out {folder}")
+
+
 def open_run(folder: Path) -> Trained:
     """The model that ``fedsieve run`` left in ``folder``.
 
@@ -88,7 +96,7 @@ def open_run(folder: Path) -> Trained:
     path = folder / MODEL
     if not path.is_file():
         if (folder / "config.yaml").is_file():
-            raise RunError(f"the run in {folder} is not finished: fedsieve run --resume --out {folder}")
+            raise unfinished(folder)
         raise RunError(
             f"--run {folder}: no run there; expected a folder that `fedsieve run` wrote{nearest_file(folder)}"
         )

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from typing import Any, get_type_hints
 
+from common.config import RunConfig
 from common.errors import ConfigError, choices
+from common.explain import names
+from common.settings import SECTIONS
 
 WORDS = (
     (r"^Missing (argument|option) '([^']*)'.*", r"\1 \2 is missing"),
@@ -35,6 +39,7 @@ WORDS = (
     (r"^Option '([^']*)' does not take a value.*", r"\1: takes no value"),
     (r"^Got unexpected extra arguments? \((.*)\).*", r"\1: one argument too many"),
 )
+EXTRA_SETTING = r"^Got unexpected extra arguments? \((\w[\w.]*=[^\s)]*)"
 
 
 def is_usage(error: BaseException) -> bool:
@@ -42,11 +47,11 @@ def is_usage(error: BaseException) -> bool:
     return hasattr(error, "format_message") and hasattr(error, "exit_code")
 
 
-def told(error: Any) -> str:
-    """The line about ``error``, with the command it is about and how to see what that takes."""
+def told(error: Any, given: Sequence[str] = ()) -> str:
+    """The line about ``error`` in the command line ``given``: the command, and how to see what it takes."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "fedsieve"
-    return f"{_problem(error, context)}; see {command} --help"
+    return f"{_problem(error, context, given)}; see {command} --help"
 
 
 def with_help(command: Any) -> Any:
@@ -93,16 +98,38 @@ def _not_empty(convert: Any, name: str) -> Any:
     return checked
 
 
-def _problem(error: Any, context: Any) -> str:
+def _problem(error: Any, context: Any, given: Sequence[str]) -> str:
     text = " ".join(error.format_message().split())
     if option := getattr(error, "option_name", None) if "No such option" in text else None:
+        if meant := _as_settings(option, context, given):
+            return f"unknown option {option}: a setting is given with {meant}"
         return f"unknown option {option}{choices(option, _options(context))}"
+    if (setting := re.match(EXTRA_SETTING, text)) and _settings_of(context):
+        return f"{setting[1]}: --set is missing before it"
     if named := re.match(r"No such command '(.*?)'", text):
         return f"unknown command {named[1]!r}{choices(named[1], _commands(context), most=20)}"
     for pattern, words in WORDS:
         if re.match(pattern, text):
             return re.sub(pattern, words, text)
     return text.removesuffix(".")
+
+
+def _as_settings(option: str, context: Any, given: Sequence[str]) -> str:
+    """``--set train.rounds=5`` for ``--rounds 5``, where settings are called that; of several each."""
+    wanted = option.lstrip("-").replace("-", "_")
+    found = [name for name in _settings_of(context) if name.rpartition(".")[2] == wanted]
+    after = [*given[given.index(option) + 1 :], ""][0] if option in given else ""
+    after = next((one.partition("=")[2] for one in given if one.startswith(f"{option}=")), after)
+    value = shlex.quote(after) if after and not after.startswith("-") else "…"
+    return " or ".join(f"--set {name}={value}" for name in found)
+
+
+def _settings_of(context: Any) -> list[str]:
+    """The settings, by dotted name, that ``--set`` of this command takes; none where it takes others."""
+    if context is None or "--set" not in _options(context) or context.command_path == "fedsieve check":
+        return []
+    every = [*SECTIONS, *names(RunConfig)]
+    return [name for name in every if " data " not in context.command_path or name.startswith("data.")]
 
 
 def _options(context: Any) -> list[str]:

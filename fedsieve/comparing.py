@@ -13,6 +13,7 @@ import polars as pl
 from rich.console import Console
 
 from common.errors import RunError
+from common.printable import counted
 from experiments.compare.command import compare as run_grid
 from experiments.compare.grid import grid_of
 from experiments.main_module import refuse_in_worker
@@ -66,7 +67,7 @@ class Comparison:
     def __repr__(self) -> str:
         failed = self.frame.filter(pl.col("status") == "failed").height
         bad = f", {failed} failed (column error)" if failed else ""
-        return f"Comparison({self.frame.height} runs{bad})\n  {self.folder}"
+        return f"Comparison({counted(self.frame.height, 'run')}{bad})\n  {self.folder}"
 
     def _repr_html_(self) -> str:
         names = ("data", "model", "aggregator", "attack", "malicious_share", "seed", "test.ndcg@10", "er@10")

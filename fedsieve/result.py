@@ -17,11 +17,12 @@ from common.config import RunConfig
 from common.data.known import KNOWN
 from common.errors import ConfigError, RunError
 from common.explain import value_text
+from common.printable import counted
 from common.settings import load
 from common.tasks import ACCURACY, EXPOSURES, GROUP_EXPOSURES
 from experiments.recommend import best, numbered, timed
 from experiments.run_files import exposed, filtered, json_lines, read_summary
-from experiments.trained import Catalogue, Trained, catalogue, open_run
+from experiments.trained import Catalogue, Trained, catalogue, open_run, unfinished
 from experiments.units import share_text
 from fedsieve.recommender import Recommender
 from fedsieve.settings import given_text, is_list, path_of
@@ -213,7 +214,7 @@ class Result:
 
     @property
     def _facts(self) -> str:
-        parts = [f"{self.summary['rounds']} rounds", f"seed {self.summary['seed']}"]
+        parts = [counted(self.summary["rounds"], "round"), f"seed {self.summary['seed']}"]
         if self.summary["attack"] != "none":
             share = share_text(self.summary["malicious_share"])
             parts.append(f"{self.summary['attack']} on {share} of the devices")
@@ -222,8 +223,8 @@ class Result:
     def __repr__(self) -> str:
         shown = ("hr@10", "ndcg@10", "mrr", *["er@10"] * exposed(self.summary))
         figures = "  ".join(f"{n.upper()} {self.metrics[n]:.4f}" for n in shown if n in self.metrics)
-        devices = self.summary.get("evaluated_devices", 0)
-        told = f"test{filtered(self.summary)}  {figures}  ({devices} users)"
+        users = counted(self.summary.get("evaluated_devices", 0), "user")
+        told = f"test{filtered(self.summary)}  {figures}  ({users})"
         return f"Result({self._title}; {self._facts})\n  {told}\n  {self.folder}"
 
     def _repr_html_(self) -> str:
@@ -253,5 +254,7 @@ def load_result(folder: str | os.PathLike[str]) -> Result:
         summary = read_summary(path)
         config = load(path / "config.yaml")
     except OSError as error:
+        if (path / "config.yaml").is_file() and not (path / "summary.json").exists():
+            raise unfinished(path) from error
         raise RunError(f"no finished run in {path}: {error.filename}: {error.strerror}") from error
     return Result(path, config, summary)

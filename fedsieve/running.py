@@ -172,7 +172,7 @@ def _told(config: RunConfig, progress: bool) -> Iterator[list[Listener]]:
     if not progress or not (console.is_terminal or console.is_jupyter):
         yield []
         return
-    with Bar(config.strategy.aggregator.name, config.train.rounds, console) as bar:
+    with Bar(config.strategy.aggregator.name, config.train.rounds, console, every=config.eval.every) as bar:
         yield [bar]
 
 

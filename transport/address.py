@@ -22,7 +22,7 @@ from transport.proxy import ProxyFault, proxy_of, tunnel
 _LOG = logging.getLogger(__name__)
 PROBE_S = 3.0
 AGAIN_S = 2.0
-USUAL = {"fleet": 9092, "control": 9093}
+USUAL = {"fleet": 9092, "control": 9093, "runtime": 9091}
 """The port of each API where nobody said another."""
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])

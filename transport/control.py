@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from grpc import (  # type: ignore[import-untyped]
 )
 
 from common.errors import ConfigError, RunError
-from common.homes import expanded
+from common.homes import read_file
 from transport.address import await_superlink, parse
 
 WAIT_S = 30.0
@@ -33,10 +34,14 @@ WAIT_S = 30.0
 
 def public_key(file: Path) -> bytes:
     """A public key as the SuperLink stores it. Raises ConfigError for a file that has none it takes."""
+    found = read_file(file)
+    if b"PRIVATE KEY-----" in found:
+        raise ConfigError(f"{file}: this is a private key, which stays on its node; give {file}.pub")
     try:
-        key = load_ssh_public_key(expanded(file).read_bytes())
-    except (OSError, ValueError, UnsupportedAlgorithm) as error:
-        raise ConfigError(f"{file}: no public key in OpenSSH format: {error}") from error
+        key = load_ssh_public_key(found)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        told = "no public key in OpenSSH format, as `fedsieve enroll key FILE` writes it to FILE.pub"
+        raise ConfigError(f"{file}: {told}") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not uses_nist_ec_curve(key):
         raise ConfigError(f"{file}: expected an elliptic-curve key (ssh-keygen -t ecdsa -b 384)")
     return public_key_to_bytes(key)
@@ -92,7 +97,8 @@ def control_stub(
         max_message_length=GRPC_MAX_MESSAGE_LENGTH,
     )
     try:
-        channel_ready_future(channel).result(timeout=max(0.1, end - time.monotonic()))
+        left = None if math.isinf(wait_s) else max(0.1, end - time.monotonic())
+        channel_ready_future(channel).result(timeout=left)
         yield ControlStub(channel)
     except FutureTimeoutError:
         raise RunError(f"{control}: no Control API answers within {wait_s:g} s") from None

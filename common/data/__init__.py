@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common.data import prepared, synthetic
-from common.data.cut import SHORTEST, cut_at, first, recent, split
+from common.data.cut import SHORTEST, cut_at, evaluable, first, recent, split
 from common.data.digest import catalogue_digest, content_digest
 from common.data.known import KNOWN
 from common.data.names import Names
@@ -31,6 +31,7 @@ __all__ = [
     "content_digest",
     "cut_at",
     "describe",
+    "evaluable",
     "load",
     "read_catalogue",
     "recent",

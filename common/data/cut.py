@@ -55,6 +55,20 @@ SHORTEST = 3
 """Items a history needs to be evaluated: one to train on, one to validate, one to test."""
 
 
+def evaluable(whole: Dataset, length: int) -> Dataset:
+    """:func:`recent`. Raises DataError where no history is long enough for an evaluation then."""
+    log = recent(whole, length)
+    longest, before = (int(one.sequences.lengths.max(initial=0)) for one in (log, whole))
+    if longest < SHORTEST:
+        cut = f" of data.max_length={length}" if longest < before else ""
+        raise DataError(
+            log.source or log.name,
+            f"no device can be evaluated: that takes {SHORTEST} interactions (one to train on, one to "
+            f"validate, one to test), and the longest history{cut} has {longest}",
+        )
+    return log
+
+
 def split(sequence: Items) -> Split:
     """Hold out the last item for the test and the one before for validation.
 

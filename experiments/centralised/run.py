@@ -81,7 +81,8 @@ def centralise(
 def _check(config: RunConfig) -> None:
     if config.attack.name not in ("none", "control"):
         raise ConfigError(
-            f"attack.name: {config.attack.name!r}; with --centralised there is nobody to attack"
+            f"attack.name: {config.attack.name!r}; with --centralised there is nobody to attack; "
+            "add --set attack.name=none"
         )
     if config.train.patience:
         raise ConfigError(

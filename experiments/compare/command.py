@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from common.data import Dataset, content_digest
 from common.device import resolve
 from common.errors import ConfigError, RunError
 from common.machine import available_mib, cores
+from common.printable import counted
 from emulation.federation import open_log
 from emulation.targets import with_targets
 from experiments.compare.display import Display, Remaining, Stretch
@@ -113,7 +115,8 @@ def compare(
 
     What ``out`` already holds of it is not computed again: a cell is known by a hash of its settings, its
     data and the code. ``device`` is where all cells run, whatever the grid says. Raises ConfigError for a
-    wrong grid or device, RunError when ``out`` cannot be written.
+    wrong grid or device, RunError when ``out`` cannot be written, and KeyboardInterrupt that says how many
+    cells are done.
     """
     grid, name, datasets, planned = opened(of, device)
     lock = hold(out)  # a second comparison would take the cells of the first for left-overs
@@ -147,7 +150,7 @@ def _run(
         else:
             tidy(out / "cells" / one.key, light)  # it may have been stopped in the middle of that
     console.print(
-        f"{name}: {len(planned)} cells, {len(planned) - len(missing)} of them already in {out}/; "
+        f"{name}: {counted(len(planned), 'cell')}, {len(planned) - len(missing)} of them already in {out}/; "
         f"{pool.workers} at a time"
     )
     telling = [n for n in planned[0].labels if len({str(p.labels[n]) for p in planned}) > 1]
@@ -157,14 +160,22 @@ def _run(
     remaining = Remaining(stretches(jobs, shared, warm_ups))
     written = 0.0
     try:
-        with Display(console, len(planned), len(planned) - len(missing), remaining) as display:
-            for event in pool.run(warm_ups, train_warm_up):
+        with (
+            Display(console, len(planned), len(planned) - len(missing), remaining) as display,
+            closing(pool.run(warm_ups, train_warm_up)) as warmed,
+            closing(pool.run(jobs, CellWork(shared, light))) as events,
+        ):
+            for event in warmed:
                 (display.running if event.kind in ("started", "round") else display.warmed)(event)
-            for event in pool.run(jobs, CellWork(shared, light)):
+            for event in events:
                 _tell(event, display, errors)
                 if event.kind in ENDED and time.monotonic() - written > REFRESH_S:
                     write_results(out, _rows(planned, out, errors))
                     written = time.monotonic()
+    except KeyboardInterrupt:
+        done = sum(read_row(out / "cells" / one.key) is not None for one in planned)
+        told = f"{done} of {counted(len(planned), 'cell')} {'is' if done == 1 else 'are'} done"
+        raise KeyboardInterrupt(f"{told} in {out}; the same command goes on with the others") from None
     finally:
         write_results(out, _rows(planned, out, errors))
     return len(errors)

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from common.printable import printable
+from common.printable import counted, printable
 from experiments.pool import Event
 from experiments.units import seconds_text
 
@@ -121,7 +121,7 @@ class Display:
 
     def _picture(self) -> Group:
         bad = f", {self.failed} failed" if self.failed else ""
-        head = Text(f"{self.finished} of {self.total} cells{bad}{self._left()}", style="bold")
+        head = Text(f"{self.finished} of {counted(self.total, 'cell')}{bad}{self._left()}", style="bold")
         now = Table("running", "round", "", box=None, pad_edge=False)
         for title, round_, rounds, text in self._running.values():
             now.add_row(Text(title), f"{round_}/{rounds}", Text(printable(text)))

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from common.config import RunConfig
 from common.machine import cores
+from common.printable import counted
 from emulation.federation import federate
 from experiments.compare.command import NAMED, opened, shared_rounds, stretches
 from experiments.compare.grid import GridConfig
@@ -47,9 +48,11 @@ def dry_run(
     missing = [p for p in planned if rows[p.key] is None]
     shared, warm_ups = shared_rounds(missing, out)
     done = len(planned) - len(missing)
-    say(f"{name}: {len(planned)} cells, {done} of them already in {out}/ and reused, {len(missing)} to do")
+    cells = counted(len(planned), "cell")
+    say(f"{name}: {cells}, {done} of them already in {out}/ and reused, {len(missing)} to do")
     if shared:
-        say(f"The honest rounds of {len(shared)} cells are shared: {len(warm_ups)} warm-ups are still to do")
+        open_ = f"{counted(len(warm_ups), 'warm-up')} {'is' if len(warm_ups) == 1 else 'are'} still to do"
+        say(f"The honest rounds of {len(shared)} cells are shared: {open_}")
     if not missing:
         return
     jobs = [Job(p.key, "", p.config, out / "cells" / p.key) for p in missing]
@@ -58,12 +61,12 @@ def dry_run(
     if known:
         spent = sum(float(row["seconds"]) for _, row in known)
         each = spent / sum(c.train.rounds * c.train.devices_per_round for c, _ in known)
-        source = f"from the {done} cells that are done"
+        source = f"from the {'one cell that is' if done == 1 else f'{done} cells that are'} done"
     else:
         each, source = calibrate(missing[0].config, seconds)
     at_once = min(workers or cores(), len(missing))
     span = seconds_text(left * each / at_once)
-    say(f"About {span}, {at_once} cells at a time: {left:,} device updates, {source}")
+    say(f"About {span}, {counted(at_once, 'cell')} at a time: {counted(left, 'device update')}, {source}")
 
 
 def calibrate(config: RunConfig, limit_s: float) -> tuple[float, str]:
@@ -85,7 +88,8 @@ def calibrate(config: RunConfig, limit_s: float) -> tuple[float, str]:
     rounds = max(1, len(clock.ends) - 1)
     first = clock.ends[0] if len(clock.ends) > 1 else clock.began
     each = (clock.ends[-1] - first) / (rounds * config.train.devices_per_round)
-    return each, f"from {rounds} rounds of the first cell (other rules differ; evaluations come on top)"
+    source = f"from {counted(rounds, 'round')} of the first cell"
+    return each, f"{source} (other rules differ; evaluations come on top)"
 
 
 class _Over(Exception):

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from common.config import RunConfig
 from common.errors import RunError
+from common.printable import counted
 from experiments.containers.places import Places
 from experiments.engines import completed
 from experiments.run_files import json_lines, of_training, printed, read_summary
@@ -74,7 +75,8 @@ def show(out: Path, nodes: Sequence[Node], config: RunConfig, data: str, console
     console.print(printed({**summary, "data": data}))
     show_trust(nodes, trust(json_lines(out / "audit.jsonl")), console)
     seconds = [line["seconds"] for line in json_lines(out / "metrics.jsonl") if "seconds" in line]
-    console.print(f"{summary['rounds']} rounds, {median(seconds):.2f} s each (median)", highlight=False)
+    rounds = counted(summary["rounds"], "round")
+    console.print(f"{rounds}, {median(seconds):.2f} s each (median)", highlight=False)
 
 
 def show_trust(nodes: Sequence[Node], found: Mapping[int, Trust], console: Console) -> None:

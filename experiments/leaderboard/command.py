@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -12,8 +13,9 @@ from statistics import fmean
 from rich.console import Console
 
 from common.device import resolve
-from common.errors import RunError
+from common.errors import ConfigError, RunError
 from common.machine import available_mib, cores
+from common.printable import counted
 from experiments.compare.command import MARGIN, Planned
 from experiments.leaderboard import selection
 from experiments.leaderboard.cells import Board, plan
@@ -68,8 +70,8 @@ def compute(
     pool = Pool(options.workers or cores(), memory_mb, main=needed_main())
     missing = len(open_cells(board, mine))
     console.print(
-        f"{protocol.title}: {len(mine)} of {len(board.plan.cells)} cells chosen, {missing} of them open; "
-        f"{pool.workers} at a time",
+        f"{protocol.title}: {len(mine)} of {counted(len(board.plan.cells), 'cell')} chosen, "
+        f"{missing} of them open; {pool.workers} at a time",
         highlight=False,
     )
     written = time.monotonic()
@@ -77,14 +79,20 @@ def compute(
     def refresh() -> None:
         nonlocal written
         if time.monotonic() - written > REFRESH_S:
-            write_page(board, measured(protocol, board, board.states(claims.held())))
+            with suppress(ConfigError):  # another machine has added a rule: the page is theirs meanwhile
+                write_page(board, measured(protocol, board, board.states(claims.held())))
             written = time.monotonic()
 
     def left() -> float:
         return seconds_left(protocol, board, mine) / pool.workers
 
     with Claims(options.out / "claims", options.patience_s) as claims:
-        return fill(board, mine, claims, pool, protocol.grid.keep == "results", console, left, refresh)
+        try:
+            return fill(board, mine, claims, pool, protocol.grid.keep == "results", console, left, refresh)
+        except KeyboardInterrupt:
+            missing = len(open_cells(board, mine))
+            told = f"{missing} of {counted(len(mine), 'cell')} {'is' if missing == 1 else 'are'} open"
+            raise KeyboardInterrupt(f"{told} in {options.out}; the same command goes on with them") from None
 
 
 def seconds_left(protocol: Protocol, board: Board, mine: Sequence[Planned]) -> float:
@@ -136,7 +144,9 @@ def overview(
     total = sum(seconds_left(protocol, board, cells) for cells in logs.values())
     count = len(open_cells(board, mine))
     span = seconds_text(total / workers)
-    told = f"{protocol.title}: {count} of {len(mine)} cells are open, {span} on {workers} cores"
+    verb = "is" if count == 1 else "are"
+    told = f"{protocol.title}: {count} of {counted(len(mine), 'cell')} {verb} open, "
+    told += f"{span} on {counted(workers, 'core')}"
     return Table("cells", "Cells", "", columns, rows), told
 
 

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from common.errors import RunError
+from common.printable import counted
 from experiments.compare.results import write_results
 from experiments.leaderboard.cells import Board, State
 from experiments.leaderboard.columns import BOARD, BY_ATTACK, PUBLISHED
+from experiments.leaderboard.kept import KEPT, as_text, check_kept
 from experiments.leaderboard.protocol import Protocol
 from experiments.leaderboard.standing import Groups
 from experiments.leaderboard.tables import (
@@ -59,9 +59,13 @@ def by_log_and_model(cells: Sequence[Cell]) -> Groups:
 
 
 def write_page(board: Board, known: Measured) -> Path:
-    """Write the page, ``results.csv`` and its like, and ``tables/``. Raises RunError."""
+    """Write the page, ``results.csv`` and its like, and ``tables/``.
+
+    Raises RunError, and ConfigError where the folder has a page of another protocol.
+    """
     folder, rows = board.folder, board.rows()
-    settings = yaml.safe_dump(_as_yaml(known.protocol), sort_keys=False, allow_unicode=True)
+    check_kept(folder, known.protocol)
+    settings = as_text(known.protocol)
     shown: list[tuple[Table | None, Mapping[str, str]]] = [
         (overall_table(known), BOARD),
         (scope_table(known), BOARD),
@@ -83,7 +87,7 @@ def write_page(board: Board, known: Measured) -> Path:
     try:
         (folder / "tables").mkdir(parents=True, exist_ok=True)
         write_atomically(folder / PAGE, page.encode())
-        write_atomically(folder / "protocol.yaml", settings.encode())
+        write_atomically(folder / KEPT, settings.encode())
         for table, _ in tables:
             write_atomically(folder / "tables" / f"{table.name}.md", markdown(table).encode())
         if rows:
@@ -111,7 +115,7 @@ def facts(board: Board, known: Measured) -> list[str]:
     }
     size = " × ".join(f"{n} {_named(name, n)}" for name, n in axes.items())
     return [
-        f"{size}: {len(known.states):,} cells; {told}.",
+        f"{size}: {counted(len(known.states), 'cell')}; {told}.",
         "A fixed budget for each log. " + "; ".join(f"{data}: {text}" for data, text in budget.items()) + ".",
         "Full ranking over the whole catalogue, leave-one-out, test items, seen items left out.",
     ]
@@ -129,16 +133,13 @@ def notes(board: Board) -> list[str]:
         for label, why in board.plan.absent.items()
     ]
     if others := board.others():
+        belong, are = ("belongs", "is") if others == 1 else ("belong", "are")
         found.append(
-            f"{others} cells in the folder belong to other code, another protocol or a rule that was not "
-            "named with --add, and are not shown."
+            f"{counted(others, 'cell')} in the folder {belong} to other code, another protocol or a rule "
+            f"that was not named with --add, and {are} not shown."
         )
     return found
 
 
 def _meaning(table: Table, meaning: Mapping[str, str]) -> list[tuple[str, str]]:
     return [(column.title, meaning[column.title]) for column in table.columns if column.title in meaning]
-
-
-def _as_yaml(protocol: Protocol) -> dict[str, Any]:
-    return {**protocol.head.model_dump(mode="json"), **protocol.grid.model_dump(mode="json")}

@@ -7,6 +7,7 @@ name (``demo``, ``smoke``) or the path of a file, which wins.
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 from common.errors import ConfigError, choices, nearest_file
 
@@ -26,9 +27,17 @@ HOME = FOLDER.parents[1]
 def config(wanted: str | Path, beside: Path = Path()) -> Path:
     """The file of settings at a path relative to ``beside``, or a shipped one by its bare name.
 
-    Raises ConfigError for a name that is neither, with the valid ones.
+    Raises ConfigError for a name that is neither, with the valid ones, for a setting and for a log.
     """
-    return _find(Path(wanted), beside, CONFIGS, "config")
+    wanted = Path(wanted)
+    if "=" in str(wanted) and not (beside / wanted).is_file():
+        told = "is a setting, and --set is missing before it"
+        raise ConfigError(f"config {str(wanted)!r} {told}: --set {quote(str(wanted))}")
+    found = _find(wanted, beside, CONFIGS, "config")
+    if found.is_file() and _is_log(found):
+        given = quote(f"data.path={found}")
+        raise ConfigError(f"{found} is a log, and no file of settings; a log is given with --set {given}")
+    return found
 
 
 def grid(wanted: str | Path) -> Path:
@@ -39,6 +48,14 @@ def grid(wanted: str | Path) -> Path:
 def protocol(wanted: str | Path) -> Path:
     """The same for the protocol of a leaderboard."""
     return _find(Path(wanted), Path(), PROTOCOLS, "protocol")
+
+
+def _is_log(file: Path) -> bool:
+    """By its ending; JSON and text may be settings."""
+    from common.data.readers import READERS, ending  # they take a while to import
+
+    inner, packed = ending(file)
+    return bool(packed) or (inner in READERS and inner not in (".json", ".txt"))
 
 
 def _find(wanted: Path, beside: Path, folder: Path, kind: str) -> Path:

@@ -35,6 +35,13 @@ GRID, RECIPE = "grid.yaml", "recipe.json"
 TOTALS = ("bytes_up", "bytes_down", "seconds", "asked", "admitted", "idle", "seconds_evaluation")
 
 
+def in_vain(folder: Path) -> bool:
+    """Whether a run began in ``folder`` and ended before its first round: it left settings alone."""
+    sizes = [path.stat().st_size for name in LINES if (path := folder / name).exists()]
+    saved = (f"state/{FILE}", "model.safetensors", "summary.json")
+    return sizes == [0] * len(LINES) and not any((folder / name).exists() for name in saved)
+
+
 class NodeMemory(Protocol):
     """Nodes that keep something from round to round, in this process."""
 
@@ -77,9 +84,14 @@ class RunFolder:
         self._lock = hold(self.folder)
 
     def create(self) -> None:
-        """Begin a new run. Raises RunError if the folder already holds one."""
+        """Begin a new run. Raises RunError if the folder already holds one that ended a round."""
         if (self.folder / GRID).exists():
             raise RunError(f"{self.folder} holds a comparison; choose another folder (--out; out=)")
+        if in_vain(self.folder):
+            for name in ("config.yaml", RECIPE):
+                (self.folder / name).unlink(missing_ok=True)
+            self.restart()
+            return
         self._federated()
         if any((self.folder / name).exists() for name in ("config.yaml", f"state/{FILE}", *LINES)):
             raise RunError(
@@ -210,7 +222,9 @@ class RunFolder:
                     rounds, skipped = rounds + 1, skipped + bool(line["skipped"])
                     why = line.get("why", why)
         if rounds and skipped == rounds:
-            raise RunError(f"nobody trained: all {rounds} rounds were skipped, the last one: {why}")
+            lost = f"all {rounds} rounds were skipped, the last one"
+            lost = "the only round was skipped" if rounds == 1 else lost
+            raise RunError(f"nobody trained: {lost}: {why}")
         if "test" not in self.evaluations:
             raise RunError(
                 f"nobody was evaluated: no device with at least {SHORTEST} interactions answered; "

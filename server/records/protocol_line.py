@@ -28,10 +28,15 @@ def protocol(config: RunConfig) -> str:
     sees = "; attackers see all honest updates" if config.omniscient else ""
     return (
         f"full ranking, {split_text(config)}, seen items filtered; "
-        f"{t.rounds} rounds x {t.devices_per_round} devices, {slice_text}, "
+        f"{_plain(t.rounds, 'round')} x {_plain(t.devices_per_round, 'device')}, {slice_text}, "
         f"{t.local_steps} local step(s), {loss_text(t)}{products}, "
         f"{s.optimizer.name} {s.lr:g}{changed}{log_text(config)}{secret}{sees}"
     )
+
+
+def _plain(number: int, noun: str) -> str:
+    """As in tables that others keep: no separators in numbers."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def split_text(config: RunConfig) -> str:

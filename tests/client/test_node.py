@@ -203,7 +203,14 @@ def test_keys_are_read_from_openssh_files(tmp_path: Path) -> None:
     other.write_bytes(ed25519.Ed25519PrivateKey.generate().private_bytes(*form))
     bad.write_text("no key")
     assert node.load_keys(good)[0].private_numbers() == KEYS.private_numbers()
-    for path, text in ((other, "elliptic"), (bad, "no private key"), (tmp_path / "none", "no private key")):
+    swapped = tmp_path / "good.pub"
+    swapped.write_text("ecdsa-sha2-nistp384 AAAA")
+    for path, text in (
+        (other, "elliptic"),
+        (bad, "bad: no private key in OpenSSH format, as `fedsieve enroll key FILE` writes it to FILE$"),
+        (tmp_path / "none", r"cannot read \S+none: No such file or directory$"),
+        (swapped, r"good\.pub: this is a public key; a node needs the private one, \S+good$"),
+    ):
         with pytest.raises(ConfigError, match=text):
             node.load_keys(path)
     locked = tmp_path / "locked"
@@ -242,7 +249,10 @@ def test_the_command_line_reaches_the_node(monkeypatch: pytest.MonkeyPatch, tmp_
         (["--superlink", "h:1", "--insecure", "--app", "no.such.module:app"], "no"),
         (["--superlink", "h:1", "--insecure", "--app", "json:app"], "app"),
         (["--superlink", "h:1", "--root-certificates", "missing.pem"], "missing.pem"),
-        (["--superlink", "h:1", "--insecure", "--auth-private-key", "missing"], "no private key"),
+        (
+            ["--superlink", "h:1", "--insecure", "--auth-private-key", "missing"],
+            "cannot read missing: No such file or directory\n",
+        ),
         (["--superlink", "h:1", "--insecure", "--app", ":app"], "--app ':app': expected MODULE:NAME"),
         (["--superlink", "h:1", "--insecure", "--app", "json"], "--app 'json': expected MODULE:NAME"),
     ],

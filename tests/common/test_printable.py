@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from common.printable import LIMIT, LONGEST, json_text, printable, printable_lines, printable_log
+from common.printable import LIMIT, LONGEST, counted, json_text, printable, printable_lines, printable_log
 from tests.common.hostile_text import ATTACKS, FORGED, HOSTILE, check_harmless
 
 TITLES = (
@@ -20,6 +20,11 @@ TITLES = (
     "R\u00a0&\u00a0B",
     "क्\u200dष",
 )
+
+
+def test_one_of_a_thing_is_no_plural() -> None:
+    found = [counted(number, "warm node") for number in (0, 1, 1200)]
+    assert found == ["0 warm nodes", "1 warm node", "1,200 warm nodes"]
 
 
 @pytest.mark.parametrize("title", TITLES)

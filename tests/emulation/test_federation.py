@@ -13,6 +13,7 @@ from attacks.app import node_settings
 from attacks.base import View
 from attacks.zero import Zero
 from client.fleet import open_fleet
+from client.regularisers import Anchor
 from common.config import RunConfig
 from common.data import Dataset, load, recent
 from common.data.cut import first
@@ -63,10 +64,38 @@ class Boom(Zero):
 
 def test_an_attack_that_fails_ends_the_run_in_its_first_round(tmp_path: Path) -> None:
     """Else its figures would be those of a defence that stops it."""
-    settings = config("attack.name=tests.emulation.test_federation:Boom", "attack.share=0.25")
-    with pytest.raises(RunError, match=r"^attack 'tests.*:Boom' failed: ValueError: boom; `fedsieve check"):
+    name = "tests.emulation.test_federation:Boom"
+    settings = config(f"attack.name={name}", "attack.share=0.25")
+    failed = f"^attack '{name}' failed: ValueError: boom; `fedsieve check {name}` would tell more$"
+    with pytest.raises(RunError, match=failed):
         emulate(settings, tmp_path)
     assert len(lines(tmp_path, "metrics")) == 0
+
+
+class Own(Anchor):
+    """A term of one's own."""
+
+
+OWN = "tests.emulation.test_federation:Own"
+
+
+@pytest.mark.parametrize(
+    ("settings", "advice"),
+    [
+        ([], "$"),
+        ([f"client.regularisers={OWN}"], f"; `fedsieve check {OWN}` would tell more$"),
+    ],
+)
+def test_what_fails_at_honest_devices_is_named_where_it_is_ones_own(
+    settings: list[str], advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("boom")
+
+    monkeypatch.setattr("client.app.Cohort.train", fail)
+    told = f"^the training or ranking of honest devices failed: ValueError: boom{advice}"
+    with pytest.raises(RunError, match=told):
+        emulate(config(*settings), tmp_path)
 
 
 def config_of(out: Path) -> RunConfig:

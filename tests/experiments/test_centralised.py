@@ -107,6 +107,22 @@ def test_it_writes_a_report_and_says_what_it_is(tmp_path: Path) -> None:
         centralise(config, tmp_path / "run", Recipe(epochs=1))
 
 
+def test_one_that_failed_before_its_first_epoch_does_not_block_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RunError("not finite")
+
+    config = load(overrides=list(SMALL))
+    with monkeypatch.context() as patch:
+        patch.setattr("experiments.centralised.run.epochs_of", fail)
+        with pytest.raises(RunError, match="not finite"):
+            centralise(config, tmp_path / "run", RECIPE)
+    assert (tmp_path / "run" / "recipe.json").exists()
+    federate(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "recipe.json").exists()
+
+
 def test_one_that_was_stopped_is_no_federation_to_go_on_with(tmp_path: Path) -> None:
     def stop(told: object) -> bool:
         raise KeyboardInterrupt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
+from rich.cells import cell_len
 from typer.testing import CliRunner
 
 from common.data import load as load_log
@@ -56,6 +58,7 @@ def test_run_prints_the_table_and_writes_the_files(tmp_path: Path) -> None:
     summary = json.loads((out / "summary.json").read_text())
     assert f"{summary['test']['ndcg@10']:.4f}" in result.output
     assert "round 4 of 4, valid HR@10" in result.output
+    assert re.search(r"sieve: round 3 of 4, \d+ of 16 devices admitted, .*about \S+ s left\n", result.output)
     assert "sasrec on devices=40" in result.output
     assert "Results in" in result.output
     assert (out / "report.html").exists()
@@ -188,9 +191,29 @@ def test_list_alone_says_what_there_is() -> None:
     assert ", ".join(sorted(found)) == KINDS
     for kind, entry in found.items():
         names = [one["name"] for one in listed(kind)]
-        assert entry["names"] == ", ".join(names)
-        assert entry["count"] == str(len(names))
+        assert entry["names"] == names
+        assert entry["count"] == len(names)
     assert "fedsieve list KIND" in invoke("list").output
+
+
+@pytest.mark.parametrize("kind", KINDS.split(", "))
+def test_a_list_fits_into_a_terminal_and_breaks_no_word(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)  # also where it goes into a pipe
+    lines = invoke("list", kind).output.splitlines()
+    assert max(map(cell_len, lines)) <= 80
+    cells = {word for line in lines if line.startswith("│") for word in line.split("│")[2].split()}
+    known = {word for one in listed(kind) for word in one["summary"].replace("``", "`").split()}
+    assert cells <= known
+
+
+def test_list_says_all_of_one() -> None:
+    shown = " ".join(invoke("list", "aggregators", "krum").output.replace("│", " ").split())
+    (krum,) = (one for one in listed("aggregators") if one["name"] == "krum")
+    for fact in ("cost", "breakdown", "reference", "parameters"):
+        assert f"{fact} {krum[fact]}" in shown
+    assert json.loads(invoke("list", "aggregators", "krum", "--json").output) == krum
+    told = refused("list", "aggregators", "krmu")
+    assert told.startswith("unknown name in aggregators 'krmu': did you mean 'krum'? valid: krum, ")
 
 
 def test_list_of_something_else_is_refused() -> None:

@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 
 from common.data import DATASETS, load
 from common.errors import ConfigError, DataError, UnknownName
+from common.settings import load as settings_of
+from emulation.federation import open_log
 from experiments.data_cli import app
 
 
@@ -65,7 +67,7 @@ def test_get_of_a_log_without_a_known_hash_says_so(tmp_path: Path, monkeypatch: 
     )
     monkeypatch.setenv("FEDSIEVE_DATA", str(tmp_path))
     told = call("get", "retailrocket")
-    assert "1 users, 1 items, hash unknown, its counts were published as 1,407,580 users" in told
+    assert "1 user, 1 item, hash unknown, its counts were published as 1,407,580 users" in told
     assert "usual settings: --set data.events=[view] --set data.min_user=5" in told
 
 
@@ -165,7 +167,6 @@ def test_check_says_what_is_understood(tmp_path: Path) -> None:
             [],
             "'None': the id of an item looks like a missing value",
         ),
-        ("user,item,time\n1,a,1\n1,b,2\n", [], "nobody can be evaluated"),
         ("user,item\n1,a\n1,b\n1,c\n", ["data.order=file"], "the order of the file is taken for time"),
         ("user,item,time\n1,a,1\n1,b,2\n1,a,3\n", [], "100% of the test answers recur"),
     ],
@@ -174,6 +175,24 @@ def test_check_warns(tmp_path: Path, text: str, settings: list[str], warning: st
     (tmp_path / "mine.csv").write_text(text)
     told = call("check", str(tmp_path / "mine.csv"), *(word for one in settings for word in ("--set", one)))
     assert f"warning: {warning}" in told
+
+
+@pytest.mark.parametrize(
+    ("settings", "longest"), [([], " has 2"), (["data.max_length=1"], " of data.max_length=1 has 1")]
+)
+def test_check_refuses_a_log_on_which_nobody_can_be_evaluated_as_a_run_does(
+    tmp_path: Path, settings: list[str], longest: str
+) -> None:
+    log = tmp_path / "mine.csv"
+    log.write_text("user,item,time\n1,a,1\n1,b,2\n")
+    words = [word for one in settings for word in ("--set", one)]
+    for as_json in ([], ["--json"]):
+        with pytest.raises(DataError) as caught:
+            CliRunner().invoke(app, ["check", str(log), *words, *as_json], catch_exceptions=False)
+    with pytest.raises(DataError) as of_run:
+        open_log(settings_of(overrides=[f"data.path={log}", *settings]))
+    assert str(caught.value) == str(of_run.value)
+    assert str(caught.value).endswith(f"and the longest history{longest}")
 
 
 @pytest.mark.parametrize("name", ["log.xlsx", "log.feather", "some/log", "log.csv.zst", "log.tar"])

@@ -83,7 +83,7 @@ def test_unknown_items_are_refused_with_their_ids(shared: Path, tmp_path: Path) 
 def test_unknown_items_are_dropped_and_counted_where_told(shared: Path, tmp_path: Path) -> None:
     said = encode(written(tmp_path / "mine.csv", STRANGE), shared, tmp_path / "node", "--unknown", "drop")
     assert "dropped 3 interactions with 2 unknown items: x, y" in said
-    assert "dropped 1 devices" in said
+    assert "dropped 1 device that" in said
     log = load("", str(tmp_path / "node" / "node.parquet"))
     assert [len(history) for history in log.sequences] == [1, 1]
     assert log.devices.tolist() == [1, 2]

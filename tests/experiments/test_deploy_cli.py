@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,11 +14,11 @@ import typer
 from typer.testing import CliRunner
 
 from common.data import load, write_shards
-from common.errors import ConfigError
+from common.errors import ConfigError, RunError
 from experiments import deploy_cli
 from experiments.identity import hosts_of
-from experiments.processes import module
-from transport import address, serving
+from experiments.processes import free_ports, module
+from transport import address, control, serving
 
 app = typer.Typer()
 deploy_cli.register(app)
@@ -214,3 +216,46 @@ def test_keys_are_handed_in_at_an_address(control: str, tmp_path: Path) -> None:
     call("enroll", "key", str(tmp_path / "key"))
     with pytest.raises(ConfigError, match="--control .*expected"):
         call("enroll", "add", str(tmp_path / "key.pub"), "--insecure", "--control", control)
+
+
+@pytest.mark.parametrize("api", ["fleet", "control", "runtime"])
+def test_a_wrong_address_of_the_server_is_told_before_it_starts(
+    api: str, certificates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deploy_cli.os, "execv", lambda *_: pytest.fail("it started"))
+    port = {"fleet": 9092, "control": 9093, "runtime": 9091}[api]
+    with pytest.raises(ConfigError, match=f"^--{api} 'nonsense': no port; .*as in nonsense:{port}$"):
+        call("server", "--dir", str(certificates), f"--{api}", "nonsense")
+
+
+def test_a_file_that_is_no_public_key_is_told_in_our_words(tmp_path: Path) -> None:
+    call("enroll", "key", str(tmp_path / "node.key"))
+    (tmp_path / "text").write_text("no key")
+    for name, told in (
+        ("node.key", r"node\.key: this is a private key, which stays on its node; give \S+node\.key\.pub$"),
+        ("nodes.key.pub", r"^cannot read \S+: No such file or directory; did you mean \S+node\.key\.pub\?$"),
+        ("text", "text: no public key in OpenSSH format, as `fedsieve enroll key FILE` writes it to FILE"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            call("enroll", "add", str(tmp_path / name), "--insecure")
+
+
+@pytest.mark.parametrize("command", [("submit",), ("enroll", "add")])
+def test_how_long_a_superlink_is_waited_for_can_be_said(command: tuple[str, ...], tmp_path: Path) -> None:
+    call("enroll", "key", str(tmp_path / "node.key"))
+    files = [str(tmp_path / "node.key.pub")] if command[0] == "enroll" else []
+    here = ["--insecure", "--control", f"127.0.0.1:{free_ports(1)[0]}"]
+    with pytest.raises(RunError, match=r"given up after 0\.1 s; see --wait"):
+        call(*command, *files, *here, "--wait", "0.1")
+
+
+def test_a_superlink_may_be_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an end there is no number of seconds that a wait of Python's would take."""
+    monkeypatch.setattr(control, "await_superlink", lambda *_: None)
+    asked: list[float | None] = []
+    ready = SimpleNamespace(result=lambda timeout: asked.append(timeout))
+    monkeypatch.setattr(control, "channel_ready_future", lambda _: ready)
+    with control.control_stub("127.0.0.1:1", None, math.inf), control.control_stub("127.0.0.1:1", None, 5):
+        pass
+    assert asked[0] is None
+    assert asked[1] == pytest.approx(5, abs=1)

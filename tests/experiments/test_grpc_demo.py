@@ -110,6 +110,10 @@ def test_mistakes_are_told_before_anything_starts(tmp_path: Path, monkeypatch: p
     (tmp_path / "config.yaml").write_text("")
     with pytest.raises(RunError, match="already holds a run"):
         show(tmp_path, overrides=["data.name=synthetic"])
+    for name in ("metrics.jsonl", "audit.jsonl"):  # it ended before its first round
+        (tmp_path / name).touch()
+    with pytest.raises(TypeError, match="NoneType"):
+        show(tmp_path, overrides=["data.name=synthetic"])
     with pytest.raises(ConfigError, match=r"unknown setting train\.turns"):
         show(tmp_path / "new", overrides=["train.turns=3"])
     with pytest.raises(ConfigError, match="malicious"):

@@ -112,8 +112,12 @@ def test_a_node_key_is_what_both_sides_read_and_stays(tmp_path: Path) -> None:
 def test_what_is_no_authority_is_told(tmp_path: Path, authority: tuple[Path, Path]) -> None:
     with pytest.raises(ConfigError, match="at least one name"):
         server(tmp_path, authority)
-    with pytest.raises(ConfigError, match="no certificate authority"):
+    with pytest.raises(ConfigError, match=r"cannot read \S+none: No such file or directory$"):
         server(tmp_path, (tmp_path / "none", authority[1]), "a")
+    (tmp_path / "text").write_text("no key")
+    told = "no certificate authority: no key without a passphrase, or no certificate in ca.pem$"
+    with pytest.raises(ConfigError, match=told):
+        server(tmp_path, (tmp_path / "text", authority[1]), "a")
     other = tmp_path / "other.key", tmp_path / "other.pem"
     make_authority(*other)
     with pytest.raises(ConfigError, match="not the key of"):

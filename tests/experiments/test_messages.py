@@ -114,3 +114,27 @@ def test_a_ctrl_c_while_the_program_starts_ends_it_without_a_trace(
         launch.main()
     assert ended.value.code == 130
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("run --targets=5", "--set train.targets=5 or --set attack.targets=5 or --set eval.targets=5; see"),
+        ("run --model gru4rec", "--set model=gru4rec; see"),
+        ("submit --rounds --detach", "--set train.rounds=…; see"),
+        ("data check log.csv --min-rating 3", "--set data.min_rating=3; see"),
+        ("data check log.csv --rounds 3", "unknown option --rounds"),
+        ("check krum --rounds 3", "unknown option --rounds; valid: --kind, "),
+        ("list --seed 3", "unknown option --seed; valid: --json, "),
+        ("run log.txt", "(given: 'u1 1 2 3'); a log is given with --set data.path=log.txt"),
+    ],
+)
+def test_a_setting_given_as_an_option_and_a_log_as_settings_are_put_right(
+    folder: Path, command: str, told: str
+) -> None:
+    (folder / "log.txt").write_text("u1 1 2 3\n")
+    status, text = messages.said(f"fedsieve {command}", folder)
+    assert status == 2
+    assert told in text
+    assert text.count("\n") == 0
+    (folder / "log.txt").unlink()

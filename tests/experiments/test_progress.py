@@ -22,6 +22,7 @@ from emulation.federation import federate
 from experiments.pool import Job, Notes
 from experiments.progress import Bar, run_all
 from experiments.run_files import summary_table, times
+from experiments.units import seconds_text
 from server.records.report import Evaluation, RoundReport
 from server.round.state import ServerState
 from tests.server.federation import BASE, Watch, config
@@ -97,13 +98,43 @@ def test_a_run_says_how_much_of_it_was_evaluation() -> None:
 
 def test_without_a_terminal_an_evaluation_is_a_line() -> None:
     screen, out = console()
-    with Bar("mean", 20, screen) as bar:
+    with Bar("mean", 20, screen, every=10) as bar:
         bar.on_round(RoundReport(10, {}), STATE)
         bar.on_evaluation(evaluation(10))
         bar.on_evaluation(evaluation(20, "test", exposed=0.4))
     assert out.getvalue().splitlines() == [
         "mean: round 10 of 20, valid HR@10 0.210 NDCG@10 0.110",
         "mean: round 20 of 20, test HR@10 0.210 NDCG@10 0.110 ER@10 0.400",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rounds", "every", "begun", "told"),
+    [
+        (30, 0, 0, [3, 6, 9, 12, 15, 18, 21, 24, 27]),
+        (200, 40, 0, [20, 60, 100, 140, 180]),  # an evaluation has a line of its own
+        (1000, 20, 0, []),
+        (4, 0, 0, [1, 2, 3]),
+        (30, 0, 19, [20, 21, 24, 27]),
+    ],
+)
+def test_without_a_terminal_each_tenth_of_a_run_is_a_line(
+    rounds: int, every: int, begun: int, told: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("server.records.progress.time.monotonic", lambda: now)
+    screen, out = console()
+    with Bar("mean", rounds, screen, every=every) as bar:
+        for number in range(begun + 1, rounds + 1):
+            now += 2.0
+            bar.on_round(RoundReport(number, {"asked": 8.0, "admitted": 5.0}), STATE)
+            if number == rounds or (every and number % every == 0):
+                bar.on_evaluation(evaluation(number))
+    lines = [line for line in out.getvalue().splitlines() if "HR@10" not in line]
+    assert lines == [
+        f"mean: round {number} of {rounds}, 5 of 8 devices admitted, about "
+        f"{seconds_text(2 * (rounds - number))} left"
+        for number in told
     ]
 
 

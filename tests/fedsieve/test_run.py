@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -134,6 +135,18 @@ def test_a_finished_run_is_loaded_again(result: fedsieve.Result, tmp_path: Path)
         fedsieve.load_result(tmp_path)
     (tmp_path / "summary.json").write_text("{")
     with pytest.raises(fedsieve.CheckpointError, match=r"summary\.json is damaged"):
+        fedsieve.load_result(tmp_path)
+
+
+def test_a_run_that_was_interrupted_is_not_loaded_and_says_how_to_go_on(
+    result: fedsieve.Result, tmp_path: Path
+) -> None:
+    shutil.copy(result.folder / "config.yaml", tmp_path)
+    told = f"^the run in {tmp_path} is not finished: fedsieve run --resume --out {tmp_path}$"
+    with pytest.raises(fedsieve.RunError, match=told):
+        fedsieve.load_result(tmp_path)
+    (tmp_path / "recipe.json").touch()
+    with pytest.raises(fedsieve.RunError, match="such a run begins anew"):
         fedsieve.load_result(tmp_path)
 
 

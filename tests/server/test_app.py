@@ -118,6 +118,8 @@ def test_evaluations_are_told(caplog: pytest.LogCaptureFixture) -> None:
 def test_the_protocol_is_one_line() -> None:
     text = protocol(config("train.negatives=device", "train.local_steps=3", "train.loss=bce"))
     assert "negatives device" in text
+    few = protocol(config("train.rounds=1", "train.devices_per_round=1", "strategy.aggregator=mean"))
+    assert "; 1 round x 1 device, " in few
     assert "3 local step(s), bce loss, block_adam 0.004" in text
     assert "\n" not in text
 

@@ -170,6 +170,30 @@ def test_what_an_unfinished_run_left_is_not_overwritten(whole: Path, tmp_path: P
         run(CONFIG, tmp_path)
 
 
+def test_a_run_that_failed_before_its_first_round_does_not_block_its_folder(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RunError("too large")
+
+    out = tmp_path / "run"
+    other = config(f"train.rounds={ROUNDS}", "strategy.aggregator=median")
+    with monkeypatch.context() as patch:
+        patch.setattr("server.strategy.planned", fail)
+        for _ in range(2):
+            with pytest.raises(RunError, match="too large"):
+                run(other, out)
+    run(CONFIG, out)
+    equal_runs(whole, out)
+
+
+def test_a_folder_with_settings_alone_is_not_a_run_that_failed(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("seed: 5\n")
+    with pytest.raises(RunError, match="already holds a run; go on with it .--resume"):
+        run(CONFIG, tmp_path)
+    assert (tmp_path / "config.yaml").read_text() == "seed: 5\n"
+
+
 def test_a_comparison_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "grid.yaml").write_text("{}")
     with pytest.raises(RunError, match="holds a comparison; choose another folder"):

@@ -112,12 +112,15 @@ def _times(file: object, column: pl.Series, start: int) -> pl.Series:
     elif column.dtype in (pl.String, pl.Categorical, pl.Enum):
         text = {"time": column.cast(pl.String)}
         return tables.checked(file, text, {"time": column.name}, lambda row: start + row + 1)["time"]
+    elif column.dtype == pl.Null:
+        told = "expected numbers or dates, found empty fields alone"
+        raise DataError(file, f"{told}; data.order=file takes the order of the file", column=column.name)
     else:
         raise DataError(file, f"expected numbers or dates, found {column.dtype}", column=column.name)
     bad = ~seconds.is_finite().fill_null(False)
     if bad.any():
         row = int(bad.arg_max() or 0)
-        raise DataError(
-            file, f"expected a finite number or a date, found {column[row]!r}", start + row + 1, column.name
-        )
+        found = "an empty field" if column[row] is None else repr(column[row])
+        told = f"expected a finite number or a date, found {found}"
+        raise DataError(file, told, start + row + 1, column.name)
     return seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 import polars as pl
@@ -16,6 +17,8 @@ from experiments.leaderboard import command
 from experiments.leaderboard.cells import plan
 from experiments.leaderboard.command import Options, opened, seconds_left
 from experiments.leaderboard.protocol import read_protocol
+from experiments.pool import Event, Job, Work
+from tests.docs.pages import ROOT, blocks
 from tests.experiments.leaderboard.samples import Here, board, finish, protocol_file
 
 RULE = """
@@ -30,6 +33,13 @@ def called(*arguments: str) -> str:
     result = CliRunner().invoke(app, ["leaderboard", *arguments])
     assert result.exit_code == 0, result.output
     return result.output
+
+
+def refused(*arguments: str) -> str:
+    result = CliRunner().invoke(app, ["leaderboard", *arguments])
+    assert isinstance(result.exception, ConfigError), result.output
+    assert "\n" not in str(result.exception)
+    return str(result.exception)
 
 
 def test_list_says_what_is_open_and_writes_nothing(tmp_path: Path) -> None:
@@ -69,10 +79,46 @@ def test_a_rule_of_ones_own_takes_part_with_one_argument(
     page = (out / "leaderboard.html").read_text()
     assert "12 cells; 1 done, 0 in work, 0 failed, 11 open." in page
     assert re.search(rf"--add {own} --only rule={own}", page)
-    assert (
-        "1 cells in the folder belong to other code"
-        in called(*arguments[:3], "--page") + (out / "leaderboard.html").read_text()
+    assert refused(*arguments[:3], "--page") == (
+        f"{out}/protocol.yaml has rules that {path} lacks; name them with --add {own}, "
+        f"or choose another --out; where the protocol itself has changed, remove {out}/protocol.yaml"
     )
+    assert (out / "leaderboard.html").read_text() == page
+    (out / "protocol.yaml").unlink()
+    called(*arguments[:3], "--page")
+    assert "1 cell in the folder belongs to other code" in (out / "leaderboard.html").read_text()
+    called(*arguments, "--page")  # a rule that is new there may come
+
+
+def test_a_page_does_not_become_that_of_another_protocol(tmp_path: Path) -> None:
+    path, out = protocol_file(tmp_path, seeds=[0]), tmp_path / "out"
+    called(str(path), "--out", str(out), "--page")
+    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    told = refused("--out", str(out), "--page")
+    assert told.startswith(
+        f"{out}/protocol.yaml is of 'Small, version 3', and v1, 'Rules against promotion and destruction, "
+        "version 1', differs in version, title, "
+    )
+    assert f"fedsieve leaderboard {out}/protocol.yaml --out {out}, or choose another --out" in told
+    assert refused("--out", str(out)) == told
+    assert "differs in seeds; " in refused(str(protocol_file(tmp_path)), "--out", str(out), "--page")
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
+    protocol_file(tmp_path, seeds=[0], minutes={})  # a guess of time is no part of what is measured
+    for same in (path, out / "protocol.yaml"):
+        called(str(same), "--out", str(out), "--page")
+
+
+def test_the_protocol_of_the_guide_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = ROOT / "docs" / "guides" / "leaderboard.md"
+    (block,) = (one for one in blocks(guide) if one.kind == "yaml")
+    (tmp_path / "mine.yaml").write_text(block.text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "Pool", Here)
+    asked = ("mine.yaml", "--out", "runs/mine")
+    assert "Rules on our shop, version 1: 27 of 27 cells are open" in called(*asked, "--list")
+    called(*asked, "--only", "rule=median,seed=0,attack=label_to_target")
+    page = (tmp_path / "runs" / "mine" / "leaderboard.html").read_text()
+    assert "27 cells; 1 done, 0 in work, 0 failed, 26 open." in page
 
 
 @pytest.mark.parametrize(
@@ -110,3 +156,17 @@ def test_a_log_that_is_not_here_is_open_unless_it_is_asked_for(
         plan(protocol, {})
     with pytest.raises(DataError):
         opened(protocol, ["seed=1"], Options(tmp_path / "out"))
+
+
+def test_an_interrupted_board_says_what_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stopped(Here):
+        def run(self, jobs: Iterable[Job], work: Work) -> Generator[Event, None, None]:
+            raise KeyboardInterrupt
+            yield
+
+    monkeypatch.setattr(command, "Pool", Stopped)
+    protocol, of = board(tmp_path, seeds=[0])
+    finish(of, of.plan.cells[:2])
+    result = CliRunner().invoke(app, ["leaderboard", protocol.wanted, "--out", str(of.folder)])
+    assert result.exit_code == 130
+    assert f"6 of 8 cells are open in {of.folder}; the same command goes on with them\n" in result.stderr
