@@ -1,4 +1,4 @@
-"""The tables of ``docs/results/``, written from the grids that are kept there.
+"""The tables of ``docs/results/``, and one of the first pages, written from the grids that are kept there.
 
 ``python -m benchmarks.results_pages --keep runs/sparse sparse`` keeps a grid's results under
 docs/results/data/sparse, with the machine that made them; then, and without arguments, every table is
@@ -60,8 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     if args.keep:
         keep(Path(args.keep[0]), args.keep[1], args.load)
-    for page in sorted(PAGES.glob("*.md")):
+    for page in pages():
         page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def pages() -> list[Path]:
+    """Where a table may stand."""
+    return [ROOT / "README.md", ROOT / "docs" / "index.md", *sorted(PAGES.glob("*.md"))]
 
 
 def keep(folder: Path, name: str, load: str) -> None:

@@ -1,9 +1,9 @@
-"""The tables of ``docs/results/targets.md``: each target beside what the kept grids say of the sieve.
+"""The tables of ``docs/results/targets.md``, and the first page's: what the kept grids say of the sieve.
 
 ``clean`` what the sieve costs without an attack, ``attacked`` what it keeps under one, ``exposure`` what an
 attacker gets, ``quarters`` what short histories keep. The word at the end of a row is worked out: *met* where
 the mean over seeds is, *within chance* where the interval reaches the target, *missed* where it does not, and
-*below* where there are too few seeds for an interval.
+*below* where there are too few seeds for an interval. ``promotion`` is the first page's: one grid a log.
 """
 
 from __future__ import annotations
@@ -132,11 +132,41 @@ def quarter_table(folder: Path) -> Table:
     return Table("quarters", "The shortest quarter of histories", "", columns, rows, note)
 
 
+FIRST = ("sparse", "lastfm", "dense", "ml-1m-20")
+"""A grid of each log."""
+
+
+def promotion_table(folder: Path) -> Table:
+    """Who gets the target, under the plain mean and under the sieve, and what cheating brings there."""
+    names = ("label_to_target", "adaptive", PARITY)
+    columns = [Column("Log"), Column("Malicious"), *(Column(f"{name}: mean, sieve") for name in names)]
+    columns.append(Column("adaptive beyond parity, points", "+.1f"))
+    rows: list[list[Value]] = []
+    for grid in FIRST:
+        (section,), _ = sections(read_grid(folder / grid))
+        share = max(c.share or 0 for _, c in section.runs)
+        row: list[Value] = [section.data, percent(share)]
+        for name in names:
+            both = [
+                section.estimate(rule, Condition(name, share), ER) for rule in (section.plain or "", OURS)
+            ]
+            row.append(", ".join(f"{100 * one.mean:.0f} %" if one else "–" for one in both))
+        gain = section.estimate(OURS, Condition("adaptive", share), beyond)
+        rows.append([*row, gain and estimate({seed: 100 * v for seed, v in gain.seeds.items()})])
+    note = (
+        "Share of the honest users who get the target in their first ten (ER@10). `label_to_target` is a "
+        "published attack, `adaptive` knows the sieve. `parity` is no attack: each malicious device adds one "
+        "honest interaction with the target. ± is the 95 % confidence interval (t) over three seeds."
+    )
+    return Table("promotion", "Promotion", "", columns, rows, note)
+
+
 MADE: Mapping[str, Callable[[Path], Table]] = {
     "clean": clean_table,
     "attacked": attacked_table,
     "exposure": exposure_table,
     "quarters": quarter_table,
+    "promotion": promotion_table,
 }
 
 

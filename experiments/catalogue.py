@@ -19,7 +19,7 @@ from rich.text import Text
 from attacks import ATTACKS
 from client.regularisers import REGULARISERS
 from common.data import DATASETS, describe
-from common.errors import UnknownName
+from common.errors import ConfigError, UnknownName
 from common.models import MODELS, OF_THE_MODEL
 from experiments import library
 from server.aggregators import AGGREGATORS, Aggregator
@@ -139,7 +139,9 @@ def _lines(thing: object) -> str:
 
 def entry(what: str, name: str) -> Entry:
     """All that is known of one. Raises UnknownName."""
-    found = {one["name"]: one for one in entries(what)} if what != "all" else {}
+    if what == "all":
+        raise ConfigError(f"list: a name needs its kind, as in fedsieve list aggregators {name}")
+    found = {one["name"]: one for one in entries(what)}
     if name not in found:
         raise UnknownName(f"name in {what}", name, found)
     return found[name]

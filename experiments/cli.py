@@ -21,6 +21,7 @@ from experiments.deploy_cli import register as register_deployment
 from experiments.ending import Unbroken, ended_as_by_hand
 from experiments.leaderboard_cli import leaderboard
 from experiments.results_cli import compare, export, recommend, report
+from experiments.units import listing
 from experiments.usage import is_usage, told, with_help, without_empty_paths
 from experiments.versions import version
 
@@ -189,7 +190,7 @@ def list_(
     elif isinstance(found, dict):
         Console().print(card(found))
     else:
-        Console().print(table(what, found))
+        listing().print(table(what, found))
         more = "What there is of a kind: fedsieve list KIND"
         if what != "all":
             more = f"Parameters, source, …: fedsieve list {what} NAME, or --json"

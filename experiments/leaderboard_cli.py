@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from common.errors import ConfigError
 from common.printable import counted
 from experiments.results_cli import Memory, Workers, told_when_interrupted
 
@@ -71,10 +72,17 @@ def leaderboard(
         command.made(options)
         with told_when_interrupted():
             failed = 0 if page else command.compute(found, board, mine, options, console)
-        written = write_page(board, measured(found, board, board.states(command.held(options))))
+        try:
+            known = measured(found, board, board.states(command.held(options)))
+            told = f"Leaderboard in {write_page(board, known)}, numbers in {out}/results.csv"
+        except ConfigError as error:
+            if page:
+                raise
+            # Another machine's page has more rules, and came meanwhile
+            told = f"The cells are done, and the page that is there stays: {error}"
     except ImportError as error:
         raise needed("report", "fedsieve leaderboard", error) from error
-    typer.echo(f"Leaderboard in {written}, numbers in {out}/results.csv")
+    typer.echo(told)
     if failed:
         typer.echo(
             f"{counted(failed, 'cell')} failed; the page says why, and the same command tries again", err=True

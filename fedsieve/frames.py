@@ -17,7 +17,8 @@ from common.data.readers.columns import find
 from common.data.readers.source import Source
 from common.errors import ConfigError, DataError, RunError
 from common.preparation import Preparation, Reading
-from server.records.outputs import GRID
+from server.records.checkpoint import write_atomically
+from server.records.outputs import GRID, in_vain
 
 CALLED = "frame"
 """What the log is called unless ``name`` says so."""
@@ -41,23 +42,30 @@ def dataset_of(given: Any, name: str, prepare: Preparation, devices: int = 0) ->
 
 
 def stored(given: Any, name: str, prepare: Preparation, folder: Path) -> str:
-    """The path of a frame as a log in the run's ``folder``; one that is there must be the same.
+    """The path of a frame as a log in the run's ``folder``; that of a run that began must be the same.
 
-    Raises RunError where it is another.
+    Raises RunError where it is another, and DataError for a frame that is no log.
     """
     frame, path = columns_of(given, name, prepare), (folder / FILE).absolute()
-    if path.exists():
+    if path.exists() and not (in_vain(folder) or _alone(path, folder)):
         if not frame.equals(parquet.table(path)):
             raise RunError(f"{folder} holds a run on another log; choose another folder")
         return str(path)
-    if any((folder / one).exists() for one in ("config.yaml", GRID)):
+    begun = any((folder / one).exists() for one in ("config.yaml", GRID)) and not in_vain(folder)
+    if begun and not path.exists():
         raise RunError(f"{folder} holds something else, and no run on this log; choose another folder")
+    dataset_of(given, name, prepare)  # a frame that cannot be read leaves nothing behind
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.write_bytes(_packed(frame))
     except OSError as error:
         raise DataError(path, f"cannot be written: {error.strerror or error}") from error
+    write_atomically(path, _packed(frame))
     return str(path)
+
+
+def _alone(path: Path, folder: Path) -> bool:
+    """Whether ``folder`` has that file and no other: the log of a run that was refused."""
+    return [one for one in folder.resolve().rglob("*") if not one.is_dir()] == [path.resolve()]
 
 
 def columns_of(given: Any, name: str, prepare: Preparation) -> pl.DataFrame:
@@ -79,8 +87,9 @@ def _column(name: str, column: str, values: Any) -> pl.Series:
     array = np.asarray(values)
     if array.dtype.kind in "biuf":
         return pl.Series(column, array)
-    found = [None if _missing(one) else one for one in array.tolist()]
+    found = array.tolist()
     try:
+        found = [None if _missing(one) else one for one in found]
         return pl.Series(column, found, strict=True)
     except (TypeError, ValueError, pl.exceptions.PolarsError):
         kinds = sorted({type(one).__name__ for one in found if one is not None})

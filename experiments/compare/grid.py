@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -144,10 +144,8 @@ def grid_of(tree: Mapping[str, Any], name: str, folder: Path) -> GridConfig:
 def _refuse_written(grid: GridConfig, name: str) -> None:
     """Raises ConfigError for a setting that a list of the grid, or a strategy, would overwrite."""
     lists = WRITTEN | ({"model.name": "models", "model.params": "models"} if grid.models else {})
-    lists |= {f"model.{key}": "models" for model in grid.models for key in model.params}
-    own = {
-        f"strategy.{key}": f"strategies[{i}].set" for i, one in enumerate(grid.strategies) for key in one.set
-    }
+    lists |= {f"model.{key}": "models" for key in _in_all([model.params for model in grid.models])}
+    own = {f"strategy.{key}": "strategies" for key in _in_all([recipe.set for recipe in grid.strategies])}
     given = [("set", key, lists) for key in _dotted(grid.set)]
     given += [(f"configs.{i}.set", key, lists) for i, b in enumerate(grid.configs) for key in _dotted(b.set)]
     given += [
@@ -159,6 +157,11 @@ def _refuse_written(grid: GridConfig, name: str) -> None:
     for where, key, taken in given:
         if by := next((by for setting, by in taken.items() if f"{key}.".startswith(f"{setting}.")), ""):
             raise ConfigError(f"{name}: {where}: {key} would not count: the grid has it from {by}")
+
+
+def _in_all(settings: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Names that each of them sets: where some do, another value is the default of the rest."""
+    return {key for key in (settings[0] if settings else {}) if all(key in one for one in settings)}
 
 
 def _dotted(settings: Mapping[str, Any]) -> list[str]:

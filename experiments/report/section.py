@@ -185,6 +185,16 @@ def share_retained(section: Section, strategy: str, condition: Condition) -> dic
     return {seed: value / of for seed, value in own.items() if (of := base[seed])}
 
 
+def _same_but_for_rounds(one: Cell, other: Cell) -> bool:
+    """Whether two clean runs are one: the rounds of an attack that is none tell nothing apart."""
+
+    def told(cell: Cell) -> tuple[str, dict[str, str]]:
+        rounds = ("attack.period", "attack.active", "attack.rest")
+        return cell.label("targets"), {k: v for k, v in cell.settings.items() if k not in rounds}
+
+    return told(one) == told(other)
+
+
 def sections(grid: Grid) -> tuple[list[Section], list[Cell]]:
     """The sections of the finished cells, and cells hidden by a later one of the same names and seed."""
     done = [cell for cell in grid.cells if cell.done]
@@ -195,9 +205,8 @@ def sections(grid: Grid) -> tuple[list[Section], list[Cell]]:
         runs = found.setdefault(names.section(cell), {})
         condition = names.condition(cell)
         by_seed = runs.setdefault((names.strategy(cell), condition), {})
-        # When an attack that is none would begin tells no two runs apart
         other = by_seed.get(cell.seed)
-        if other and not (condition.clean and names.protocol(other) != names.protocol(cell)):
+        if other and not (condition.clean and _same_but_for_rounds(other, cell)):
             hidden.append(other)
         by_seed[cell.seed] = cell
     return [

@@ -6,6 +6,7 @@ name (``demo``, ``smoke``) or the path of a file, which wins.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from shlex import quote
 
@@ -30,7 +31,7 @@ def config(wanted: str | Path, beside: Path = Path()) -> Path:
     Raises ConfigError for a name that is neither, with the valid ones, for a setting and for a log.
     """
     wanted = Path(wanted)
-    if "=" in str(wanted) and not (beside / wanted).is_file():
+    if re.match(r"\w[\w.]*=", str(wanted)) and not (beside / wanted).is_file():
         told = "is a setting, and --set is missing before it"
         raise ConfigError(f"config {str(wanted)!r} {told}: --set {quote(str(wanted))}")
     found = _find(wanted, beside, CONFIGS, "config")

@@ -19,9 +19,9 @@ class Rlr(CoordinateRule):
     +mean where |Σ sign(u_i)| ≥ θ, −mean elsewhere, so that whatever a few devices push for is unlearned;
     ``below: drop`` leaves such a coordinate where it is. θ is ``threshold`` in devices, or f + 1 with the
     round's bound f (0 against nobody: no votes, though they be tied, are turned round), and at most the
-    number of voters: unanimity is never turned round. A vote of 0 is nobody's. Complexity O(n·P). Breakdown
-    point 0 in size: it bounds the direction by f < θ, not how far one device moves the mean. Reference:
-    arXiv 2007.03767.
+    number of voters: unanimity is never turned round. A vote of 0 is nobody's. Complexity O(n·P).
+    Breakdown point 0 in size: it bounds the direction by f < θ, not how far one device moves the mean.
+    Reference: arXiv 2007.03767.
     """
 
     name: ClassVar[str] = "rlr"

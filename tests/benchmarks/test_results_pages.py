@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.results_pages import DATA, MARK, PAGES, filled, written
+from benchmarks.results_pages import DATA, MARK, filled, pages, written
 
-WITH_TABLES = [page for page in sorted(PAGES.glob("*.md")) if MARK.search(page.read_text(encoding="utf-8"))]
+WITH_TABLES = [page for page in pages() if MARK.search(page.read_text(encoding="utf-8"))]
 
 
-@pytest.mark.parametrize("page", WITH_TABLES, ids=[page.stem for page in WITH_TABLES])
+@pytest.mark.parametrize("page", WITH_TABLES, ids=[f"{page.parent.name}/{page.name}" for page in WITH_TABLES])
 def test_the_tables_of_a_page_are_up_to_date(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert filled(text) == text, "run python -m benchmarks.results_pages"

@@ -92,6 +92,13 @@ def test_a_short_history_weighs_as_much_as_a_long_one_or_is_told(kept: Path) -> 
     assert (one["Target"], one["Target of the weight"]) == ("met", "missed")
 
 
+def test_the_first_page_has_both_rules_beside_each_other(kept: Path) -> None:
+    first = target_table(kept, "promotion").rows[0]
+    assert first[:5] == ["log", "20 %", "0 %, 1 %", "5 %, 10 %", "1 %, 2 %"]
+    assert isinstance(first[5], Estimate)
+    assert first[5].mean == pytest.approx(8.0)
+
+
 def test_another_table_is_an_error(kept: Path) -> None:
-    with pytest.raises(KeyError, match="valid: clean, attacked, exposure, quarters"):
+    with pytest.raises(KeyError, match="valid: clean, attacked, exposure, quarters, promotion"):
         target_table(kept, "nothing")

@@ -127,3 +127,14 @@ def test_the_example_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> Non
     said = capsys.readouterr().out
     assert "12 users, 9 items" in said
     assert "shape: (3, 4)" in said
+
+
+def test_a_frame_that_is_no_log_blocks_no_folder(path: Path, tmp_path: Path) -> None:
+    """The next try may be another frame, or other columns of it."""
+    frame, out, settings = pl.read_csv(path), tmp_path / "run", {"data.columns": COLUMNS}
+    with pytest.raises(fedsieve.DataError):
+        small(frame.with_columns(when=pl.lit(float("nan"))), out=out, settings=settings)
+    assert not (out / "log").exists()
+    with pytest.raises(fedsieve.FedSieveError):
+        small(frame, out=out, settings={**settings, "eval.targets": ["nobody"]})
+    assert small(frame.head(-1), out=out, settings=settings).summary["evaluated_devices"]

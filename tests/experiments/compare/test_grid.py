@@ -127,7 +127,7 @@ def test_a_budget_of_one_data_set_wins_over_the_grid(tmp_path: Path) -> None:
         ),
         (
             {"strategies": [{"aggregator": "krum", "set": {"lr": 0.1}}], "vary": {"strategy.lr": [1, 2]}},
-            r"vary: strategy\.lr would not count: the grid has it from strategies\[0\]\.set",
+            r"vary: strategy\.lr would not count: the grid has it from strategies",
         ),
         ({"configs": ["absent.yaml"]}, "cannot read .*absent.yaml"),
     ],
@@ -135,6 +135,16 @@ def test_a_budget_of_one_data_set_wins_over_the_grid(tmp_path: Path) -> None:
 def test_what_is_wrong_is_named(tmp_path: Path, changes: dict[str, Any], text: str) -> None:
     with pytest.raises((ConfigError, UnknownName), match=text):
         cells(tmp_path, **changes)
+
+
+def test_what_some_models_set_themselves_is_the_default_of_the_others(tmp_path: Path) -> None:
+    models = ["sasrec", {"name": "gru4rec", "dim": 32}]
+    found = cells(tmp_path, models=models, strategies=["mean"], attacks=["control"], set={"model.dim": 16})
+    assert [one.config.model.dim for one in found] == [16, 32]
+    strategies = ["mean", {"aggregator": "krum", "set": {"byzantine": 0.1}}]
+    vary = {"strategy.byzantine": [0.1, 0.2]}
+    found = cells(tmp_path, strategies=strategies, attacks=["control"], vary=vary)
+    assert [one.config.strategy.byzantine for one in found] == [0.1, 0.2, 0.1, 0.1]
 
 
 def test_a_file_that_is_no_grid_is_refused(tmp_path: Path) -> None:

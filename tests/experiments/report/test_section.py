@@ -285,6 +285,14 @@ def test_when_no_attack_begins_tells_no_clean_runs_apart(tmp_path: Path) -> None
     assert [section.by_seed("mean", c, share_retained) for c in section.attacks] == [{0: 0.5}, {0: 0.5}]
 
 
+def test_clean_runs_with_other_targets_are_not_one(tmp_path: Path) -> None:
+    found = [
+        cell("mean", "control", 0, 0.1, targets=t) | {"attack.target_count": len(t)} for t in ("1", "22")
+    ]
+    _, hidden = sections(read_grid(write(tmp_path, found, curves=False)))
+    assert len(hidden) == 1
+
+
 def test_the_plain_mean_is_known_by_its_rule_whatever_it_is_called(tmp_path: Path) -> None:
     found = [
         cell("FedAvg", "control", 0, 0.1) | {"rule": "mean"},
