@@ -60,9 +60,8 @@ def clean_table(folder: Path) -> Table:
             kept, less = _against_mean(section, condition, metric)
             row += [estimate(kept), estimate(less), said(estimate(kept), KEPT)]
             every = pooled.setdefault(section.data, {}).setdefault(metric, ({}, {}))
-            for seed in (
-                kept if head[1] not in AGAIN else ()
-            ):  # of several shares the first: other shares are the same runs on fewer users
+            # Of several shares the first: other shares are the same runs on fewer users
+            for seed in kept if head[1] not in AGAIN else ():
                 every[0].setdefault((str(head[1]), seed), kept[seed])
                 every[1].setdefault((str(head[1]), seed), less[seed])
         rows.append(row)
