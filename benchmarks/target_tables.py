@@ -25,7 +25,8 @@ GRIDS = (
 BOARD = "leaderboard"
 AGAIN = ("sparse-modes", "sparse-shares")
 """Grids without an attack of a seed that ``sparse`` has: they are not counted twice."""
-VALID, QUARTER = "valid.ndcg@10", "q1.ndcg@10"
+SPLITS = {"test": NDCG, "validation": "valid.ndcg@10"}
+QUARTER = "q1.ndcg@10"
 KEPT, QUARTER_KEPT, REACH = 0.98, 0.97, 0.02
 LARGE = 0.2
 """The share of malicious devices from which on the target under attack is .95, and below it .97."""
@@ -46,31 +47,21 @@ def target_table(folder: Path, name: str) -> Table:
 
 def clean_table(folder: Path) -> Table:
     """What the sieve keeps of the plain mean's NDCG@10 without an attack, on both splits."""
-    columns = (
-        *HEAD,
-        *(Column("Kept", ".3f"), Column("Less the mean's", "+.4f"), SAID),
-        *(Column("Kept, validation", ".3f"), Column("Less the mean's, validation", "+.4f")),
-        Column("Target, validation"),
-    )
+    columns = (*HEAD, Column("Items"), Column("Kept", ".3f"), Column("Less the mean's", "+.4f"), SAID)
     rows: list[list[Value]] = []
-    pooled: dict[str, dict[str, tuple[dict[Run, float], dict[Run, float]]]] = {}
+    pooled: dict[tuple[str, str], tuple[dict[Run, float], dict[Run, float]]] = {}
     for head, section, condition in _cells(folder, GRIDS, lambda condition: condition.clean):
-        row: list[Value] = [*head]
-        for metric in (NDCG, VALID):
+        for items, metric in SPLITS.items():
             kept, less = _against_mean(section, condition, metric)
-            row += [estimate(kept), estimate(less), said(estimate(kept), KEPT)]
-            every = pooled.setdefault(section.data, {}).setdefault(metric, ({}, {}))
+            rows.append([*head, items, estimate(kept), estimate(less), said(estimate(kept), KEPT)])
+            every = pooled.setdefault((section.data, items), ({}, {}))
             # Of several shares the first: other shares are the same runs on fewer users
             for seed in kept if head[1] not in AGAIN else ():
                 every[0].setdefault((str(head[1]), seed), kept[seed])
                 every[1].setdefault((str(head[1]), seed), less[seed])
-        rows.append(row)
-    for data, by_metric in pooled.items():
-        row = [data, "all of these", "", len(by_metric[NDCG][0])]
-        for kept, less in by_metric.values():
-            together = [estimate(dict(enumerate(of.values()))) for of in (kept, less)]
-            row += [*together, said(together[0], KEPT)]
-        rows.append(row)
+    for (data, items), both in pooled.items():
+        share, less_of = (estimate(dict(enumerate(of.values()))) for of in both)
+        rows.append([data, "all of these", "", len(both[0]), items, share, less_of, said(share, KEPT)])
     note = (
         "Of the plain mean of the same grid, seed by seed. Target: 98 %. *All of these*: every run counts "
         "once, of whatever budget."

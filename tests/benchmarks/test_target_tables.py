@@ -60,12 +60,13 @@ def rows(table: Table, grid: str) -> list[dict[str, object]]:
 
 def test_without_an_attack_every_run_counts_once_in_the_sum(kept: Path) -> None:
     table = target_table(kept, "clean")
-    (one,) = rows(table, "dense")
+    one, other = rows(table, "dense")
+    assert (one["Items"], other["Items"]) == ("test", "validation")
     assert isinstance(one["Kept"], Estimate)
     assert one["Kept"].mean == pytest.approx(0.98)
     assert (one["Target"], one["Malicious"], one["Seeds"]) == ("met", "20 %", 3)
-    assert [row["Malicious"] for row in rows(table, "shares")] == ["5 %", "20 %"]
-    (together,) = rows(table, "all of these")
+    assert [row["Malicious"] for row in rows(table, "shares")] == ["5 %", "5 %", "20 %", "20 %"]
+    together, _ = rows(table, "all of these")
     assert together["Seeds"] == 3 * len(set(GRIDS) - set(AGAIN))
     assert rows(table, BOARD) == []
 
