@@ -186,13 +186,16 @@ def share_retained(section: Section, strategy: str, condition: Condition) -> dic
 
 
 def _same_but_for_rounds(one: Cell, other: Cell) -> bool:
-    """Whether two clean runs are one: the rounds of an attack that is none tell nothing apart."""
+    """Whether the rounds of an attack that is none are all that tells two clean runs apart."""
+    names = ("attack.period", "attack.active", "attack.rest")
 
-    def told(cell: Cell) -> tuple[str, dict[str, str]]:
-        rounds = ("attack.period", "attack.active", "attack.rest")
-        return cell.label("targets"), {k: v for k, v in cell.settings.items() if k not in rounds}
+    def rounds(cell: Cell) -> tuple[str, ...]:
+        return cell.label("start_round"), *(cell.settings.get(name, "") for name in names)
 
-    return told(one) == told(other)
+    def rest(cell: Cell) -> tuple[str, dict[str, str]]:
+        return cell.label("targets"), {k: v for k, v in cell.settings.items() if k not in names}
+
+    return rest(one) == rest(other) and rounds(one) != rounds(other)
 
 
 def sections(grid: Grid) -> tuple[list[Section], list[Cell]]:

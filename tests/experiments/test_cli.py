@@ -198,12 +198,15 @@ def test_list_alone_says_what_there_is() -> None:
 
 @pytest.mark.parametrize("kind", KINDS.split(", "))
 def test_a_list_fits_into_a_terminal_and_breaks_no_word(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("COLUMNS", raising=False)  # also where it goes into a pipe
+    monkeypatch.setenv("COLUMNS", "80")
     lines = invoke("list", kind).output.splitlines()
     assert max(map(cell_len, lines)) <= 80
     cells = {word for line in lines if line.startswith("│") for word in line.split("│")[2].split()}
     known = {word for one in listed(kind) for word in one["summary"].replace("``", "`").split()}
     assert cells <= known
+    monkeypatch.delenv("COLUMNS")  # in a pipe an entry is a line, for grep
+    whole = [line for line in invoke("list", kind).output.splitlines() if line.startswith("│")]
+    assert len(whole) == len(listed(kind))
 
 
 def test_list_says_all_of_one() -> None:
