@@ -64,7 +64,8 @@ def submit(
         try:
             runs.follow(stub, number, lambda line: typer.echo(printable_lines(bare(line))))
         except KeyboardInterrupt:
-            typer.echo(f"run {number} goes on at the server; `flwr stop {number}` ends it", err=True)
+            ends = f"`flwr stop {number} CONNECTION` ends it, with a connection of ~/.flwr/config.toml"
+            typer.echo(f"run {number} goes on at the server; {ends}", err=True)
             raise typer.Exit(130) from None
         found = runs.ending(stub, number)
     if found.how != "completed":
