@@ -11,7 +11,6 @@ import importlib
 import logging
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from common.errors import ConfigError
 from common.homes import read_file
 from common.logs import json_logs, plain_logs
+from common.stopping import StopEvent
 from transport.flower import need_grpc
 from transport.link import Keys, Pulse
 from transport.messages import App
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--app", default="client.app:app", metavar="MODULE:NAME", help="the ClientApp to run")
     parser.add_argument("--ready-file", type=Path, metavar="FILE", help="young while connected: see docs")
     options = parser.parse_args(argv)
-    stop = threading.Event()
+    stop = StopEvent()
 
     def on_signal(number: int, _: object) -> None:
         stop.set()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import signal
-import threading
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -13,6 +12,7 @@ import typer
 
 from common.errors import ConfigError
 from common.printable import counted
+from common.stopping import StopEvent
 from experiments.processes import REPORT, import_path, module
 from experiments.submit import CONTROL_WAIT_S, Wait, submit
 
@@ -136,7 +136,7 @@ def node(
     if attacker is not None:
         attacker.on(fleet)
     keys = load_keys(key) if key else None
-    stop = threading.Event()
+    stop = StopEvent()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     if not json_logs("node"):

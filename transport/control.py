@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +36,7 @@ WAIT_S = 30.0
 def public_key(file: Path) -> bytes:
     """A public key as the SuperLink stores it. Raises ConfigError for a file that has none it takes."""
     found = read_file(file)
-    if b"PRIVATE KEY-----" in found:
+    if re.search(rb"BEGIN [A-Z ]*PRIVATE", found):
         raise ConfigError(f"{file}: this is a private key, which stays on its node; give {file}.pub")
     try:
         key = load_ssh_public_key(found)

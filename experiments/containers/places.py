@@ -8,6 +8,8 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.stopping import StopEvent
+
 SIDES = ("honest", "malicious")
 FLEET_HOST, CONTROL_HOST = "superlink-fleet", "superlink-control"
 FLEET_PORT, CONTROL_PORT, RUNTIME_PORT = 9092, 9093, 9091
@@ -68,7 +70,7 @@ def places() -> Places:
 
 def ending(over: Path, linger_s: float = 0.0) -> threading.Event:
     """An event that is set by SIGTERM, SIGINT, or ``linger_s`` seconds after ``over`` is there."""
-    stop = threading.Event()
+    stop = StopEvent()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
 

@@ -57,7 +57,7 @@ def left_over(folder: Path) -> list[str]:
 def test_it_runs_and_shows_its_result(tmp_path: Path) -> None:
     output, _ = (process := demo(tmp_path, "--out", "result")).communicate(timeout=200)
     assert process.returncode == 0, output
-    assert "200 devices of synthetic: 3 honest and 1 malicious nodes" in output
+    assert "200 devices of synthetic: 3 honest and 1 malicious node" in output
     for round_ in range(1, 6):
         assert f"round {round_} of 5: " in output
     assert "sasrec on synthetic" in output
