@@ -64,7 +64,8 @@ def clean_table(folder: Path) -> Table:
         rows.append([data, "all of these", "", len(both[0]), items, share, less_of, said(share, KEPT)])
     note = (
         "Of the plain mean of the same grid, seed by seed. Target: 98 %. *All of these*: every run counts "
-        "once, of whatever budget."
+        "once, of whatever budget; the clean runs of `sparse-modes` and `late-parity` are those of `sparse` "
+        "and `late`."
     )
     return Table("clean", "Without an attack", "", columns, rows, note)
 

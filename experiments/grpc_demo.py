@@ -23,7 +23,7 @@ from experiments.engines import completed
 from experiments.local_deployment import Deployment, deployment
 from experiments.processes import Process
 from experiments.run_files import json_lines, printed, read_summary
-from server.records.outputs import in_vain
+from server.records.begun import in_vain
 
 LIMIT_S = 900.0
 ROUNDS = {"warm": 40, "stock": 4}

@@ -17,8 +17,8 @@ from common.data.readers.columns import find
 from common.data.readers.source import Source
 from common.errors import ConfigError, DataError, RunError
 from common.preparation import Preparation, Reading
+from server.records.begun import begun, in_vain
 from server.records.checkpoint import write_atomically
-from server.records.outputs import GRID, in_vain
 
 CALLED = "frame"
 """What the log is called unless ``name`` says so."""
@@ -51,8 +51,7 @@ def stored(given: Any, name: str, prepare: Preparation, folder: Path) -> str:
         if not frame.equals(parquet.table(path)):
             raise RunError(f"{folder} holds a run on another log; choose another folder")
         return str(path)
-    begun = any((folder / one).exists() for one in ("config.yaml", GRID)) and not in_vain(folder)
-    if begun and not path.exists():
+    if begun(folder) and not path.exists():
         raise RunError(f"{folder} holds something else, and no run on this log; choose another folder")
     dataset_of(given, name, prepare)  # a frame that cannot be read leaves nothing behind
     try:

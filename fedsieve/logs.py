@@ -13,7 +13,7 @@ from common.settings import validate
 from experiments.shipped import CONFIGS
 from fedsieve.frames import CALLED, dataset_of, is_frame
 from fedsieve.settings import path_of
-from server.records.outputs import GRID, in_vain
+from server.records.begun import begun, in_vain
 
 Frame: TypeAlias = Any
 """A frame of Polars or pandas, see :mod:`fedsieve.frames`."""
@@ -82,10 +82,9 @@ def written(dataset: Dataset, folder: Path) -> str:
     One that is there already stays: it is that of the run to go on with. Raises RunError where it is another.
     """
     path = (folder / FOLDER / NODE).absolute()
-    vain = in_vain(folder)  # a run that failed before its first round: its log may go
-    if not path.exists() and not vain and any((folder / name).exists() for name in ("config.yaml", GRID)):
+    if begun(folder) and not path.exists():
         raise RunError(f"{folder} holds something else, and no run on this log; choose another folder")
-    if vain or not path.exists():
+    if in_vain(folder) or not path.exists():  # the log of a run that failed before its first round may go
         return str(write_shards(dataset, 1, path.parent)[0])
     if content_digest(load(called(dataset.name), str(path))) != content_digest(dataset):
         raise RunError(f"{folder} holds a run on another log; choose another folder")

@@ -17,8 +17,9 @@ from common.tasks import GlobalModel
 from emulation.federation import prepared, recurring
 from experiments.centralised.program import CENTRALISED, Recipe, epochs_of, start
 from server.app import evaluated, with_recurring
+from server.records.begun import RECIPE
 from server.records.checkpoint import write_atomically
-from server.records.outputs import RECIPE, RunFolder
+from server.records.outputs import RunFolder
 from server.records.own_ids import OwnIds
 from server.records.protocol_line import log_text, loss_text, recurring_text, split_text
 from server.records.report import Listener, RoundReport

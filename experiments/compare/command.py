@@ -29,9 +29,9 @@ from experiments.compare.work import CellWork, honest_part, is_ready, tidy, trai
 from experiments.main_module import needed_main
 from experiments.pool import Event, Job, Pool
 from experiments.units import share_text
+from server.records.begun import GRID
 from server.records.checkpoint import write_atomically
 from server.records.holding import hold
-from server.records.outputs import GRID
 
 REFRESH_S = 10.0
 """Seconds between two writings of the tables while a grid runs; what is killed has tables to report on."""

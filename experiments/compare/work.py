@@ -21,8 +21,8 @@ from common.settings import to_tree
 from emulation.federation import as_run, federate, open_log
 from experiments.compare.results import ROW, row, users
 from experiments.pool import Job, Notes
+from server.records.begun import LINES
 from server.records.checkpoint import FILE, load_state, save_state, write_atomically
-from server.records.outputs import LINES
 from server.records.participation import stopped_clean
 from server.records.report import Evaluation, Listener, RoundReport
 from server.round.state import ServerState

@@ -17,6 +17,7 @@ from common.config import RunConfig
 from common.data.cut import SHORTEST
 from common.errors import CheckpointError, RunError
 from common.settings import load, to_tree
+from server.records.begun import GRID, LINES, RECIPE, in_vain
 from server.records.checkpoint import FILE, check_settings, load_state, save_state, write_atomically, writing
 from server.records.events import Events
 from server.records.extension import Extension
@@ -28,18 +29,7 @@ from server.records.stopping import Stop
 from server.round.state import ServerState
 from server.round.verdicts import AuditLines
 
-LINES = ("metrics.jsonl", "audit.jsonl")
-GRID, RECIPE = "grid.yaml", "recipe.json"
-"""What the folder of a comparison has, and that of a centralised run."""
-
 TOTALS = ("bytes_up", "bytes_down", "seconds", "asked", "admitted", "idle", "seconds_evaluation")
-
-
-def in_vain(folder: Path) -> bool:
-    """Whether a run began in ``folder`` and ended before its first round: it left settings alone."""
-    sizes = [path.stat().st_size for name in LINES if (path := folder / name).exists()]
-    saved = (f"state/{FILE}", "model.safetensors", "summary.json")
-    return sizes == [0] * len(LINES) and not any((folder / name).exists() for name in saved)
 
 
 class NodeMemory(Protocol):
