@@ -1,14 +1,17 @@
 """What each stage of the sieve takes from honest updates, over training, when nobody attacks.
 
-``python -m benchmarks.honest_loss [CONFIG …] [--set KEY=VALUE …] [--rounds 30 60 150] [--page]``
+``python -m benchmarks.honest_loss [CONFIG …] [--set KEY=VALUE …] [--rounds 30 60 150] [--seeds 0 1 2]
+[--page]``
 
 The plain mean trains; at the named rounds the stages are applied to the round's updates, and nothing of
 it is used. The table gives the share of the energy (squared length) of honest row updates that the row
 clip leaves: by the role of the row (next item alone, input alone, both; the others are negatives), by
 length of history, and by surprise (how far of a whole interaction the row moved). Then the weight that
 retention and reputation leave, the part of the encoders that the encoder clip leaves, and what a clip at
-the crowd's median would have left. By default four logs, with the settings that the project ships for them;
-``--page`` writes docs/results/honest.md and its picture (benchmarks/honest_page.py).
+the crowd's median would have left. The cap sees every round, for it has a memory: of the rows that a round
+trains, the share that it leaves as they are. All are means over the seeds.
+By default four logs, with the settings that the project ships for them; ``--page`` writes
+docs/results/honest.md and its picture (benchmarks/honest_page.py).
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -30,7 +34,7 @@ from common.models import interaction_length
 from common.seeding import generator, subkey
 from common.settings import component
 from common.settings import load as load_settings
-from common.tasks import TrainTask
+from common.tasks import GlobalModel, TrainTask
 from common.updates import DeviceUpdates
 from emulation.federation import prepared
 from experiments import shipped
@@ -60,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("configs", nargs="*", default=LOGS, help="names of shipped configs, or files")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     parser.add_argument("--rounds", nargs="+", type=int, default=[30, 60, 150])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--page", action="store_true", help="write the page and its picture in docs")
     args = parser.parse_args(arguments)
     found: dict[str, list[Shares]] = {}
@@ -68,21 +73,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if config.train.slices > 1 or config.train.slice_size == "auto":
             parser.error(f"{wanted}: train.slices 1 and a slice_size in items are what this measures")
         log, config = prepared(config)
-        print(f"{log.name}, {config.train.devices_per_round} devices a round, seed {config.seed}", flush=True)
-        found[log.name] = measured(config, log, args.rounds)
+        of_seeds = []
+        for seed in args.seeds:
+            print(f"{log.name}, {config.train.devices_per_round} devices a round, seed {seed}", flush=True)
+            of_seeds.append(measured(config.model_copy(update={"seed": seed}), log, args.rounds))
+        found[log.name] = [averaged(shares) for shares in zip(*of_seeds, strict=True)]
     print(f"\n{honest_page.table(args.rounds, found)}")
     if args.page:
         honest_page.write(args.rounds, found)
 
 
+def averaged(of_seeds: Sequence[Shares]) -> Shares:
+    """The mean of each share over seeds."""
+    return {label: fmean(shares[label] for shares in of_seeds) for label in of_seeds[0]}
+
+
+def under(config: RunConfig, log: Dataset, *constraints: str) -> Pipeline:
+    """The plain mean under ``constraints``."""
+    parts = {"aggregator": component("mean"), "constraints": tuple(map(component, constraints))}
+    strategy = config.strategy.model_copy(update=parts)
+    return Pipeline.build(config.model_copy(update={"strategy": strategy}), log.num_items)
+
+
 def measured(config: RunConfig, log: Dataset, rounds: Sequence[int]) -> list[Shares]:
     """What is left at each of ``rounds``."""
-    config = config.model_copy(
-        update={"strategy": config.strategy.model_copy(update={"aggregator": component("mean")})}
-    )
-    pipeline, histories = Pipeline.build(config, log.num_items), training(log.sequences)
+    histories = training(log.sequences)
+    pipeline, capped = under(config, log), under(config, log, "exposure_cap")
     state, found = pipeline.init(), []
     past: State = {}
+    cap = capped.init().constraints
     key = subkey(state.secret, "honest loss")
     for number in range(1, max(rounds) + 1):
         draw = generator(key, number)
@@ -111,9 +130,13 @@ def measured(config: RunConfig, log: Dataset, rounds: Sequence[int]) -> list[Sha
         setting = Round(0, identity, draw, number=number)
         interaction = interaction_length(config.model, config.train, state.model.encoder)
         trust, past = Reputation()(updates.encoder, past, setting)
+        admitted = Admitted(updates, identity, Audit(number))
+        held = capped.step(replace(state, constraints=cap), admitted, number).state
+        after, cap = pipeline.step(state, admitted, number).state, held.constraints
         if number in rounds:
-            found.append(left(updates, busy, replace(setting, interaction=interaction), trust))
-        state = pipeline.step(state, Admitted(updates, identity, Audit(number)), number).state
+            shares = left(updates, busy, replace(setting, interaction=interaction), trust)
+            found.append(shares | {"rows that the cap leaves": unmoved(after.model, held.model, items)})
+        state = after
     return found
 
 
@@ -145,6 +168,12 @@ def left(updates: DeviceUpdates, cohort: Cohort, setting: Round, trust: Tensor) 
             (norms.clamp(max=float(middle(norms[role < 3])))).square(), energy, role < 3
         ),
     }
+
+
+def unmoved(model: GlobalModel, held: GlobalModel, items: Tensor) -> float:
+    """The share of the rows ``items`` [K] that are the same in both models."""
+    rows = items.long()
+    return float((model.table[rows] == held.table[rows]).all(dim=1).double().mean())
 
 
 def part(kept: Tensor, energy: Tensor, where: Tensor | None = None) -> float:

@@ -10,8 +10,9 @@ written anew. A page says where a table goes:
 names the kept grid, the table of ``fedsieve report`` (or ``protocol``, what was run), and the rows and
 columns that are wanted, by default all. Several conditions on rows are joined by ``&``. The grid
 ``leaderboard`` is a folder of ``fedsieve leaderboard`` and has the tables of :mod:`benchmarks.board_tables`;
-``models`` are the runs of :mod:`benchmarks.models`, ``cap`` has the summary of
-:mod:`benchmarks.cap_tables`, and ``targets`` the tables of :mod:`benchmarks.target_tables`.
+``models`` are the runs of :mod:`benchmarks.models`, ``byzantine`` has the table of
+:mod:`benchmarks.byzantine_tables`, ``cap`` the summary of :mod:`benchmarks.cap_tables`, and ``targets`` the
+tables of :mod:`benchmarks.target_tables`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.board_tables import board_table
+from benchmarks.byzantine_tables import byzantine_table
 from benchmarks.cap_tables import cap_table
 from benchmarks.machine import made_on
 from benchmarks.model_tables import model_table
@@ -42,7 +44,13 @@ DATA = PAGES / "data"
 KEPT = ("results.csv", "floors.json")
 ABOUT = "about.json"
 BOARD = "leaderboard"
-OWN_TABLES = {BOARD: board_table, "models": model_table, "cap": cap_table, "targets": target_table}
+OWN_TABLES = {
+    BOARD: board_table,
+    "byzantine": byzantine_table,
+    "cap": cap_table,
+    "models": model_table,
+    "targets": target_table,
+}
 """Kept results that are no grid of ``fedsieve compare``."""
 OVER_USERS = "NDCG@10 ± over users"
 MARK = re.compile(
@@ -96,7 +104,7 @@ def filled(text: str) -> str:
 def written(grid: str, name: str, columns: Sequence[str], where: str = "") -> str:
     """One table, of each section of the grid."""
     folder = DATA / grid
-    if grid in OWN_TABLES and (grid, name) != (BOARD, "protocol"):
+    if grid in OWN_TABLES and name != "protocol":
         return markdown(narrowed(OWN_TABLES[grid](folder, name), where, columns)).partition("\n\n")[2]
     found, _ = sections(read_grid(folder))
     if name == "protocol":

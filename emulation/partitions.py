@@ -1,4 +1,4 @@
-"""A log divided over the nodes of a simulation: honest devices over many, malicious ones on one."""
+"""A log divided over the nodes of a simulation: honest devices over many, malicious ones on one or more."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from common.errors import ConfigError
 from emulation.federation import NodeConfig, attack_keys, open_book, sides
 
 
-def partitions(config: RunConfig, dataset: Dataset, honest: int, folder: Path) -> list[NodeConfig]:
-    """Write one log a node below ``folder``; the node configs, the malicious node last.
+def partitions(
+    config: RunConfig, dataset: Dataset, honest: int, folder: Path, malicious: int = 1
+) -> list[NodeConfig]:
+    """Write one log a node below ``folder``; the node configs, the ``malicious`` nodes last.
 
-    The two sides are those of :func:`emulation.federation.node_configs`. Attackers act together, and
-    see on one node what they see in ``fedsieve run``. Targets must be resolved. Raises ConfigError when
-    there are more nodes than honest devices.
+    The two sides are those of :func:`emulation.federation.node_configs`. Attackers of one node act together,
+    and see there what they see in ``fedsieve run``. Targets must be resolved. Raises ConfigError when
+    there are more nodes than devices of a side.
     """
     if honest < 1:
         raise ConfigError(f"--nodes {honest}: expected at least one honest node")
@@ -29,6 +31,6 @@ def partitions(config: RunConfig, dataset: Dataset, honest: int, folder: Path) -
         {"path": str(log), **own} for log in write_shards(only(dataset, good_rows), honest, folder / "honest")
     ]
     if len(bad_rows):
-        (log,) = write_shards(only(dataset, bad_rows), 1, folder / "malicious")
-        nodes.append({"path": str(log), **own, **attack_keys(config)})
+        logs = write_shards(only(dataset, bad_rows), malicious, folder / "malicious")
+        nodes += [{"path": str(log), **own, **attack_keys(config)} for log in logs]
     return nodes

@@ -22,6 +22,7 @@ from common.wire.reasons import show
 from common.wire.replies import CUT_OFF, LATE, Replies
 from server.evaluation.over_nodes import far_outside, over_nodes, widened
 from server.nodes.roster import Roster
+from server.nodes.shares import SHARE
 from server.records.report import Evaluation
 from server.round.state import ServerState
 from server.round.verdicts import AuditEntry, Verdict
@@ -197,10 +198,23 @@ def _evaluation(
 
 
 def _recurring(parts: Mapping[int, EvaluateSums], weights: Mapping[int, float]) -> float:
-    """Share of the devices whose answer is in their history, over the nodes that answered exactly."""
-    exact = {node: part for node, part in parts.items() if not part.epsilon}
-    count = sum(weights[node] * int(part.count[0]) for node, part in exact.items())
-    return sum(weights[node] * part.recurring for node, part in exact.items()) / count if count else 0.0
+    """Share of the devices whose answer is in their history, over the nodes that answered exactly.
+
+    0 where it rests on one node of three or more, or on a tenth of the devices: what a figure is called is
+    not for one node to say.
+    """
+    exact = [(weights[node], part) for node, part in parts.items() if not part.epsilon]
+    told = sorted(
+        ((weight * part.recurring, weight * int(part.count[0])) for weight, part in exact), reverse=True
+    )
+    again, count = (sum(column) for column in zip(*told, strict=True)) if told else (0.0, 0.0)
+    if len(told) > 2:
+        few, left = 1, told[0][1]
+        while few < len(told) and left + told[few][1] <= SHARE * count:
+            left, few = left + told[few][1], few + 1
+        if not any(number for number, _ in told[few:]):
+            return 0.0
+    return again / count if count else 0.0
 
 
 def _weight(sums: EvaluateSums, allowance: float, own: float) -> float:

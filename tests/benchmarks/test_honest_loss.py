@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.honest_loss import ROLES, main, part, roles
+from benchmarks.honest_loss import ROLES, averaged, main, part, roles, unmoved
 from benchmarks.honest_page import LINES, PAGE, picture, table
 from benchmarks.marks import marked, with_marked
+from common.tasks import GlobalModel
 from tests.client import samples
 
 
@@ -20,7 +21,17 @@ def test_the_table_has_a_line_for_each_stage_and_role(capsys: pytest.CaptureFixt
         "model={dim: 8, max_len: 8, blocks: 1}",
         "train={devices_per_round: 16, slice_size: 40}",
     ]
-    main(["demo", *(part for setting in small for part in ("--set", setting)), "--rounds", "1", "3"])
+    main(
+        [
+            "demo",
+            *(part for setting in small for part in ("--set", setting)),
+            "--rounds",
+            "1",
+            "3",
+            "--seeds",
+            "0",
+        ]
+    )
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")][2:]
     shares = {line.split("|")[1].strip(): [float(x) for x in line.split("|")[2].split(",")] for line in lines}
     assert {f"row is {role}" for role in ROLES} < shares.keys()
@@ -39,6 +50,18 @@ def test_roles_are_those_of_the_window() -> None:
     assert found[0, place[int(window[1])]] == found[0, place[int(window[2])]] == 2
     assert found[0, place[int(window[3])]] == 0
     assert int((found == 3).sum()) == len(task.items) - len(np.unique(window))
+
+
+def test_the_mean_of_seeds_is_taken_by_label() -> None:
+    found = averaged([{"all rows": 1.0, "encoders": 0.5}, {"all rows": 0.5, "encoders": 0.5}])
+    assert found == {"all rows": 0.75, "encoders": 0.5}
+
+
+def test_a_row_that_the_cap_moved_is_not_left() -> None:
+    items = torch.tensor([1, 2, 4], dtype=torch.int32)
+    model = GlobalModel(torch.zeros(1), torch.ones(5, 2), None)
+    held = replace(model, table=model.table.index_fill(0, torch.tensor([2, 3]), 0.5))
+    assert unmoved(model, held, items) == pytest.approx(2 / 3)  # item 3 is not of the round
 
 
 def test_a_part_of_nothing_is_all_of_it() -> None:

@@ -54,6 +54,14 @@ def test_honest_devices_are_divided_and_the_attackers_stay_together(tmp_path: Pa
     assert embedded == [set.union(*map(devices, nodes[:3])), bad]
 
 
+def test_the_attackers_are_divided_where_they_have_several_nodes(tmp_path: Path) -> None:
+    dataset, settings = prepared(config(*ATTACKED))
+    nodes = partitions(settings, dataset, 3, tmp_path / "logs", malicious=2)
+    parts = [devices(node) for node in nodes if "attack" in node]
+    assert [len(part) for part in parts] == [5, 5]
+    assert parts[0] | parts[1] == malicious_numbers(settings, dataset)
+
+
 def test_a_worker_holds_the_share_of_a_gpu_that_was_asked_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

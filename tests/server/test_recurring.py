@@ -31,19 +31,25 @@ RECIPE = [
 ]
 
 
-def log(folder: Path, repeats: int, users: int = 24) -> Path:
-    """Of ``repeats`` users the last item is their first again; the others have no item twice."""
+def log(folder: Path, repeats: int, users: int = 24, step_between: int = 1) -> Path:
+    """Of ``repeats`` users the last item is their first again; the others have no item twice.
+
+    step_between: 1 for the first users of the log, 4 for every fourth.
+    """
     lines = []
     for user in range(users):
         items = [(user + step) % 12 for step in range(8)]
-        items[-1] = items[0] if user < repeats else items[-1]
-        lines += [f"u{user},i{item},{when}" for when, item in enumerate(items)]
+        items[-1] = items[0] if user in range(0, repeats * step_between, step_between) else items[-1]
+        lines += [f"u{user:02},i{item},{when}" for when, item in enumerate(items)]
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "log.csv").write_text("\n".join(["user,item,time", *lines]) + "\n", encoding="utf-8")
     return folder / "log.csv"
 
 
-def served(folder: Path, repeats: int, nodes: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], float]:
-    data = load("", str(log(folder, repeats)))
+def served(
+    folder: Path, repeats: int, nodes: Sequence[dict[str, Any]], step_between: int = 1
+) -> tuple[dict[str, Any], float]:
+    data = load("", str(log(folder, repeats, step_between=step_between)))
     shards = write_shards(data, len(nodes), folder / "shards")
     grid = LocalGrid(client_app, [{"path": str(p), **own} for p, own in zip(shards, nodes, strict=True)])
     config = settings(overrides=[*RECIPE, f"data.path={folder / 'log.csv'}"])
@@ -72,6 +78,17 @@ def test_where_nothing_recurs_nothing_is_said(tmp_path: Path) -> None:
     summary, _ = served(tmp_path, 0, [{}, {}])
     assert "recurring" not in summary
     assert ranked(summary, "test")[0][0] == "test"
+
+
+def test_one_node_of_several_does_not_change_which_figure_leads(tmp_path: Path) -> None:
+    """A quarter of the answers recur: on one node of four alone, or on all of them."""
+    alone, share = served(tmp_path / "alone", 6, [{}] * 4, step_between=4)
+    spread, same = served(tmp_path / "spread", 6, [{}] * 4)
+    assert share == same == 0.25
+    assert "recurring" not in alone
+    assert ranked(alone, "test")[0][0] == "test"
+    assert spread["recurring"]["test"] == 0.25
+    assert ranked(spread, "test")[0][0] == "test, unfiltered"
 
 
 def test_nodes_that_answer_by_chance_say_nothing_of_it(tmp_path: Path) -> None:
