@@ -13,15 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from client.batch import Batch, Histories, Rows, buckets, gaps_of, make_batch, rows_of, window_starts
-from client.device_inputs import Device, Lookup
+from client.device_inputs import Device, Lookup, counted, places
 from client.losses import options
 from client.precision import precision
 from client.regularisers import CHANNELS, build_regularisers
-from client.targets import Targets
+from client.targets import CohortDraws, Targets
 from client.training import LocalTraining
 from common.data.ragged import Index, Ragged
 from common.data.types import Items, Times
-from common.keystream import Draws
 from common.models import layout_of, template
 from common.seeding import Key
 from common.tasks import TrainTask
@@ -32,23 +31,6 @@ CHUNK_FLOATS, CARD_FLOATS = 96_000_000, 1_000_000_000
 
 Relabel = Callable[[Batch, Sequence[int]], Batch]
 """A data poisoner's door: (batch, device numbers) -> batch of equal shape."""
-
-
-@dataclass(frozen=True, eq=False)
-class CohortDraws:
-    """What the devices int64 [n] draw in a round, on whatever node and in any company.
-
-    No method of the cohort: ``targets`` keeps it, and a cohort that held itself would outlive its round.
-    """
-
-    key: Key = field(repr=False)
-    round: int
-    devices: Index
-
-    def __call__(self, purpose: str, rows: Index | None = None, where: torch.device | None = None) -> Draws:
-        """The draws for ``purpose`` of the devices at ``rows`` (all)."""
-        chosen = self.devices if rows is None else self.devices[rows]
-        return Draws.of(self.key, self.round, purpose, torch.from_numpy(chosen).to(where))
 
 
 @dataclass(frozen=True)
@@ -271,19 +253,3 @@ class Cohort:
             return torch.zeros(len(chosen), length)
         windows = self._seconds.take(chosen)
         return gaps_of(windows.first(np.maximum(windows.lengths - 1, 0)), length)
-
-
-def places(numbers: Tensor, size: int) -> Tensor:
-    """Where each of 0 to ``size`` - 1 stands in ``numbers`` [K], K for one that does not: int64 [size]."""
-    found = torch.full((size,), len(numbers), device=numbers.device)
-    found[numbers.long()] = torch.arange(len(numbers), device=numbers.device)
-    return found
-
-
-def counted(inside: Tensor) -> Tensor:
-    """Positions with a target in the slice, then others, as many as the device with the most has.
-
-    bool [n, ℓ] -> int64 [n, m], m at least 1.
-    """
-    most = max(1, int(inside.sum(1).max())) if len(inside) else 1
-    return (~inside).to(torch.uint8).argsort(dim=1, stable=True)[:, :most]

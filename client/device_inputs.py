@@ -81,3 +81,19 @@ class Lookup:
         for place in devices.slot_in.clamp(max=size - 1).unbind(2):  # [n, ℓ]
             add_rows(total.view(n * size, dim), (place + first).flatten(), inputs.flatten(0, 1))
         return total
+
+
+def places(numbers: Tensor, size: int) -> Tensor:
+    """Where each of 0 to ``size`` - 1 stands in ``numbers`` [K], K for one that does not: int64 [size]."""
+    found = torch.full((size,), len(numbers), device=numbers.device)
+    found[numbers.long()] = torch.arange(len(numbers), device=numbers.device)
+    return found
+
+
+def counted(inside: Tensor) -> Tensor:
+    """Positions with a target in the slice, then others, as many as the device with the most has.
+
+    bool [n, ℓ] -> int64 [n, m], m at least 1.
+    """
+    most = max(1, int(inside.sum(1).max())) if len(inside) else 1
+    return (~inside).to(torch.uint8).argsort(dim=1, stable=True)[:, :most]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -14,7 +14,25 @@ from torch import Tensor
 from client.batch import Histories
 from common.data.ragged import Index
 from common.keystream import Draws
+from common.seeding import Key
 from common.tasks import TrainTask
+
+
+@dataclass(frozen=True, eq=False)
+class CohortDraws:
+    """What the devices int64 [n] draw in a round, on whatever node and in any company.
+
+    No method of the cohort: :class:`Targets` keeps it, and a cohort that held itself would outlive its round.
+    """
+
+    key: Key = field(repr=False)
+    round: int
+    devices: Index
+
+    def __call__(self, purpose: str, rows: Index | None = None, where: torch.device | None = None) -> Draws:
+        """The draws for ``purpose`` of the devices at ``rows`` (all)."""
+        chosen = self.devices if rows is None else self.devices[rows]
+        return Draws.of(self.key, self.round, purpose, torch.from_numpy(chosen).to(where))
 
 
 @dataclass(frozen=True)

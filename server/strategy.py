@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from logging import INFO, WARNING, getLogger
+from logging import INFO, getLogger
 from typing import Any
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
@@ -14,7 +14,6 @@ from flwr.serverapp.strategy import Result, Strategy
 
 from common.config import RunConfig
 from common.device import resolve
-from common.errors import ConfigError
 from common.logs import event
 from common.sampling import Sample
 from common.seeding import subkey
@@ -23,15 +22,15 @@ from server.evaluation import early_stopping
 from server.evaluation.collection import Split, collect, evaluate_messages
 from server.nodes.roster import ENROL_S, Roster
 from server.nodes.waiting import wait_for_nodes
-from server.records.model_record import fitting, from_record, to_record
+from server.records.model_record import from_record, started_from, to_record
 from server.records.report import Listener, RoundReport
 from server.records.traffic import traffic
 from server.round.drawing import Drawing
-from server.round.health import check_finite, warn_of_idle
-from server.round.pipeline import Pipeline, Step
+from server.round.health import Warnings, check_finite
+from server.round.pipeline import Pipeline
 from server.round.state import ServerState
 from server.round.verdicts import AuditLines
-from server.training import planned, received, train_messages
+from server.training import check_start, planned, received, rounds_of, train_messages
 from transport.exchange import exchange
 from transport.limits import REPLY_MB, megabytes
 
@@ -75,7 +74,7 @@ class RobustStrategy(Strategy):
         megabytes(REPLY_MB)  # a wrong one is told now
         self._drawing: Drawing | None = None
         self._split: Split = "valid"
-        self._warned = set[str]()
+        self._warnings = Warnings()
         self._unreliable = set[int]()  # nodes that left an evaluation unanswered
         self._sample: Sample | None = None
         self._began = 0.0
@@ -115,27 +114,12 @@ class RobustStrategy(Strategy):
             "seconds_admission": seconds,
             "idle": float(admitted.audit.count_of(Reason.IDLE)),
         }
-        self._warn(server_round, found, figures)
+        self._warnings.lost(server_round, found.lost, found.error)
+        drawn = len(self._drawing.task.items), self.num_items
+        self._warnings.idle(server_round, int(figures["idle"]), int(figures["asked"]), *drawn)
         lines = AuditLines(admitted.audit, found.weights, self.roster.notices.take())
         self._report = RoundReport(server_round, figures, lines, found.lost)
         return (None if found.lost else to_record(self.state.model)), MetricRecord(dict(figures))
-
-    def _warn(self, round_: int, found: Step, figures: Mapping[str, float]) -> None:
-        """Of a round that is lost; once a run with the traceback, and once that most devices are idle."""
-        if found.error is not None:
-            log(WARNING, "round %d: the rule failed", round_, exc_info=self._once("failed") and found.error)
-        if found.lost:
-            log(WARNING, "round %d is skipped: %s", round_, found.lost, extra=event("skipped", round_=round_))
-        idle, asked = int(figures["idle"]), int(figures["asked"])
-        if idle > asked / 2 and self._once("idle"):
-            assert self._drawing is not None
-            warn_of_idle(round_, idle, asked, len(self._drawing.task.items), self.num_items)
-
-    def _once(self, warning: str) -> bool:
-        """Whether it was not given before."""
-        new = warning not in self._warned
-        self._warned.add(warning)
-        return new
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -205,22 +189,10 @@ class RobustStrategy(Strategy):
         ``evaluate_config`` are refused. Raises ConfigError, and RunError when too few nodes come within
         ``strategy.wait_s``.
         """
-        for name, value in (("train_config", train_config), ("evaluate_config", evaluate_config)):
-            if value:
-                raise ConfigError(
-                    f"{name}: given {', '.join(value)}; RobustStrategy reads only its RunConfig"
-                )
+        check_start({"train_config": train_config, "evaluate_config": evaluate_config})
         if initial_arrays is not None:
-            if self.state.round:
-                raise ConfigError(f"initial_arrays: given after round {self.state.round} of a run")
-            before = self.state.model
-            given = fitting(from_record(initial_arrays, self.device, before.codes), before)
-            self.state = replace(self.state, model=given)
-        rounds = self.config.train.rounds if num_rounds is None else num_rounds
-        if rounds > self.config.train.rounds:  # the rate would fall below 0
-            raise ConfigError(
-                f"num_rounds: given {rounds}; at most train.rounds, which is {self.config.train.rounds}"
-            )
+            self.state = started_from(initial_arrays, self.state, self.device)
+        rounds = rounds_of(self.config, num_rounds)
         self.summary()
         result = Result()
         self.roster.membership.restore(self.state.roster)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import torch
-from flwr.app import Message, MessageType
+from flwr.app import ConfigRecord, Message, MessageType
 
 from common.config import RunConfig
+from common.errors import ConfigError
 from common.tasks import GlobalModel
 from common.wire import encode_train_tasks
 from common.wire.reasons import Reason
@@ -18,6 +19,21 @@ from server.round.admission import Admitted, admit, with_root
 from server.round.drawing import Drawing, draw_round
 from server.round.state import ServerState
 from transport.limits import REPLY_MB, megabytes
+
+
+def check_start(given: Mapping[str, ConfigRecord | None]) -> None:
+    """Raise ConfigError for arguments of ``Strategy.start`` that a RunConfig already holds; name -> value."""
+    for name, value in given.items():
+        if value:
+            raise ConfigError(f"{name}: given {', '.join(value)}; RobustStrategy reads only its RunConfig")
+
+
+def rounds_of(config: RunConfig, wanted: int | None) -> int:
+    """The last round: ``wanted``, or that of ``config``. Raises ConfigError for one after that."""
+    most = config.train.rounds
+    if wanted is not None and wanted > most:  # the rate would be below 0
+        raise ConfigError(f"num_rounds: given {wanted}; at most train.rounds, which is {most}")
+    return most if wanted is None else wanted
 
 
 def planned(

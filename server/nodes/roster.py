@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from server.nodes.claims import holders, only, within
 from server.nodes.membership import Member, Membership
 from server.nodes.notices import Notices
 from server.nodes.pool import Pool
+from server.nodes.refusals import OTHER_CATALOGUE, Refusals
 from server.nodes.shares import allowance
 from server.nodes.silence import Silence
 from transport.exchange import exchange
@@ -37,13 +37,6 @@ MEMORY = 4 * MAX_DEVICES
 STRANGERS = 1 << 12
 """Nodes that never took part and are gone, whose refusals and silences are remembered."""
 
-REFUSED_S = 10.0
-"""A node with another catalogue is asked again after this while the run waits for nodes: its owner may have
-mended it. In the rounds it rests as a silent node does."""
-
-OTHER_CATALOGUE = f"catalogue: {Reason.FOREIGN.value}"
-"""How the refusal begins, whichever side refuses."""
-
 
 @dataclass
 class Roster:
@@ -57,7 +50,7 @@ class Roster:
     trusted: nodes of the operator. They enrol as all others do, in ``roots``, and take no part in draws,
     evaluations or counts; nobody can claim to be one, because node ids are the SuperLink's.
     catalogue: the fingerprint that all nodes must have; empty where the server does not know it.
-    refused: nodes that could not enrol, why, and when by ``clock`` they may be asked again.
+    refusals: nodes that could not enrol.
     claims: what a node has in its log, where that is not what counts as its own.
     doubted: nodes that did not have what they came with; they are asked anew.
     notices: what had to be refused or cut, for the audit. silence: who missed deadlines, and rests.
@@ -71,7 +64,7 @@ class Roster:
     membership: Membership = field(default_factory=Membership)
     clock: Callable[[], float] = time.monotonic
     catalogue: str = ""
-    refused: dict[int, tuple[str, float]] = field(default_factory=dict)
+    refusals: Refusals = field(default_factory=Refusals)
     claims: dict[int, Enrolment] = field(default_factory=dict)
     doubted: set[int] = field(default_factory=set)
     notices: Notices = field(default_factory=Notices)
@@ -156,49 +149,37 @@ class Roster:
                 self.silence.forget(node)
                 self.notices.forget(node)
         known = present | self.members.keys()
-        strangers = [n for n in dict.fromkeys([*self.silence.resting, *self.refused]) if n not in known]
+        strangers = [n for n in dict.fromkeys([*self.silence.resting, *self.refusals]) if n not in known]
         for node in strangers[: max(0, len(strangers) - STRANGERS)]:
-            self.refused.pop(node, None)
+            self.refusals.forget(node)
             self.silence.forget(node)
             self.notices.forget(node)
 
     def _may_be_asked(self, node: int, round_: int) -> bool:
-        _, again = self.refused.get(node, ("", -math.inf))
         now = self.clock()
-        return self.silence.over(node, round_, now) and now >= again
+        return self.silence.over(node, round_, now) and self.refusals.over(node, now)
 
     def _claim(self, reply: Message, round_: int) -> Enrolment | None:
         """What a node says of itself; None, once it is told why, where it cannot take part."""
         node = reply.metadata.src_node_id
-        before, _ = self.refused.pop(node, ("", 0.0))
         reason = None
         try:
             if not reply.has_error():
                 claim = decode_enrolment(reply.content, MAX_DEVICES)
                 check_catalogue(self.catalogue, claim.catalogue, "the node's")
                 self.silence.back(node)
+                self.refusals.forget(node)
                 return claim
             text = f"did not enrol: {show(reply.error.reason, 300)}"
             reason = Reason.FOREIGN if OTHER_CATALOGUE in text else None  # the node has refused first
         except WireError as error:
             text, reason = f"did not enrol: {error}", Reason(error.reason)
-        pause = REFUSED_S if OTHER_CATALOGUE in text else 0.0
-        self.refused[node] = text, self.clock() + pause
-        if text == before:
-            return None
-        if reason is None:
-            _LOG.warning("node %d %s", node, text)
-        else:
-            self.notices.refuse(round_, node, reason, text)
+        if self.refusals.note(node, text, self.clock()):
+            if reason is None:
+                _LOG.warning("node %d %s", node, text)
+            else:
+                self.notices.refuse(round_, node, reason, text)
         return None
-
-    def refusals(self) -> str:
-        """The end of an error: who could not enrol, and why."""
-        if not self.refused:
-            return ""
-        node, (text, _) = min(self.refused.items())
-        more = f", and {len(self.refused) - 1} more" if len(self.refused) > 1 else ""
-        return f"; node {node} {text}{more}"
 
     def _enrol_all(self, claims: Mapping[int, Enrolment], round_: int, present: set[int]) -> None:
         """Take in those that came together: the smaller claim first, at equal size the lower node id.

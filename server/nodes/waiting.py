@@ -35,5 +35,5 @@ def wait_for_nodes(grid: Grid, roster: Roster, round_: int, wanted: int, limit_s
             if absent:
                 raise RunError(f"no trusted node {absent[0]} after {limit_s:g} s; see strategy.trusted_nodes")
             text = f"{here} of {wanted} nodes after {limit_s:g} s; see strategy.wait_nodes, wait_s"
-            raise RunError(text + roster.refusals())
+            raise RunError(text + roster.refusals.ending())
         time.sleep(0.2)

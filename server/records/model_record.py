@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -14,6 +15,7 @@ from common.device import CPU
 from common.errors import ConfigError
 from common.tasks import GlobalModel
 from common.wire.arrays import HeldArray, as_record
+from server.round.state import ServerState
 
 
 class NumpyArray(HeldArray):
@@ -44,6 +46,14 @@ def from_record(record: ArrayRecord, device: torch.device = CPU, codes: Codes | 
         return (array.held if isinstance(array, HeldArray) else torch.from_numpy(array.numpy())).to(device)
 
     return GlobalModel(read("encoder"), read("table"), codes)
+
+
+def started_from(record: ArrayRecord, state: ServerState, device: torch.device) -> ServerState:
+    """``state`` of a run that has not begun, with the model of ``record``. Raises ConfigError."""
+    if state.round:
+        raise ConfigError(f"initial_arrays: given after round {state.round} of a run")
+    given = from_record(record, device, state.model.codes)
+    return replace(state, model=fitting(given, state.model))
 
 
 def fitting(given: GlobalModel, expected: GlobalModel) -> GlobalModel:

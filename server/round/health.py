@@ -25,11 +25,32 @@ def too_few(admitted: Admitted, least: int) -> str:
     return f"{told}; refused: {refused}" if refused else told
 
 
-def warn_of_idle(round_: int, idle: int, asked: int, drawn: int, num_items: int) -> None:
-    """Most devices that were asked have nothing to do: such a run takes all its time and learns little."""
-    text = "round %d: %d of %d devices have no next item among the %d of %d items drawn; %s"
-    remedy = "a larger train.slice_size, or auto, or more train.slices keep more of them busy"
-    log(WARNING, text, round_, idle, asked, drawn, num_items, remedy, extra=event("idle", round_=round_))
+class Warnings:
+    """What is said of rounds as they end, for who watches the server; some of it once a run."""
+
+    def __init__(self) -> None:
+        self._given = set[str]()
+
+    def lost(self, round_: int, why: str, error: Exception | None) -> None:
+        """Of a round that changed nothing; what the rule raised without meaning to has its traceback once."""
+        if error is not None:
+            log(WARNING, "round %d: the rule failed", round_, exc_info=self._first("failed") and error)
+        if why:
+            log(WARNING, "round %d is skipped: %s", round_, why, extra=event("skipped", round_=round_))
+
+    def idle(self, round_: int, idle: int, asked: int, drawn: int, num_items: int) -> None:
+        """Once, where most devices that were asked have nothing to do: such a run learns little."""
+        if idle <= asked / 2 or not self._first("idle"):
+            return
+        text = "round %d: %d of %d devices have no next item among the %d of %d items drawn; %s"
+        remedy = "a larger train.slice_size, or auto, or more train.slices keep more of them busy"
+        log(WARNING, text, round_, idle, asked, drawn, num_items, remedy, extra=event("idle", round_=round_))
+
+    def _first(self, warning: str) -> bool:
+        """Whether it was not given before."""
+        new = warning not in self._given
+        self._given.add(warning)
+        return new
 
 
 def check_finite(model: GlobalModel, strategy: StrategyConfig, round_: int) -> None:

@@ -11,7 +11,8 @@ from common.errors import RunError, WireError
 from common.wire import decode_enrolment, decode_question, encode_enrolment, encode_question
 from common.wire.enrolment import Question
 from emulation.local_grid import LocalGrid
-from server.nodes.roster import REFUSED_S, Roster
+from server.nodes.refusals import REFUSED_S
+from server.nodes.roster import Roster
 from server.nodes.waiting import wait_for_nodes
 from tests.server.fleets import enrolment
 
@@ -67,12 +68,12 @@ def test_who_is_refused_is_told_once_and_asked_again_when_it_may_be_mended() -> 
     roster.refresh(net, 0)
     assert len(asked) == 3
     assert len(roster.notices.take()) == 1
-    assert roster.refusals().startswith("; node 2 did not enrol: catalogue: foreign: ")
+    assert roster.refusals.ending().startswith("; node 2 did not enrol: catalogue: foreign: ")
     fingerprints[2], now[0] = "aa", 4 * REFUSED_S
     roster.silence.resting.clear()
     roster.refresh(net, 0)
     assert set(roster.nodes) == {1, 2}
-    assert roster.refusals() == ""
+    assert roster.refusals.ending() == ""
 
 
 def test_a_run_that_waits_in_vain_says_who_was_refused() -> None:

@@ -192,7 +192,7 @@ def test_of_strangers_that_are_gone_a_bounded_number_is_remembered(monkeypatch: 
         monkeypatch.setattr(net, "get_node_ids", lambda node=node: [1, node])
         roster.refresh(net, 1)
     left = {6, 7, 8}  # two that are gone, and one that is there
-    assert set(roster.refused) == set(roster.silence.resting) == set(roster.silence.misses) == left
+    assert set(roster.refusals) == set(roster.silence.resting) == set(roster.silence.misses) == left
 
 
 def test_an_enrolment_names_no_more_devices_than_fit_in_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
