@@ -23,7 +23,7 @@ from tests.deployment.federation import assert_same_run, federation, in_this_pro
 from tests.server.federation import BASE, config
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "extending.md"
-MODULES = ("rules", "attacks", "models", "terms")
+MODULES = ("rules", "rows", "attacks", "models", "terms")
 OURS = (
     "strategy.aggregator={name: 'my_package.rules:Mine', share: 0.6}",
     "attack={name: 'my_package.attacks:Mine'}",
@@ -39,6 +39,7 @@ CHANGING = """    def __call__(self, updates, state, round_):
     def weigh("""
 BROKEN = {
     "rules": ("    def weigh(", CHANGING, "it changes updates.encoder"),
+    "rows": ("updates.encoder.mean(dim=0)", "updates.encoder[0].clone()", "the order"),
     "attacks": ("-self.scale * updates.encoder", 'float("nan") * updates.encoder', "admission refuses"),
     "models": ("(age >= 0) & ~padding", "(age >= -99) & ~padding", "changes a state before it"),
     "terms": (".sum(-1)", ".sum()", "penalties have shape"),
