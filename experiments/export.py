@@ -12,7 +12,7 @@ from safetensors.torch import save
 
 from common.errors import ConfigError, RunError, UnknownName
 from experiments.trained import Catalogue, Trained, catalogue
-from server.records.checkpoint import write_atomically
+from server.records.checkpoint import leftovers, write_atomically
 
 WEIGHTS, GRAPH, ABOUT, NAMES, README = (
     "recommender.safetensors",
@@ -61,7 +61,7 @@ def export(run: Trained, out: Path, form: str = "safetensors") -> list[Path]:
     if form not in FORMATS:
         raise UnknownName("format", form, FORMATS)
     own = {WEIGHTS, GRAPH, ABOUT, NAMES, README}
-    own |= {f"{name}.tmp" for name in own}  # of a write that was killed
+    own |= {part.name for name in own for part in leftovers(out / name)}
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out}: not a folder")
     if out.is_dir() and (others := sorted({p.name for p in out.iterdir()} - own)):

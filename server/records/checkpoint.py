@@ -6,6 +6,8 @@ import errno
 import hashlib
 import json
 import os
+import re
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -85,23 +87,30 @@ def _short(values: Mapping[str, Any], name: str) -> str:
 def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Write beside ``path``, force to disk, then rename over it: a crash leaves the old file whole.
 
+    The name beside it is of this write alone, so that of two writers the last has its whole file there.
     mode: of the file from its first byte on, less the umask. Raises CheckpointError when the disk is full or
     the folder is not writable.
     """
-    temporary = path.with_name(f"{path.name}.tmp")  # one name, so that a kill leaves at most one behind
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.unlink(missing_ok=True)  # what a kill left may have another mode
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         intact = "; the last checkpoint is intact" if path.name == FILE else ""
         raise CheckpointError(f"cannot write {path}: {error.strerror}{intact}{remedy(error)}") from error
+    finally:
+        with suppress(OSError):  # gone where it has become ``path``
+            temporary.unlink()
+
+
+def leftovers(path: Path) -> list[Path]:
+    """What writes of ``path`` that were killed left beside it, and what those of this moment have there."""
+    ours = re.compile(re.escape(path.name) + r"\.[0-9a-f]{16}\.tmp")
+    return [one for one in path.parent.glob("*.tmp") if ours.fullmatch(one.name)]
 
 
 @contextmanager
