@@ -67,9 +67,10 @@ def export(run: Trained, out: Path, form: str = "safetensors") -> list[Path]:
     if out.is_dir() and (others := sorted({p.name for p in out.iterdir()} - own)):
         raise ConfigError(f"--out {out}: holds {others[0]}, which is not of an export; choose another folder")
     name, made = FORMATS[form]
-    known, model = catalogue(run), digest(run)
+    known, tensors = catalogue(run), weights(run)
+    model = hashlib.sha256(tensors).hexdigest()  # tells one trained model from another
     content = {
-        name: made(run),
+        name: tensors if made is weights else made(run),
         ABOUT: json.dumps(
             {**architecture(run, known), "digest": model}, indent=2, ensure_ascii=False
         ).encode(),
@@ -86,11 +87,6 @@ def export(run: Trained, out: Path, form: str = "safetensors") -> list[Path]:
     for file, data in content.items():
         write_atomically(out / file, data)
     return [out / file for file in content]
-
-
-def digest(run: Trained) -> str:
-    """What tells one trained model from another."""
-    return hashlib.sha256(weights(run)).hexdigest()
 
 
 def _digest(out: Path) -> str:
