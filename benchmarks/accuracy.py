@@ -2,13 +2,13 @@
 
 ``python -m benchmarks.accuracy [CONFIG …] [--seeds 0 1 2] [--out runs/accuracy]``: each CONFIG is a YAML
 file (default: configs/ml-100k.yaml and configs/ml-100k-gru4rec.yaml). Finished runs in --out are not
-repeated. Prints a Markdown table: mean over seeds ± half a 95 % t interval, test items.
+repeated; one with other settings is refused. Prints a Markdown table: mean over seeds ± half a 95 % t
+interval, test items.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,17 @@ from rich.console import Console
 
 from benchmarks.interval import mean_and_half_width
 from common.config import RunConfig
+from common.errors import ConfigError
 from common.settings import load as load_settings
-from emulation.federation import prepared
+from emulation.federation import as_run, prepared
+from emulation.targets import with_targets
+from experiments.compare.command import Datasets
 from experiments.compare.labels import data_label
 from experiments.floors import floors
 from experiments.pool import Work
 from experiments.progress import run_all
+from experiments.run_files import read_summary
+from server.records.checkpoint import check_data, differing
 
 CONFIGS = ("configs/ml-100k.yaml", "configs/ml-100k-gru4rec.yaml")
 COLUMNS = ("hr@10", "ndcg@10")
@@ -31,14 +36,26 @@ COLUMNS = ("hr@10", "ndcg@10")
 def results(
     runs: Mapping[str, RunConfig], out: Path, console: Console, work: Work | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Summaries by name: of earlier runs where they are finished, else of new or resumed ones."""
-    done = {
-        name: json.loads((out / name / "summary.json").read_text())
-        for name in runs
-        if (out / name / "summary.json").exists()
-    }
+    """Summaries by name: of earlier runs where they are finished, else of new or resumed ones.
+
+    Raises ConfigError for a finished run with other settings, CheckpointError for one on another log.
+    """
+    done, datasets = {}, Datasets()
+    for name, config in runs.items():
+        if (out / name / "summary.json").exists():
+            done[name] = read_summary(out / name)
+            _check(out / name, str(done[name].get("data_digest", "")), config, datasets)
     left = {name: config for name, config in runs.items() if name not in done}
     return done | (run_all(left, out, console, resume=True, work=work) if left else {})
+
+
+def _check(folder: Path, before: str, config: RunConfig, datasets: Datasets) -> None:
+    """Raise an error unless the run in ``folder``, on the log with the digest ``before``, is ``config``."""
+    dataset, digest = datasets.get(config)
+    saved = load_settings(folder / "config.yaml")
+    check_data(folder, saved, before, config, digest)
+    if told := differing(saved, as_run(with_targets(config, dataset))):
+        raise ConfigError(f"{folder} is a finished run with other settings: {told}; choose another --out")
 
 
 def row(label: str, values: Sequence[Mapping[str, float]]) -> str:

@@ -1,9 +1,9 @@
 """A Markdown table of a grid's results.
 
 ``python -m benchmarks.pivot DIR [--rows attack] [--columns malicious_share] [--values test.ndcg@10 er@10]
-[--where COLUMN=VALUE …] [--share-of control] [--interval]``: every entry is the mean over the cells that
-fall there, seeds usually; ``--interval``: ± half its 95 % t interval where there are several. ``--share-of
-control``: metrics in per cent of that row's mean.
+[--where COLUMN=VALUE …] [--share-of control] [--interval]``: every entry is the mean over seeds, of each seed
+the mean of its cells that fall there: they are not independent. ``--interval``: ± half the 95 % t interval
+over the seeds where there are several. ``--share-of control``: metrics in per cent of that row's mean.
 """
 
 from __future__ import annotations
@@ -80,8 +80,12 @@ def table(
 
 
 def _at(done: pl.DataFrame, place: dict[str, Any], value: str) -> list[float]:
-    chosen = done.filter([pl.col(name) == wanted for name, wanted in place.items()])
-    return chosen[value].drop_nulls().cast(pl.Float64).to_list()
+    """The mean of each seed."""
+    chosen = done.filter([pl.col(name) == wanted for name, wanted in place.items()]).drop_nulls(value)
+    means = chosen.group_by("seed", maintain_order=True).agg(
+        pl.col(value).cast(pl.Float64).mean().alias("mean")
+    )
+    return means["mean"].to_list()
 
 
 def _entry(found: Sequence[float], percent: bool, interval: bool) -> str:

@@ -5,7 +5,8 @@
 without a weight, or ``{name: …, …}`` as in the settings. Histories are cut to their last ``--length``
 interactions (0: as they are) before the split. For each term: a clean run (the plain mean, the malicious
 side honest), and the attack of ``--attack`` under the plain mean and the sieve; all measured on the same
-honest users. Choose weights by the valid column.
+honest users. Choose weights by the valid column. Finished runs in --out are used again; for other settings
+than theirs choose another.
 """
 
 from __future__ import annotations

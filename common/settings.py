@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +142,15 @@ def validate(tree: Mapping[str, Any]) -> RunConfig:
 def to_tree(config: RunConfig) -> dict[str, Any]:
     """The nested mapping that :func:`validate` reads back to an equal config, but for the server's secret."""
     return config.model_dump(mode="json")
+
+
+def flattened(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted name and value of all that is in a nested mapping; each mapping in it, then what that holds."""
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        yield name, value
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{name}.")
 
 
 def to_flat(config: RunConfig, secret: bool = False) -> dict[str, Scalar]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from common.data.digest import catalogue_digest
 from common.data.names import Names
 from common.data.shards import titles_of
 from common.errors import FedSieveError
+from common.homes import expanded
 from common.items import numbers_of, shown
 from emulation.federation import malicious_numbers, open_log, sides
 from experiments.beyond import beyond
@@ -61,11 +62,12 @@ def add_beside(folder: Path, config: RunConfig) -> None:
     of the log begins.
     """
     summary, run = read_summary(folder), open_run(folder)
-    config = at_hand(config, folder)
-    dataset = log_of(config, str(summary.get("data_digest", "")))
+    config, digest = at_hand(config, folder), str(summary.get("data_digest", ""))
+    dataset = log_of(config, digest)
     if dataset is not None and dataset.num_items != run.num_items:
         dataset = None
-    if dataset is not None and relative(config):
+    items = named(config, dataset, digest)
+    if items is not None and relative(config):
         summary["started_in"] = str(Path.cwd())
     if dataset is not None:
         chosen = spread(sides(config, dataset)[0])
@@ -73,7 +75,7 @@ def add_beside(folder: Path, config: RunConfig) -> None:
         if summary.get("recurring"):
             summary["floors_unfiltered"] = floors(dataset, filtered=False, devices=chosen)
         summary |= beyond(run, dataset, chosen)
-    known = names_of(config.eval.targets, config, dataset)
+    known = names_of(config.eval.targets, *items) if items is not None else {}
     summary["target_items"] = known or summary.get("target_items", {})
     write_atomically(folder / "summary.json", json.dumps(summary, indent=2).encode())
 
@@ -101,18 +103,26 @@ def log_of(config: RunConfig, digest: str = "") -> Dataset | None:
     return log
 
 
-def names_of(items: Collection[str], config: RunConfig, dataset: Dataset | None) -> dict[str, dict[str, Any]]:
-    """Number and title of each ``#number``, by its id in the log; nothing where neither is known."""
+def named(
+    config: RunConfig, dataset: Dataset | None, digest: str
+) -> tuple[Sequence[str], Mapping[int, str]] | None:
+    """Ids and titles of the items, by the log or the run's catalogue, which is all a server has; or None."""
     if dataset is not None:
-        ids, titles = dataset.item_ids, dataset.titles
-    elif Path(config.data.path).name == CATALOGUE:
-        try:
-            frame = read_catalogue(Path(config.data.path))
-        except FedSieveError:
-            return {}
-        ids, titles = Names.of(frame["id"]), titles_of(frame)
-    else:
-        return {}
+        return dataset.item_ids, dataset.titles
+    if Path(config.data.path).name != CATALOGUE:
+        return None
+    try:
+        frame = read_catalogue(expanded(config.data.path))
+    except FedSieveError:
+        return None
+    ids = Names.of(frame["id"])
+    return (ids, titles_of(frame)) if digest in ("", catalogue_digest(ids)) else None
+
+
+def names_of(
+    items: Collection[str], ids: Sequence[str], titles: Mapping[int, str]
+) -> dict[str, dict[str, Any]]:
+    """Number and title of each ``#number``, by its id."""
     numbers = [n for n in numbers_of(items, "eval.targets") if n <= len(ids)]
     return {shown(n, ids): {"number": n, "title": titles.get(n, "")} for n in numbers}
 

@@ -43,8 +43,8 @@ def show(out: Path, overrides: Sequence[str]) -> dict[str, dict[str, float]]:
             "demo: expected attack.name, an attack, and attack.targets, an item whose exposure is shown "
             f"(given: {config.attack.name}, {list(config.attack.targets)})"
         )
-    names, share = names_of(config.eval.targets[:1], config, dataset), config.attack.share
-    target = item_text(next(iter(names)), names)
+    names = names_of(config.eval.targets[:1], dataset.item_ids, dataset.titles)
+    target, share = item_text(next(iter(names)), names), config.attack.share
     console.print(
         f"{config.model.name} on {dataset.name}: {len(dataset)} users, each a device; "
         f"{share_text(share)} of the devices ({config.attack.name}) promote item {target}.",

@@ -12,7 +12,7 @@ from safetensors.torch import save
 
 from common.errors import ConfigError, RunError, UnknownName
 from experiments.trained import Catalogue, Trained, catalogue
-from server.records.checkpoint import write_atomically
+from server.records.checkpoint import leftovers, write_atomically
 
 WEIGHTS, GRAPH, ABOUT, NAMES, README = (
     "recommender.safetensors",
@@ -61,15 +61,16 @@ def export(run: Trained, out: Path, form: str = "safetensors") -> list[Path]:
     if form not in FORMATS:
         raise UnknownName("format", form, FORMATS)
     own = {WEIGHTS, GRAPH, ABOUT, NAMES, README}
-    own |= {f"{name}.tmp" for name in own}  # of a write that was killed
+    own |= {part.name for name in own for part in leftovers(out / name)}
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out}: not a folder")
     if out.is_dir() and (others := sorted({p.name for p in out.iterdir()} - own)):
         raise ConfigError(f"--out {out}: holds {others[0]}, which is not of an export; choose another folder")
     name, made = FORMATS[form]
-    known, model = catalogue(run), digest(run)
+    known, tensors = catalogue(run), weights(run)
+    model = hashlib.sha256(tensors).hexdigest()  # tells one trained model from another
     content = {
-        name: made(run),
+        name: tensors if made is weights else made(run),
         ABOUT: json.dumps(
             {**architecture(run, known), "digest": model}, indent=2, ensure_ascii=False
         ).encode(),
@@ -86,11 +87,6 @@ def export(run: Trained, out: Path, form: str = "safetensors") -> list[Path]:
     for file, data in content.items():
         write_atomically(out / file, data)
     return [out / file for file in content]
-
-
-def digest(run: Trained) -> str:
-    """What tells one trained model from another."""
-    return hashlib.sha256(weights(run)).hexdigest()
 
 
 def _digest(out: Path) -> str:

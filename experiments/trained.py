@@ -26,9 +26,7 @@ from common.models import Layout, build_model, layout_of
 from common.settings import validate
 from common.tasks import GlobalModel
 from experiments.run_files import read_summary
-from server.records.begun import RECIPE
-
-MODEL = "model.safetensors"
+from server.records.begun import MODEL, RECIPE
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from common.config import RunConfig
-from common.data.known import KNOWN
+from common.data.called import log_name
 from common.errors import ConfigError, RunError
 from common.explain import value_text
 from common.printable import counted
@@ -204,13 +204,7 @@ class Result:
 
     @property
     def _title(self) -> str:
-        return f"{self.summary['model']} on {self._log}, {self.summary['aggregator']}"
-
-    @property
-    def _log(self) -> str:
-        """What the log is called: a file beside which the name of another log was left, by its file."""
-        data = self.config.data
-        return Path(self.summary["data"]).name if data.path and data.name in KNOWN else data.name
+        return f"{self.summary['model']} on {log_name(self.config.data)}, {self.summary['aggregator']}"
 
     @property
     def _facts(self) -> str:

@@ -17,7 +17,7 @@ from common.errors import ConfigError
 from common.explain import problems
 from common.items import PICKED, Item
 from common.models import template
-from common.settings import changed, read_tree
+from common.settings import changed, flattened, read_tree
 from emulation.federation import check_attack
 from experiments.compare.labels import component_label, data_label, strategy_label
 from experiments.shipped import config as shipped_config
@@ -146,13 +146,15 @@ def _refuse_written(grid: GridConfig, name: str) -> None:
     lists = WRITTEN | ({"model.name": "models", "model.params": "models"} if grid.models else {})
     lists |= {f"model.{key}": "models" for key in _in_all([model.params for model in grid.models])}
     own = {f"strategy.{key}": "strategies" for key in _in_all([recipe.set for recipe in grid.strategies])}
-    given = [("set", key, lists) for key in _dotted(grid.set)]
-    given += [(f"configs.{i}.set", key, lists) for i, b in enumerate(grid.configs) for key in _dotted(b.set)]
+    given = [("set", key, lists) for key, _ in flattened(grid.set)]
+    given += [
+        (f"configs.{i}.set", key, lists) for i, b in enumerate(grid.configs) for key, _ in flattened(b.set)
+    ]
     given += [
         ("vary", key, own | lists)
         for axis, values in grid.vary.items()
         for value in values
-        for key in _dotted({axis: value})
+        for key, _ in flattened({axis: value})
     ]
     for where, key, taken in given:
         if by := next((by for setting, by in taken.items() if f"{key}.".startswith(f"{setting}.")), ""):
@@ -162,12 +164,6 @@ def _refuse_written(grid: GridConfig, name: str) -> None:
 def _in_all(settings: Sequence[Mapping[str, Any]]) -> set[str]:
     """Names that each of them sets: where some do, another value is the default of the rest."""
     return {key for key in (settings[0] if settings else {}) if all(key in one for one in settings)}
-
-
-def _dotted(settings: Mapping[str, Any]) -> list[str]:
-    """The settings' names, those within mappings too."""
-    nested = {key: value for key, value in settings.items() if isinstance(value, Mapping)}
-    return [*settings, *(f"{key}.{one}" for key, value in nested.items() for one in _dotted(value))]
 
 
 class Cell(Section):

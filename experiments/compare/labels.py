@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from common.config import Component, EvalConfig, RunConfig
+from common.data.called import log_name
 
 
 def data_label(config: RunConfig) -> str:
     """``ml-100k``; ``ml-100k, last 10`` where histories are cut; ``ml-100k, split by time``."""
-    data, told = config.data, config.eval
-    name = Path(data.path).stem if data.path and data.name != "synthetic" else data.name
-    cut = f", last {data.max_length}" if data.max_length else ""
+    told, name, longest = config.eval, log_name(config.data), config.data.max_length
+    cut = f", last {longest}" if longest else ""
     if told.split == "leave_one_out":
         return f"{name}{cut}"
     default = EvalConfig()

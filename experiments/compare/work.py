@@ -21,13 +21,13 @@ from common.settings import to_tree
 from emulation.federation import as_run, federate, open_log
 from experiments.compare.results import ROW, row, users
 from experiments.pool import Job, Notes
-from server.records.begun import LINES
+from server.records.begun import LINES, MODEL
 from server.records.checkpoint import FILE, load_state, save_state, write_atomically
 from server.records.participation import stopped_clean
 from server.records.report import Evaluation, Listener, RoundReport
 from server.round.state import ServerState
 
-BULKY = ("model.safetensors", "audit.jsonl", "events")
+BULKY = (MODEL, "audit.jsonl", "events")
 
 
 def honest_part(config: RunConfig) -> RunConfig | None:

@@ -11,8 +11,11 @@ import yaml
 from common.errors import ConfigError
 from experiments.compare.grid import Recipe
 from experiments.leaderboard.protocol import Protocol, read_protocol
+from server.records.begun import GRID
 
-KEPT = "protocol.yaml"
+KEPT, PAGE = "protocol.yaml", "leaderboard.html"
+OTHERS = (GRID, "config.yaml", "results.csv", "results.parquet", "tables")
+"""What a folder without a page has only if something else was written there."""
 
 
 def as_text(protocol: Protocol) -> str:
@@ -20,14 +23,20 @@ def as_text(protocol: Protocol) -> str:
     return yaml.safe_dump(_tree(protocol), sort_keys=False, allow_unicode=True)
 
 
-def check_kept(folder: Path, asked: Protocol) -> None:
-    """Raise ConfigError where the page in ``folder`` is not of ``asked``, or has more rules.
+def check_kept(folder: Path, asked: Protocol) -> bool:
+    """Whether ``protocol.yaml`` is to be written: one that somebody wrote by hand, of ``asked`` too, stays.
 
-    New rules may come: so one of one's own joins a board.
+    New rules may come: so one of one's own joins a board. Raises ConfigError where the page in ``folder`` is
+    not of ``asked``, or has more rules, where such a file lacks rules, and for a folder of something else.
     """
     file = folder / KEPT
     if not file.is_file():
-        return
+        strange = [one for one in OTHERS if (folder / one).exists()]
+        if strange and not (folder / PAGE).exists():
+            raise ConfigError(
+                f"--out {folder}: holds {strange[0]}, which is not of a leaderboard; choose another folder"
+            )
+        return True
     other = f"or choose another --out; where the protocol itself has changed, remove {file}"
     try:
         kept = read_protocol(str(file))
@@ -39,7 +48,11 @@ def check_kept(folder: Path, asked: Protocol) -> None:
     if differing := [key for key in there if key != "strategies" and here[key] != there[key]]:
         keys = ", ".join(differing)
     elif not missing:
-        return
+        own = file.read_text(encoding="utf-8") == as_text(kept)
+        if not own and any(one not in kept.grid.strategies for one in asked.grid.strategies):
+            told = "was written by hand and lacks rules that are asked for: add them there"
+            raise ConfigError(f"{file} {told}, or choose another --out")
+        return own
     elif all(_nameable(one) for one in missing):
         told = " ".join(f"--add {_argument(one)}" for one in missing)
         raise ConfigError(f"{file} has rules that {asked.wanted} lacks; name them with {told}, {other}")

@@ -13,7 +13,7 @@ from common.printable import counted
 from experiments.compare.results import write_results
 from experiments.leaderboard.cells import Board, State
 from experiments.leaderboard.columns import BOARD, BY_ATTACK, PUBLISHED
-from experiments.leaderboard.kept import KEPT, as_text, check_kept
+from experiments.leaderboard.kept import KEPT, PAGE, as_text, check_kept
 from experiments.leaderboard.protocol import Protocol
 from experiments.leaderboard.standing import Groups
 from experiments.leaderboard.tables import (
@@ -29,8 +29,7 @@ from experiments.report.reading import Cell, Grid, read_grid
 from experiments.report.section import Section, sections
 from experiments.report.tables import Table, markdown
 from server.records.checkpoint import write_atomically
-
-PAGE = "leaderboard.html"
+from server.records.holding import hold
 
 
 def measured(protocol: Protocol, board: Board, states: Mapping[str, State]) -> Measured:
@@ -61,10 +60,9 @@ def by_log_and_model(cells: Sequence[Cell]) -> Groups:
 def write_page(board: Board, known: Measured) -> Path:
     """Write the page, ``results.csv`` and its like, and ``tables/``.
 
-    Raises RunError, and ConfigError where the folder has a page of another protocol.
+    Raises RunError, and ConfigError where the folder is of another protocol or of something else.
     """
     folder, rows = board.folder, board.rows()
-    check_kept(folder, known.protocol)
     settings = as_text(known.protocol)
     shown: list[tuple[Table | None, Mapping[str, str]]] = [
         (overall_table(known), BOARD),
@@ -84,16 +82,20 @@ def write_page(board: Board, known: Measured) -> Path:
         name=f"{known.protocol.wanted}, resolved",
         settings=settings,
     )
+    lock = hold(folder)  # no other protocol may come between the look at the folder and the writing
     try:
-        (folder / "tables").mkdir(parents=True, exist_ok=True)
+        if check_kept(folder, known.protocol):
+            write_atomically(folder / KEPT, settings.encode())
+        (folder / "tables").mkdir(exist_ok=True)
         write_atomically(folder / PAGE, page.encode())
-        write_atomically(folder / KEPT, settings.encode())
         for table, _ in tables:
             write_atomically(folder / "tables" / f"{table.name}.md", markdown(table).encode())
         if rows:
             write_results(folder, rows)
     except OSError as error:
         raise RunError(f"cannot write {error.filename or folder}: {error.strerror}") from error
+    finally:
+        lock.release()
     return folder / PAGE
 
 

@@ -15,6 +15,7 @@ from experiments.report.accuracy import Curves, exposure, learning, retained, tr
 from experiments.report.beside import beside_table, beyond_parity
 from experiments.report.defence import cost, rejections, rows, weights
 from experiments.report.drawing import draw
+from experiments.report.former import former, replace_former
 from experiments.report.images import ImagesError, save
 from experiments.report.latex import latex
 from experiments.report.names import CLEAN, percent, slug
@@ -64,10 +65,10 @@ def _apart(parts: Sequence[Part]) -> list[Part]:
 
 
 def write_grid_report(folder: Path, images: bool = True) -> Written:
-    """Read DIR; write ``report.html``, ``plots/`` and ``tables/`` there.
+    """Read DIR; write ``report.html``, ``plots/`` and ``tables/`` there, and remove those of a report before.
 
-    Where images cannot be made, a note says why. Raises RunError when DIR holds no results, a file is damaged
-    or nothing can be written.
+    Without ``images`` the plots stay where the page does not change. Where images cannot be made, a note says
+    why. Raises RunError when DIR holds no results, a file is damaged or nothing can be written.
     """
     grid = read_grid(folder)
     found, hidden = sections(grid)
@@ -76,13 +77,18 @@ def write_grid_report(folder: Path, images: bool = True) -> Written:
     notes = _notes(len(hidden), curves.lost, parts)
     path = folder / "report.html"
     plots: list[Path] = []
+    content = page(grid, parts, notes).encode("utf-8")
     try:
-        write_atomically(path, page(grid, parts, notes).encode("utf-8"))
+        same = path.is_file() and path.read_bytes() == content
+        write_atomically(path, content)
         tables = _write_tables(folder / "tables", parts, failed_table(grid))
         if images and parts:
-            plots = _write_images(folder / "plots", parts)
-    except ImagesError as error:
-        notes.append(str(error))
+            try:
+                plots = _write_images(folder / "plots", parts)
+            except ImagesError as error:
+                notes.append(str(error))
+        still = [one for one in former(folder) if folder / "plots" in one.parents] if same else []
+        replace_former(folder, [*tables, *(plots or still)])
     except OSError as error:
         raise RunError(f"cannot write {error.filename or folder}: {error.strerror}") from error
     return Written(path, plots, tables, [one.tables[0] for one in parts], notes)

@@ -7,6 +7,7 @@ from pathlib import Path
 from server.records.checkpoint import FILE
 
 LINES = ("metrics.jsonl", "audit.jsonl")
+MODEL = "model.safetensors"
 GRID, RECIPE = "grid.yaml", "recipe.json"
 """What the folder of a comparison has, and that of a centralised run."""
 
@@ -19,5 +20,5 @@ def begun(folder: Path) -> bool:
 def in_vain(folder: Path) -> bool:
     """Whether a run began in ``folder`` and ended before its first round: it left settings alone."""
     sizes = [path.stat().st_size for name in LINES if (path := folder / name).exists()]
-    saved = (f"state/{FILE}", "model.safetensors", "summary.json")
+    saved = (f"state/{FILE}", MODEL, "summary.json")
     return sizes == [0] * len(LINES) and not any((folder / name).exists() for name in saved)

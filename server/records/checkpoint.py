@@ -6,6 +6,8 @@ import errno
 import hashlib
 import json
 import os
+import re
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -19,7 +21,7 @@ from torch import Tensor
 
 from common.config import RunConfig
 from common.errors import CheckpointError, ConfigError, RunError
-from common.settings import to_tree, validate
+from common.settings import flattened, to_tree, validate
 from common.wire.message import VERSION
 from server.round.state import ServerState
 
@@ -45,18 +47,26 @@ MOST = 4
 
 def check_settings(path: Path, saved: RunConfig, config: RunConfig) -> None:
     """Raise CheckpointError that names what differs from the run in ``path``: not FREE, nor more rounds."""
-    before, now = _leaves(to_tree(saved)), _leaves(to_tree(config))
-    if now["train.rounds"] > before["train.rounds"]:
+    if told := differing(saved, config, longer=True):
+        raise CheckpointError(f"{path} belongs to a run with other settings: {told}; use its own config.yaml")
+
+
+def differing(saved: RunConfig, config: RunConfig, longer: bool = False) -> str:
+    """What ``config`` has otherwise than ``saved``, beside FREE, in a few words; empty where it is nothing.
+
+    longer: more rounds are no difference.
+    """
+    before, now = _leaves(saved), _leaves(config)
+    if longer and now["train.rounds"] > before["train.rounds"]:
         before["train.rounds"] = now["train.rounds"]
     names = [n for n in dict.fromkeys([*before, *now]) if n not in FREE and before.get(n) != now.get(n)]
-    if not names:
-        return
     told = [f"{n} was {_short(before, n)}, given {_short(now, n)}" for n in names[:MOST]]
-    told = [f"{one} (a run can only be extended)" if one.startswith("train.rounds ") else one for one in told]
+    if longer:
+        told = [
+            f"{one} (a run can only be extended)" if one.startswith("train.rounds ") else one for one in told
+        ]
     more = [f"and {len(names) - MOST} more"] if len(names) > MOST else []
-    raise CheckpointError(
-        f"{path} belongs to a run with other settings: {'; '.join(told + more)}; use its own config.yaml"
-    )
+    return "; ".join(told + more)
 
 
 def check_data(path: Path, saved: RunConfig, before: str, config: RunConfig, now: str) -> None:
@@ -68,13 +78,8 @@ def check_data(path: Path, saved: RunConfig, before: str, config: RunConfig, now
         )
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted names and values of a nested mapping."""
-    found: dict[str, Any] = {}
-    for name, value in tree.items():
-        dotted = f"{prefix}{name}"
-        found |= _leaves(value, f"{dotted}.") if isinstance(value, dict) else {dotted: value}
-    return found
+def _leaves(config: RunConfig) -> dict[str, Any]:
+    return {name: value for name, value in flattened(to_tree(config)) if not isinstance(value, dict)}
 
 
 def _short(values: Mapping[str, Any], name: str) -> str:
@@ -85,23 +90,30 @@ def _short(values: Mapping[str, Any], name: str) -> str:
 def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Write beside ``path``, force to disk, then rename over it: a crash leaves the old file whole.
 
+    The name beside it is of this write alone, so that of two writers the last has its whole file there.
     mode: of the file from its first byte on, less the umask. Raises CheckpointError when the disk is full or
     the folder is not writable.
     """
-    temporary = path.with_name(f"{path.name}.tmp")  # one name, so that a kill leaves at most one behind
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.unlink(missing_ok=True)  # what a kill left may have another mode
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         intact = "; the last checkpoint is intact" if path.name == FILE else ""
         raise CheckpointError(f"cannot write {path}: {error.strerror}{intact}{remedy(error)}") from error
+    finally:
+        with suppress(OSError):  # gone where it has become ``path``
+            temporary.unlink()
+
+
+def leftovers(path: Path) -> list[Path]:
+    """What writes of ``path`` that were killed left beside it, and what those of this moment have there."""
+    ours = re.compile(re.escape(path.name) + r"\.[0-9a-f]{16}\.tmp")
+    return [one for one in path.parent.glob("*.tmp") if ours.fullmatch(one.name)]
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock, Timeout
 
 from common.config import RunConfig
-from common.data.shards import CATALOGUE
+from common.data.called import log_name
 from common.errors import ConfigError, RunError
 
 _LOG = logging.getLogger(__name__)
@@ -28,14 +28,9 @@ PATIENCE_S = 30.0
 
 def folder_name(config: RunConfig, rule: str) -> str:
     """The default name of a run's folder: log, model, rule and attack, ``ml-100k-sasrec-sieve-sign_flip``."""
-    data = config.data
-    file = Path(data.path)
-    log = file.stem if data.path and data.name != "synthetic" else data.name
-    if file.name == CATALOGUE:  # all catalogues have one name: that of their folder says more
-        log = file.resolve().parent.name
     attack = config.scenario()["attack"]
     attack = "no-attack" if attack == "none" else attack
-    parts = (log, config.model.name, rule, attack)
+    parts = (log_name(config.data), config.model.name, rule, attack)
     return "-".join(re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip("-.") for part in parts)[:LONGEST_NAME]
 
 

@@ -7,6 +7,7 @@ from typing import get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, Summary
 
 from common.config import RunConfig
+from common.data.called import log_name
 from common.wire import Reason
 from server.records.report import Evaluation, RoundReport
 from server.round.state import ServerState
@@ -51,7 +52,7 @@ class RunMetrics:
         self._seconds = Histogram(
             "fedsieve_round_seconds", "Seconds of a round", registry=registry, buckets=BUCKETS
         )
-        about = {"run": run, "model": config.model.name, "data": config.data.name}
+        about = {"run": run, "model": config.model.name, "data": log_name(config.data)}
         about["aggregator"] = config.strategy.aggregator.name
         Info("fedsieve_run", "What is being trained", registry=registry).info(about)
         self._begin()

@@ -17,8 +17,16 @@ from common.config import RunConfig
 from common.data.cut import SHORTEST
 from common.errors import CheckpointError, RunError
 from common.settings import load, to_tree
-from server.records.begun import GRID, LINES, RECIPE, in_vain
-from server.records.checkpoint import FILE, check_settings, load_state, save_state, write_atomically, writing
+from server.records.begun import GRID, LINES, MODEL, RECIPE, in_vain
+from server.records.checkpoint import (
+    FILE,
+    check_settings,
+    leftovers,
+    load_state,
+    save_state,
+    write_atomically,
+    writing,
+)
 from server.records.events import Events
 from server.records.extension import Extension
 from server.records.holding import hold
@@ -70,8 +78,15 @@ class RunFolder:
         self._before, self._began = 0.0, time.perf_counter()
 
     def hold(self) -> None:
-        """Make the folder and keep others from writing it until :meth:`close`. Raises RunError."""
+        """Make the folder and keep others from writing it until :meth:`close`. Raises RunError.
+
+        What killed writes of model and checkpoint left is removed: nobody else writes those now.
+        """
         self._lock = hold(self.folder)
+        for path in (self.folder / MODEL, self.folder / "state" / FILE):
+            with writing(path):
+                for part in leftovers(path):
+                    part.unlink()
 
     def create(self) -> None:
         """Begin a new run. Raises RunError if the folder already holds one that ended a round."""
@@ -225,7 +240,7 @@ class RunFolder:
         """Write the model and ``summary.json``; returns the summary."""
         tensors = {"encoder": state.model.encoder.contiguous(), "item_table": state.model.table.contiguous()}
         meta = {"config": json.dumps(to_tree(self.config)), "num_items": str(state.model.num_items)}
-        write_atomically(self.folder / "model.safetensors", save(tensors, metadata=meta))
+        write_atomically(self.folder / MODEL, save(tensors, metadata=meta))
         known = {"data_digest": self.data} if self.data else {}
         summary = {**facts, **known, **self._results()}
         write_atomically(self.folder / "summary.json", json.dumps(summary, indent=2).encode())

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from common.config import Component, RunConfig
 from common.errors import ConfigError
 from common.explain import names
-from common.settings import changed, component, from_flat, load, to_flat, to_tree, validate
+from common.settings import changed, component, flattened, from_flat, load, to_flat, to_tree, validate
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -323,6 +323,12 @@ def test_a_file_written_from_a_config_reads_back(tmp_path: Path) -> None:
     config = load(overrides=["strategy.aggregator={name: krum, byzantine: 3}", "strategy.lr=1e-7"])
     path = written(tmp_path, yaml.safe_dump(to_tree(config)))
     assert load(path) == config
+
+
+def test_what_is_nested_has_dotted_names() -> None:
+    tree = {"a.b": {"c": {"d": 1}, "e": {}}, "f": [{"g": 2}]}
+    expected = [("a.b", tree["a.b"]), ("a.b.c", {"d": 1}), ("a.b.c.d", 1), ("a.b.e", {}), ("f", [{"g": 2}])]
+    assert list(flattened(tree)) == expected
 
 
 def test_flat_keys_are_the_names_of_set() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import re
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from typer.testing import CliRunner
 
 from common.errors import ConfigError, RunError, UnknownName
@@ -94,13 +95,26 @@ def test_what_is_left_of_another_model_goes(run: Path, tmp_path: Path) -> None:
     trained, out = open_run(run), tmp_path / "out"
     export(trained, out)
     (out / GRAPH).write_text("of the same model")
-    (out / f"{WEIGHTS}.tmp").write_text("half")
+    (out / f"{WEIGHTS}.{'0' * 16}.tmp").write_text("half")
     export(trained, out)
     assert (out / GRAPH).exists()
-    assert not (out / f"{WEIGHTS}.tmp").exists()
     trained.parameters.table[3] += 1
     export(trained, out)
     assert {path.name for path in out.iterdir()} == {WEIGHTS, ABOUT, NAMES, README}
+
+
+def test_the_weights_are_written_out_once(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = list[int]()
+
+    def counted(tensors: dict[str, torch.Tensor]) -> bytes:
+        saved.append(len(tensors))
+        return save(tensors)
+
+    monkeypatch.setattr("experiments.export.save", counted)
+    export(open_run(run), tmp_path)
+    assert len(saved) == 1
+    digest = json.loads((tmp_path / ABOUT).read_text())["digest"]
+    assert digest == hashlib.sha256((tmp_path / WEIGHTS).read_bytes()).hexdigest()
 
 
 def test_other_formats_and_folders_are_refused(run: Path, tmp_path: Path) -> None:

@@ -16,10 +16,12 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from common.data import CATALOGUE, load, write_shards
+from common.data import catalogue as known_catalogue
 from common.errors import CheckpointError, ConfigError, FedSieveError, RunError
 from common.models import build_model
 from common.settings import to_tree
 from experiments import cli
+from experiments.beside import add_beside
 from experiments.engines import completed, emulate
 from experiments.recommend import best, history_of, parse_history, shown
 from experiments.run_files import read_summary
@@ -91,6 +93,45 @@ def test_a_log_of_a_relative_path_is_found_from_any_folder(
     )
     assert refused("--run", "../run", "--user", "u1") == told
     assert refused("--run", "../run", "--history", "i101") == told
+
+
+def of_server(run: Path, out: Path) -> Path:
+    """The run as a server leaves it that has the catalogue alone, which lies in its working folder."""
+    out.mkdir()
+    settings = to_tree(open_run(run).config)
+    write_shards(load("", settings["data"]["path"]), 2, out.parent)
+    settings["data"]["path"] = CATALOGUE
+    meta = {"config": json.dumps(settings), "num_items": str(ITEMS)}
+    save_file(load_file(run / "model.safetensors"), out / "model.safetensors", metadata=meta)
+    digest = known_catalogue("", str(out.parent / CATALOGUE)).digest
+    summary = {**read_summary(run), "data": CATALOGUE, "data_digest": digest}
+    (out / "summary.json").write_text(json.dumps(summary))
+    return out
+
+
+def test_a_catalogue_of_a_relative_path_is_found_from_any_folder(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = of_server(run, tmp_path / "out")
+    add_beside(out, open_run(out).config)
+    assert read_summary(out)["started_in"] == str(tmp_path)
+    assert read_summary(out)["target_items"] == {"i103": {"number": 3, "title": ""}}
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir("sub")
+    assert "i101" in invoke("--run", "../out", "--history", "i101").output
+
+
+def test_a_catalogue_of_another_run_in_its_place_names_nothing(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = of_server(run, tmp_path / "out")
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    write_shards(load("synthetic", LOG), 2, Path())
+    before = read_summary(out)
+    add_beside(out, open_run(out).config)
+    assert read_summary(out) == {**before, "target_items": {}}
 
 
 def test_seen_items_come_back_only_when_asked_for(trained: Trained) -> None:

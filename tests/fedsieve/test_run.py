@@ -109,8 +109,8 @@ def test_a_run_on_a_file_says_the_file(tmp_path: Path) -> None:
     assert call(["run", *settings]) == 0
     found = fedsieve.load_result(tmp_path / "run")
     assert found.config.data.name == "ml-100k"
-    assert repr(found).startswith("Result(sasrec on log.csv, sieve; 1 round,")
-    assert found.plot().layout.title.text == "sasrec on log.csv, sieve"
+    assert repr(found).startswith("Result(sasrec on log, sieve; 1 round,")
+    assert found.plot().layout.title.text == "sasrec on log, sieve"
 
 
 def test_a_log_shows_itself_in_a_line(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from common.errors import CheckpointError
 from server.records.checkpoint import (
     FILE,
     digest,
+    leftovers,
     load_state,
     restored,
     save_state,
@@ -183,10 +184,53 @@ def test_the_digest_sees_text_values_names_types_and_shapes() -> None:
 def test_writing_replaces_the_whole_file_and_leaves_nothing_beside(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file"
     write_atomically(path, b"long old text")
-    (path.parent / "file.tmp").write_bytes(b"half of a write that was killed")
     write_atomically(path, b"new")
     assert path.read_bytes() == b"new"
     assert [p.name for p in path.parent.iterdir()] == ["file"]
+
+
+def test_a_write_within_another_of_the_same_file_harms_neither(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, original = tmp_path / "file", os.fsync
+    seen = list[bytes]()
+
+    def meanwhile(file: int) -> None:
+        original(file)
+        if not seen:
+            seen.append(b"")
+            write_atomically(path, b"of another process")
+            seen.append(path.read_bytes())
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    write_atomically(path, b"own")
+    assert seen == [b"", b"of another process"]
+    assert path.read_bytes() == b"own"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_write_that_fails_leaves_nothing_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def fail(file: int) -> None:
+        raise error
+
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises((CheckpointError, KeyboardInterrupt)):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_leftovers_are_of_that_file_alone(tmp_path: Path) -> None:
+    part = f"file.{'0a' * 8}.tmp"
+    for name in (part, "file", "file.tmp", "file.notes.tmp", f"other.{'0a' * 8}.tmp"):
+        (tmp_path / name).touch()
+    assert leftovers(tmp_path / "file") == [tmp_path / part]
+    assert leftovers(tmp_path / "absent" / "file") == []
 
 
 @pytest.fixture
@@ -209,10 +253,7 @@ def test_a_checkpoint_is_its_owners_from_the_first_byte_on(
     monkeypatch.setattr(os, "fsync", look)
     folder = tmp_path / "state"
     save_state(folder, config(), state(), {})
-    (folder / f"{FILE}.tmp").write_bytes(b"half of a write that was killed")
-    assert (folder / f"{FILE}.tmp").stat().st_mode & 0o777 == 0o644
-    save_state(folder, config(), state(), {})
-    assert seen == [0o600, 0o600]
+    assert seen == [0o600]
     assert (folder / FILE).stat().st_mode & 0o777 == 0o600
     assert folder.stat().st_mode & 0o777 == 0o700
 

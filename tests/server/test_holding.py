@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from common.errors import RunError
+from server.records.checkpoint import FILE
 from server.records.holding import hold
+from server.records.outputs import RunFolder
 from tests.server.federation import Watch, config, run
 
 HOLD = """
@@ -74,6 +76,20 @@ def test_a_run_holds_its_folder_and_lets_go_of_it(tmp_path: Path, monkeypatch: p
     assert len(found) == 1
     run(config(), tmp_path, resume=True)  # it let go, also when it failed
     hold(tmp_path, 0.0).release()
+
+
+def test_who_holds_a_folder_removes_what_killed_writes_left(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    token = "0a" * 8
+    parts = [tmp_path / f"model.safetensors.{token}.tmp", tmp_path / "state" / f"{FILE}.{token}.tmp"]
+    others = [tmp_path / "notes.tmp", tmp_path / "state" / FILE]
+    for path in (*parts, *others):
+        path.touch()
+    folder = RunFolder(tmp_path, config())
+    folder.hold()
+    folder.close()
+    assert not [path for path in parts if path.exists()]
+    assert all(path.exists() for path in others)
 
 
 def test_a_file_system_without_locks_is_no_obstacle(

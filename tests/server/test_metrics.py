@@ -110,6 +110,8 @@ def test_evaluations_and_the_run_itself(counted: RunMetrics) -> None:
     assert value(counted, "evaluation", split="valid", metric="er@10") == 0.5
     about = {"run": "12", "model": "sasrec", "data": "synthetic", "aggregator": "mean"}
     assert value(counted, "run_info", **about) == 1
+    of_file = RunMetrics("12", config("data.name=ml-100k", "data.path=logs/shop.csv"))
+    assert value(of_file, "run_info", **{**about, "data": "shop"}) == 1
 
 
 def test_a_real_run_adds_up_to_its_own_reports(tmp_path: Path, counted: RunMetrics) -> None:

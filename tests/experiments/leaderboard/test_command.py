@@ -106,6 +106,31 @@ def test_a_page_does_not_become_that_of_another_protocol(tmp_path: Path) -> None
     protocol_file(tmp_path, seeds=[0], minutes={})  # a guess of time is no part of what is measured
     for same in (path, out / "protocol.yaml"):
         called(str(same), "--out", str(out), "--page")
+    assert "minutes: {}" in (out / "protocol.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    "name", ["grid.yaml", "config.yaml", "results.csv", "results.parquet", "tables/own.md"]
+)
+def test_a_folder_of_something_else_stays_as_it_is(tmp_path: Path, name: str) -> None:
+    path, out = protocol_file(tmp_path, seeds=[0]), tmp_path / "out"
+    (out / name).parent.mkdir(parents=True)
+    (out / name).write_text("own")
+    told = f"--out {out}: holds {Path(name).parts[0]}, which is not of a leaderboard; choose another folder"
+    assert refused(str(path), "--out", str(out), "--page") == told
+    assert refused(str(path), "--out", str(out)) == told
+    assert [file for file in out.rglob("*") if file.is_file()] == [out / name]
+
+
+def test_a_protocol_that_was_written_by_hand_stays_as_it_is(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    own = protocol_file(out, seeds=[0]).rename(out / "protocol.yaml")
+    own.write_text(text := f"# why these attacks\n{own.read_text()}")
+    called(str(own), "--out", str(out), "--page")
+    assert own.read_text() == text
+    told = f"{own} was written by hand and lacks rules that are asked for: add them there, "
+    assert refused(str(own), "--out", str(out), "--page", "--add", "krum") == told + "or choose another --out"
+    assert own.read_text() == text
 
 
 def test_the_protocol_of_the_guide_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

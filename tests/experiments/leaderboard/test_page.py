@@ -9,14 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import ConfigError, RunError
+from experiments.leaderboard import page as page_module
 from experiments.leaderboard.cells import Board
 from experiments.leaderboard.columns import BOARD, BY_ATTACK
+from experiments.leaderboard.kept import check_kept
 from experiments.leaderboard.page import measured, write_page
+from experiments.leaderboard.protocol import Protocol
 from experiments.leaderboard.selection import fits, parse
 from experiments.leaderboard.tables import Measured, attack_table, overall_table, published_table, scope_table
 from experiments.report.section import share_retained
 from experiments.report.statistics import Estimate
 from experiments.report.tables import Table
+from server.records.holding import hold
 from tests.experiments.leaderboard.samples import board, finish
 from tests.experiments.report.samples import CHROMIUM
 from tests.experiments.report.test_browser import FLAGS, LOAD_MS
@@ -127,6 +132,30 @@ def test_nothing_done_is_a_page_of_open_cells(tmp_path: Path) -> None:
     assert "16 cells; 0 done, 0 in work, 0 failed, 16 open." in text
     assert "6 rounds of 16 devices, 20 items a slice, attackers from round 4 on" in text
     assert not (of.folder / "results.csv").exists()
+
+
+def test_no_other_protocol_comes_between_the_check_and_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protocol, of = board(tmp_path)
+    other = Protocol(protocol.head.model_copy(update={"title": "Other"}), protocol.grid, "other")
+    seen = list[str]()
+
+    def meanwhile(folder: Path, asked: Protocol) -> bool:
+        found = check_kept(folder, asked)
+        if asked is protocol:
+            monkeypatch.setattr(page_module, "hold", lambda folder: hold(folder, 0.0))
+            with pytest.raises(RunError, match="is in use") as refused:
+                write_page(of, measured(other, of, of.states({})))
+            seen.append(str(refused.value))
+        return found
+
+    monkeypatch.setattr(page_module, "check_kept", meanwhile)
+    path = write_page(of, measured(protocol, of, of.states({})))
+    assert len(seen) == 1
+    assert "Other" not in path.read_text()
+    with pytest.raises(ConfigError, match="differs in title"):
+        write_page(of, measured(other, of, of.states({})))
 
 
 @pytest.fixture(scope="module", params=[1280, 480])
