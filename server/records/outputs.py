@@ -14,7 +14,6 @@ from filelock import BaseFileLock
 from safetensors.torch import save
 
 from common.config import RunConfig
-from common.data.cut import SHORTEST
 from common.errors import CheckpointError, RunError
 from common.settings import load, to_tree
 from server.records.begun import GRID, LINES, MODEL, RECIPE, in_vain
@@ -27,6 +26,7 @@ from server.records.checkpoint import (
     write_atomically,
     writing,
 )
+from server.records.evaluated import beside_means, check_evaluated, check_trained, results
 from server.records.events import Events
 from server.records.extension import Extension
 from server.records.holding import hold
@@ -194,7 +194,7 @@ class RunFolder:
         found = {**evaluation.groups["all"], **evaluation.exposure}
         line = {"round": evaluation.round, "split": evaluation.split, "seconds": evaluation.seconds, **found}
         again = {"recurring": round(evaluation.recurring, 4)} if evaluation.recurring else {}
-        self._append("metrics.jsonl", [line | again | _beside(evaluation)])
+        self._append("metrics.jsonl", [line | again | beside_means(evaluation)])
         self._scalars(evaluation.split, found, evaluation.round)
 
     def checkpoint(self, state: ServerState) -> None:
@@ -220,21 +220,8 @@ class RunFolder:
 
     def check(self) -> None:
         """Raise RunError for numbers that would mean nothing: nobody trained, or nobody was evaluated."""
-        rounds, skipped, why = 0, 0, ""
-        with self._files["metrics.jsonl"].open(encoding="utf-8") as lines:
-            for line in map(json.loads, lines):
-                if "split" not in line:
-                    rounds, skipped = rounds + 1, skipped + bool(line["skipped"])
-                    why = line.get("why", why)
-        if rounds and skipped == rounds:
-            lost = f"all {rounds} rounds were skipped, the last one"
-            lost = "the only round was skipped" if rounds == 1 else lost
-            raise RunError(f"nobody trained: {lost}: {why}")
-        if "test" not in self.evaluations:
-            raise RunError(
-                f"nobody was evaluated: no device with at least {SHORTEST} interactions answered; "
-                f"{self.folder / 'audit.jsonl'} has the reason of each node"
-            )
+        check_trained(self._files["metrics.jsonl"])
+        check_evaluated(self.evaluations, self._files["audit.jsonl"])
 
     def finish(self, state: ServerState, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Write the model and ``summary.json``; returns the summary."""
@@ -242,7 +229,7 @@ class RunFolder:
         meta = {"config": json.dumps(to_tree(self.config)), "num_items": str(state.model.num_items)}
         write_atomically(self.folder / MODEL, save(tensors, metadata=meta))
         known = {"data_digest": self.data} if self.data else {}
-        summary = {**facts, **known, **self._results()}
+        summary = {**facts, **known, **results(self.evaluations, self.own)}
         write_atomically(self.folder / "summary.json", json.dumps(summary, indent=2).encode())
         return summary
 
@@ -253,19 +240,6 @@ class RunFolder:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
-
-    def _results(self) -> dict[str, Any]:
-        results: dict[str, Any] = {}
-        for split, evaluation in self.evaluations.items():
-            results[split] = evaluation.groups["all"]
-            results |= {f"{split}_{name}": value for name, value in _beside(evaluation).items()}
-        if (last := self.evaluations.get("test")) is not None:
-            results |= last.exposure
-            if last.by_target:
-                results["exposure_by_target"] = {self.own.item(n): one for n, one in last.by_target.items()}
-            results["quartiles"] = {g: m for g, m in last.groups.items() if g != "all"}
-            results["evaluated_devices"] = last.devices
-        return results
 
     def _append(self, name: str, lines: Any) -> None:
         if not lines:
@@ -281,13 +255,3 @@ class RunFolder:
     def _scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
         if self._events is not None:
             self._events.scalars(group, values, step)
-
-
-def _beside(evaluation: Evaluation) -> dict[str, Any]:
-    """What stands beside the means, where there is any: over nodes, and of randomised response."""
-    found: dict[str, Any] = {"over_nodes": evaluation.over_nodes} if evaluation.over_nodes else {}
-    if evaluation.asked < evaluation.enrolled:
-        found |= {"sampled_devices": evaluation.asked}
-    if evaluation.randomised:
-        found |= {"randomised_devices": evaluation.randomised, "widened": evaluation.widened}
-    return found
