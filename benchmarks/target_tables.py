@@ -20,7 +20,7 @@ from experiments.report.tables import Column, Table, Value
 
 GRIDS = (
     *("sparse", "sparse-full", "sparse-modes", "sparse-shares", "lastfm", "shares"),
-    *("dense", "clean", "late", "late-parity", "ml-1m", "ml-1m-20"),
+    *("dense", "clean", "late", "late-parity", "ml-1m"),
 )
 BOARD = "leaderboard"
 AGAIN = ("sparse-modes", "sparse-shares", "late-parity")
@@ -129,7 +129,7 @@ def quarter_table(folder: Path) -> Table:
     return Table("quarters", "The shortest quarter of histories", "", columns, rows, note)
 
 
-FIRST = ("sparse", "lastfm", "dense", "ml-1m-20")
+FIRST = ("sparse", "lastfm", "dense", "ml-1m")
 """A grid of each log."""
 
 
