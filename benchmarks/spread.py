@@ -1,7 +1,7 @@
 """Does it matter whether the malicious devices are on one node or on many? ER@10 by their number of nodes.
 
 ``python -m benchmarks.spread [--honest 16] [--malicious 2 32] [--seeds 3 4 5] [--out runs/spread]
-[--page]``: a fifth of ML-100K's devices, 150 rounds of 64, under the plain mean and the sieve. Attackers of
+[--page]``: a fifth of ML-100K's devices, 100 rounds of 64, under the plain mean and the sieve. Attackers of
 one node see one another's devices and act together; those of other nodes know the target alone. The server
 cuts a node that claims more than its share (server/nodes/shares.py), so that of attackers on one node fewer
 take part. Finished runs in --out are not repeated. ``--page`` writes the table of docs/results/shares.md.
@@ -29,7 +29,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "results" / "shares.md"
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "ml-100k.yaml"
 SHARE = 0.2
 SET = (
-    *("model.blocks=1", "model.dropout=0.2", "train.rounds=150", "train.devices_per_round=64"),
+    *("model.blocks=1", "model.dropout=0.2", "train.rounds=100", "train.devices_per_round=64"),
     *("eval.every=0", f"attack.share={SHARE}", "attack.targets=cold"),
 )
 ATTACKS: Mapping[str, Mapping[str, str]] = {
