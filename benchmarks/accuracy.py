@@ -27,10 +27,12 @@ from experiments.floors import floors
 from experiments.pool import Work
 from experiments.progress import run_all
 from experiments.run_files import read_summary
-from server.records.checkpoint import check_data, differing
+from server.records.checkpoint import FREE, check_data, differing
 
 CONFIGS = ("configs/ml-100k.yaml", "configs/ml-100k-gru4rec.yaml")
 COLUMNS = ("hr@10", "ndcg@10")
+UNSEEN = FREE - {"eval.every", "eval.sample"}
+"""Settings that a finished run shows nothing of."""
 
 
 def results(
@@ -43,19 +45,23 @@ def results(
     done, datasets = {}, Datasets()
     for name, config in runs.items():
         if (out / name / "summary.json").exists():
-            done[name] = read_summary(out / name)
-            _check(out / name, str(done[name].get("data_digest", "")), config, datasets)
+            done[name] = check_finished(out / name, config, datasets)
     left = {name: config for name, config in runs.items() if name not in done}
     return done | (run_all(left, out, console, resume=True, work=work) if left else {})
 
 
-def _check(folder: Path, before: str, config: RunConfig, datasets: Datasets) -> None:
-    """Raise an error unless the run in ``folder``, on the log with the digest ``before``, is ``config``."""
-    dataset, digest = datasets.get(config)
+def check_finished(folder: Path, config: RunConfig, datasets: Datasets | None = None) -> dict[str, Any]:
+    """The summary of the finished run in ``folder``.
+
+    Raises ConfigError where its settings are not ``config``, CheckpointError where its log is another.
+    """
+    summary = read_summary(folder)
+    dataset, digest = (datasets or Datasets()).get(config)
     saved = load_settings(folder / "config.yaml")
-    check_data(folder, saved, before, config, digest)
-    if told := differing(saved, as_run(with_targets(config, dataset))):
+    check_data(folder, saved, str(summary.get("data_digest", "")), config, digest)
+    if told := differing(saved, as_run(with_targets(config, dataset)), free=UNSEEN):
         raise ConfigError(f"{folder} is a finished run with other settings: {told}; choose another --out")
+    return summary
 
 
 def row(label: str, values: Sequence[Mapping[str, float]]) -> str:

@@ -4,19 +4,20 @@
 [--page]``: a fifth of ML-100K's devices, 100 rounds of 64, under the plain mean and the sieve. Attackers of
 one node see one another's devices and act together; those of other nodes know the target alone. The server
 cuts a node that claims more than its share (server/nodes/shares.py), so that of attackers on one node fewer
-take part. Finished runs in --out are not repeated. ``--page`` writes the table of docs/results/shares.md.
+take part. Finished runs in --out are not repeated; one with other settings is refused. ``--page`` writes the
+table of docs/results/shares.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from benchmarks.accuracy import check_finished
 from benchmarks.interval import mean_and_half_width
 from benchmarks.marks import with_marked
 from common.config import RunConfig
@@ -24,6 +25,7 @@ from common.settings import component
 from common.settings import load as load_settings
 from emulation.federation import federate, prepared
 from emulation.partitions import partitions
+from experiments.run_files import read_summary
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "results" / "shares.md"
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "ml-100k.yaml"
@@ -56,16 +58,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     base = load_settings(CONFIG, [*SET, *args.overrides])
     runs: Runs = {}
     for seed, nodes, attack, rule in product(args.seeds, args.malicious, ATTACKS, RULES):
-        where = args.out / f"{rule}-{attack}-{nodes}-seed{seed}"
+        where = args.out / f"{rule}-{attack}-{args.honest}-{nodes}-seed{seed}"
         found = one(variant(base, rule, attack, seed), args.honest, nodes, where)
         runs[rule, attack, nodes, seed] = found
         print(f"{rule}, {attack}, {nodes} nodes, seed {seed}: ER@10 {found['er@10']:.3f}", flush=True)
     made = table(runs)
     first = next(iter(runs.values()))
     made += f"\n\n{args.honest} honest nodes; seeds {', '.join(map(str, args.seeds))}; {first['protocol']}."
+    print(made)
     if args.page:
         PAGE.write_text(with_marked(PAGE.read_text(encoding="utf-8"), "spread", made), encoding="utf-8")
-    print(made)
 
 
 def variant(base: RunConfig, rule: str, attack: str, seed: int) -> RunConfig:
@@ -83,13 +85,14 @@ def variant(base: RunConfig, rule: str, attack: str, seed: int) -> RunConfig:
 def one(config: RunConfig, honest: int, malicious: int, out: Path) -> Mapping[str, Any]:
     """The summary of one run on so many nodes, in this process."""
     done = out / "summary.json"
-    if not done.exists():
+    if done.exists():
+        check_finished(out, config)
+    else:
         dataset, config = prepared(config)
         with tempfile.TemporaryDirectory(prefix="spread-") as folder:
             parts = partitions(config, dataset, honest, Path(folder), malicious)
             federate(config, out, resume=True, nodes=parts)
-    found: Mapping[str, Any] = json.loads(done.read_text())
-    return found
+    return read_summary(out)
 
 
 def table(runs: Runs) -> str:

@@ -11,6 +11,7 @@ from rich.console import Console
 from common.errors import ConfigError
 from common.printable import counted
 from experiments.results_cli import Memory, Workers, told_when_interrupted
+from server.records.holding import FolderInUse
 
 
 def leaderboard(
@@ -75,10 +76,10 @@ def leaderboard(
         try:
             known = measured(found, board, board.states(command.held(options)))
             told = f"Leaderboard in {write_page(board, known)}, numbers in {out}/results.csv"
-        except ConfigError as error:
+        except (ConfigError, FolderInUse) as error:
             if page:
                 raise
-            # Another machine's page has more rules, and came meanwhile
+            # Another machine's page has more rules and came meanwhile, or it is being written
             told = f"The cells are done, and the page that is there stays: {error}"
     except ImportError as error:
         raise needed("report", "fedsieve leaderboard", error) from error

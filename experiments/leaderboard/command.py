@@ -26,6 +26,7 @@ from experiments.main_module import needed_main
 from experiments.pool import Pool
 from experiments.report.tables import Column, Table, Value
 from experiments.units import seconds_text
+from server.records.holding import FolderInUse
 
 REFRESH_S = 60.0
 """Seconds between two writings of the page while cells are computed."""
@@ -79,8 +80,9 @@ def compute(
     def refresh() -> None:
         nonlocal written
         if time.monotonic() - written > REFRESH_S:
-            with suppress(ConfigError):  # another machine has added a rule: the page is theirs meanwhile
-                write_page(board, measured(protocol, board, board.states(claims.held())))
+            # Another machine writes it now, or has added a rule: the page is theirs meanwhile
+            with suppress(ConfigError, FolderInUse):
+                write_page(board, measured(protocol, board, board.states(claims.held())), patience_s=0)
             written = time.monotonic()
 
     def left() -> float:

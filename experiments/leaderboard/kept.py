@@ -18,9 +18,12 @@ OTHERS = (GRID, "config.yaml", "results.csv", "results.parquet", "tables")
 """What a folder without a page has only if something else was written there."""
 
 
+OURS = "# Written by fedsieve leaderboard, and written anew with the page.\n"
+
+
 def as_text(protocol: Protocol) -> str:
     """A protocol as YAML, with all that it leaves to its defaults."""
-    return yaml.safe_dump(_tree(protocol), sort_keys=False, allow_unicode=True)
+    return OURS + yaml.safe_dump(_tree(protocol), sort_keys=False, allow_unicode=True)
 
 
 def check_kept(folder: Path, asked: Protocol) -> bool:
@@ -48,7 +51,7 @@ def check_kept(folder: Path, asked: Protocol) -> bool:
     if differing := [key for key in there if key != "strategies" and here[key] != there[key]]:
         keys = ", ".join(differing)
     elif not missing:
-        own = file.read_text(encoding="utf-8") == as_text(kept)
+        own = file.read_text(encoding="utf-8").startswith(OURS)
         if not own and any(one not in kept.grid.strategies for one in asked.grid.strategies):
             told = "was written by hand and lacks rules that are asked for: add them there"
             raise ConfigError(f"{file} {told}, or choose another --out")

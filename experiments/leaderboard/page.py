@@ -29,7 +29,7 @@ from experiments.report.reading import Cell, Grid, read_grid
 from experiments.report.section import Section, sections
 from experiments.report.tables import Table, markdown
 from server.records.checkpoint import write_atomically
-from server.records.holding import hold
+from server.records.holding import PATIENCE_S, hold
 
 
 def measured(protocol: Protocol, board: Board, states: Mapping[str, State]) -> Measured:
@@ -57,10 +57,11 @@ def by_log_and_model(cells: Sequence[Cell]) -> Groups:
     return found
 
 
-def write_page(board: Board, known: Measured) -> Path:
+def write_page(board: Board, known: Measured, patience_s: float = PATIENCE_S) -> Path:
     """Write the page, ``results.csv`` and its like, and ``tables/``.
 
-    Raises RunError, and ConfigError where the folder is of another protocol or of something else.
+    Raises RunError, ConfigError where the folder is of another protocol or of something else, and FolderInUse
+    where another machine still writes its page after ``patience_s`` seconds.
     """
     folder, rows = board.folder, board.rows()
     settings = as_text(known.protocol)
@@ -82,7 +83,7 @@ def write_page(board: Board, known: Measured) -> Path:
         name=f"{known.protocol.wanted}, resolved",
         settings=settings,
     )
-    lock = hold(folder)  # no other protocol may come between the look at the folder and the writing
+    lock = hold(folder, patience_s)  # no other protocol may come between the look and the writing
     try:
         if check_kept(folder, known.protocol):
             write_atomically(folder / KEPT, settings.encode())

@@ -82,6 +82,8 @@ def write_grid_report(folder: Path, images: bool = True) -> Written:
         same = path.is_file() and path.read_bytes() == content
         write_atomically(path, content)
         tables = _write_tables(folder / "tables", parts, failed_table(grid))
+        if not same:  # now: images take long, and whoever stops them is not to keep those of another page
+            replace_former(folder, tables)
         if images and parts:
             try:
                 plots = _write_images(folder / "plots", parts)

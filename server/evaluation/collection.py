@@ -200,15 +200,15 @@ def _evaluation(
 def _recurring(parts: Mapping[int, EvaluateSums], weights: Mapping[int, float]) -> float:
     """Share of the devices whose answer is in their history, over the nodes that answered exactly.
 
-    0 where it rests on one node of three or more, or on a tenth of the devices: what a figure is called is
-    not for one node to say.
+    0 where it rests on one of three nodes or more that answered, or on a tenth of the devices: what a figure
+    is called is not for one node to say.
     """
     exact = [(weights[node], part) for node, part in parts.items() if not part.epsilon]
     told = sorted(
         ((weight * part.recurring, weight * int(part.count[0])) for weight, part in exact), reverse=True
     )
     again, count = (sum(column) for column in zip(*told, strict=True)) if told else (0.0, 0.0)
-    if len(told) > 2:
+    if told and len(parts) > 2:
         few, left = 1, told[0][1]
         while few < len(told) and left + told[few][1] <= SHARE * count:
             left, few = left + told[few][1], few + 1

@@ -8,7 +8,8 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,9 @@ FREE = frozenset(
 )
 """What may change between two parts of a run: of the data the content counts, not where they lie."""
 
+OLD_S = 3600.0
+"""No write takes as long: its file beside is of one that was killed."""
+
 MOST = 4
 """Changed settings that an error names."""
 
@@ -51,15 +55,15 @@ def check_settings(path: Path, saved: RunConfig, config: RunConfig) -> None:
         raise CheckpointError(f"{path} belongs to a run with other settings: {told}; use its own config.yaml")
 
 
-def differing(saved: RunConfig, config: RunConfig, longer: bool = False) -> str:
-    """What ``config`` has otherwise than ``saved``, beside FREE, in a few words; empty where it is nothing.
+def differing(saved: RunConfig, config: RunConfig, longer: bool = False, free: Collection[str] = FREE) -> str:
+    """What ``config`` has otherwise than ``saved``, beside ``free``, in a few words; empty if nothing.
 
     longer: more rounds are no difference.
     """
     before, now = _leaves(saved), _leaves(config)
     if longer and now["train.rounds"] > before["train.rounds"]:
         before["train.rounds"] = now["train.rounds"]
-    names = [n for n in dict.fromkeys([*before, *now]) if n not in FREE and before.get(n) != now.get(n)]
+    names = [n for n in dict.fromkeys([*before, *now]) if n not in free and before.get(n) != now.get(n)]
     told = [f"{n} was {_short(before, n)}, given {_short(now, n)}" for n in names[:MOST]]
     if longer:
         told = [
@@ -90,13 +94,17 @@ def _short(values: Mapping[str, Any], name: str) -> str:
 def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Write beside ``path``, force to disk, then rename over it: a crash leaves the old file whole.
 
-    The name beside it is of this write alone, so that of two writers the last has its whole file there.
-    mode: of the file from its first byte on, less the umask. Raises CheckpointError when the disk is full or
-    the folder is not writable.
+    The name beside it is of this write alone, so that of two writers the last has its whole file there; what
+    killed writes left an hour ago goes. mode: of the file from its first byte on, less the umask. Raises
+    CheckpointError when the disk is full or the folder is not writable.
     """
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for old in leftovers(path):
+            with suppress(OSError):
+                if time.time() - old.stat().st_mtime > OLD_S:
+                    old.unlink()
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(data)
             file.flush()

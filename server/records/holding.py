@@ -22,6 +22,9 @@ LONGEST_NAME = 120
 """Characters of a folder's name."""
 
 LOCK = ".lock"
+_TOLD = set[Path]()
+"""Folders without a lock that were told of."""
+
 PATIENCE_S = 30.0
 """A ServerApp whose SuperLink died takes some eight seconds to end (transport/orphan.py)."""
 
@@ -47,12 +50,16 @@ def chosen_folder(config: RunConfig, out: str, resume: bool) -> str:
     return out or f"runs/{name}-{when}-{secrets.token_hex(4)}"
 
 
+class FolderInUse(RunError):
+    """Another process writes the folder."""
+
+
 def hold(folder: Path, patience_s: float = PATIENCE_S) -> BaseFileLock:
     """Make ``folder`` and lock it; the lock to release in the end (it ends with its last reference too).
 
     Two servers that write one folder would mix their lines and checkpoints, and a run is resumed just when
-    its former server may not have ended yet. Waits ``patience_s`` seconds for that. Raises RunError when
-    the folder is still in use, or cannot be made.
+    its former server may not have ended yet. Waits ``patience_s`` seconds for that. Raises FolderInUse when
+    the folder is still in use, RunError when it cannot be made.
     """
     make(folder)
     lock = FileLock(folder / LOCK, thread_local=False)
@@ -64,10 +71,12 @@ def hold(folder: Path, patience_s: float = PATIENCE_S) -> BaseFileLock:
                 _LOG.warning("%s is in use by another run; waiting for its end", folder)
             lock.acquire(timeout=patience_s, poll_interval=0.1)
     except Timeout:
-        raise RunError(f"{folder} is in use by another run; stop that one first") from None
+        raise FolderInUse(f"{folder} is in use by another run; stop that one first") from None
     except (OSError, NotImplementedError) as error:  # a file system without locks
         why = getattr(error, "strerror", None) or error
-        _LOG.warning("%s cannot be locked (%s): start no second run on it", folder, why)
+        if folder not in _TOLD:
+            _LOG.warning("%s cannot be locked (%s): start no second run on it", folder, why)
+        _TOLD.add(folder)
     return lock
 
 

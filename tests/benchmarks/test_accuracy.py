@@ -46,6 +46,7 @@ def test_finished_runs_are_not_repeated(out: Path) -> None:
         ("attack.name=sign_flip", "attack.name was 'label_to_target', given 'sign_flip'"),
         ("train.rounds=3", "train.rounds was 2, given 3"),
         ("train.rounds=1", "train.rounds was 2, given 1"),
+        ("eval.sample=7", "eval.sample was 0, given 7"),
     ],
 )
 def test_a_run_with_other_settings_is_refused(out: Path, more: str, told: str) -> None:

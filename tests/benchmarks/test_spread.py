@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import spread
+from benchmarks.marks import marked
+from common.errors import ConfigError
 from common.settings import load
 
 SMALL = (
@@ -51,3 +53,10 @@ def test_a_run_has_as_many_malicious_nodes_as_asked_and_is_not_repeated(
     assert spread.one(hostile, 3, 2, tmp_path / "run") == first
     assert seen == [[False] * 3 + [True] * 2]
     assert "er@10" in first
+    with pytest.raises(ConfigError, match=r"other settings: seed was 1, given 2"):
+        spread.one(spread.variant(config, "sieve", "adaptive(mode=encoder)", 2), 3, 2, tmp_path / "run")
+
+
+def test_the_page_has_the_table() -> None:
+    shown = marked(spread.PAGE.read_text(encoding="utf-8"), "spread")
+    assert all(f"| {attack} |".replace("_", chr(92) + "_") in shown for attack in spread.ATTACKS)

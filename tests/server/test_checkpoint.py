@@ -268,3 +268,13 @@ def test_an_unwritable_place_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(CheckpointError, match=r"cannot write .*below: (File exists|Not a directory)$"):
         write_atomically(tmp_path / "file" / "below", b"x")
+
+
+def test_a_write_clears_what_a_killed_one_left_long_ago(tmp_path: Path) -> None:
+    old, new = (tmp_path / f"notes.json.{digit * 16}.tmp" for digit in "ab")
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    write_atomically(tmp_path / "notes.json", b"{}")
+    assert not old.exists()
+    assert new.exists(), "another writer may be at it"

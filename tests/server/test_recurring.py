@@ -91,6 +91,11 @@ def test_one_node_of_several_does_not_change_which_figure_leads(tmp_path: Path) 
     assert ranked(spread, "test")[0][0] == "test, unfiltered"
 
 
+def test_a_node_alone_among_those_that_answer_by_chance_does_not_either(tmp_path: Path) -> None:
+    summary, _ = served(tmp_path, 12, [{}, {"min_group": 50}, {"min_group": 50}])
+    assert "recurring" not in summary
+
+
 def test_nodes_that_answer_by_chance_say_nothing_of_it(tmp_path: Path) -> None:
     """The others' share stands for all: 6 of the 12 devices of node 1 recur."""
     summary, _ = served(tmp_path, 12, [{}, {"min_group": 50}])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import ConfigError, RunError
+from common.errors import ConfigError
 from experiments.leaderboard import page as page_module
 from experiments.leaderboard.cells import Board
 from experiments.leaderboard.columns import BOARD, BY_ATTACK
@@ -21,7 +21,7 @@ from experiments.leaderboard.tables import Measured, attack_table, overall_table
 from experiments.report.section import share_retained
 from experiments.report.statistics import Estimate
 from experiments.report.tables import Table
-from server.records.holding import hold
+from server.records.holding import FolderInUse
 from tests.experiments.leaderboard.samples import board, finish
 from tests.experiments.report.samples import CHROMIUM
 from tests.experiments.report.test_browser import FLAGS, LOAD_MS
@@ -144,9 +144,8 @@ def test_no_other_protocol_comes_between_the_check_and_the_page(
     def meanwhile(folder: Path, asked: Protocol) -> bool:
         found = check_kept(folder, asked)
         if asked is protocol:
-            monkeypatch.setattr(page_module, "hold", lambda folder: hold(folder, 0.0))
-            with pytest.raises(RunError, match="is in use") as refused:
-                write_page(of, measured(other, of, of.states({})))
+            with pytest.raises(FolderInUse, match="is in use") as refused:
+                write_page(of, measured(other, of, of.states({})), patience_s=0)
             seen.append(str(refused.value))
         return found
 

@@ -67,6 +67,23 @@ def test_without_images_the_plots_of_other_results_go(tmp_path: Path) -> None:
     assert files(folder) == {*tables}
 
 
+def test_plots_of_other_results_go_before_new_ones_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path / "grid", rows(ONE))
+    write_grid_report(folder)
+    write(folder, rows(Shape(rules=("mean", "krum"), seeds=(0,))))
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(writing, "save", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        write_grid_report(folder)
+    again = write_grid_report(folder, images=False)
+    assert files(folder) == {*again.tables}
+
+
 @pytest.mark.parametrize(
     "text",
     [
