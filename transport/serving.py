@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flwr.app import ArrayRecord, Context, Message, RecordDict
@@ -23,6 +23,7 @@ _LOG = logging.getLogger(__name__)
 POLL_S = (0.02, 0.2)
 RECONNECT_S = (0.5, 10.0)
 MAX_RUNS = 16
+THREADS_S = 2.0
 NODE_CONFIG = "expected KEY=VALUE pairs with text in double quotes, as in 'part=\"0/4\" seed=3'"
 
 
@@ -61,6 +62,7 @@ def run_node(
     if authentication_keys is not None and root_certificates is None:
         raise ConfigError("authentication keys need TLS: give the root certificates too")
     stop = stop or threading.Event()
+    before_us = set(threading.enumerate())
     contexts: OrderedDict[tuple[int, int], Context] = OrderedDict()
     pause, end, before = RECONNECT_S[0], time.monotonic() + wait_s, ""
     while not stop.is_set():
@@ -79,6 +81,17 @@ def run_node(
                 before = str(error)
         stop.wait(pause)
         pause = min(2 * pause, RECONNECT_S[1])
+    _let_end(thread for thread in set(threading.enumerate()) - before_us if thread.daemon)
+
+
+def _let_end(threads: Iterable[threading.Thread]) -> None:
+    """Wait for gRPC's threads, which look for a closed channel every .2 s.
+
+    An interpreter that ends while one of them is in gRPC's own code may hang for ever.
+    """
+    end = time.monotonic() + THREADS_S
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
 
 
 def _serve(

@@ -105,6 +105,24 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
     return run
 
 
+def test_a_node_ends_after_the_threads_of_its_connection(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """gRPC looks for a closed channel every .2 s; an interpreter that ends before may hang."""
+    started: list[threading.Thread] = []
+    receive = FakeLink.receive
+
+    def polled(self: FakeLink) -> Message | None:
+        started.append(threading.Thread(target=time.sleep, args=(0.3,), daemon=True))
+        started[-1].start()
+        return receive(self)
+
+    monkeypatch.setattr(FakeLink, "receive", polled)
+    serve([])
+    assert len(started) == 1
+    assert not started[0].is_alive()
+
+
 def told(reply: Message) -> dict[str, Any]:
     return dict(reply.content["told"])  # type: ignore[arg-type]
 

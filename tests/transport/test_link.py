@@ -6,13 +6,16 @@ import io
 import sys
 import threading
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from transport.link import Link
+from transport import link as link_module
+from transport.link import Link, connect
 
 PROJECT = """
 [project]
@@ -60,3 +63,26 @@ def test_a_node_reads_the_settings_of_a_bundle_and_runs_none_of_its_code(
     assert list(tmp_path.iterdir()) == []  # nothing was unpacked
     assert sys.path == path
     assert not {name for name in set(sys.modules) - before if "evil" in name}
+
+
+@pytest.mark.parametrize("dead", [True, False])
+def test_the_channel_is_closed_although_the_heartbeat_is_dead(
+    monkeypatch: pytest.MonkeyPatch, dead: bool
+) -> None:
+    closed: list[str] = []
+
+    @contextmanager
+    def flowers(*_: object, **__: object) -> Iterator[tuple[object, ...]]:
+        channel = SimpleNamespace(close=lambda: closed.append("channel"))
+        try:
+            yield (1, *[None] * 7)
+        finally:
+            if dead:
+                raise RuntimeError("Heartbeat sender is not running.")
+            channel.close()
+
+    monkeypatch.setattr(link_module, "node_connection", lambda: flowers)
+    with connect("h:1", None, None, threading.Event()) as link:
+        assert link.node_id == 1
+        assert not closed
+    assert set(closed) == {"channel"}
