@@ -231,7 +231,7 @@ def connect(
     )
     try:
         parts = connection.__enter__()
-        channel = connection.gen.gi_frame.f_locals["channel"]
+        channel = connection.gen.gi_frame.f_locals.get("channel")
         link = Link(parts[0], broken, *parts[1:])
     except Exception as error:  # Flower logs the true cause and then fails to yield
         raise LinkError(f"{superlink} does not take this node: {_told(why) or error}") from error
@@ -242,5 +242,6 @@ def connect(
             connection.__exit__(None, None, None)
         except Exception:  # its heartbeat thread may be dead, which Flower calls an error
             _LOG.debug("leaving %s", superlink, exc_info=True)
-        channel.close()  # after such an error Flower leaves it open, and with it a thread that polls
+        if channel is not None:  # after such an error Flower leaves it open, with a thread that polls it
+            channel.close()
         pulse.lost()

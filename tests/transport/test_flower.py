@@ -42,6 +42,11 @@ def test_a_node_is_connected_with_the_arguments_that_flower_takes() -> None:
 
 
 @GRPC
+def test_the_channel_of_a_connection_can_be_found_and_closed() -> None:
+    assert "channel" in flower.node_connection().__wrapped__.__code__.co_varnames
+
+
+@GRPC
 def test_the_grid_of_a_serverapp_is_known_by_its_class() -> None:
     kind = import_module("flwr.superlink.grid.grpc_grid").GrpcGrid
     assert flower.is_grpc(kind.__new__(kind))
