@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.interval import mean_and_half_width
+from benchmarks.interval import told
 from common.config import RunConfig
 from common.errors import ConfigError
 from common.settings import load as load_settings
@@ -59,17 +59,14 @@ def check_finished(folder: Path, config: RunConfig, datasets: Datasets | None = 
     dataset, digest = (datasets or Datasets()).get(config)
     saved = load_settings(folder / "config.yaml")
     check_data(folder, saved, str(summary.get("data_digest", "")), config, digest)
-    if told := differing(saved, as_run(with_targets(config, dataset)), free=UNSEEN):
-        raise ConfigError(f"{folder} is a finished run with other settings: {told}; choose another --out")
+    if other := differing(saved, as_run(with_targets(config, dataset)), free=UNSEEN):
+        raise ConfigError(f"{folder} is a finished run with other settings: {other}; choose another --out")
     return summary
 
 
 def row(label: str, values: Sequence[Mapping[str, float]]) -> str:
     """A line of the table."""
-    cells = []
-    for column in COLUMNS:
-        mean, half = mean_and_half_width([v[column] for v in values])
-        cells.append(f"{mean:.4f}" + (f" ± {half:.4f}" if len(values) > 1 else ""))
+    cells = [told([v[column] for v in values]) for column in COLUMNS]
     return f"| {label} | {' | '.join(cells)} |"
 
 

@@ -16,3 +16,9 @@ def mean_and_half_width(values: Sequence[float]) -> tuple[float, float]:
         return mean, math.nan
     t = float(stats.t.ppf(0.975, len(values) - 1))
     return mean, t * statistics.stdev(values) / math.sqrt(len(values))
+
+
+def told(values: Sequence[float], form: str = ".4f") -> str:
+    """Mean over seeds ± half a 95 % t interval, of one value alone that."""
+    mean, half = mean_and_half_width(values)
+    return f"{mean:{form}}" + (f" ± {half:{form.lstrip('+')}}" if len(values) > 1 else "")

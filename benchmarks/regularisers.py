@@ -20,7 +20,7 @@ import yaml
 from rich.console import Console
 
 from benchmarks.accuracy import results
-from benchmarks.interval import mean_and_half_width
+from benchmarks.interval import told
 from client.regularisers import build_regularisers
 from common.config import Component, RunConfig
 from common.settings import component
@@ -106,12 +106,6 @@ def variant(base: RunConfig, terms: tuple[Component, ...], rule: str, attack: st
 def shortest(summary: dict[str, Any]) -> float:
     """NDCG@10 of the quartile with the shortest histories."""
     return float(summary["quartiles"]["q1"]["ndcg@10"])
-
-
-def told(values: Sequence[float]) -> str:
-    """Mean over seeds ± half a 95 % t interval."""
-    mean, half = mean_and_half_width(values)
-    return f"{mean:.4f}" + (f" ± {half:.4f}" if len(values) > 1 else "")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.accuracy import check_finished
-from benchmarks.interval import mean_and_half_width
+from benchmarks.interval import told
 from benchmarks.marks import with_marked
 from common.config import RunConfig
 from common.settings import component
@@ -29,10 +29,9 @@ from experiments.run_files import read_summary
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "results" / "shares.md"
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "ml-100k.yaml"
-SHARE = 0.2
 SET = (
     *("model.blocks=1", "model.dropout=0.2", "train.rounds=100", "train.devices_per_round=64"),
-    *("eval.every=0", f"attack.share={SHARE}", "attack.targets=cold"),
+    *("eval.every=0", "attack.share=0.2", "attack.targets=cold"),
 )
 ATTACKS: Mapping[str, Mapping[str, str]] = {
     "parity": {},
@@ -84,14 +83,12 @@ def variant(base: RunConfig, rule: str, attack: str, seed: int) -> RunConfig:
 
 def one(config: RunConfig, honest: int, malicious: int, out: Path) -> Mapping[str, Any]:
     """The summary of one run on so many nodes, in this process."""
-    done = out / "summary.json"
-    if done.exists():
-        check_finished(out, config)
-    else:
-        dataset, config = prepared(config)
-        with tempfile.TemporaryDirectory(prefix="spread-") as folder:
-            parts = partitions(config, dataset, honest, Path(folder), malicious)
-            federate(config, out, resume=True, nodes=parts)
+    if (out / "summary.json").exists():
+        return check_finished(out, config)
+    dataset, config = prepared(config)
+    with tempfile.TemporaryDirectory(prefix="spread-") as folder:
+        parts = partitions(config, dataset, honest, Path(folder), malicious)
+        federate(config, out, resume=True, nodes=parts)
     return read_summary(out)
 
 
@@ -109,20 +106,14 @@ def table(runs: Runs) -> str:
         )
         reached = [float(s["er@10"]) for s in ours]
         cells = [
-            told([float(s["er@10"]) for s in plain]),
-            told(reached),
+            told([float(s["er@10"]) for s in plain], ".3f"),
+            told(reached, ".3f"),
             told([er - float(s["er@10"]) for er, s in zip(reached, honest, strict=True)], "+.3f"),
-            told([float(s["test"]["ndcg@10"]) for s in ours], ".4f"),
+            told([float(s["test"]["ndcg@10"]) for s in ours]),
         ]
         name = attack.replace("_", "\\_")
         lines.append(f"| {name} | {nodes} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def told(values: Sequence[float], form: str = ".3f") -> str:
-    """Mean over seeds ± half a 95 % t interval."""
-    mean, half = mean_and_half_width(values)
-    return f"{mean:{form}}" + (f" ± {half:{form.lstrip('+')}}" if len(values) > 1 else "")
 
 
 if __name__ == "__main__":

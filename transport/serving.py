@@ -7,7 +7,8 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from flwr.app import ArrayRecord, Context, Message, RecordDict
@@ -39,6 +40,23 @@ def parse_node_config(text: str) -> UserConfig:
     return found
 
 
+@contextmanager
+def _after_grpc() -> Iterator[None]:
+    """Leave after gRPC's threads, which look for a closed channel every .2 s, however the block ends.
+
+    An interpreter that ends while one of them is in gRPC's own code may hang for ever.
+    """
+    before = set(threading.enumerate())
+    try:
+        yield
+    finally:
+        end = time.monotonic() + THREADS_S
+        for thread in set(threading.enumerate()) - before:
+            if thread.daemon:
+                thread.join(max(0.0, end - time.monotonic()))
+
+
+@_after_grpc()
 def run_node(
     client_app: App,
     superlink: str,
@@ -62,7 +80,6 @@ def run_node(
     if authentication_keys is not None and root_certificates is None:
         raise ConfigError("authentication keys need TLS: give the root certificates too")
     stop = stop or threading.Event()
-    before_us = set(threading.enumerate())
     contexts: OrderedDict[tuple[int, int], Context] = OrderedDict()
     pause, end, before = RECONNECT_S[0], time.monotonic() + wait_s, ""
     while not stop.is_set():
@@ -81,17 +98,6 @@ def run_node(
                 before = str(error)
         stop.wait(pause)
         pause = min(2 * pause, RECONNECT_S[1])
-    _let_end(thread for thread in set(threading.enumerate()) - before_us if thread.daemon)
-
-
-def _let_end(threads: Iterable[threading.Thread]) -> None:
-    """Wait for gRPC's threads, which look for a closed channel every .2 s.
-
-    An interpreter that ends while one of them is in gRPC's own code may hang for ever.
-    """
-    end = time.monotonic() + THREADS_S
-    for thread in threads:
-        thread.join(max(0.0, end - time.monotonic()))
 
 
 def _serve(
