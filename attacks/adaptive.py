@@ -22,6 +22,9 @@ from client.batch import Batch
 from common.updates import DeviceUpdates
 
 MODES = ("row", "encoder", "last_position", "spread", "unseen", "neighbours")
+GOLDEN = 0.6180339887498949
+"""Multiples of it lie evenly between whole numbers (Weyl): any few devices have about the share of roles."""
+
 TEACHERS = 16
 """How many own devices are trained as label poisoners for an encoder to mix in."""
 
@@ -36,7 +39,8 @@ class Adaptive(Attack):
 
     mode  row            the above
           encoder        and the encoder is as loud as it may be and mixed with that of label poisoners:
-                         ``mix`` of it, or what the sieve still takes for the alikeness of people
+                         ``mix`` of it, or what is ``tolerance`` more alike than people are; only the part
+                         ``holders`` of the devices then show the target, and only the others poison
           last_position  honest training, but the target is the last interaction of the window
           spread         row, by a device in one of ``turns`` rounds, by turns; in the others it is honest
           unseen         row, but h̄ without its part along the users that the server makes up
@@ -51,6 +55,8 @@ class Adaptive(Attack):
     mode: Literal["row", "encoder", "last_position", "spread", "unseen", "neighbours"] = "row"
     mix: float = 0.5
     careful: bool = True
+    tolerance: float = TOLERANCE
+    holders: float = 1.0
     turns: int = 4
     near: int = 8
     loudness: float = 1.0
@@ -64,6 +70,10 @@ class Adaptive(Attack):
             raise ValueError(f"mode must be one of {', '.join(MODES)}, given {self.mode!r}")
         if not 0 <= self.mix <= 1:
             raise ValueError(f"mix must be a share from 0 to 1, given {self.mix}")
+        if not 0 < self.holders <= 1:
+            raise ValueError(f"holders must be a share above 0, up to 1, given {self.holders}")
+        if not 0 <= self.tolerance < math.inf:
+            raise ValueError(f"tolerance must be 0 or more, given {self.tolerance}")
         if self.turns < 1 or self.near < 1:
             raise ValueError("turns and near must be at least 1")
         if self.loudness <= 0:
@@ -92,14 +102,16 @@ class Adaptive(Attack):
             mean = beside(mean, made_up_mean(view))
         pushed = torch.tensor(slots, device=rows.device)  # [s]
         towards = F.normalize(mean, dim=0)  # h̄ [d]
-        push = bounds.most(towards[None]) * towards  # [1, d]
+        push = (bounds.most(towards[None]) * towards).expand(len(chosen), len(slots), -1)  # [m, s, d]
         if updates.touched is not None:  # own negatives: nobody moves a row that it does not name
             mine = updates.touched[chosen[:, None], pushed]  # [m, s]
             push = torch.where(mine[:, :, None], push, rows[chosen[:, None], pushed])
-        rows[chosen[:, None], pushed] = push
-        if self.mode == "encoder":
-            most = self.loudness * bounds.encoder[chosen]  # [m]
-            encoder[chosen] = louder(self.mixed(encoder[chosen], chosen, view), most)
+        shows, poisons = self.roles(updates.device.to(chosen.device)[chosen])
+        rows[chosen[shows, None], pushed] = push[shows]
+        hostile = chosen[poisons]
+        if self.mode == "encoder" and len(hostile):
+            most = self.loudness * bounds.encoder[hostile]  # [m]
+            encoder[hostile] = louder(self.mixed(encoder[hostile], hostile, view), most)
         return replace(updates, encoder=encoder, rows=rows)
 
     def pushed_slots(self, view: View) -> list[int]:
@@ -121,11 +133,20 @@ class Adaptive(Attack):
             mine = mine & ((updates.device.to(mine.device) + view.task.round) % self.turns == 0)
         return mine.nonzero().flatten()
 
+    def roles(self, devices: Tensor) -> tuple[Tensor, Tensor]:
+        """Who of ``devices`` [m] shows the target and who poisons encoders, bool [m] each: all both with
+        ``holders`` 1. Else a device is one or the other for good, by its number."""
+        every = torch.ones_like(devices, dtype=torch.bool)
+        if self.mode != "encoder" or self.holders == 1:
+            return every, every
+        shows = devices.long() * GOLDEN % 1.0 < self.holders
+        return shows, ~shows
+
     def mixed(self, encoder: Tensor, chosen: Tensor, view: View) -> Tensor:
         """Own encoders with that of some label poisoners in them, as much as may be: [m, P]."""
         fresh = view.cohort.take(chosen[:TEACHERS].tolist())
         poison = fresh.train(lambda batch, devices: LabelToTarget().relabel(batch, view)).encoder.mean(0)
-        return mixed(encoder, poison, self.mix, TOLERANCE if self.careful else math.inf)
+        return mixed(encoder, poison, self.mix, self.tolerance if self.careful else math.inf)
 
 
 def louder(encoders: Tensor, most: Tensor) -> Tensor:

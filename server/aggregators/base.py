@@ -64,6 +64,8 @@ class Aggregate:
     encoder [P], rows [K, d]; weights [n] in [0, 1] are each device's share in it (for the audit;
     None where a rule works on values and devices have no single weight); figures are audited.
     items int32 [K]: whose rows they are, where they are not those of the updates.
+    alike float32 [n, n]: cosines of the devices' encoders, what all learn taken away, 0 of one with itself;
+    None where a rule does not compare them.
     """
 
     encoder: Tensor
@@ -71,6 +73,7 @@ class Aggregate:
     weights: Tensor | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
     items: Tensor | None = None
+    alike: Tensor | None = None
 
 
 class Aggregator(ABC):

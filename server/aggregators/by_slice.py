@@ -70,7 +70,8 @@ class BySlice(Aggregator):
         trained = torch.cat(items)
         order = trained.argsort()
         figures["slices_trained"] = float(len(rows))
-        return Aggregate(whole.encoder, torch.cat(rows)[order], weights, figures, trained[order]), after
+        joined = torch.cat(rows)[order]  # [m·K, d]
+        return Aggregate(whole.encoder, joined, weights, figures, trained[order], whole.alike), after
 
 
 def _encoders(updates: DeviceUpdates) -> DeviceUpdates:

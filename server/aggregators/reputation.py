@@ -54,15 +54,20 @@ class Reputation:
         if self.strength < 0 or self.quarantine < 1 or self.peers > 1:
             raise ValueError("strength must be 0 (off) or positive, quarantine at least 1, peers at most 1")
 
-    def __call__(self, encoders: Tensor, state: State, round_: Round) -> tuple[Tensor, State]:
-        """Weights float64 [n] for this round's devices with encoders [n, P], and the next state."""
-        n = len(encoders)
-        if not self.strength:
-            return encoders.new_ones(n, dtype=torch.float64), state
+    def cosines(self, encoders: Tensor, round_: Round) -> Tensor | None:
+        """Of encoders [n, P], what all learn taken away: float32 [n, n]; None if off, or of too few."""
+        few = not self.strength or len(encoders) < LEAST
+        return None if few else encoder_cosines(encoders, round_.generator)
+
+    def __call__(self, cosines: Tensor | None, state: State, round_: Round) -> tuple[Tensor, State]:
+        """Weights float64 [n] for this round's devices, of these cosines [n, n], and the next state."""
         identity = signed(round_.identity)  # [n, 2]
-        if n < LEAST:  # nothing new is known of them, and nothing is forgotten
-            return self.weight(recalled(state, identity, RECORD, encoders.device).double()), state
-        evidence = alikeness(encoders, self.peers, round_.generator).clamp(LOW, HIGH)  # [n]
+        n = len(identity)
+        if cosines is None:  # nothing new is known of them, and nothing is forgotten
+            if not self.strength:
+                return torch.ones(n, dtype=torch.float64), state
+            return self.weight(recalled(state, identity, RECORD).double()), state
+        evidence = alikeness(cosines, self.peers).clamp(LOW, HIGH)  # [n]
         past = recalled(state, identity, RECORD, evidence.device).double()  # [n, 4]
         faded = past.view(n, 2, 2) * past.new_tensor([self.long, self.short])[:, None]  # [n, 2, 2]
         now = torch.stack([evidence, torch.ones_like(evidence)], dim=1)  # [n, 2]
@@ -77,17 +82,22 @@ class Reputation:
         return torch.where(ratio > self.quarantine, 0.0, weight)
 
 
-def alikeness(encoders: Tensor, peers: float, generator: torch.Generator) -> Tensor:
-    """Mean cosine to the nearest ``peers`` of the others, less its median: [n, P] -> float64 [n].
+def encoder_cosines(encoders: Tensor, generator: torch.Generator) -> Tensor:
+    """Cosines of D_u/‖D_u‖ − mean_v D_v/‖D_v‖, and 0 of one with itself: [n, P] -> float32 [n, n].
 
-    Of D_u/‖D_u‖ − mean_v D_v/‖D_v‖: devices that carry one poison stay alike when what all learn is taken
-    away, and people do not. Of equal length first, so that no device alone decides what all learn, and small
-    updates, those of short histories, are not alike for being small.
+    Devices that carry one poison stay alike when what all learn is taken away, and people do not. Of equal
+    length first, so that no device alone decides what all learn, and small updates, those of short histories,
+    are not alike for being small.
     """
-    n = len(encoders)
-    alike = folded_cosines(encoders, generator, beyond_mean=True).fill_diagonal_(-math.inf)  # [n, n]
+    return folded_cosines(encoders, generator, beyond_mean=True).fill_diagonal_(0.0)
+
+
+def alikeness(cosines: Tensor, peers: float) -> Tensor:
+    """Mean cosine to the nearest ``peers`` of the others, less its median: [n, n] -> float64 [n]."""
+    n = len(cosines)
     near = max(1, round(peers * (n - 1)))
-    nearest = alike.topk(near, dim=1, sorted=False).values.mean(dim=1).double()  # [n]
+    others = cosines.clone().fill_diagonal_(-math.inf)  # [n, n]
+    nearest = others.topk(near, dim=1, sorted=False).values.mean(dim=1).double()  # [n]
     return nearest - middle(nearest)
 
 

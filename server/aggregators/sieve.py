@@ -69,7 +69,9 @@ class Sieve(Aggregator):
         if self.rows:
             factors = row_clip(norms, self.rows * row_limits(updates.rows, norms, round_.interaction))
         kept = retention(norms, factors)  # rt [n]
-        trust, state = self.past(updates.encoder, state, round_)  # [n]
+        alike = self.past.cosines(updates.encoder, round_)  # [n, n]
+        trust, state = self.past(alike, state, round_)
+        trust = trust.to(kept.device)  # [n]
         weights = retention_weight(kept, self.retention) * trust  # w [n]
         shares = weights / weights.sum().clamp_min(TINY)  # [n], sums to 1
         encoder_shares = shares
@@ -84,4 +86,4 @@ class Sieve(Aggregator):
             "mean_weight": float(weights.mean()),
             "quarantined": float((trust == 0).double().mean()),
         }
-        return Aggregate(encoder, rows, shares.float(), figures), state
+        return Aggregate(encoder, rows, shares.float(), figures, alike=alike), state

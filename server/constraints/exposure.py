@@ -14,7 +14,14 @@ from common.checks import unit
 from common.probes import Audience
 from common.tasks import GlobalModel
 from server.constraints.base import Evidence, Outcome, share
-from server.constraints.panel import at_most, holder_shares, no_holders, one_holder, with_round
+from server.constraints.panel import (
+    at_most,
+    holder_shares,
+    independence,
+    no_holders,
+    one_holder,
+    with_round,
+)
 from server.optimizers import ParameterUpdate, State
 
 TINY = 1e-6
@@ -56,7 +63,8 @@ class ExposureCap:
 
     x_i is the share of made-up users (common/probes.py) who get item i among their first ten under the model
     after the step, what they have seen left out; s_i the share of the devices that ever pulled it (panel.py),
-    and s_i⁺ what that share may well be, after so few devices. λ is what a holder brings an item that is
+    and s_i⁺ what that share may well be, after so few devices, times the part of the holders that act
+    by themselves. λ is what a holder brings an item that is
     shown much: the ``quantile`` of x_j/s_j over 32 items j with about as many holders. A row beyond the limit
     moves against the mean direction of the users who get it until only so many do. So an item may be
     recommended to as many users, per holder, as other items: who promotes an item needs holders for it, and
@@ -89,7 +97,8 @@ class ExposureCap:
     ) -> Outcome:
         excess = {name: state[name] for name in (MADE_UP, WITNESSED)}  # [N] each
         panel = with_round(state, evidence.round_marks)
-        holders = Holders(holder_shares(panel), at_most(panel), one_holder(panel))
+        most = at_most(panel) * independence(panel)  # [N]
+        holders = Holders(holder_shares(panel), most, one_holder(panel))
         users = evidence.users(delta, self.recipe.probes, self.recipe.taste)
         after, excess[MADE_UP] = self.held(model, delta, users, holders, self.floor, excess[MADE_UP])
         if self.recipe.witnesses:

@@ -26,12 +26,22 @@ TRAINED, PUSHED, PULLED = 1, 2, 3
 PRIOR = 5.0
 """Devices without the item that every item starts with."""
 
+PAIRS = 500.0
+"""Pairs of holders whose encoders have nothing in common that every item starts with."""
+
+FADES = 0.95
+"""Weight of a round beside the next one that trains the item: twenty rounds count."""
+
+USUAL, NOISE = 0.9, 0.01
+"""Holders may be as alike as those of this share of the items; less than ``NOISE`` says nothing."""
+
 
 @dataclass(frozen=True)
 class RoundMarks:
     """What one round showed: marks int8 [n, K] of the devices ``identity`` [n] on ``items`` [K].
 
-    ``newcomers`` bool [n]: whose node came late and has not been here for long; None: nobody's.
+    ``newcomers`` bool [n]: whose node came late and has not been here for long; None: nobody's. ``alike``
+    [n, n]: cosines of the devices' encoders (server/aggregators/base.py); None: nobody compared them.
     """
 
     round: int
@@ -39,25 +49,29 @@ class RoundMarks:
     items: Tensor
     marks: Tensor
     newcomers: Tensor | None = None
+    alike: Tensor | None = None
 
 
 def no_holders(num_items: int, device: torch.device = CPU) -> State:
     """The panel before the first round."""
     none = torch.zeros(num_items, dtype=torch.float64, device=device)
-    return {"pulled": none, "trained": none.clone()}
+    return {name: none.clone() for name in ("pulled", "trained", "alike", "pairs")}
 
 
 def with_round(panel: State, marks: RoundMarks) -> State:
     """The panel after a round.
 
     history int8 [M, N]: the strongest mark of each device on each item so far; pulled, trained float64 [N]:
-    how many devices ever did so. Who is forgotten stays in the counts, and counts anew when it comes back.
+    how many devices ever did so; alike, pairs float64 [N]: the sum of the cosines of all pairs of holders in
+    a round, and how many there are, of the latest rounds. Who is forgotten stays in the counts, and counts
+    anew when it comes back.
     A round touches n·K marks, and copies what is kept: ``MEMORY`` bytes at most, whatever the population.
     """
-    identity, row_marks = signed(marks.identity), marks.marks  # [n, 2], [n, K]
+    identity, row_marks, cosines = signed(marks.identity), marks.marks, marks.alike  # [n, 2], [n, K]
     if marks.newcomers is not None:
         first = ~marks.newcomers.cpu()
         identity, row_marks = identity[first], row_marks[first.to(row_marks.device)]
+        cosines = None if cosines is None else cosines[first.to(cosines.device)][:, first.to(cosines.device)]
     kept = {name: panel[name] for name in ("identity", "history", "seen") if name in panel}
     num_items = len(panel["pulled"])
     index = marks.items.long() - 1
@@ -73,7 +87,17 @@ def with_round(panel: State, marks: RoundMarks) -> State:
     known[room.at[room.has].to(where)[:, None], index] = now[room.has.to(where)]
     pulled = ((now == PULLED) & (before < PULLED)).sum(0).double()  # [K]
     trained = ((now > 0) & (before == 0)).sum(0).double()  # [K]
+    compared = {**no_holders(num_items, where), **panel}  # the state of an earlier version knows no pairs
+    alike, pairs = compared["alike"], compared["pairs"]  # [N] each
+    if cosines is not None:
+        holds = (now == PULLED).to(cosines)  # [n, K]
+        count = holds.sum(0).double()  # [K]
+        together = ((cosines @ holds) * holds).sum(0).double()  # [n, n] @ [n, K] -> [K]
+        alike = alike.index_copy(0, index, FADES * alike[index] + together)
+        pairs = pairs.index_copy(0, index, FADES * pairs[index] + count * (count - 1))
     return {
+        "alike": alike,
+        "pairs": pairs,
         "identity": room.identity,
         "history": known,
         "seen": room.seen,
@@ -106,3 +130,17 @@ def at_most(panel: State, deviations: float = 2.0) -> Tensor:
     centre = share + z**2 / (2 * trained)
     width = z * (share * (1 - share) / trained + (z / (2 * trained)) ** 2).sqrt()
     return (centre + width) / (1 + z**2 / trained)
+
+
+def independence(panel: State) -> Tensor:
+    """min(1, usual/G_i), for what part of its holders an item counts: float64 [N] in (0, 1].
+
+    G_i is the mean cosine of the encoders of two holders of item i. People who hold one item learn different
+    things beyond what all learn; devices that carry one poison, and must hold the target to be allowed its
+    exposure, do not. The mean over pairs and rounds shows what is too little to show in a single device
+    (server/aggregators/reputation.py). Usual is the ``USUAL`` quantile of G over all items, and at least
+    ``NOISE``: who would raise it needs a tenth of the catalogue.
+    """
+    alike = panel["alike"] / (panel["pairs"] + PAIRS)  # G [N]
+    usual = alike.kthvalue(max(1, int(USUAL * len(alike)))).values.clamp(min=NOISE)  # 0-d
+    return usual / torch.maximum(alike, usual)

@@ -25,19 +25,23 @@ from server.round.state import ServerState
 @dataclass(frozen=True)
 class TrustedUpdates:
     """m devices of a round: ``places`` int64 [m] among its updates, which are not copied; who they are, what
-    they did to each row, int8 [m, K], and whose node is new."""
+    they did to each row, int8 [m, K], whose node is new, and cosines of their encoders, [m, m]."""
 
     updates: DeviceUpdates
     places: Tensor
     identity: Identity
     marks: Tensor
     newcomers: Tensor | None
+    alike: Tensor | None
 
 
-def trusted_updates(admitted: Admitted, marks: Tensor, weights: Tensor | None) -> TrustedUpdates:
+def trusted_updates(
+    admitted: Admitted, marks: Tensor, weights: Tensor | None, alike: Tensor | None = None
+) -> TrustedUpdates:
     """The devices with half the median weight or more; all, under a rule that weighs none.
 
-    Whom the rule does not believe holds nothing and bears no witness. marks int8 [n, K], weights [n].
+    Whom the rule does not believe holds nothing and bears no witness. marks int8 [n, K], weights [n],
+    alike [n, n].
     """
     updates, identity, late = admitted.updates, admitted.identity, admitted.newcomers
     assert updates is not None
@@ -49,7 +53,8 @@ def trusted_updates(admitted: Admitted, marks: Tensor, weights: Tensor | None) -
             marks[places],
             None if late is None else late[places.to(late.device)],
         )
-    return TrustedUpdates(updates, places, identity, marks, late)
+        alike = None if alike is None else alike[places][:, places]
+    return TrustedUpdates(updates, places, identity, marks, late, alike)
 
 
 def _trusted(weights: Tensor) -> Tensor:
@@ -85,7 +90,7 @@ def gather(
         return witnesses(trusted.updates, trusted.marks, most, draw, trusted.places)
 
     items, marks = spread(trusted)
-    round_marks = RoundMarks(round_, trusted.identity, items, marks, trusted.newcomers)
+    round_marks = RoundMarks(round_, trusted.identity, items, marks, trusted.newcomers, trusted.alike)
     of_rows = popularity
     named = config.strategy.constraints not in ("auto", ())  # with codes ``auto`` is none
     if state.model.codes is not None and named:  # a pass over the catalogue

@@ -132,7 +132,7 @@ class Pipeline:
                     held, theirs = items, of_items(theirs, part.items, state.model.numbers(items))
                 pulls, trained = observe(pulls, trained, held, theirs)
             popularity = estimate(pulls, trained, len(updates))
-            trusted = trusted_updates(admitted, row_marks, combined.weights)
+            trusted = trusted_updates(admitted, row_marks, combined.weights, combined.alike)
             moved = partial(self.moved, state.model)
             evidence = gather(self.config, state, moved, popularity, trusted, round_)
             delta, constraints, limited = self.constraints(state.model, delta, state.constraints, evidence)

@@ -232,6 +232,26 @@ def test_who_is_not_careful_looks_more_alike() -> None:
     assert usual <= alike(careful=True) < alike(careful=False)
 
 
+def test_less_tolerance_makes_encoders_less_alike() -> None:
+    def alike(tolerance: float) -> float:
+        encoders = attack_of(mode="encoder", mix=0.9, tolerance=tolerance).sent.encoder
+        return float(apart(encoders, F.normalize(encoders, dim=1).mean(0)).sum())
+
+    assert alike(0.0) < alike(0.3)
+
+
+def test_some_devices_show_the_target_and_the_others_poison() -> None:
+    """Of those who hold the target the server sees honest encoders; each has its role for good."""
+    round_ = attack_of(mode="encoder", holders=0.5)
+    shows = (round_.sent.rows != round_.honest.rows).flatten(1).any(dim=1)
+    poisons = (round_.sent.encoder != round_.honest.encoder).any(dim=1)
+    assert torch.equal(shows, ~poisons)
+    assert 0.4 <= float(shows.float().mean()) <= 0.6
+    assert torch.equal(
+        shows, (attack_of(mode="encoder", holders=0.5).sent.rows != round_.honest.rows).flatten(1).any(1)
+    )
+
+
 def test_a_single_device_resembles_nobody() -> None:
     g = torch.Generator().manual_seed(3)
     honest, poison = torch.randn(1, 50, generator=g), torch.randn(50, generator=g)
@@ -280,6 +300,8 @@ def test_with_own_rows_nothing_else_is_touched(mode: str) -> None:
         ({"mix": 1.5}, "mix must be a share"),
         ({"near": 0}, "near"),
         ({"turns": 0}, "turns"),
+        ({"holders": 0.0}, "holders must be a share above 0"),
+        ({"tolerance": -0.1}, "tolerance must be 0 or more"),
     ],
 )
 def test_parameters_out_of_range_are_refused(params: dict[str, object], told: str) -> None:

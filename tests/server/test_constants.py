@@ -68,7 +68,8 @@ def people(number: int, groups: int = 0) -> Tensor:
 
 def rated(encoders: Tensor, state: State, number: int) -> tuple[Tensor, State]:
     identity = tuple((1, device) for device in range(N))
-    return Sieve().past(encoders, state, Round(0, identity, torch.Generator(), number=number))
+    round_, past = Round(0, identity, torch.Generator(), number=number), Sieve().past
+    return past(past.cosines(encoders, round_), state, round_)
 
 
 def test_one_round_of_copies_puts_nobody_into_quarantine() -> None:
@@ -107,8 +108,8 @@ def test_a_handful_of_devices_does_not_say_who_is_usual() -> None:
     """Seven devices, two of one household: without a usual alikeness there is no evidence."""
     for n, known in ((7, False), (8, True)):
         identity = tuple((1, device) for device in range(n))
-        state = Reputation()(people(1)[:n], {}, Round(0, identity, torch.Generator(), number=1))[1]
-        assert bool(state) is known
+        round_ = Round(0, identity, torch.Generator(), number=1)
+        assert (Reputation().cosines(people(1)[:n], round_) is not None) is known
 
 
 def push_and_pull(push: float, pulls: Tensor) -> Tensor:

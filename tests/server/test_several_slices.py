@@ -288,7 +288,7 @@ def test_marks_and_witnesses_name_the_items_of_the_device() -> None:
     marks = torch.full((2, K), TRAINED, dtype=torch.int8)
     marks[0, 3] = marks[1, 1] = PULLED
     places = torch.tensor([0, 2])
-    items, whole = spread(TrustedUpdates(sent, places, identity(2), marks, None))
+    items, whole = spread(TrustedUpdates(sent, places, identity(2), marks, None, None))
     assert whole.shape == (2, 12)
     assert [items[whole[k] == PULLED].tolist() for k in (0, 1)] == [[12], [4]]
     assert [sorted(items[whole[k] > 0].tolist()) for k in (0, 1)] == [SLICES[1].tolist(), SLICES[2].tolist()]

@@ -10,7 +10,15 @@ from torch import Tensor
 
 from common.errors import CheckpointError
 from server.aggregators import Round, State
-from server.aggregators.reputation import HIGH, LEAST, LOW, Reputation, alikeness, rating
+from server.aggregators.reputation import (
+    HIGH,
+    LEAST,
+    LOW,
+    Reputation,
+    alikeness,
+    encoder_cosines,
+    rating,
+)
 from tests.server.aggregators.helpers import make
 
 N, BAD, WIDTH = 40, 8, 400
@@ -30,18 +38,25 @@ def a_round(number: int, nodes: int = 1, first: int = 1, **more: frozenset[tuple
     return Round(0, identity, torch.Generator(), number=number, **more)
 
 
-def signs() -> torch.Generator:
-    return torch.Generator().manual_seed(7)
+def near(values: Tensor, peers: float) -> Tensor:
+    return alikeness(encoder_cosines(values, torch.Generator().manual_seed(7)), peers)
+
+
+def rated(
+    encoders: Tensor, state: State, round_: Round, rule: Reputation | None = None
+) -> tuple[Tensor, State]:
+    rule = rule or Reputation()
+    return rule(rule.cosines(encoders, round_), state, round_)
 
 
 def through(
     rounds: int, poison: float, state: State | None = None, start: int = 0, node: int = 1
 ) -> tuple[Tensor, State]:
     """Weights of the last of some rounds, and the state after it."""
-    rule, state = Reputation(), state or {}
+    state = state or {}
     weights = torch.ones(N)
     for number in range(start + 1, start + rounds + 1):
-        weights, state = rule(encoders(number, poison), state, a_round(number, first=node))
+        weights, state = rated(encoders(number, poison), state, a_round(number, first=node))
     return weights, state
 
 
@@ -53,28 +68,26 @@ def test_alikeness_is_the_mean_cosine_to_the_nearest_less_the_median() -> None:
     def cosine(a: list[float], b: list[float]) -> float:
         return sum(x * y for x, y in zip(a, b, strict=True)) / (math.hypot(*a) * math.hypot(*b))
 
-    near = []
+    nearest = []
     for i, own in enumerate(centred):
         found = sorted((cosine(own, other) for j, other in enumerate(centred) if j != i), reverse=True)
-        near.append(sum(found[:3]) / 3)  # round(.4 · 8) = 3
-    expected = [x - sorted(near)[4] for x in near]
-    torch.testing.assert_close(
-        alikeness(values, 0.4, signs()), torch.tensor(expected).double(), rtol=1e-4, atol=1e-6
-    )
+        nearest.append(sum(found[:3]) / 3)  # round(.4 · 8) = 3
+    expected = [x - sorted(nearest)[4] for x in nearest]
+    torch.testing.assert_close(near(values, 0.4), torch.tensor(expected).double(), rtol=1e-4, atol=1e-6)
 
 
 def test_alikeness_knows_neither_scale_nor_order() -> None:
     values, order = encoders(1, 0.4), torch.randperm(N, generator=torch.Generator().manual_seed(5))
-    found = alikeness(values, 0.2, signs())
-    torch.testing.assert_close(alikeness(1e-3 * values, 0.2, signs()), found, rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(alikeness(values[order], 0.2, signs()), found[order], rtol=1e-4, atol=1e-6)
+    found = near(values, 0.2)
+    torch.testing.assert_close(near(1e-3 * values, 0.2), found, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(near(values[order], 0.2), found[order], rtol=1e-4, atol=1e-6)
 
 
 def test_one_loud_device_hides_nobody() -> None:
     values = encoders(1, 0.5)
-    quiet = alikeness(values, 0.2, signs())
+    quiet = near(values, 0.2)
     values[N - 1] *= 1e4
-    torch.testing.assert_close(alikeness(values, 0.2, signs()), quiet, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(near(values, 0.2), quiet, rtol=1e-4, atol=1e-6)
 
 
 def test_people_keep_their_weight_for_ever() -> None:
@@ -110,7 +123,7 @@ def test_quarantine_ends_when_rounds_look_like_others() -> None:
 def test_evidence_of_one_round_is_bounded() -> None:
     copies = encoders(1)
     copies[:BAD] = copies[0]
-    _, state = Reputation()(copies, {}, a_round(1))
+    _, state = rated(copies, {}, a_round(1))
     sums = state["history"][:, 0]
     assert float(sums.max()) == pytest.approx(HIGH)
     assert float(sums.min()) >= LOW
@@ -137,14 +150,14 @@ def test_a_record_of_an_earlier_version_is_refused() -> None:
     _, state = through(1, 0.0)
     before = {**state, "history": state["history"][:, :2]}
     with pytest.raises(CheckpointError, match="2 values a device where this version keeps 4"):
-        Reputation()(encoders(2), before, a_round(2))
+        rated(encoders(2), before, a_round(2))
 
 
 @pytest.mark.parametrize("rule", [Reputation(), Reputation(strength=0)], ids=["too few", "off"])
 def test_some_rounds_say_nothing(rule: Reputation) -> None:
     n = LEAST - 1 if rule.strength else N
     first = Round(0, tuple((1, i) for i in range(n)), torch.Generator(), number=1)
-    weights, state = rule(encoders(1, 0.9)[:n], {}, first)
+    weights, state = rated(encoders(1, 0.9)[:n], {}, first, rule)
     assert weights.tolist() == [1.0] * n
     assert state == {}
 
@@ -170,8 +183,8 @@ def test_a_round_of_few_forgets_nobody() -> None:
     assert weights[:BAD].max() == 0
     few = LEAST - 1
     small = Round(0, tuple((1, i) for i in range(few)), torch.Generator(), number=13)
-    found, after = Reputation()(encoders(13)[:few], state, small)
+    found, after = rated(encoders(13)[:few], state, small)
     assert found.max() == 0  # all of them are among the bad
     assert after is state
     strangers = Round(0, tuple((2, i) for i in range(few)), torch.Generator(), number=13)
-    assert Reputation()(encoders(13)[:few], state, strangers)[0].tolist() == [1.0] * few
+    assert rated(encoders(13)[:few], state, strangers)[0].tolist() == [1.0] * few

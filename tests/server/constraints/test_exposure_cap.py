@@ -13,8 +13,16 @@ from common.errors import ConfigError
 from common.probes import Audience
 from common.tasks import GlobalModel
 from server.constraints import Evidence
-from server.constraints.exposure import ExposureCap, Recipe
-from server.constraints.panel import PULLED, TRAINED, RoundMarks
+from server.constraints.exposure import ExposureCap, Holders, Recipe
+from server.constraints.panel import (
+    PULLED,
+    TRAINED,
+    RoundMarks,
+    at_most,
+    holder_shares,
+    independence,
+    one_holder,
+)
 from server.optimizers import ParameterUpdate, State
 from tests.server.constraints.helpers import D, N, apply, evidence, model, step, users
 
@@ -268,3 +276,22 @@ def test_users_ranked_in_blocks_get_the_same_lists(monkeypatch: pytest.MonkeyPat
     again, beyond = cap.lists(table, who)
     assert torch.equal(again, items)
     torch.testing.assert_close(beyond, above)
+
+
+def test_holders_who_act_as_one_are_entitled_to_less() -> None:
+    """Two items with as many holders: those of the one send encoders that are alike, round after round."""
+    marks = held({1: 12, **dict.fromkeys(range(2, N + 1), 12)})
+    marks.marks[:, 0] = marks.marks[:, 0].flip(0)  # other devices hold item 1
+    together = torch.zeros(40, 40)
+    together[28:, 28:] = 0.1
+    seen = replace(marks, alike=together.fill_diagonal_(0.0))
+    cap = ExposureCap(floor=0.0, quantile=0.5)
+    state: State = cap.init(model())
+    for _ in range(30):
+        _, state, _ = cap(model(), step(), state, given(seen))
+    assert float(independence(state)[0]) < 0.2
+    assert float(independence(state)[1:].min()) == 1.0
+    exposure = torch.full((N,), 0.1, dtype=torch.float64)
+    holders = Holders(holder_shares(state), at_most(state) * independence(state), one_holder(state))
+    limit = holders.entitled(exposure, 32, 0.9)
+    assert float(limit[0] / limit[1]) == pytest.approx(float(independence(state)[0]))

@@ -33,6 +33,8 @@ def test_an_interruption_leaves_no_trace(tmp_path: Path, rule: str) -> None:
         "seen",
         "pulled",
         "trained",
+        "alike",
+        "pairs",
         "made_up",
         "shown",
     }
