@@ -45,6 +45,33 @@ def test_whom_the_rule_does_not_believe_has_no_voice(weights: list[float] | None
     assert said.newcomers.tolist() == [k == 5 for k in heard]
 
 
+def test_only_encoders_of_trusted_devices_are_compared() -> None:
+    marks = torch.full((6, len(SLICE)), PULLED, dtype=torch.int8)
+    cosines = torch.arange(36.0).view(6, 6)
+    said = trusted_updates(admitted(pipeline()), marks, torch.tensor([0.0, 1, 1, 0, 1, 1]), cosines)
+    assert said.alike is not None
+    assert said.alike.tolist() == [[6.0 * u + v for v in (1, 2, 4, 5)] for u in (1, 2, 4, 5)]
+
+
+@dataclass(frozen=True)
+class Comparing(Mean):
+    """The mean, for which all encoders are alike by a tenth."""
+
+    def __call__(self, updates: Any, state: Any, round_: Any) -> Any:
+        combined, state = super().__call__(updates, state, round_)
+        return replace(combined, alike=torch.full((6, 6), 0.1).fill_diagonal_(0.0)), state
+
+
+def test_what_a_rule_compares_reaches_the_cap() -> None:
+    rules = replace(pipeline("strategy.constraints=[exposure_cap]"), aggregator=Comparing())
+    after = rules.step(rules.init(), admitted(rules), 1).state.constraints
+    pairs, alike = after["0/pairs"], after["0/alike"]
+    assert float(pairs.max()) > 0
+    torch.testing.assert_close(alike, 0.1 * pairs)
+    silent = replace(rules, aggregator=Mean())
+    assert float(silent.step(silent.init(), admitted(silent), 1).state.constraints["0/pairs"].max()) == 0
+
+
 def test_what_is_gathered_comes_from_the_voices_alone() -> None:
     rules = pipeline()
     marks = torch.full((6, len(SLICE)), PULLED, dtype=torch.int8)

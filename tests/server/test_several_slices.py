@@ -228,7 +228,9 @@ def test_reputation_is_kept_once_a_round_and_of_all_devices() -> None:
     rule = BySlice(Sieve(), lambda n: 0)
     state: State = rule.init()
     for number in (1, 2):
-        _, state = rule(updates([0] * 10 + [1] * 10 + [2] * 2, number), state, a_round(22, number))
+        found, state = rule(updates([0] * 10 + [1] * 10 + [2] * 2, number), state, a_round(22, number))
+    assert found.alike is not None
+    assert found.alike.shape == (22, 22)  # those of one round, over all slices
     assert len(state["identity"]) == 22
     assert float(state["history"][:, 1].min()) == pytest.approx(1.9)  # Σ a^k over two rounds
 
