@@ -17,7 +17,7 @@ from server.constraints.base import Evidence, Outcome, share
 from server.constraints.panel import (
     at_most,
     holder_shares,
-    independence,
+    holders_alike,
     no_holders,
     one_holder,
     with_round,
@@ -27,6 +27,9 @@ from server.optimizers import ParameterUpdate, State
 TINY = 1e-6
 TIE = 1e-4
 """A row goes this much further than to a tie with the first item left out."""
+
+NOISE, SLACK = 0.01, 2.0
+"""Holders of an item may be twice as alike as those of other items; less than ``NOISE`` says nothing."""
 
 SCORES = 1 << 24
 """Scores that are held at a time: 64 MiB."""
@@ -63,9 +66,9 @@ class ExposureCap:
 
     x_i is the share of made-up users (common/probes.py) who get item i among their first ten under the model
     after the step, what they have seen left out; s_i the share of the devices that ever pulled it (panel.py),
-    and s_i⁺ what that share may well be, after so few devices, times the part of the holders that act
-    by themselves. λ is what a holder brings an item that is
-    shown much: the ``quantile`` of x_j/s_j over 32 items j with about as many holders. A row beyond the limit
+    and s_i⁺ what that share may well be, after so few devices. λ is what a holder brings an item that is
+    shown much: the ``quantile`` of x_j/s_j over 32 items j with about as many holders, and less if the
+    holders of i act as one (:class:`Holders`). A row beyond the limit
     moves against the mean direction of the users who get it until only so many do. So an item may be
     recommended to as many users, per holder, as other items: who promotes an item needs holders for it, and
     ten pulls of one device are one holder. Users are drawn anew each round, and chance puts many an item over
@@ -97,8 +100,7 @@ class ExposureCap:
     ) -> Outcome:
         excess = {name: state[name] for name in (MADE_UP, WITNESSED)}  # [N] each
         panel = with_round(state, evidence.round_marks)
-        most = at_most(panel) * independence(panel)  # [N]
-        holders = Holders(holder_shares(panel), most, one_holder(panel))
+        holders = Holders(holder_shares(panel), at_most(panel), one_holder(panel), holders_alike(panel))
         users = evidence.users(delta, self.recipe.probes, self.recipe.taste)
         after, excess[MADE_UP] = self.held(model, delta, users, holders, self.floor, excess[MADE_UP])
         if self.recipe.witnesses:
@@ -166,14 +168,25 @@ class ExposureCap:
 
 @dataclass(frozen=True)
 class Holders:
-    """Of the devices that ever trained an item: who holds it, how many may, what one is; float64 [N] each."""
+    """What is known of the holders of each item; float64 [N] each.
+
+    share  of the devices that ever trained it
+    most   what that share may well be
+    one    the share that a single device is
+    alike  mean cosine G of the encoders of two of them (panel.py)
+    """
 
     share: Tensor
     most: Tensor
     one: Tensor
+    alike: Tensor
 
     def entitled(self, exposure: Tensor, near: int, quantile: float) -> Tensor:
-        """most_i · ``quantile`` of x_j/share_j over ``near`` items j ≠ i with nearby shares: x [N] -> [N]."""
+        """most_i · ``quantile`` of x_j/share_j over ``near`` items j ≠ i with nearby shares: x [N] -> [N].
+
+        Times (usual/G_i)² where G_i is larger: usual is ``SLACK`` times the same quantile of G_j over the
+        same items. Holders who carry one poison count as few.
+        """
         order = self.share.argsort(stable=True)  # [N]
         gain = (exposure / torch.maximum(self.share, self.one))[order]  # x_j/share_j  [N]
         near = min(near, len(order) - 1)
@@ -189,7 +202,10 @@ class Holders:
         beside = beside + (beside >= place[:, None]).long()  # but not i itself
         found = torch.zeros_like(gain)
         if len(place):
-            found[order[place]] = torch.quantile(gain[beside], quantile, dim=1)
+            entitled = torch.quantile(gain[beside], quantile, dim=1)
+            alike = self.alike[order]  # G [N]
+            usual = SLACK * torch.quantile(alike[beside], quantile, dim=1).clamp(min=NOISE)
+            found[order[place]] = entitled * (usual / torch.maximum(alike[place], usual)) ** 2
         return self.most * found
 
 

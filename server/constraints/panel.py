@@ -32,9 +32,6 @@ PAIRS = 500.0
 FADES = 0.95
 """Weight of a round beside the next one that trains the item: twenty rounds count."""
 
-USUAL, NOISE = 0.9, 0.01
-"""Holders may be as alike as those of this share of the items; less than ``NOISE`` says nothing."""
-
 
 @dataclass(frozen=True)
 class RoundMarks:
@@ -132,15 +129,11 @@ def at_most(panel: State, deviations: float = 2.0) -> Tensor:
     return (centre + width) / (1 + z**2 / trained)
 
 
-def independence(panel: State) -> Tensor:
-    """min(1, usual/G_i), for what part of its holders an item counts: float64 [N] in (0, 1].
+def holders_alike(panel: State) -> Tensor:
+    """G_i, the mean cosine of the encoders of two holders of item i that answer together: float64 [N].
 
-    G_i is the mean cosine of the encoders of two holders of item i. People who hold one item learn different
-    things beyond what all learn; devices that carry one poison, and must hold the target to be allowed its
-    exposure, do not. The mean over pairs and rounds shows what is too little to show in a single device
-    (server/aggregators/reputation.py). Usual is the ``USUAL`` quantile of G over all items, and at least
-    ``NOISE``: who would raise it needs a tenth of the catalogue.
+    People who hold one item learn different things beyond what all learn; devices that carry one poison, and
+    must hold the target to be allowed its exposure, do not. The mean over pairs and rounds shows what is too
+    little to show in a single device (server/aggregators/reputation.py).
     """
-    alike = panel["alike"] / (panel["pairs"] + PAIRS)  # G [N]
-    usual = alike.kthvalue(max(1, int(USUAL * len(alike)))).values.clamp(min=NOISE)  # 0-d
-    return usual / torch.maximum(alike, usual)
+    return panel["alike"] / (panel["pairs"] + PAIRS)

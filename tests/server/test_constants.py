@@ -244,5 +244,7 @@ def test_three_items_in_thirty_may_stand_out_and_set_no_limit_for_the_others(muc
     exposure = torch.full((33,), 0.02, dtype=torch.float64)
     exposure[:much] = 0.4
     cap = ExposureCap()
-    limit = Holders(holders, holders, holders / 10).entitled(exposure, cap.recipe.near, cap.quantile)
+    limit = Holders(holders, holders, holders / 10, torch.zeros_like(holders)).entitled(
+        exposure, cap.recipe.near, cap.quantile
+    )
     assert (float(limit[20]) < share) is (much == 3)

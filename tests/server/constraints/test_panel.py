@@ -9,16 +9,15 @@ import torch
 
 from server.aggregators.base import State
 from server.constraints import panel as panel_room
+from server.constraints.exposure import NOISE
 from server.constraints.panel import (
     FADES,
-    NOISE,
-    PAIRS,
     PRIOR,
     PULLED,
     TRAINED,
     RoundMarks,
     holder_shares,
-    independence,
+    holders_alike,
     no_holders,
     with_round,
 )
@@ -154,48 +153,28 @@ def acting(rounds: int, alike: float, start: State | None = None, holders: int =
     return state
 
 
-def test_holders_count_in_full_while_nothing_is_known_of_them() -> None:
-    assert independence(no_holders(N)).tolist() == [1.0] * N
-    assert independence(after(seen(1, [0], [1], [[PULLED]]))).tolist() == [1.0] * N
+def test_nothing_is_known_before_pairs_answer() -> None:
+    assert holders_alike(no_holders(N)).tolist() == [0.0] * N
+    assert holders_alike(after(seen(1, [0], [1], [[PULLED]]))).tolist() == [0.0] * N
 
 
-def test_people_who_hold_one_item_count_in_full() -> None:
-    assert float(independence(acting(100, 0.008))[0]) == 1.0
-
-
-def test_holders_who_carry_one_poison_count_as_fewer() -> None:
+def test_poison_that_one_device_may_carry_shows_in_all_pairs() -> None:
     """A fifth of a round of 64, as alike as a single device may be unnoticed (a tolerance of .06)."""
-    found = independence(acting(30, 0.06))
-    assert found[1:].tolist() == [1.0] * (N - 1)
-    assert float(found[0]) < 0.3
+    assert float(holders_alike(acting(30, 0.06))[0]) > 4 * NOISE
+    assert float(holders_alike(acting(100, 0.008))[0]) < NOISE
 
 
 def test_a_household_is_no_conspiracy() -> None:
     """Four users of one household, as alike as can be in one round, are too few pairs to say anything."""
     state = after(compared(seen(1, list(range(4)), [1], [[PULLED]] * 4), 0.4))
-    assert float(independence(state)[0]) == 1.0
+    assert float(holders_alike(state)[0]) < NOISE
 
 
 def test_who_was_honest_for_long_is_noticed_soon() -> None:
-    """After two hundred honest rounds: counted in full at first, by half within ten rounds."""
+    """After two hundred honest rounds: nothing at first, and enough within ten rounds."""
     honest = acting(200, 0.0)
-    assert float(independence(honest)[0]) == 1.0
-    assert float(independence(acting(10, 0.06, honest))[0]) < 0.5
-
-
-def test_what_is_usual_takes_a_tenth_of_the_catalogue() -> None:
-    """Attackers may hold other items as well, so that its like do not look any better."""
-    n, decoys = 200, 19
-    state = {name: torch.zeros(n, dtype=torch.float64) for name in ("pulled", "trained", "alike", "pairs")}
-    state["pairs"][: decoys + 1], state["alike"][: decoys + 1] = 3000.0, 240.0
-    assert float(independence(state)[0]) == pytest.approx(NOISE * (3000 + PAIRS) / 240)
-
-
-def test_where_people_are_more_alike_more_is_usual() -> None:
-    n = 200
-    state = {name: torch.zeros(n, dtype=torch.float64) for name in ("pulled", "trained", "alike", "pairs")}
-    state["pairs"][:], state["alike"][:] = 3000.0, 120.0
-    assert independence(state).tolist() == [1.0] * n
+    assert float(holders_alike(honest)[0]) < NOISE / 4
+    assert float(holders_alike(acting(10, 0.06, honest))[0]) > 2 * NOISE
 
 
 def test_a_panel_of_an_earlier_version_goes_on_without_pairs() -> None:
