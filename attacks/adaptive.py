@@ -139,7 +139,7 @@ class Adaptive(Attack):
         every = torch.ones_like(devices, dtype=torch.bool)
         if self.mode != "encoder" or self.holders == 1:
             return every, every
-        shows = devices.long() * GOLDEN % 1.0 < self.holders
+        shows = devices.double() * GOLDEN % 1.0 < self.holders
         return shows, ~shows
 
     def mixed(self, encoder: Tensor, chosen: Tensor, view: View) -> Tensor:

@@ -252,6 +252,14 @@ def test_some_devices_show_the_target_and_the_others_poison() -> None:
     )
 
 
+def test_large_device_numbers_have_roles_too() -> None:
+    shows, poisons = build_attack("adaptive", {"mode": "encoder", "holders": 0.5}).roles(
+        2**24 + torch.arange(100)
+    )
+    assert 45 <= int(shows.sum()) <= 55
+    assert torch.equal(shows, ~poisons)
+
+
 def test_a_single_device_resembles_nobody() -> None:
     g = torch.Generator().manual_seed(3)
     honest, poison = torch.randn(1, 50, generator=g), torch.randn(50, generator=g)

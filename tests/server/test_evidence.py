@@ -59,7 +59,8 @@ class Comparing(Mean):
 
     def __call__(self, updates: Any, state: Any, round_: Any) -> Any:
         combined, state = super().__call__(updates, state, round_)
-        return replace(combined, alike=torch.full((6, 6), 0.1).fill_diagonal_(0.0)), state
+        n = len(updates)
+        return replace(combined, alike=torch.full((n, n), 0.1).fill_diagonal_(0.0)), state
 
 
 def test_what_a_rule_compares_reaches_the_cap() -> None:
@@ -70,6 +71,17 @@ def test_what_a_rule_compares_reaches_the_cap() -> None:
     torch.testing.assert_close(alike, 0.1 * pairs)
     silent = replace(rules, aggregator=Mean())
     assert float(silent.step(silent.init(), admitted(silent), 1).state.constraints["0/pairs"].max()) == 0
+
+
+def test_mixtures_of_updates_are_not_compared_as_devices() -> None:
+    """Bucketing leaves fewer updates than devices; the round is not lost, and no pairs are counted."""
+    rules = pipeline("strategy.aggregator=sieve", "strategy.pre=[{name: bucketing, size: 2}]")
+    found = admitted(rules)
+    assert found.updates is not None
+    whole = replace(rules, aggregator=replace(rules.aggregator, rule=Comparing()))
+    step = whole.round(whole.init(), found, 1)
+    assert step.lost == ""
+    assert float(step.state.constraints["0/pairs"].max()) == 0
 
 
 def test_what_is_gathered_comes_from_the_voices_alone() -> None:

@@ -107,6 +107,7 @@ class Composed(Aggregator):
             return Aggregate(encoder, rows, weights, found.figures), found.state
         del products, mixing
         result, after = self.rule(mixed(updates, total, origin), state, round_)
+        result = replace(result, alike=None)  # mixtures were compared, not devices
         if result.weights is None:
             return result, after
         return replace(result, weights=(result.weights.double() @ total).float()), after
