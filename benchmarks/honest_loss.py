@@ -129,7 +129,8 @@ def measured(config: RunConfig, log: Dataset, rounds: Sequence[int]) -> list[Sha
         identity = Identity(torch.stack([torch.ones_like(updates.device), updates.device], dim=1))
         setting = Round(0, identity, draw, number=number)
         interaction = interaction_length(config.model, config.train, state.model.encoder)
-        trust, past = Reputation()(Reputation().cosines(updates.encoder, setting), past, setting)
+        memory = Reputation()
+        trust, past = memory(memory.cosines(updates.encoder, setting), past, setting)
         admitted = Admitted(updates, identity, Audit(number))
         held = capped.step(replace(state, constraints=cap), admitted, number).state
         after, cap = pipeline.step(state, admitted, number).state, held.constraints

@@ -63,9 +63,9 @@ class Reputation:
         """Weights float64 [n] for this round's devices, of these cosines [n, n], and the next state."""
         identity = signed(round_.identity)  # [n, 2]
         n = len(identity)
+        if not self.strength:
+            return torch.ones(n, dtype=torch.float64), state
         if cosines is None:  # nothing new is known of them, and nothing is forgotten
-            if not self.strength:
-                return torch.ones(n, dtype=torch.float64), state
             return self.weight(recalled(state, identity, RECORD).double()), state
         evidence = alikeness(cosines, self.peers).clamp(LOW, HIGH)  # [n]
         past = recalled(state, identity, RECORD, evidence.device).double()  # [n, 4]

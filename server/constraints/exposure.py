@@ -29,7 +29,7 @@ TIE = 1e-4
 """A row goes this much further than to a tie with the first item left out."""
 
 NOISE, SLACK = 0.01, 2.0
-"""Holders of an item may be twice as alike as those of other items; less than ``NOISE`` says nothing."""
+"""Holders of an item may be ``SLACK`` times as alike as others', which count as ``NOISE`` at least."""
 
 SCORES = 1 << 24
 """Scores that are held at a time: 64 MiB."""
@@ -68,12 +68,12 @@ class ExposureCap:
     after the step, what they have seen left out; s_i the share of the devices that ever pulled it (panel.py),
     and s_i⁺ what that share may well be, after so few devices. λ is what a holder brings an item that is
     shown much: the ``quantile`` of x_j/s_j over 32 items j with about as many holders, and less if the
-    holders of i act as one (:class:`Holders`). A row beyond the limit
-    moves against the mean direction of the users who get it until only so many do. So an item may be
-    recommended to as many users, per holder, as other items: who promotes an item needs holders for it, and
-    ten pulls of one device are one holder. Users are drawn anew each round, and chance puts many an item over
-    its limit: a row moves only if the item is over in the mean of the rounds as well, this one among them.
-    That mean goes no further below the limit than ``floor``: credit is not saved up.
+    holders of i act as one (:class:`Holders`). A row beyond the limit moves against the mean direction of the
+    users who get it until only so many do. So an item may be recommended to as many users, per holder, as
+    other items: who promotes an item needs holders for it, and ten pulls of one device are one holder. Users
+    are drawn anew each round, and chance puts many an item over its limit: a row moves only if the item is
+    over in the mean of the rounds as well, this one among them. That mean goes no further below the limit
+    than ``floor``: credit is not saved up.
 
     The same holds for the users that the updates of this round show (server/round/evidence.py), with a floor
     of their own: there are fewer of them, and little is known of what they have seen, but what real users
@@ -202,10 +202,10 @@ class Holders:
         beside = beside + (beside >= place[:, None]).long()  # but not i itself
         found = torch.zeros_like(gain)
         if len(place):
-            entitled = torch.quantile(gain[beside], quantile, dim=1)
+            found[order[place]] = torch.quantile(gain[beside], quantile, dim=1)
             alike = self.alike[order]  # G [N]
             usual = SLACK * torch.quantile(alike[beside], quantile, dim=1).clamp(min=NOISE)
-            found[order[place]] = entitled * (usual / torch.maximum(alike[place], usual)) ** 2
+            found[order[place]] *= (usual / torch.maximum(alike[place], usual)) ** 2
         return self.most * found
 
 

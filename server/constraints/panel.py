@@ -60,15 +60,15 @@ def with_round(panel: State, marks: RoundMarks) -> State:
 
     history int8 [M, N]: the strongest mark of each device on each item so far; pulled, trained float64 [N]:
     how many devices ever did so; alike, pairs float64 [N]: the sum of the cosines of all pairs of holders in
-    a round, and how many there are, of the latest rounds. Who is forgotten stays in the counts, and counts
-    anew when it comes back.
-    A round touches n·K marks, and copies what is kept: ``MEMORY`` bytes at most, whatever the population.
+    a round, and how many there are, a round weighted by ``FADES`` beside the next. Who is forgotten stays in
+    the counts, and counts anew when it comes back. A round takes n²·k products for the k items of two
+    holders or more, and copies what is kept: ``MEMORY`` bytes at most, whatever the population.
     """
     identity, row_marks, cosines = signed(marks.identity), marks.marks, marks.alike  # [n, 2], [n, K]
     if marks.newcomers is not None:
         first = ~marks.newcomers.cpu()
         identity, row_marks = identity[first], row_marks[first.to(row_marks.device)]
-        cosines = None if cosines is None else cosines[first.to(cosines.device)][:, first.to(cosines.device)]
+        cosines = None if cosines is None else _among(cosines, first.nonzero().flatten())
     kept = {name: panel[name] for name in ("identity", "history", "seen") if name in panel}
     num_items = len(panel["pulled"])
     index = marks.items.long() - 1
@@ -84,12 +84,14 @@ def with_round(panel: State, marks: RoundMarks) -> State:
     known[room.at[room.has].to(where)[:, None], index] = now[room.has.to(where)]
     pulled = ((now == PULLED) & (before < PULLED)).sum(0).double()  # [K]
     trained = ((now > 0) & (before == 0)).sum(0).double()  # [K]
-    compared = {**no_holders(num_items, where), **panel}  # the state of an earlier version knows no pairs
-    alike, pairs = compared["alike"], compared["pairs"]  # [N] each
+    none = torch.zeros_like(panel["pulled"])  # the state of an earlier version knows no pairs
+    alike, pairs = panel.get("alike", none), panel.get("pairs", none)  # [N] each
     if cosines is not None:
-        holds = (now == PULLED).to(cosines)  # [n, K]
-        count = holds.sum(0).double()  # [K]
-        together = ((cosines @ holds) * holds).sum(0).double()  # [n, n] @ [n, K] -> [K]
+        count = (now == PULLED).sum(0).double()  # [K]
+        several = count > 1  # most items of a sparse log have no pair  [K]
+        holds = (now[:, several] == PULLED).to(cosines)  # [n, k]
+        together = torch.zeros_like(count)  # [K]
+        together[several] = ((cosines @ holds) * holds).sum(0).double()  # [n, n] @ [n, k] -> [k]
         alike = alike.index_copy(0, index, FADES * alike[index] + together)
         pairs = pairs.index_copy(0, index, FADES * pairs[index] + count * (count - 1))
     return {
@@ -101,6 +103,12 @@ def with_round(panel: State, marks: RoundMarks) -> State:
         "pulled": panel["pulled"].index_add(0, index, pulled),
         "trained": panel["trained"].index_add(0, index, trained),
     }
+
+
+def _among(cosines: Tensor, some: Tensor) -> Tensor:
+    """Those of the devices at ``some`` int64 [m]: [n, n] -> [m, m]."""
+    some = some.to(cosines.device)
+    return cosines[some[:, None], some]
 
 
 def holder_shares(panel: State) -> Tensor:

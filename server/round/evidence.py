@@ -53,7 +53,7 @@ def trusted_updates(
             marks[places],
             None if late is None else late[places.to(late.device)],
         )
-        alike = None if alike is None else alike[places][:, places]
+        alike = None if alike is None else alike[places[:, None], places]
     return TrustedUpdates(updates, places, identity, marks, late, alike)
 
 

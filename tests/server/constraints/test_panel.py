@@ -161,7 +161,6 @@ def test_nothing_is_known_before_pairs_answer() -> None:
 def test_poison_that_one_device_may_carry_shows_in_all_pairs() -> None:
     """A fifth of a round of 64, as alike as a single device may be unnoticed (a tolerance of .06)."""
     assert float(holders_alike(acting(30, 0.06))[0]) > 4 * NOISE
-    assert float(holders_alike(acting(100, 0.008))[0]) < NOISE
 
 
 def test_a_household_is_no_conspiracy() -> None:
