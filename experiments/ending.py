@@ -1,15 +1,19 @@
-"""How a command ends where its reader goes away, or a scheduler or a closed terminal stops it."""
+"""How a command ends where its reader goes away, a scheduler or a closed terminal stops it, or a thread hangs."""
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
+
+GRACE_S = 5.0
 
 
 class Unbroken:
@@ -64,3 +68,23 @@ def ended_as_by_hand() -> Iterator[None]:
     finally:
         for one in ours if main else ():
             signal.signal(one, signal.SIG_DFL)
+
+
+def ended(status: int, grace_s: float = GRACE_S) -> NoReturn:
+    """``sys.exit``, after ``grace_s`` seconds whether or not all threads have ended.
+
+    A worker of Flower's simulation that is asking Ray for a reply at Ctrl-C waits for it for ever, though Ray
+    has gone, and the interpreter would wait for the worker.
+    """
+    end = time.monotonic() + grace_s
+    waited = [
+        one for one in threading.enumerate() if one is not threading.current_thread() and not one.daemon
+    ]
+    for thread in waited:
+        thread.join(max(0.0, end - time.monotonic()))
+    if any(thread.is_alive() for thread in waited):
+        logging.shutdown()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(status)
+    sys.exit(status)
