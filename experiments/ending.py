@@ -1,4 +1,4 @@
-"""How a command ends where its reader goes away, a scheduler or a closed terminal stops it, or a thread hangs."""
+"""How a command ends: its reader goes away, a scheduler or a closed terminal stops it, a thread hangs."""
 
 from __future__ import annotations
 

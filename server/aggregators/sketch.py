@@ -46,7 +46,8 @@ def _folded(flat: Tensor, signs: Tensor) -> Tensor:
 def folded_cosines(values: Tensor, generator: torch.Generator, beyond_mean: bool = False) -> Tensor:
     """cos(v_u, v_w) of folded vectors, 0 beside zeros: [n, …] -> float32 [n, n].
 
-    ``beyond_mean``: of v_u/‖v_u‖ − mean_w v_w/‖v_w‖.
+    ``beyond_mean``: of v_u/‖v_u‖ − mean_w v_w/‖v_w‖; two devices that send zeros are alike then, as nobody
+    who learns is.
     """
     unit = _normalised(fold(values, generator))
     if beyond_mean:

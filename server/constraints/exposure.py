@@ -14,14 +14,8 @@ from common.checks import unit
 from common.probes import Audience
 from common.tasks import GlobalModel
 from server.constraints.base import Evidence, Outcome, share
-from server.constraints.panel import (
-    at_most,
-    holder_shares,
-    holders_alike,
-    no_holders,
-    one_holder,
-    with_round,
-)
+from server.constraints.panel import at_most, holder_shares, no_holders, one_holder, with_round
+from server.constraints.together import Together, holders_alike, no_pairs
 from server.optimizers import ParameterUpdate, State
 
 TINY = 1e-6
@@ -93,6 +87,7 @@ class ExposureCap:
 
     def init(self, start: GlobalModel) -> State:
         panel = no_holders(len(start.table) - 1, start.table.device)
+        panel = {**panel, **no_pairs(panel)}
         return {**panel, **{name: torch.zeros_like(panel["pulled"]) for name in (MADE_UP, WITNESSED)}}
 
     def __call__(
@@ -100,7 +95,12 @@ class ExposureCap:
     ) -> Outcome:
         excess = {name: state[name] for name in (MADE_UP, WITNESSED)}  # [N] each
         panel = with_round(state, evidence.round_marks)
-        holders = Holders(holder_shares(panel), at_most(panel), one_holder(panel), holders_alike(panel))
+        together = Together.of(panel, evidence.round_marks)
+        panel = {**no_pairs(panel), **{k: state[k] for k in ("alike", "pairs") if k in state}, **panel}
+        panel |= together.counted(panel) if together else {}
+        holders = Holders(
+            holder_shares(panel), at_most(panel), one_holder(panel), holders_alike(panel), together
+        )
         users = evidence.users(delta, self.recipe.probes, self.recipe.taste)
         after, excess[MADE_UP] = self.held(model, delta, users, holders, self.floor, excess[MADE_UP])
         if self.recipe.witnesses:
@@ -173,13 +173,14 @@ class Holders:
     share  of the devices that ever trained it
     most   what that share may well be
     one    the share that a single device is
-    alike  mean cosine G of the encoders of two of them (panel.py)
+    alike  mean cosine G of the encoders of two of them, and ``together``, those of this round (together.py)
     """
 
     share: Tensor
     most: Tensor
     one: Tensor
     alike: Tensor
+    together: Together | None = None
 
     def entitled(self, exposure: Tensor, near: int, quantile: float) -> Tensor:
         """most_i · ``quantile`` of x_j/share_j over ``near`` items j ≠ i with nearby shares: x [N] -> [N].
@@ -202,11 +203,25 @@ class Holders:
         beside = beside + (beside >= place[:, None]).long()  # but not i itself
         found = torch.zeros_like(gain)
         if len(place):
-            found[order[place]] = torch.quantile(gain[beside], quantile, dim=1)
-            alike = self.alike[order]  # G [N]
-            usual = SLACK * torch.quantile(alike[beside], quantile, dim=1).clamp(min=NOISE)
+            ours, alike = self.of_ours(order[place], order[beside]), self.alike[order]  # [m, near], G [N]
+            gains = gain[beside].masked_fill(ours, torch.nan)
+            others = alike[beside].masked_fill(ours, torch.nan)
+            usual = SLACK * torch.nanquantile(others, quantile, dim=1).nan_to_num(0.0).clamp(min=NOISE)
+            found[order[place]] = torch.nanquantile(gains, quantile, dim=1).nan_to_num(0.0)
             found[order[place]] *= (usual / torch.maximum(alike[place], usual)) ** 2
         return self.most * found
+
+    def of_ours(self, items: Tensor, beside: Tensor) -> Tensor:
+        """Which items ``beside`` int64 [m, near] are held by who acts as the holders of ``items`` [m]: bool.
+
+        Else an attacker with some decoys, held as the target is, would be compared with itself.
+        """
+        found = torch.zeros_like(beside, dtype=torch.bool)
+        if self.together is not None:
+            alike = self.alike[items]  # G [m]
+            for k in (alike > SLACK * NOISE).nonzero().flatten().tolist():
+                found[k] = self.together.between(int(items[k]), beside[k]) > alike[k] / 2
+        return found
 
 
 def lowered(above: Tensor, limit: Tensor, states: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from common.device import CPU
 from server.aggregators.base import State
-from server.aggregators.memory import entered, places, signed
+from server.aggregators.memory import Identity, entered, places, signed
 
 MEMORY = 1 << 24
 """Bytes that the marks may take, one a device and item: devices seen longest ago are forgotten."""
@@ -25,12 +25,6 @@ TRAINED, PUSHED, PULLED = 1, 2, 3
 
 PRIOR = 5.0
 """Devices without the item that every item starts with."""
-
-PAIRS = 500.0
-"""Pairs of holders whose encoders have nothing in common that every item starts with."""
-
-FADES = 0.95
-"""Weight of a round beside the next one that trains the item: twenty rounds count."""
 
 
 @dataclass(frozen=True)
@@ -48,27 +42,34 @@ class RoundMarks:
     newcomers: Tensor | None = None
     alike: Tensor | None = None
 
+    def established(self) -> RoundMarks:
+        """Those of devices that are no newcomers."""
+        if self.newcomers is None:
+            return self
+        first = (~self.newcomers.cpu()).nonzero().flatten()  # [m]
+        alike = self.alike
+        if alike is not None:
+            some = first.to(alike.device)
+            alike = alike[some[:, None], some]
+        pairs = Identity(signed(self.identity)[first])
+        return RoundMarks(self.round, pairs, self.items, self.marks[first.to(self.marks.device)], None, alike)
+
 
 def no_holders(num_items: int, device: torch.device = CPU) -> State:
     """The panel before the first round."""
     none = torch.zeros(num_items, dtype=torch.float64, device=device)
-    return {name: none.clone() for name in ("pulled", "trained", "alike", "pairs")}
+    return {name: none.clone() for name in ("pulled", "trained")}
 
 
 def with_round(panel: State, marks: RoundMarks) -> State:
     """The panel after a round.
 
     history int8 [M, N]: the strongest mark of each device on each item so far; pulled, trained float64 [N]:
-    how many devices ever did so; alike, pairs float64 [N]: the sum of the cosines of all pairs of holders in
-    a round, and how many there are, a round weighted by ``FADES`` beside the next. Who is forgotten stays in
-    the counts, and counts anew when it comes back. A round takes n²·k products for the k items of two
-    holders or more, and copies what is kept: ``MEMORY`` bytes at most, whatever the population.
+    how many devices ever did so. Who is forgotten stays in the counts, and counts anew when it comes back.
+    A round copies what is kept: ``MEMORY`` bytes at most, whatever the population.
     """
-    identity, row_marks, cosines = signed(marks.identity), marks.marks, marks.alike  # [n, 2], [n, K]
-    if marks.newcomers is not None:
-        first = ~marks.newcomers.cpu()
-        identity, row_marks = identity[first], row_marks[first.to(row_marks.device)]
-        cosines = None if cosines is None else _among(cosines, first.nonzero().flatten())
+    marks = marks.established()
+    identity, row_marks = signed(marks.identity), marks.marks  # [n, 2], [n, K]
     kept = {name: panel[name] for name in ("identity", "history", "seen") if name in panel}
     num_items = len(panel["pulled"])
     index = marks.items.long() - 1
@@ -84,31 +85,13 @@ def with_round(panel: State, marks: RoundMarks) -> State:
     known[room.at[room.has].to(where)[:, None], index] = now[room.has.to(where)]
     pulled = ((now == PULLED) & (before < PULLED)).sum(0).double()  # [K]
     trained = ((now > 0) & (before == 0)).sum(0).double()  # [K]
-    none = torch.zeros_like(panel["pulled"])  # the state of an earlier version knows no pairs
-    alike, pairs = panel.get("alike", none), panel.get("pairs", none)  # [N] each
-    if cosines is not None:
-        count = (now == PULLED).sum(0).double()  # [K]
-        several = count > 1  # most items of a sparse log have no pair  [K]
-        holds = (now[:, several] == PULLED).to(cosines)  # [n, k]
-        together = torch.zeros_like(count)  # [K]
-        together[several] = ((cosines @ holds) * holds).sum(0).double()  # [n, n] @ [n, k] -> [k]
-        alike = alike.index_copy(0, index, FADES * alike[index] + together)
-        pairs = pairs.index_copy(0, index, FADES * pairs[index] + count * (count - 1))
     return {
-        "alike": alike,
-        "pairs": pairs,
         "identity": room.identity,
         "history": known,
         "seen": room.seen,
         "pulled": panel["pulled"].index_add(0, index, pulled),
         "trained": panel["trained"].index_add(0, index, trained),
     }
-
-
-def _among(cosines: Tensor, some: Tensor) -> Tensor:
-    """Those of the devices at ``some`` int64 [m]: [n, n] -> [m, m]."""
-    some = some.to(cosines.device)
-    return cosines[some[:, None], some]
 
 
 def holder_shares(panel: State) -> Tensor:
@@ -135,13 +118,3 @@ def at_most(panel: State, deviations: float = 2.0) -> Tensor:
     centre = share + z**2 / (2 * trained)
     width = z * (share * (1 - share) / trained + (z / (2 * trained)) ** 2).sqrt()
     return (centre + width) / (1 + z**2 / trained)
-
-
-def holders_alike(panel: State) -> Tensor:
-    """G_i, the mean cosine of the encoders of two holders of item i that answer together: float64 [N].
-
-    People who hold one item learn different things beyond what all learn; devices that carry one poison, and
-    must hold the target to be allowed its exposure, do not. The mean over pairs and rounds shows what is too
-    little to show in a single device (server/aggregators/reputation.py).
-    """
-    return panel["alike"] / (panel["pairs"] + PAIRS)

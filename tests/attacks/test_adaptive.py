@@ -260,6 +260,35 @@ def test_large_device_numbers_have_roles_too() -> None:
     assert torch.equal(shows, ~poisons)
 
 
+@pytest.mark.parametrize("when", ["present", "absent", "always"])
+def test_encoders_are_poisoned_in_the_rounds_that_were_chosen(when: str) -> None:
+    """A round that trains the target and then one that does not, which has no label to poison with."""
+    attack, first = build_attack("adaptive", {"mode": "encoder", "when": when}), attack_of()
+    elsewhere, honest = replace(first.seen, targets=()), first.honest
+    assert torch.equal(attack.poison(honest, elsewhere).encoder, honest.encoder)  # it knows no poison yet
+    sent = attack.poison(first.honest, first.seen)
+    later = attack.poison(first.honest, elsewhere)
+    assert bool((sent.rows != first.honest.rows).any())
+    assert torch.equal(later.rows, first.honest.rows)
+    assert torch.equal(sent.encoder, first.honest.encoder) == (when == "absent")
+    assert torch.equal(later.encoder, first.honest.encoder) == (when == "present")
+
+
+def test_decoys_are_pushed_as_the_target_is() -> None:
+    """The same ones in every round, whether or not the slice has the target."""
+    round_ = attack_of(decoys=4)
+    moved = (round_.sent.rows != round_.honest.rows).any(dim=2)  # [n, K]
+    assert torch.equal(moved, moved[:1].expand_as(moved))  # by all devices
+    slots = moved[0].nonzero().flatten()
+    assert round_.seen.slots()[0] in slots
+    attack = build_attack("adaptive", {"decoys": 4})
+    decoys = attack.drawn_decoys(round_.seen)
+    assert len({INSIDE, *decoys}) == 5
+    assert round_.honest.items[slots].tolist() == sorted({INSIDE, *decoys})
+    elsewhere = attack.poison(round_.honest, replace(round_.seen, targets=()))
+    assert len((elsewhere.rows != round_.honest.rows).any(dim=2)[0].nonzero()) == 4
+
+
 def test_a_single_device_resembles_nobody() -> None:
     g = torch.Generator().manual_seed(3)
     honest, poison = torch.randn(1, 50, generator=g), torch.randn(50, generator=g)
@@ -310,6 +339,8 @@ def test_with_own_rows_nothing_else_is_touched(mode: str) -> None:
         ({"turns": 0}, "turns"),
         ({"holders": 0.0}, "holders must be a share above 0"),
         ({"tolerance": -0.1}, "tolerance must be 0 or more"),
+        ({"when": "sometimes"}, "when must be one of present, absent, always"),
+        ({"decoys": -1}, "decoys must be 0 or more"),
     ],
 )
 def test_parameters_out_of_range_are_refused(params: dict[str, object], told: str) -> None:

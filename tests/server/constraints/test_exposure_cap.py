@@ -15,6 +15,7 @@ from common.tasks import GlobalModel
 from server.constraints import Evidence
 from server.constraints.exposure import ExposureCap, Holders, Recipe
 from server.constraints.panel import PULLED, TRAINED, RoundMarks
+from server.constraints.together import Together
 from server.optimizers import ParameterUpdate, State
 from tests.server.constraints.helpers import D, N, apply, evidence, model, step, users
 
@@ -290,11 +291,30 @@ def test_what_is_noise_says_nothing() -> None:
     assert entitled(alike).tolist() == pytest.approx([0.1, 0.025, *[0.1] * 38])
 
 
-def test_three_other_items_of_the_attackers_do_not_make_it_usual() -> None:
-    alike = torch.zeros(33)
-    for decoys, limit in ((3, 0.00494), (4, 0.1)):  # four do: told in docs/method.md
-        alike[: decoys + 1] = 0.09
-        assert float(entitled(alike)[0]) == pytest.approx(limit, rel=0.01)
+@pytest.mark.parametrize("decoys", [3, 4, 8, 16])
+@pytest.mark.parametrize("own", [True, False])
+def test_other_items_of_the_attackers_do_not_make_it_usual(decoys: int, own: bool) -> None:
+    """Item 1 and its decoys among 40 items with as many holders: held by the same attackers, or by others."""
+    share = torch.full((40,), 0.2, dtype=torch.float64)
+    alike = torch.zeros(40, dtype=torch.float64)
+    alike[: decoys + 1] = 0.09
+    shown = torch.full((40,), 0.1, dtype=torch.float64)
+    shown[1 : decoys + 1] = 0.4  # what they bring is no yardstick either
+    holds = torch.zeros(24, 40)  # 12 attackers and 12 people, who hold the other items
+    holds[:12, : decoys + 1] = 1
+    if not own:
+        holds[:6, 1 : decoys + 1], holds[6:12, 0] = 0, 0
+        holds[:6, 0] = 1
+    holds[12:, decoys + 1 :] = 1
+    cosines = torch.zeros(24, 24)
+    cosines[:12, :12] = 0.09
+    together = Together(torch.arange(40), holds, cosines.fill_diagonal_(0.0))
+    limits = [
+        float(Holders(share, share, share / 10, alike, known).entitled(shown, 32, 0.9)[0])
+        for known in (together, None)
+    ]
+    assert limits[0] == pytest.approx(0.1 * (0.02 / 0.09) ** 2)
+    assert decoys < 4 or limits[1] > 0.05, "the test would pass without the comparison"
 
 
 def test_the_cap_asks_whether_the_holders_of_an_item_act_by_themselves() -> None:

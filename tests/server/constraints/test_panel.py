@@ -9,15 +9,12 @@ import torch
 
 from server.aggregators.base import State
 from server.constraints import panel as panel_room
-from server.constraints.exposure import NOISE
 from server.constraints.panel import (
-    FADES,
     PRIOR,
     PULLED,
     TRAINED,
     RoundMarks,
     holder_shares,
-    holders_alike,
     no_holders,
     with_round,
 )
@@ -113,72 +110,3 @@ def test_who_was_forgotten_counts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(panel_room, "MEMORY", N)
     rounds = [seen(1, [1], [1], [[PULLED]]), seen(2, [2], [1], [[TRAINED]]), seen(3, [1], [1], [[PULLED]])]
     assert holder_shares(after(*rounds))[0] == 2 / (3 + PRIOR)
-
-
-def compared(round_: RoundMarks, alike: float, seed: int = 0) -> RoundMarks:
-    """The round with cosines of ``alike`` and some noise between all of its devices."""
-    n = len(round_.identity)
-    noise = 0.016 * torch.randn(n, n, generator=torch.Generator().manual_seed(seed))
-    cosines = alike + (noise + noise.T) / 2**0.5
-    return replace(round_, alike=cosines.fill_diagonal_(0.0))
-
-
-def test_the_cosines_of_holders_add_up_and_fade() -> None:
-    first = compared(
-        seen(1, [0, 1, 2], [1, 2], [[PULLED, PULLED], [PULLED, TRAINED], [TRAINED, PULLED]]), 0.3
-    )
-    second = compared(seen(2, [1, 2], [1, 3], [[TRAINED, PULLED], [PULLED, TRAINED]]), 0.1, seed=1)
-    state = after(first, second)
-    a, b = first.alike, second.alike
-    assert a is not None
-    assert b is not None
-    one = FADES * 2 * float(a[0, 1]) + 2 * float(b[0, 1])  # both held item 1 by then, the first by its past
-    assert state["alike"].tolist() == pytest.approx([one, 2 * float(a[0, 2]), 0, 0, 0, 0], rel=1e-5)
-    assert state["pairs"].tolist() == pytest.approx([FADES * 2 + 2, 2, 0, 0, 0, 0])
-
-
-def test_newcomers_and_rounds_without_cosines_are_not_compared() -> None:
-    round_ = seen(1, [0, 1, 2], [1], [[PULLED]] * 3)
-    assert after(round_)["pairs"].tolist() == [0.0] * N
-    two = after(replace(compared(round_, 0.5), newcomers=torch.tensor([False, False, True])))
-    assert two["pairs"].tolist() == [2.0] + [0.0] * (N - 1)
-
-
-def acting(rounds: int, alike: float, start: State | None = None, holders: int = 13) -> State:
-    """The panel after rounds in which so many devices hold item 1 and send encoders that are alike."""
-    state = start or no_holders(N)
-    for k in range(rounds):
-        marks = [[PULLED if u < holders else TRAINED] for u in range(2 * holders)]
-        state = with_round(state, compared(seen(k + 1, list(range(2 * holders)), [1], marks), alike, seed=k))
-    return state
-
-
-def test_nothing_is_known_before_pairs_answer() -> None:
-    assert holders_alike(no_holders(N)).tolist() == [0.0] * N
-    assert holders_alike(after(seen(1, [0], [1], [[PULLED]]))).tolist() == [0.0] * N
-
-
-def test_poison_that_one_device_may_carry_shows_in_all_pairs() -> None:
-    """A fifth of a round of 64, as alike as a single device may be unnoticed (a tolerance of .06)."""
-    assert float(holders_alike(acting(30, 0.06))[0]) > 4 * NOISE
-
-
-def test_a_household_is_no_conspiracy() -> None:
-    """Four users of one household, as alike as can be in one round, are too few pairs to say anything."""
-    state = after(compared(seen(1, list(range(4)), [1], [[PULLED]] * 4), 0.4))
-    assert float(holders_alike(state)[0]) < NOISE
-
-
-def test_who_was_honest_for_long_is_noticed_soon() -> None:
-    """After two hundred honest rounds: nothing at first, and enough within ten rounds."""
-    honest = acting(200, 0.0)
-    assert float(holders_alike(honest)[0]) < NOISE / 4
-    assert float(holders_alike(acting(10, 0.06, honest))[0]) > 2 * NOISE
-
-
-def test_a_panel_of_an_earlier_version_goes_on_without_pairs() -> None:
-    first = after(seen(1, [0, 1], [1], [[PULLED], [PULLED]]))
-    earlier = {name: value for name, value in first.items() if name not in ("alike", "pairs")}
-    later = with_round(earlier, compared(seen(2, [0, 1], [1], [[PULLED], [PULLED]]), 0.2))
-    assert holder_shares(later)[0] == 2 / (2 + PRIOR)
-    assert later["pairs"].tolist() == [2.0] + [0.0] * (N - 1)
