@@ -29,7 +29,7 @@ from experiments.compare.work import CellWork, honest_part, is_ready, tidy, trai
 from experiments.main_module import needed_main
 from experiments.pool import Event, Job, Pool
 from experiments.units import share_text
-from server.records.begun import GRID
+from server.records.begun import GRID, PAGE, RECIPE
 from server.records.checkpoint import write_atomically
 from server.records.holding import hold
 
@@ -39,6 +39,9 @@ ENDED = ("done", "failed")
 MARGIN = 0.8
 """Share of the free memory that a grid uses unless told otherwise."""
 
+
+OTHERS = {"config.yaml": "a run", RECIPE: "a centralised run", PAGE: "a leaderboard"}
+"""Files that a folder of something else has."""
 
 NAMED = ("data", "model", "aggregator", "attack", "malicious_share", "seed")
 
@@ -136,8 +139,9 @@ def _run(
     workers: int,
     memory_gb: float,
 ) -> int:
-    if (out / "config.yaml").exists():
-        raise RunError(f"{out} holds a run; choose another folder (--out)")
+    for file, what in OTHERS.items():
+        if (out / file).exists():
+            raise RunError(f"{out} holds {what}; choose another folder (--out)")
     write_atomically(out / GRID, yaml.safe_dump(grid.model_dump(mode="json"), sort_keys=False).encode())
     keep_floors(out, datasets.logs())
     memory_mb = memory_gb * 1024 or MARGIN * available_mib()

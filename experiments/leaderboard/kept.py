@@ -11,9 +11,9 @@ import yaml
 from common.errors import ConfigError
 from experiments.compare.grid import Recipe
 from experiments.leaderboard.protocol import Protocol, read_protocol
-from server.records.begun import GRID
+from server.records.begun import GRID, PAGE
 
-KEPT, PAGE = "protocol.yaml", "leaderboard.html"
+KEPT = "protocol.yaml"
 OTHERS = (GRID, "config.yaml", "results.csv", "results.parquet", "tables")
 """What a folder without a page has only if something else was written there."""
 

@@ -13,7 +13,7 @@ from common.printable import counted
 from experiments.compare.results import write_results
 from experiments.leaderboard.cells import Board, State
 from experiments.leaderboard.columns import BOARD, BY_ATTACK, PUBLISHED
-from experiments.leaderboard.kept import KEPT, PAGE, as_text, check_kept
+from experiments.leaderboard.kept import KEPT, as_text, check_kept
 from experiments.leaderboard.protocol import Protocol
 from experiments.leaderboard.standing import Groups
 from experiments.leaderboard.tables import (
@@ -28,6 +28,7 @@ from experiments.report import pages
 from experiments.report.reading import Cell, Grid, read_grid
 from experiments.report.section import Section, sections
 from experiments.report.tables import Table, markdown
+from server.records.begun import PAGE
 from server.records.checkpoint import write_atomically
 from server.records.holding import PATIENCE_S, hold
 

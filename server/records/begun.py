@@ -8,8 +8,8 @@ from server.records.checkpoint import FILE
 
 LINES = ("metrics.jsonl", "audit.jsonl")
 MODEL = "model.safetensors"
-GRID, RECIPE = "grid.yaml", "recipe.json"
-"""What the folder of a comparison has, and that of a centralised run."""
+GRID, RECIPE, PAGE = "grid.yaml", "recipe.json", "leaderboard.html"
+"""What the folder of a comparison has, that of a centralised run, and that of a leaderboard."""
 
 
 def begun(folder: Path) -> bool:

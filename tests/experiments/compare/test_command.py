@@ -44,9 +44,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     return path, out, told.getvalue()
 
 
-def test_a_folder_with_a_run_takes_no_grid(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text("{}")
-    with pytest.raises(RunError, match="holds a run; choose another folder"):
+@pytest.mark.parametrize(
+    ("file", "what"),
+    [("config.yaml", "a run"), ("recipe.json", "a centralised run"), ("leaderboard.html", "a leaderboard")],
+)
+def test_a_folder_of_something_else_takes_no_grid(file: str, what: str, tmp_path: Path) -> None:
+    (tmp_path / file).write_text("{}")
+    with pytest.raises(RunError, match=f"holds {what}; choose another folder"):
         compare(grid_file(tmp_path, attacks=ATTACKS), tmp_path, screen()[0])
     assert not (tmp_path / "results.csv").exists()
 
