@@ -214,14 +214,15 @@ class Holders:
     def of_ours(self, items: Tensor, beside: Tensor) -> Tensor:
         """Which items ``beside`` int64 [m, near] are held by who acts as the holders of ``items`` [m]: bool.
 
-        Else an attacker with some decoys, held as the target is, would be compared with itself.
+        Else an attacker with some decoys, held as the target is, would be compared with itself. Where most of
+        them are, it is usual at that time: devices that act as one hold many items.
         """
         found = torch.zeros_like(beside, dtype=torch.bool)
         if self.together is not None:
             alike = self.alike[items]  # G [m]
             for k in (alike > SLACK * NOISE).nonzero().flatten().tolist():
                 found[k] = self.together.between(int(items[k]), beside[k]) > alike[k] / 2
-        return found
+        return found & (found.sum(1, keepdim=True) <= beside.shape[1] // 2)
 
 
 def lowered(above: Tensor, limit: Tensor, states: Tensor) -> Tensor:

@@ -317,6 +317,18 @@ def test_other_items_of_the_attackers_do_not_make_it_usual(decoys: int, own: boo
     assert decoys < 4 or limits[1] > 0.05, "the test would pass without the comparison"
 
 
+def test_devices_that_act_as_one_and_hold_what_others_hold_lower_no_limit() -> None:
+    """Attackers with one encoder, until they are found out: all items are as alike, and none is to be cut."""
+    share = torch.full((40,), 0.2, dtype=torch.float64)
+    holds = torch.ones(24, 40)
+    cosines = torch.zeros(24, 24)
+    cosines[:12, :12] = 1.0
+    together = Together(torch.arange(40), holds, cosines.fill_diagonal_(0.0))
+    alike = torch.full((40,), 0.2, dtype=torch.float64)
+    found = Holders(share, share, share / 10, alike, together).entitled(share / 2, 32, 0.9)
+    assert found.tolist() == pytest.approx([0.1] * 40)
+
+
 def test_the_cap_asks_whether_the_holders_of_an_item_act_by_themselves() -> None:
     """Two runs of the same rounds; in one the encoders of those who hold the item shown most are alike."""
     items = step().items.long()
