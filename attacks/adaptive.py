@@ -54,7 +54,8 @@ class Adaptive(Attack):
           neighbours     row, on the ``near`` items of the slice nearest to the target, and never on it
 
     loudness is the length of an encoder over what it may be; above 1 the encoder clip cuts it. So many
-    ``decoys``, drawn once by those who collude, are pushed like the target: items of the same holders.
+    ``decoys``, drawn once by those who collude, are pushed like the target (not with last_position or
+    neighbours): items of the same holders.
 
     Ours, against docs/method.md. An honest training, a forward pass, and with ``encoder`` the training of at
     most 16 devices more.
@@ -154,7 +155,8 @@ class Adaptive(Attack):
         """The same in every round and at every node of those who collude."""
         draw = torch.Generator().manual_seed(view.seed)
         items = 1 + torch.randperm(len(view.task.model.embeddings) - 1, generator=draw)
-        return [item for item in items[: self.decoys + 1].tolist() if item not in view.targets][: self.decoys]
+        first = items[: self.decoys + len(view.targets)].tolist()
+        return [item for item in first if item not in view.targets][: self.decoys]
 
     def pushing(self, updates: DeviceUpdates, view: View) -> Tensor:
         """Places int64 [m] of the devices that push in this round; who is idle has nothing to hide behind."""

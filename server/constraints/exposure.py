@@ -94,8 +94,9 @@ class ExposureCap:
         self, model: GlobalModel, delta: ParameterUpdate, state: State, evidence: Evidence
     ) -> Outcome:
         excess = {name: state[name] for name in (MADE_UP, WITNESSED)}  # [N] each
-        panel = with_round(state, evidence.round_marks)
-        together = Together.of(panel, evidence.round_marks)
+        marks = evidence.round_marks.established()
+        panel = with_round(state, marks)
+        together = Together.of(panel, marks)
         panel = {**no_pairs(panel), **{k: state[k] for k in ("alike", "pairs") if k in state}, **panel}
         panel |= together.counted(panel) if together else {}
         holders = Holders(
@@ -186,7 +187,7 @@ class Holders:
         """most_i · ``quantile`` of x_j/share_j over ``near`` items j ≠ i with nearby shares: x [N] -> [N].
 
         Times (usual/G_i)² where G_i is larger: usual is ``SLACK`` times the same quantile of G_j over the
-        same items. Holders who carry one poison count as few.
+        same items. Holders who carry one poison count as few. Items of :meth:`of_ours` are no measure.
         """
         order = self.share.argsort(stable=True)  # [N]
         gain = (exposure / torch.maximum(self.share, self.one))[order]  # x_j/share_j  [N]

@@ -44,7 +44,7 @@ class RoundMarks:
 
     def established(self) -> RoundMarks:
         """Those of devices that are no newcomers."""
-        if self.newcomers is None:
+        if self.newcomers is None or not bool(self.newcomers.any()):
             return self
         first = (~self.newcomers.cpu()).nonzero().flatten()  # [m]
         alike = self.alike

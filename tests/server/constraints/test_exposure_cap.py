@@ -15,7 +15,7 @@ from common.tasks import GlobalModel
 from server.constraints import Evidence
 from server.constraints.exposure import ExposureCap, Holders, Recipe
 from server.constraints.panel import PULLED, TRAINED, RoundMarks
-from server.constraints.together import Together
+from server.constraints.together import FADES, Together
 from server.optimizers import ParameterUpdate, State
 from tests.server.constraints.helpers import D, N, apply, evidence, model, step, users
 
@@ -329,15 +329,21 @@ def test_devices_that_act_as_one_and_hold_what_others_hold_lower_no_limit() -> N
     assert found.tolist() == pytest.approx([0.1] * 40)
 
 
-def test_the_cap_asks_whether_the_holders_of_an_item_act_by_themselves() -> None:
-    """Two runs of the same rounds; in one the encoders of those who hold the item shown most are alike."""
+@pytest.mark.parametrize("decoys", [0, 6])
+def test_the_cap_asks_whether_the_holders_of_an_item_act_by_themselves(decoys: int) -> None:
+    """Two runs of the same rounds; in one the encoders of those who hold the item shown most are alike.
+
+    They hold other items as well, that would be its measure.
+    """
     items = step().items.long()
     shown = exposures(model().table.index_add(0, items, step().rows), population())[items.numpy() - 1]
     most = int(shown.argmax())
     assert shown[most] > 0.1
     marks = held(dict.fromkeys(range(1, N + 1), 12))
     column = int(items[most]) - 1
-    marks.marks[:, column] = marks.marks[:, column].flip(0)  # other devices hold it
+    beside = sorted((j for j in range(N) if j + 1 not in items), key=lambda j: abs(j - column))
+    for j in (column, *beside[:decoys]):
+        marks.marks[:, j] = marks.marks[:, j].flip(0)  # other devices hold it
     together = torch.zeros(40, 40)
     together[28:, 28:] = 0.2
     together.fill_diagonal_(0.0)
@@ -352,3 +358,21 @@ def test_the_cap_asks_whether_the_holders_of_an_item_act_by_themselves() -> None
     assert float(more[most]) > 0.01
     more[most] = 0
     assert not bool(more.any())
+
+
+def test_what_holders_have_in_common_is_carried_from_round_to_round() -> None:
+    """A round that nobody compares keeps it, and a state of an earlier version begins without it."""
+    cap, marks = ExposureCap(), held({1: 3})
+    alike = torch.full((40, 40), 0.1).fill_diagonal_(0.0)
+
+    def after(state: State, cosines: torch.Tensor | None) -> State:
+        return cap(model(), step(), state, given(replace(marks, alike=cosines)))[1]
+
+    once = after(cap.init(model()), alike)
+    twice = after(after(once, None), alike)
+    assert once["pairs"].tolist() == [6.0] + [0.0] * (N - 1)
+    assert twice["pairs"].tolist() == pytest.approx([6 * FADES + 6] + [0.0] * (N - 1))
+    assert float(twice["alike"][0]) == pytest.approx(0.6 * FADES + 0.6)
+    earlier = {name: value for name, value in once.items() if name not in ("alike", "pairs")}
+    assert after(earlier, None)["pairs"].tolist() == [0.0] * N
+    assert after(earlier, alike)["pairs"].tolist() == [6.0] + [0.0] * (N - 1)
