@@ -18,7 +18,7 @@ from common.logs import coloured_on_terminals_alone, plain_logs
 from common.printable import printable_lines
 from experiments.data_cli import app as data_app
 from experiments.deploy_cli import register as register_deployment
-from experiments.ending import Unbroken, ended, ended_as_by_hand
+from experiments.ending import Unbroken, ended_as_by_hand
 from experiments.leaderboard_cli import leaderboard
 from experiments.lookup_cli import check, list_
 from experiments.results_cli import compare, export, recommend, report
@@ -228,10 +228,7 @@ def main() -> None:
     os.environ["PYTHONSAFEPATH"] = "1"  # no child takes a file of the working folder for a module
     plain_logs()
     sys.stdout = cast(TextIO, Unbroken(sys.stdout))
-    status = call()
-    if status == INTERRUPTED:
-        ended(status)
-    sys.exit(status)
+    sys.exit(call())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How a command ends: its reader goes away, a scheduler or a closed terminal stops it, a thread hangs."""
+"""How a command ends where its reader goes away, or a scheduler or a closed terminal stops it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
-from typing import Any, NoReturn, TextIO
-
-GRACE_S = 15.0
+from typing import Any, TextIO
 
 
 class Unbroken:
@@ -66,18 +64,3 @@ def ended_as_by_hand() -> Iterator[None]:
     finally:
         for one in ours if main else ():
             signal.signal(one, signal.SIG_DFL)
-
-
-def ended(status: int, grace_s: float = GRACE_S) -> NoReturn:
-    """``sys.exit``, and after ``grace_s`` seconds the end, whatever a thread still waits for.
-
-    A worker of Flower's simulation that is asking Ray for a reply at Ctrl-C waits for it for ever, though Ray
-    has gone, and the interpreter would wait for the worker.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
-    end = threading.Timer(grace_s, os._exit, (status,))
-    end.daemon = True
-    end.start()
-    sys.exit(status)

@@ -68,7 +68,11 @@ def until(over: threading.Event, grid: Grid) -> None:
 
 @contextmanager
 def interrupting(over: threading.Event) -> Iterator[None]:
-    """Set ``over`` at Ctrl-C: Flower waits where the main thread is not woken by it."""
+    """Set ``over`` at Ctrl-C: Flower waits where the main thread is not woken by it.
+
+    The first Ctrl-C raises nothing, so that Flower's workers end their messages before Ray goes: one that is
+    asking Ray for a reply then waits for ever, and the process for it. A second one is the end at once.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -84,9 +88,13 @@ def interrupting(over: threading.Event) -> Iterator[None]:
     thread = threading.Thread(target=watch, daemon=True, name="interrupt")
     thread.start()
     before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    usual = signal.getsignal(signal.SIGINT)
+    if usual is signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda *_: signal.signal(signal.SIGINT, usual))
     try:
         yield
     finally:
+        signal.signal(signal.SIGINT, usual)
         signal.set_wakeup_fd(before)
         os.close(writer)
         thread.join()

@@ -165,3 +165,23 @@ def test_ctrl_c_is_heard_while_the_main_thread_waits() -> None:
     with interrupting(quiet):
         pass
     assert not quiet.is_set()
+
+
+def test_the_first_ctrl_c_breaks_no_wait_and_the_second_does() -> None:
+    """One that breaks it leaves Flower's workers asking a Ray that has gone, and the process with them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    over, waits = threading.Event(), []
+
+    def twice() -> None:
+        with interrupting(over):
+            os.kill(os.getpid(), signal.SIGINT)
+            waits.append(over.wait(10))
+            signal.raise_signal(signal.SIGINT)
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            twice()
+        assert waits == [True]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
