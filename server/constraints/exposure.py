@@ -221,8 +221,8 @@ class Holders:
         found = torch.zeros_like(beside, dtype=torch.bool)
         if self.together is not None:
             alike = self.alike[items]  # G [m]
-            for k in (alike > SLACK * NOISE).nonzero().flatten().tolist():
-                found[k] = self.together.between(int(items[k]), beside[k]) > alike[k] / 2
+            some = alike > SLACK * NOISE  # below that no limit is lowered
+            found[some] = self.together.between(items[some], beside[some]) > alike[some, None] / 2
         return found & (found.sum(1, keepdim=True) <= beside.shape[1] // 2)
 
 

@@ -31,14 +31,14 @@ FEW = 20.0
 class Together:
     """Who of one round holds what, by all that is known of it, and how alike they are.
 
-    column   int64 [N]: the place of an item among the k that two of them hold; -1: fewer do
-    holds    float [n, k]: 1 where a device holds the item
-    cosines  [n, n]: of their encoders, 0 of one with itself
+    column      int64 [N]: the place of an item among the k that two of them hold; -1: fewer do
+    holds       float [n, k]: 1 where a device holds the item
+    to_holders  [n, k]: Σ of the cosines of a device's encoder and those of the item's other holders
     """
 
     column: Tensor
     holds: Tensor
-    cosines: Tensor
+    to_holders: Tensor
 
     @staticmethod
     def of(panel: State, marks: RoundMarks) -> Together | None:
@@ -59,7 +59,12 @@ class Together:
         holds[met.to(where)] = known[:, several].to(cosines)
         among = column[index]  # [K]
         holds[new[:, None], among[among >= 0]] = shown[:, among >= 0].to(cosines)
-        return Together(column, holds, cosines)
+        return Together.among(column, holds, cosines)
+
+    @staticmethod
+    def among(column: Tensor, holds: Tensor, cosines: Tensor) -> Together:
+        """With ``cosines`` [n, n] of the encoders, 0 of one with itself."""
+        return Together(column, holds, cosines @ holds)
 
     def counted(self, panel: State) -> State:
         """alike, pairs float64 [N]: Σ of the cosines of all pairs of holders in a round, and how many; faded.
@@ -70,24 +75,26 @@ class Together:
         alike, pairs = panel.get("alike", none), panel.get("pairs", none)  # [N] each
         some = (self.column >= 0).nonzero().flatten()  # [k]
         count = self.holds.sum(0).double()  # [k]
-        sums = ((self.cosines @ self.holds) * self.holds).sum(0).double()  # [k]
+        sums = (self.to_holders * self.holds).sum(0).double()  # [k]
         return {
             "alike": alike.index_copy(0, some, FADES * alike[some] + sums),
             "pairs": pairs.index_copy(0, some, FADES * pairs[some] + count * (count - 1)),
         }
 
-    def between(self, item: int, others: Tensor) -> Tensor:
-        """Mean cosine of a holder of ``item`` and one of each of ``others`` int64 [m], items 0..N-1: [m].
+    def between(self, items: Tensor, others: Tensor) -> Tensor:
+        """Mean cosine of a holder of ``items`` int64 [m] and one of ``others`` [m, p]: float64 [m, p].
 
         Of this round alone, beside ``FEW`` pairs with nothing in common.
         """
-        if self.column[item] < 0:
-            return torch.zeros(len(others), dtype=torch.float64, device=others.device)
-        ours = self.holds[:, self.column[item]]  # [n]
-        column = self.column[others]  # [m]
-        theirs = self.holds[:, column.clamp(min=0)] * (column >= 0)  # [n, m]
-        pairs = ours.sum() * theirs.sum(0) - ours @ theirs  # a device that holds both is no pair  [m]
-        return (((self.cosines @ ours) @ theirs) / (pairs + FEW)).double()
+        column, theirs = self.column[items], self.column[others]  # [m], [m, p]
+        if not self.holds.shape[1]:
+            return torch.zeros_like(theirs, dtype=torch.float64)
+        ours = self.holds[:, column.clamp(min=0)] * (column >= 0)  # [n, m]
+        at = theirs.clamp(min=0)
+        both = (ours.T @ self.holds).gather(1, at)  # a device that holds both is no pair  [m, p]
+        pairs = ours.sum(0)[:, None] * self.holds.sum(0)[at] - both  # [m, p]
+        sums = (ours.T @ self.to_holders).gather(1, at)  # [m, p]
+        return (sums / (pairs + FEW)).masked_fill(theirs < 0, 0.0).double()
 
 
 def no_pairs(panel: State) -> State:

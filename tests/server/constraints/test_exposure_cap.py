@@ -308,7 +308,7 @@ def test_other_items_of_the_attackers_do_not_make_it_usual(decoys: int, own: boo
     holds[12:, decoys + 1 :] = 1
     cosines = torch.zeros(24, 24)
     cosines[:12, :12] = 0.09
-    together = Together(torch.arange(40), holds, cosines.fill_diagonal_(0.0))
+    together = Together.among(torch.arange(40), holds, cosines.fill_diagonal_(0.0))
     limits = [
         float(Holders(share, share, share / 10, alike, known).entitled(shown, 32, 0.9)[0])
         for known in (together, None)
@@ -323,7 +323,7 @@ def test_devices_that_act_as_one_and_hold_what_others_hold_lower_no_limit() -> N
     holds = torch.ones(24, 40)
     cosines = torch.zeros(24, 24)
     cosines[:12, :12] = 1.0
-    together = Together(torch.arange(40), holds, cosines.fill_diagonal_(0.0))
+    together = Together.among(torch.arange(40), holds, cosines.fill_diagonal_(0.0))
     alike = torch.full((40,), 0.2, dtype=torch.float64)
     found = Holders(share, share, share / 10, alike, together).entitled(share / 2, 32, 0.9)
     assert found.tolist() == pytest.approx([0.1] * 40)

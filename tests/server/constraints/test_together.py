@@ -143,5 +143,14 @@ def test_between_is_the_mean_over_pairs_of_different_devices() -> None:
     first = c[0, 2] + c[1, 0] + c[1, 2]  # 0 and 1 hold item 1, 0 and 2 item 2; 0 and 0 is no pair
     second = c[0, 2] + c[0, 3] + c[1, 2] + c[1, 3]
     expected = [float(first) / (3 + FEW), float(second) / (4 + FEW), 0.0, 0.0]  # item 4 has one holder
-    assert together.between(0, torch.tensor([1, 2, 3, 5])).tolist() == pytest.approx(expected)
-    assert together.between(3, torch.tensor([0, 1])).tolist() == [0.0, 0.0]
+    found = together.between(torch.tensor([0, 3]), torch.tensor([[1, 2, 3, 5], [0, 1, 2, 4]])).tolist()
+    assert found[0] == pytest.approx(expected)
+    assert found[1] == [0.0] * 4
+    assert Together.of(start(), seen(1, [0], [1], [[PULLED]])) is None
+
+
+def test_between_in_a_round_without_two_holders_is_nothing() -> None:
+    round_ = compared(seen(1, [0, 1], [1, 2], [[PULLED, TRAINED], [TRAINED, PULLED]]), 0.3)
+    together = Together.of(with_round(start(), round_), round_)
+    assert together is not None
+    assert together.between(torch.tensor([0]), torch.tensor([[1, 2]])).tolist() == [[0.0, 0.0]]
